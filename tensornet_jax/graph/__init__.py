@@ -1,0 +1,1 @@
+"""From a structure to the padded graph a jitted model sees."""

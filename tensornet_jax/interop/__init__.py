@@ -1,0 +1,1 @@
+"""Reading and writing what other packages use."""

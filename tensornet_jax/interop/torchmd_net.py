@@ -1,0 +1,217 @@
+"""Read TensorNets of torchmd-net (arXiv:2402.17660) from numpy state dicts.
+
+The names of the weights and their layout are those of torchmd-net 3; see `from_state_dict`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ase.data
+import numpy as np
+
+from tensornet_jax.models.tensornet import TensorNetConfig
+from tensornet_jax.potential import ElementTable, Potential, create_potential
+
+_RADIAL = {"expnorm": "expnorm", "gauss": "gaussian"}
+_ACTIVATION = {
+    "silu": "silu",
+    "swish": "silu",
+    "ssp": "ssp",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+    "mish": "mish",
+}
+_HEAD = {"Scalar": "energy", "DipoleMoment": "dipole"}
+_DTYPE = {16: "float32", 32: "float32", 64: "float64"}
+
+
+def from_state_dict(
+    state: Mapping[str, np.ndarray],
+    config: Mapping[str, Any],
+    *,
+    so3_convention: str = "python",
+    dtype: str | None = None,
+) -> Potential:
+    """Build the potential of a torchmd-net checkpoint.
+
+    Args:
+        state: torchmd-net's names → arrays; a leading "model." is ignored.
+        config: torchmd-net's model arguments (its ``hparams``): ``model``,
+            ``embedding_dimension``, ``num_layers``, ``num_rbf``, ``rbf_type``, …
+        so3_convention: "python" or "warp", for ``equivariance_invariance_group: SO(3)``: which of
+            torchmd-net's two implementations the model was trained with. They are mirror images.
+        dtype: "float32" or "float64"; by default what ``precision`` says.
+
+    Returns:
+        a potential whose elements are all atomic numbers below ``max_z``.
+
+    Raises:
+        ValueError: the checkpoint has something this package does not, or lacks, has too much of
+            or misshapes a tensor; the message names it.
+    """
+    state = {name.removeprefix("model."): np.asarray(value) for name, value in state.items()}
+    model = _model_config(config, so3_convention)
+    max_z = int(config.get("max_z", 100))
+    atomref = state.get("prior_model.0.atomref.weight")
+    energies = np.zeros(max_z) if atomref is None else np.asarray(atomref, np.float64)[:max_z, 0]
+    potential = create_potential(
+        model,
+        ElementTable(tuple(range(max_z)), energies),
+        seed=0,
+        dtype=dtype or _DTYPE[int(config.get("precision", 32))],
+        energy_scale=float(state.get("std", 1.0)),
+        energy_offset=float(state.get("mean", 0.0)),
+    )
+    _check_masses(state)
+    variables = _Reader(state, potential, bool(config.get("trainable_rbf", False))).variables()
+    return potential.replace(
+        variables=variables, metadata={"source": "torchmd-net", "config": dict(config)}
+    )
+
+
+def _model_config(config: Mapping[str, Any], so3_convention: str) -> TensorNetConfig:
+    _require(config, "model", {"tensornet"})
+    _require(config, "rbf_type", set(_RADIAL))
+    _require(config, "activation", set(_ACTIVATION))
+    _require(config, "output_model", set(_HEAD))
+    _require(config, "reduce_op", {"add", "sum"})
+    for prior in config.get("prior_model") or []:
+        name = prior if isinstance(prior, str) else next(iter(prior))
+        if name != "Atomref":
+            raise ValueError(f"torchmd-net prior {name!r} is not supported, only Atomref is")
+    return TensorNetConfig(
+        num_channels=config["embedding_dimension"],
+        num_layers=config["num_layers"],
+        num_radial=config["num_rbf"],
+        radial=_RADIAL[config["rbf_type"]],
+        trainable_radial=config.get("trainable_rbf", False),
+        activation=_ACTIVATION[config["activation"]],
+        cutoff=config["cutoff_upper"],
+        cutoff_lower=config.get("cutoff_lower", 0.0),
+        group=config.get("equivariance_invariance_group", "O(3)"),
+        so3_convention=so3_convention,
+        heads=(_HEAD[config["output_model"]],),
+    )
+
+
+def _require(config: Mapping[str, Any], key: str, known: set[str]) -> None:
+    default = {"output_model": "Scalar", "reduce_op": "add"}.get(key)
+    value = config.get(key, default)
+    if value not in known:
+        raise ValueError(
+            f"torchmd-net option {key}: {value!r} is not supported, only {', '.join(sorted(known))}"
+        )
+
+
+def _check_masses(state: Mapping[str, np.ndarray]) -> None:
+    masses = state.get("output_model.atomic_mass")
+    if masses is not None and not np.allclose(
+        masses, ase.data.atomic_masses[: len(masses)], rtol=1e-6
+    ):
+        raise ValueError(
+            "output_model.atomic_mass differs from ASE's atomic masses, which the dipole head uses"
+        )
+
+
+class _Reader:
+    """Moves tensors from torch's names and (out, in) layout into the module's variables."""
+
+    # What torchmd-net stores that is not a weight, or is read elsewhere.
+    _NOT_WEIGHTS = (
+        "mean",
+        "std",
+        "representation_model.distance.box",
+        "prior_model.0.initial_atomref",
+        "prior_model.0.atomref.weight",
+        "output_model.atomic_mass",
+    )
+
+    def __init__(self, state: dict[str, np.ndarray], potential: Potential, trainable: bool):
+        self.state = state
+        self.potential = potential
+        self.trainable = trainable
+        self.used = set(self._NOT_WEIGHTS)
+
+    def variables(self) -> dict[str, Any]:
+        """Return the module's variables, every tensor of the checkpoint used exactly once."""
+        config = self.potential.config
+        base = "representation_model"
+        head = "output_model.output_network.layers"
+        params: dict[str, Any] = {
+            "embedding": self._embedding(f"{base}.tensor_embedding"),
+            "norm": self._norm(f"{base}.out_norm"),
+            "linear": self._linear(f"{base}.linear"),
+            f"readouts_{config.heads[0]}": {
+                "hidden": self._linear(f"{head}.0"),
+                "output": self._linear(f"{head}.2"),
+            },
+        }
+        for k in range(config.num_layers):
+            params[f"layers_{k}"] = self._interaction(f"{base}.layers.{k}")
+        names = {"expnorm": ("means", "betas"), "gaussian": ("offsets", "coefficient")}
+        torch_names = {"offsets": "offset", "coefficient": "coeff"}
+        radial = {
+            name: self._take(f"{base}.distance_expansion.{torch_names.get(name, name)}")
+            for name in names[config.radial]
+        }
+        buffers: dict[str, Any] = {}
+        (params if self.trainable else buffers)["radial"] = radial
+        unused = sorted(set(self.state) - self.used)
+        if unused:
+            raise ValueError(f"the checkpoint holds tensors this model has no place for: {unused}")
+        return self._cast({"params": params, "buffers": buffers})
+
+    def _cast(self, variables: dict[str, Any]) -> dict[str, Any]:
+        import jax
+
+        expected = self.potential.variables
+        with self.potential.precision():
+            if jax.tree.structure(expected) != jax.tree.structure(variables):
+                raise ValueError("the checkpoint's tensors do not make up the configured model")
+
+            def cast(path, reference, value):
+                value = np.asarray(value)
+                if value.shape != reference.shape:
+                    name = jax.tree_util.keystr(path)
+                    raise ValueError(
+                        f"{name} has shape {value.shape} in the checkpoint, "
+                        f"{reference.shape} in the configured model"
+                    )
+                return jax.numpy.asarray(value, self.potential.dtype)
+
+            return jax.tree_util.tree_map_with_path(cast, expected, variables)
+
+    def _take(self, name: str) -> np.ndarray:
+        if name not in self.state:
+            raise ValueError(f"the checkpoint lacks {name}")
+        self.used.add(name)
+        return self.state[name]
+
+    def _linear(self, name: str) -> dict[str, np.ndarray]:
+        return {"kernel": self._take(f"{name}.weight").T, "bias": self._take(f"{name}.bias")}
+
+    def _norm(self, name: str) -> dict[str, np.ndarray]:
+        return {"scale": self._take(f"{name}.weight"), "bias": self._take(f"{name}.bias")}
+
+    def _mixing(self, name: str, first: int) -> dict[str, Any]:
+        return {
+            f"parts_{k}": {"kernel": self._take(f"{name}.linears_tensor.{first + k}.weight").T}
+            for k in range(3)
+        }
+
+    def _embedding(self, name: str) -> dict[str, Any]:
+        return {
+            "species": {"embedding": self._take(f"{name}.emb.weight")},
+            "pair_species": self._linear(f"{name}.emb2"),
+            **{f"filters_{k}": self._linear(f"{name}.distance_proj{k + 1}") for k in range(3)},
+            **{f"gates_{k}": self._linear(f"{name}.linears_scalar.{k}") for k in range(2)},
+            "norm": self._norm(f"{name}.init_norm"),
+            "mixing": self._mixing(name, 0),
+        }
+
+    def _interaction(self, name: str) -> dict[str, Any]:
+        return {
+            **{f"filters_{k}": self._linear(f"{name}.linears_scalar.{k}") for k in range(3)},
+            "mixing_before": self._mixing(name, 0),
+            "mixing_after": self._mixing(name, 3),
+        }

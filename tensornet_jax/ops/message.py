@@ -1,0 +1,216 @@
+"""Edge → atom aggregation: the hot loop, with its own derivative rules.
+
+Edges come in pairs: edge e runs from atom j to atom i, edge e + E/2 from i to j, and both share
+the pair p = e mod E/2. Each atom lists the edges that arrive at it in a row of ``slots``.
+
+`convolve` is M_i = Σ_j f_p ∘ Y_j with a filter f that depends on the pair alone. Read as the
+trilinear form Φ(f, Y, T) = Σ_e f_p · Y_j · T_i it is symmetric under exchange of Y and T, because
+every edge has its reverse. So ∂Φ/∂Y is `convolve` of T, ∂Φ/∂f is `pair_products` of Y and T, and
+the derivatives of `pair_products` are `convolve` again: two functions, closed under
+differentiation to any order, in which nothing is ever scattered and no sum depends on a race.
+
+`collect` (geometry times weight per edge, summed at the receiver) closes in the same way with
+`_weights_cotangent` and `_geometry_cotangent`, the other two partial derivatives of
+Σ_e y_e · w_e · T_i.
+
+On a CPU, XLA would write the gathered (E, d, F) tensor to memory; a scan over blocks of slots
+keeps the accumulator in cache and is several times faster. On an accelerator the gather and the
+sum fuse into one kernel.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+SLOT_BLOCK = 4
+"""Slots taken in one step of the scan; the width of ``EdgeIndex.slots`` is a multiple of it."""
+
+Parts = tuple[Array, ...]
+"""One array per irreducible part, each (rows, components of the part, F)."""
+
+
+class EdgeIndex(NamedTuple):
+    """Who is connected to whom.
+
+    receivers: (E,) atom i at which the edge arrives; edge e + E/2 is the reverse of edge e.
+    senders: (E,) atom j from which it comes.
+    slots: (N, K) edges arriving at each atom; unused slots name the last edge, a padding edge.
+    """
+
+    receivers: Array
+    senders: Array
+    slots: Array
+
+    @property
+    def num_pairs(self) -> int:
+        """Number of pairs, E/2."""
+        return self.receivers.shape[0] // 2
+
+
+def convolve(filters: Parts, features: Parts, edges: EdgeIndex) -> Parts:
+    """M_i = Σ_j f_ij ∘ Y_j over the edges arriving at i.
+
+    Args:
+        filters: per part (P, 1, F), one value for both directions of a pair; must be 0 for
+            padding pairs.
+        features: per part (N, d, F).
+        edges: connectivity with P pairs and N atoms.
+
+    Returns:
+        per part (N, d, F).
+    """
+    return _convolve(tuple(filters), tuple(features), edges)
+
+
+def pair_products(a: Parts, b: Parts, edges: EdgeIndex) -> Parts:
+    """Σ_c a_ic b_jc + a_jc b_ic for every pair (i, j), summed over the components of a part.
+
+    Args:
+        a, b: per part (N, d, F).
+        edges: connectivity.
+
+    Returns:
+        per part (P, 1, F).
+    """
+    return _pair_products(tuple(a), tuple(b), edges)
+
+
+def collect(geometry: Parts, weights: Parts, edges: EdgeIndex) -> Parts:
+    """T_i = Σ_e y_e ⊗ w_e over the edges arriving at i.
+
+    Args:
+        geometry: per part (E, d), e.g. the components of a unit vector.
+        weights: per part (E, F); must be 0 for padding edges.
+        edges: connectivity.
+
+    Returns:
+        per part (N, d, F).
+    """
+    return _collect(tuple(geometry), tuple(weights), edges)
+
+
+def _sum_over_slots(term: Callable[[Array], Parts], edges: EdgeIndex) -> Parts:
+    """Σ_k term(slots[:, k]), where term maps (N,) edges to per-part arrays (N, d, F)."""
+    columns = edges.slots.T
+    blocks = columns.reshape(-1, SLOT_BLOCK, columns.shape[1])
+
+    def one_block(total: Parts, block: Array) -> tuple[Parts, None]:
+        for k in range(SLOT_BLOCK):
+            total = tuple(t + u for t, u in zip(total, term(block[k]), strict=True))
+        return total, None
+
+    shapes = jax.eval_shape(term, columns[0])
+    zero = tuple(jnp.zeros(s.shape, s.dtype) for s in shapes)
+    return lax.scan(one_block, zero, blocks)[0]
+
+
+def _gathered_sum(term: Callable[[Array], Parts], edges: EdgeIndex) -> Parts:
+    return tuple(jnp.sum(part, axis=1) for part in term(edges.slots))
+
+
+def _aggregate(term: Callable[[Array], Parts], edges: EdgeIndex) -> Parts:
+    return lax.platform_dependent(
+        cpu=lambda: _sum_over_slots(term, edges), default=lambda: _gathered_sum(term, edges)
+    )
+
+
+@jax.custom_vjp
+def _convolve(filters: Parts, features: Parts, edges: EdgeIndex) -> Parts:
+    def term(edge: Array) -> Parts:
+        pair, sender = edge % edges.num_pairs, edges.senders[edge]
+        return tuple(f[pair] * y[sender] for f, y in zip(filters, features, strict=True))
+
+    return _aggregate(term, edges)
+
+
+def _convolve_backward(residuals, cotangent):
+    filters, features, edges = residuals
+    return (
+        _pair_products(cotangent, features, edges),
+        _convolve(filters, cotangent, edges),
+        None,
+    )
+
+
+@jax.custom_vjp
+def _pair_products(a: Parts, b: Parts, edges: EdgeIndex) -> Parts:
+    i, j = edges.receivers[: edges.num_pairs], edges.senders[: edges.num_pairs]
+    return tuple(
+        jnp.sum(x[i] * y[j] + x[j] * y[i], axis=-2, keepdims=True)
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def _pair_products_backward(residuals, cotangent):
+    a, b, edges = residuals
+    return _convolve(cotangent, b, edges), _convolve(cotangent, a, edges), None
+
+
+@jax.custom_vjp
+def _collect(geometry: Parts, weights: Parts, edges: EdgeIndex) -> Parts:
+    def term(edge: Array) -> Parts:
+        return tuple(
+            y[edge][..., :, None] * w[edge][..., None, :]
+            for y, w in zip(geometry, weights, strict=True)
+        )
+
+    return _aggregate(term, edges)
+
+
+@jax.custom_vjp
+def _weights_cotangent(geometry: Parts, cotangent: Parts, edges: EdgeIndex) -> Parts:
+    """∂/∂w of Σ_e y_e · w_e · T_i: per part (E, F)."""
+    return tuple(
+        jnp.sum(y[:, :, None] * t[edges.receivers], axis=-2)
+        for y, t in zip(geometry, cotangent, strict=True)
+    )
+
+
+@jax.custom_vjp
+def _geometry_cotangent(weights: Parts, cotangent: Parts, edges: EdgeIndex) -> Parts:
+    """∂/∂y of Σ_e y_e · w_e · T_i: per part (E, d)."""
+    return tuple(
+        jnp.sum(w[:, None, :] * t[edges.receivers], axis=-1)
+        for w, t in zip(weights, cotangent, strict=True)
+    )
+
+
+def _keep_residuals(function):
+    return lambda a, b, edges: (function(a, b, edges), (a, b, edges))
+
+
+def _collect_backward(residuals, cotangent):
+    geometry, weights, edges = residuals
+    return (
+        _geometry_cotangent(weights, cotangent, edges),
+        _weights_cotangent(geometry, cotangent, edges),
+        None,
+    )
+
+
+def _weights_cotangent_backward(residuals, cotangent):
+    geometry, field, edges = residuals
+    return (
+        _geometry_cotangent(cotangent, field, edges),
+        _collect(geometry, cotangent, edges),
+        None,
+    )
+
+
+def _geometry_cotangent_backward(residuals, cotangent):
+    weights, field, edges = residuals
+    return (
+        _weights_cotangent(cotangent, field, edges),
+        _collect(cotangent, weights, edges),
+        None,
+    )
+
+
+_convolve.defvjp(_keep_residuals(_convolve), _convolve_backward)
+_pair_products.defvjp(_keep_residuals(_pair_products), _pair_products_backward)
+_collect.defvjp(_keep_residuals(_collect), _collect_backward)
+_weights_cotangent.defvjp(_keep_residuals(_weights_cotangent), _weights_cotangent_backward)
+_geometry_cotangent.defvjp(_keep_residuals(_geometry_cotangent), _geometry_cotangent_backward)

@@ -1,0 +1,87 @@
+"""Radial basis functions and cutoff envelopes of an interatomic distance.
+
+Symbols follow arXiv:2306.06482 and arXiv:2402.17660; the numbers are those of torchmd-net 3.1.0.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+
+def cosine_envelope(distances: Array, cutoff: float, cutoff_lower: float = 0.0) -> Array:
+    """Cosine cutoff function (Eq. 8, arXiv:2402.17660), exactly 0 from ``cutoff`` on.
+
+    With ``cutoff_lower`` > 0 it rises from 0 there to 1 halfway and falls back to 0 at ``cutoff``.
+
+    Args:
+        distances: (...) Å.
+        cutoff: upper cutoff, Å.
+        cutoff_lower: lower cutoff, Å.
+
+    Returns:
+        (...) between 0 and 1.
+    """
+    if cutoff_lower == 0:
+        value = 0.5 * (jnp.cos(distances * (np.pi / cutoff)) + 1)
+        return jnp.where(distances < cutoff, value, 0)
+    phase = np.pi * (2 * (distances - cutoff_lower) / (cutoff - cutoff_lower) + 1)
+    inside = (distances > cutoff_lower) & (distances < cutoff)
+    return jnp.where(inside, 0.5 * (jnp.cos(phase) + 1), 0)
+
+
+def expnorm_parameters(
+    num_radial: int, cutoff: float, cutoff_lower: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Start values of the means and widths of `expnorm` (Eq. 7, arXiv:2402.17660).
+
+    Returns:
+        means (num_radial,) and betas (num_radial,), float64, without unit.
+    """
+    start = np.exp(cutoff_lower - cutoff)
+    means = np.linspace(start, 1.0, num_radial)
+    betas = np.full(num_radial, (2 / num_radial * (1 - start)) ** -2)
+    return means, betas
+
+
+def expnorm(
+    distances: Array, means: Array, betas: Array, cutoff: float, cutoff_lower: float = 0.0
+) -> Array:
+    """Gaussians of exp(−α(d − lower)) with α = 5/(cutoff − lower), without envelope.
+
+    Args:
+        distances: (...) Å.
+        means: (R,) centres on the exponential scale.
+        betas: (R,) inverse squared widths.
+        cutoff: Å.
+        cutoff_lower: Å.
+
+    Returns:
+        (..., R).
+    """
+    alpha = 5.0 / (cutoff - cutoff_lower)
+    decay = jnp.exp(-alpha * (distances - cutoff_lower))[..., None]
+    return jnp.exp(-betas * (decay - means) ** 2)
+
+
+def gaussian_parameters(
+    num_radial: int, cutoff: float, cutoff_lower: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Start values of `gaussian`: offsets (R,) in Å and the coefficient −1/(2Δ²) in Å⁻²."""
+    offsets = np.linspace(cutoff_lower, cutoff, num_radial)
+    if num_radial < 2:
+        raise ValueError("gaussian radial functions need num_radial >= 2")
+    return offsets, np.asarray(-0.5 / (offsets[1] - offsets[0]) ** 2)
+
+
+def gaussian(distances: Array, offsets: Array, coefficient: Array) -> Array:
+    """Equally wide Gaussians of the distance, exp(coefficient · (d − offset)²).
+
+    Args:
+        distances: (...) Å.
+        offsets: (R,) Å.
+        coefficient: () Å⁻², negative.
+
+    Returns:
+        (..., R).
+    """
+    return jnp.exp(coefficient * (distances[..., None] - offsets) ** 2)

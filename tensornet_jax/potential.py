@@ -1,0 +1,363 @@
+"""From a model's per-atom energies to energy, forces, stress and Hessian of real structures."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import Any
+
+import ase
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tensornet_jax.config import Config
+from tensornet_jax.graph.atom_graph import (
+    AtomGraph,
+    Capacity,
+    Structure,
+    batch_structures,
+    make_structure,
+    to_device,
+)
+from tensornet_jax.models import MODELS
+from tensornet_jax.precision import precision_scope
+
+ENERGY_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "hessian")
+
+ATOMS_PER_BATCH = 2048
+"""Atoms `Potential.evaluate` packs into one call when no batch size is given."""
+
+
+@dataclass(frozen=True)
+class ElementTable:
+    """The elements of a model and the energies of their isolated atoms.
+
+    numbers: atomic numbers; the position in the tuple is the species index.
+    reference_energies: (S,) float64 eV.
+    """
+
+    numbers: tuple[int, ...]
+    reference_energies: np.ndarray
+
+    def __post_init__(self) -> None:
+        energies = np.array(self.reference_energies, np.float64)
+        if len(set(self.numbers)) != len(self.numbers):
+            raise ValueError(f"element table {self.numbers} names an element twice")
+        if energies.shape != (len(self.numbers),) or not np.isfinite(energies).all():
+            raise ValueError(
+                f"{len(self.numbers)} elements need as many finite reference energies, "
+                f"got {energies.tolist()}"
+            )
+        object.__setattr__(self, "reference_energies", energies)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Chemical symbols in the order of the table."""
+        return tuple(ase.data.chemical_symbols[number] for number in self.numbers)
+
+
+@dataclass(frozen=True)
+class Potential:
+    """A model with its parameters, ready to evaluate structures.
+
+    energy = energy_scale · Σ_i (network output of atom i) + energy_offset + Σ_i E0(i). The network
+    never sees the E0: they are added on the host in float64, since float32 resolves only 2 meV
+    at −17 000 eV.
+
+    config: the model's hyperparameters; ``config.name`` is a key of ``MODELS``.
+    variables: {"params": …, "buffers": …} as flax has them, in ``dtype``.
+    elements: element table with isolated-atom energies.
+    energy_scale: eV per unit of network output.
+    energy_offset: eV per structure (torchmd-net's ``mean``; 0 for models trained here).
+    dtype: "float32" or "float64".
+    metadata: free text about the model's origin, saved with it.
+    """
+
+    config: Any
+    variables: dict[str, Any]
+    elements: ElementTable
+    energy_scale: float = 1.0
+    energy_offset: float = 0.0
+    dtype: str = "float32"
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The flax module of this potential."""
+        return MODELS[self.config.name][1](self.config, self.elements.numbers, self.dtype)
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff radius, Å."""
+        return float(self.config.cutoff)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """What the model predicts besides derivatives."""
+        return tuple(self.config.heads)
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """What `evaluate` can compute."""
+        energy = ENERGY_PROPERTIES if "energy" in self.heads else ()
+        return energy + tuple(head for head in self.heads if head != "energy")
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.variables["params"]))
+
+    def precision(self) -> AbstractContextManager[None]:
+        """Scope in which every JAX computation with this potential has to happen."""
+        return precision_scope(self.dtype)
+
+    def replace(self, **changes: Any) -> "Potential":
+        """Return a copy with some attributes replaced."""
+        return replace(self, **changes)
+
+    def astype(self, dtype: str) -> "Potential":
+        """Return the same potential computing in another precision."""
+        with precision_scope(dtype):
+            variables = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), dtype), self.variables)
+        return self.replace(variables=variables, dtype=dtype)
+
+    def structure(self, atoms: ase.Atoms, where: str = "", skin: float = 0.0) -> Structure:
+        """Prepare one structure; ``skin`` widens the neighbour list, in Å."""
+        return make_structure(atoms, self.elements.numbers, self.cutoff + skin, where)
+
+    def reference_energies(self, structure: Structure) -> np.ndarray:
+        """E0 of each atom plus its share of the offset, (N,) float64 eV."""
+        offset = self.energy_offset / max(len(structure), 1)
+        return self.elements.reference_energies[structure.species] + offset
+
+    def predict(
+        self, variables: dict[str, Any], graph: AtomGraph, compute: Iterable[str]
+    ) -> dict[str, Array]:
+        """Properties of a padded graph without E0 and offset; see `predict`."""
+        return predict(self.module, variables, graph, tuple(compute), self.energy_scale)
+
+    def evaluate(
+        self,
+        structures: ase.Atoms | Sequence[ase.Atoms],
+        compute: Sequence[str] = ("energy", "forces"),
+        batch_size: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Evaluate structures, however many and of whatever sizes.
+
+        The total charge is read from ``atoms.info["charge"]`` (e, default 0).
+
+        Args:
+            structures: one structure or several; not changed.
+            compute: any of `properties`: "energy" (eV), "energies" per atom (N,) eV, "forces"
+                (N, 3) eV/Å, "stress" (3, 3) eV/Å³, "dipole" (3,) e·Å, "hessian" (3N, 3N) eV/Å².
+                Energies include E0.
+            batch_size: structures evaluated at a time; by default as many as fill
+                ``ATOMS_PER_BATCH`` atoms.
+
+        Returns:
+            one dict per structure in the order given, float64 arrays (energies are floats).
+
+        Raises:
+            ValueError: unknown property or element, stress without a volume, dipole of a periodic
+                structure.
+        """
+        atoms_list = [structures] if isinstance(structures, ase.Atoms) else list(structures)
+        compute = self._checked(compute)
+        prepared = []
+        for index, atoms in enumerate(atoms_list):
+            where = f" (structure {index})" if len(atoms_list) > 1 else ""
+            structure = self.structure(atoms, where)
+            _check_physics(structure, compute, where)
+            prepared.append(structure)
+        results: list[dict[str, Any]] = [{} for _ in prepared]
+        batched = tuple(name for name in compute if name != "hessian")
+        if batched:
+            for chosen in _packs([len(s) for s in prepared], batch_size):
+                outputs = self._evaluate_batch([prepared[k] for k in chosen], batched)
+                for k, output in zip(chosen, outputs, strict=True):
+                    results[k].update(output)
+        if "hessian" in compute:
+            for structure, result in zip(prepared, results, strict=True):
+                result["hessian"] = self._hessian(structure)
+        return results
+
+    def _checked(self, compute: Sequence[str]) -> tuple[str, ...]:
+        names = (compute,) if isinstance(compute, str) else tuple(compute)
+        for name in names:
+            if name not in self.properties:
+                raise ValueError(
+                    f"this model has no {name!r}; it predicts {', '.join(self.properties)}"
+                )
+        return names
+
+    def _evaluate_batch(
+        self, structures: Sequence[Structure], compute: tuple[str, ...]
+    ) -> list[dict[str, Any]]:
+        # The number of structures is on the ladder too, or fifty batch sizes would compile fifty
+        # times.
+        capacity = Capacity.holding(structures)
+        capacity = capacity._replace(graphs=_power_of_two(capacity.graphs))
+        derivatives = tuple(sorted({"forces", "stress", "dipole"} & set(compute)))
+        energy = {"energy", "free_energy", "energies"} & set(compute)
+        wanted = (("energies",) if energy else ()) + derivatives
+        with self.precision():
+            graph = to_device(batch_structures(structures, capacity, self.dtype))
+            scale = jnp.asarray(self.energy_scale, self.dtype)
+            outputs = _predict_jit(self.module, self.variables, graph, wanted, scale)
+            outputs = {name: np.asarray(value, np.float64) for name, value in outputs.items()}
+        results, start = [], 0
+        for index, structure in enumerate(structures):
+            atoms = slice(start, start + len(structure))
+            start = atoms.stop
+            found: dict[str, Any] = {}
+            if "energies" in outputs:
+                energies = outputs["energies"][atoms] + self.reference_energies(structure)
+                total = float(energies.sum())
+                found |= {"energies": energies, "energy": total, "free_energy": total}
+            if "forces" in outputs:
+                found["forces"] = outputs["forces"][atoms]
+            for name in ("stress", "dipole"):
+                if name in outputs:
+                    found[name] = outputs[name][index]
+            results.append({name: found[name] for name in compute})
+        return results
+
+    def _hessian(self, structure: Structure) -> np.ndarray:
+        capacity = Capacity.holding([structure])
+        with self.precision():
+            graph = to_device(batch_structures([structure], capacity, self.dtype))
+            scale = jnp.asarray(self.energy_scale, self.dtype)
+            size = 3 * len(structure)
+            rows = _hessian_jit(self.module, self.variables, graph, scale)
+            return np.asarray(rows, np.float64)[:size, :size]
+
+
+def create_potential(
+    config: Config,
+    elements: ElementTable,
+    *,
+    seed: int,
+    dtype: str = "float32",
+    energy_scale: float = 1.0,
+    energy_offset: float = 0.0,
+) -> Potential:
+    """Return an untrained potential with random parameters.
+
+    Args:
+        config: a model's configuration.
+        elements: elements it is to know.
+        seed: of the random parameters.
+        dtype: "float32" or "float64".
+        energy_scale: eV per unit of network output, e.g. the RMS force times 1 Å.
+        energy_offset: eV per structure.
+    """
+    potential = Potential(config, {}, elements, energy_scale, energy_offset, dtype)
+    with potential.precision():
+        graph = to_device(batch_structures([], Capacity.holding([]), dtype))
+        variables = jax.jit(potential.module.init)(jax.random.key(seed), graph)
+    return potential.replace(variables={"params": {}, "buffers": {}, **variables})
+
+
+def predict(
+    module: nn.Module,
+    variables: dict[str, Any],
+    graph: AtomGraph,
+    compute: tuple[str, ...],
+    energy_scale: float | Array = 1.0,
+) -> dict[str, Array]:
+    """Properties of a padded graph; pure, and differentiable in variables and graph.
+
+    Stress is (1/V) ∂E/∂ε for a symmetric strain ε of positions and cell together, V = |det cell|;
+    compression gives it a negative trace. It is 0 where there is no volume.
+
+    Args:
+        module: a model of ``MODELS``.
+        variables: its parameters and buffers.
+        graph: padded structures.
+        compute: of "energy", "energies", "forces", "stress", "dipole".
+        energy_scale: eV per unit of network output.
+
+    Returns:
+        what was asked for, without E0: energy (B,), energies (N,), forces (N, 3), stress
+        (B, 3, 3), dipole (B, 3); padding rows are 0. With any of the first four, energy and
+        energies are always there.
+    """
+
+    def strained(positions: Array, strain: Array) -> tuple[Array, dict[str, Array]]:
+        symmetric = 0.5 * (strain + strain.mT)
+        moved = positions + jnp.einsum("na,nab->nb", positions, symmetric[graph.node_graph])
+        cell = graph.cell + graph.cell @ symmetric
+        outputs = dict(module.apply(variables, graph.replace(positions=moved, cell=cell)))
+        if "energies" not in outputs:
+            return jnp.zeros((), positions.dtype), outputs
+        outputs["energies"] = outputs["energies"] * energy_scale
+        return jnp.sum(outputs["energies"]), outputs
+
+    strain = jnp.zeros_like(graph.cell)
+    gradient_of = tuple(k for k, name in enumerate(("forces", "stress")) if name in compute)
+    if gradient_of:
+        differentiated = jax.value_and_grad(strained, argnums=gradient_of, has_aux=True)
+        (_, outputs), gradients = differentiated(graph.positions, strain)
+        by_argument = dict(zip(gradient_of, gradients, strict=True))
+        if 0 in by_argument:
+            outputs["forces"] = -by_argument[0]
+        if 1 in by_argument:
+            volume = jnp.abs(jnp.linalg.det(graph.cell))[:, None, None]
+            has_volume = volume > 0
+            stress = by_argument[1] / jnp.where(has_volume, volume, 1)
+            outputs["stress"] = jnp.where(has_volume, stress, 0)
+    else:
+        _, outputs = strained(graph.positions, strain)
+    if "energies" in outputs:
+        outputs["energy"] = jax.ops.segment_sum(
+            outputs["energies"], graph.node_graph, graph.num_graphs, indices_are_sorted=True
+        )
+    return outputs
+
+
+_predict_jit = partial(jax.jit, static_argnames=("module", "compute"))(predict)
+
+
+@partial(jax.jit, static_argnames=("module",))
+def _hessian_jit(
+    module: nn.Module, variables: dict[str, Any], graph: AtomGraph, energy_scale: Array
+) -> Array:
+    def gradient(flat: Array) -> Array:
+        moved = graph.replace(positions=flat.reshape(-1, 3))
+        return -predict(module, variables, moved, ("forces",), energy_scale)["forces"].ravel()
+
+    flat = graph.positions.ravel()
+    _, pullback = jax.vjp(gradient, flat)
+    # One row after the other: all rows at once would need N times the memory of the forces.
+    return jax.lax.map(lambda row: pullback(row)[0], jnp.eye(flat.size, dtype=flat.dtype))
+
+
+def _check_physics(structure: Structure, compute: Sequence[str], where: str) -> None:
+    if "stress" in compute and abs(np.linalg.det(structure.cell)) == 0:
+        raise ValueError(f"stress needs a cell with a volume{where}: leave it out or set a cell")
+    if "dipole" in compute and structure.pbc.any():
+        raise ValueError(f"the dipole moment of a periodic structure has no meaning{where}")
+
+
+def _packs(sizes: Sequence[int], batch_size: int | None) -> list[list[int]]:
+    """Indices of structures to evaluate together, of like size so that little is padding."""
+    order = sorted(range(len(sizes)), key=lambda k: sizes[k])
+    packs: list[list[int]] = []
+    atoms = 0
+    for k in order:
+        full = not packs or (
+            len(packs[-1]) >= batch_size if batch_size else atoms + sizes[k] > ATOMS_PER_BATCH
+        )
+        if full:
+            packs.append([])
+            atoms = 0
+        packs[-1].append(k)
+        atoms += sizes[k]
+    return packs
+
+
+def _power_of_two(size: int) -> int:
+    return 1 << (size - 1).bit_length()
