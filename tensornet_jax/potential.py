@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, cast
 
 import ase
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase.data import chemical_symbols
 from jax import Array
 
 from tensornet_jax.config import Config
@@ -56,7 +57,7 @@ class ElementTable:
     @property
     def symbols(self) -> tuple[str, ...]:
         """Chemical symbols in the order of the table."""
-        return tuple(ase.data.chemical_symbols[number] for number in self.numbers)
+        return tuple(chemical_symbols[number] for number in self.numbers)
 
 
 @dataclass(frozen=True)
@@ -290,7 +291,8 @@ def predict(
         symmetric = 0.5 * (strain + strain.mT)
         moved = positions + jnp.einsum("na,nab->nb", positions, symmetric[graph.node_graph])
         cell = graph.cell + graph.cell @ symmetric
-        outputs = dict(module.apply(variables, graph.replace(positions=moved, cell=cell)))
+        outputs: dict[str, Any] = {}
+        outputs |= cast(dict, module.apply(variables, graph.replace(positions=moved, cell=cell)))
         if "energies" not in outputs:
             return jnp.zeros((), positions.dtype), outputs
         outputs["energies"] = outputs["energies"] * energy_scale

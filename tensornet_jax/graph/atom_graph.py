@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import ase
 import jax
 import numpy as np
+from ase.data import chemical_symbols
 
 from tensornet_jax.graph.neighbours import Pairs, neighbour_pairs
 from tensornet_jax.ops.message import SLOT_BLOCK, EdgeIndex
@@ -49,9 +50,8 @@ def species_of(numbers: np.ndarray, elements: Sequence[int], where: str = "") ->
     table = {number: index for index, number in enumerate(elements)}
     unknown = sorted(set(np.asarray(numbers).tolist()) - set(table))
     if unknown:
-        symbols = ase.data.chemical_symbols
-        names = ", ".join(symbols[number] for number in unknown)
-        known = ", ".join(symbols[number] for number in elements)
+        names = ", ".join(chemical_symbols[number] for number in unknown)
+        known = ", ".join(chemical_symbols[number] for number in elements)
         raise ValueError(
             f"element {names}{where} is not in the model [{known}]: "
             "use a model trained with it, or leave these structures out"

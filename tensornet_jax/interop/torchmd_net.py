@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import ase.data
+import jax
 import numpy as np
 
 from tensornet_jax.models.tensornet import TensorNetConfig
@@ -79,18 +80,20 @@ def _model_config(config: Mapping[str, Any], so3_convention: str) -> TensorNetCo
         name = prior if isinstance(prior, str) else next(iter(prior))
         if name != "Atomref":
             raise ValueError(f"torchmd-net prior {name!r} is not supported, only Atomref is")
-    return TensorNetConfig(
-        num_channels=config["embedding_dimension"],
-        num_layers=config["num_layers"],
-        num_radial=config["num_rbf"],
-        radial=_RADIAL[config["rbf_type"]],
-        trainable_radial=config.get("trainable_rbf", False),
-        activation=_ACTIVATION[config["activation"]],
-        cutoff=config["cutoff_upper"],
-        cutoff_lower=config.get("cutoff_lower", 0.0),
-        group=config.get("equivariance_invariance_group", "O(3)"),
-        so3_convention=so3_convention,
-        heads=(_HEAD[config["output_model"]],),
+    return TensorNetConfig.model_validate(
+        {
+            "num_channels": config["embedding_dimension"],
+            "num_layers": config["num_layers"],
+            "num_radial": config["num_rbf"],
+            "radial": _RADIAL[config["rbf_type"]],
+            "trainable_radial": config.get("trainable_rbf", False),
+            "activation": _ACTIVATION[config["activation"]],
+            "cutoff": config["cutoff_upper"],
+            "cutoff_lower": config.get("cutoff_lower", 0.0),
+            "group": config.get("equivariance_invariance_group", "O(3)"),
+            "so3_convention": so3_convention,
+            "heads": (_HEAD[config.get("output_model", "Scalar")],),
+        }
     )
 
 
@@ -130,7 +133,7 @@ class _Reader:
         self.state = state
         self.potential = potential
         self.trainable = trainable
-        self.used = set(self._NOT_WEIGHTS)
+        self.used: set[str] = set(self._NOT_WEIGHTS)
 
     def variables(self) -> dict[str, Any]:
         """Return the module's variables, every tensor of the checkpoint used exactly once."""
@@ -162,8 +165,6 @@ class _Reader:
         return self._cast({"params": params, "buffers": buffers})
 
     def _cast(self, variables: dict[str, Any]) -> dict[str, Any]:
-        import jax
-
         expected = self.potential.variables
         with self.potential.precision():
             if jax.tree.structure(expected) != jax.tree.structure(variables):

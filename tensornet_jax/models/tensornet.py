@@ -22,8 +22,8 @@ from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.cartesian import (
     RankTwo,
     anticommutator,
-    deviator_of_unit_vectors,
     matmul,
+    parts_of_unit_vectors,
     squared_norm,
     squared_norms,
 )
@@ -35,29 +35,29 @@ class TensorNetConfig(Config):
     """Hyperparameters of TensorNet."""
 
     name: Literal["tensornet"] = "tensornet"
-    num_channels: int = Field(128, ge=2, description="channels F of every tensor")
-    num_layers: int = Field(2, ge=0, description="interaction layers")
-    num_radial: int = Field(32, ge=2, description="radial basis functions R")
-    radial: Literal["expnorm", "gaussian"] = Field("expnorm", description="radial basis")
-    trainable_radial: bool = Field(False, description="train the radial basis too")
+    num_channels: int = Field(default=128, ge=2, description="channels F of every tensor")
+    num_layers: int = Field(default=2, ge=0, description="interaction layers")
+    num_radial: int = Field(default=32, ge=2, description="radial basis functions R")
+    radial: Literal["expnorm", "gaussian"] = Field(default="expnorm", description="radial basis")
+    trainable_radial: bool = Field(default=False, description="train the radial basis too")
     activation: Literal["silu", "ssp", "tanh", "sigmoid", "mish"] = Field(
-        "silu", description="activation function"
+        default="silu", description="activation function"
     )
-    cutoff: float = Field(5.0, gt=0, description="cutoff radius, Å")
-    cutoff_lower: float = Field(0.0, ge=0, description="lower cutoff radius, Å")
+    cutoff: float = Field(default=5.0, gt=0, description="cutoff radius, Å")
+    cutoff_lower: float = Field(default=0.0, ge=0, description="lower cutoff radius, Å")
     cutoff_once: bool = Field(
-        False,
+        default=False,
         description="apply the cutoff function once, as the paper does, not twice as torchmd-net",
     )
     group: Literal["O(3)", "SO(3)"] = Field(
-        "O(3)", description="symmetry: O(3) tells no enantiomer from its mirror image"
+        default="O(3)", description="symmetry: O(3) tells no enantiomer from its mirror image"
     )
     so3_convention: Literal["python", "warp"] = Field(
-        "python",
+        default="python",
         description="SO(3) only: sign of edge vectors; torchmd-net's Warp kernels mirror space",
     )
     heads: tuple[Literal["energy", "dipole"], ...] = Field(
-        ("energy",), min_length=1, description="what the model predicts besides derivatives"
+        default=("energy",), min_length=1, description="what the model predicts besides derivatives"
     )
 
     @model_validator(mode="after")
@@ -180,15 +180,15 @@ class Embedding(nn.Module):
         pair_filters = [layer(basis) * envelope[:, None] for layer in self.filters]
         forward, backward = of_centre[i] + of_neighbour[j], of_centre[j] + of_neighbour[i]
         weights = tuple(jnp.concatenate([f * forward, f * backward]) for f in pair_filters)
-        symmetric = deviator_of_unit_vectors(directions)
+        identity, skew, symmetric = parts_of_unit_vectors(directions)
         geometry = (
-            jnp.ones((2 * edges.num_pairs, 1), basis.dtype),
-            jnp.concatenate([directions, -directions]),
+            jnp.concatenate([identity, identity]),
+            jnp.concatenate([skew, -skew]),
             jnp.concatenate([symmetric, symmetric]),
         )
         tensor = RankTwo(*collect(geometry, weights, edges))
         to_itself = (of_centre + of_neighbour) * (self.filters[0](self_basis) * self_envelope)
-        tensor = tensor._replace(scalar=tensor.scalar + to_itself[:, None, :])
+        tensor = tensor._replace(scalar=tensor.scalar + identity[0] * to_itself[:, None, :])
         gates = self.norm(squared_norm(tensor)[:, 0, :])
         for layer in self.gates:
             gates = act(layer(gates))
@@ -233,9 +233,11 @@ class Interaction(nn.Module):
         if self.config.group == "O(3)":
             product = anticommutator(y, message).scaled(charge_factor)
         else:
-            product = matmul(y, message).scaled(jnp.asarray(2, basis.dtype))
+            product = matmul(y, message).scaled(2.0)
         update = self.mixing_after(product.scaled(1 / (squared_norm(product) + 1)))
-        return tensor + update + matmul(update, update).scaled(charge_factor)
+        # ΔX ΔX is half an anticommutator, the product that is at hand already.
+        square = anticommutator(update, update).scaled(0.5)
+        return tensor + update + square.scaled(charge_factor)
 
     def _radial(self, basis: Array) -> Array:
         act = ACTIVATIONS[self.config.activation]

@@ -2,68 +2,97 @@
 
 A 3×3 tensor X splits under rotation into I = (tr X / 3)·Id, A = (X − Xᵀ)/2 and
 S = (X + Xᵀ)/2 − I (Eq. 1, arXiv:2306.06482). Nine numbers hold them all, against 27 for three full
-matrices: t = tr X / 3; the vector a with A = skew(a); and S_xx, S_yy, S_xy, S_xz, S_yz.
+matrices. They are coordinates in an *orthonormal* basis of the 3×3 matrices,
 
-    skew(a) = [[0, −a_z, a_y], [a_z, 0, −a_x], [−a_y, a_x, 0]]
+    scalar   √3 · tr X / 3
+    vector   √2 · a with A = skew(a) = [[0, −a_z, a_y], [a_z, 0, −a_x], [−a_y, a_x, 0]]
+    deviator √2 · (S_xy, S_xz, S_yz), (S_xx − S_yy)/√2, √(3/2) · S_zz
+
+so that the Frobenius product of two tensors is the dot product of their coordinates. Two things
+follow: norms are sums of squares, and the derivative of a matrix product is a matrix product of
+the same kind. The products below carry that rule, and stay one fused loop at any order of
+differentiation.
 """
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
+
+_ROOT_2 = 2**0.5
+_ROOT_3 = 3**0.5
+_ROOT_6 = 6**0.5
+_ROOT_HALF = 0.5**0.5
+_ROOT_2_3 = (2 / 3) ** 0.5
 
 
 class RankTwo(NamedTuple):
     """A field of 3×3 tensors by irreducible part; the last axis counts channels.
 
-    scalar: (..., 1, F) tr X / 3.
-    vector: (..., 3, F) axial vector of the antisymmetric part.
-    deviator: (..., 5, F) xx, yy, xy, xz, yz of the symmetric traceless part.
+    scalar: (..., 1, F) coordinate along Id.
+    vector: (..., 3, F) coordinates of the antisymmetric part.
+    deviator: (..., 5, F) coordinates of the symmetric traceless part.
     """
 
     scalar: Array
     vector: Array
     deviator: Array
 
-    def __add__(self, other: "RankTwo") -> "RankTwo":  # type: ignore[override]
+    def __add__(self, other: "RankTwo") -> "RankTwo":
         """Sum of the tensors, not the concatenation that tuples have."""
         return RankTwo(*(a + b for a, b in zip(self, other, strict=True)))
 
-    def scaled(self, factor: Array) -> "RankTwo":
-        """All parts times one factor (..., 1, F) or broadcastable to it."""
+    def scaled(self, factor: Array | float) -> "RankTwo":
+        """All parts times one factor, (..., 1, F) or broadcastable to it."""
         return RankTwo(*(part * factor for part in self))
 
     def scaled_by_part(self, factors: Array) -> "RankTwo":
         """Each part times its own factor; factors: (..., 3, F) for I, A, S."""
-        return RankTwo(*(part * factors[..., k : k + 1, :] for k, part in enumerate(self)))
+        by_part = lax.split(factors, (1, 1, 1), axis=factors.ndim - 2)
+        return RankTwo(*(part * factor for part, factor in zip(self, by_part, strict=True)))
+
+    @property
+    def transposed(self) -> "RankTwo":
+        """The matrix transposes."""
+        return self._replace(vector=-self.vector)
 
 
 def squared_norms(tensor: RankTwo) -> Array:
     """‖I‖², ‖A‖², ‖S‖² (squared Frobenius norms) as (..., 3, F)."""
-    sxx, syy, sxy, sxz, syz = (tensor.deviator[..., k, :] for k in range(5))
-    szz = -(sxx + syy)
-    scalar = 3 * tensor.scalar[..., 0, :] ** 2
-    vector = 2 * jnp.sum(tensor.vector**2, axis=-2)
-    deviator = sxx**2 + syy**2 + szz**2 + 2 * (sxy**2 + sxz**2 + syz**2)
-    return jnp.stack([scalar, vector, deviator], axis=-2)
+    return jnp.concatenate([jnp.sum(part**2, axis=-2, keepdims=True) for part in tensor], axis=-2)
 
 
 def squared_norm(tensor: RankTwo) -> Array:
     """‖X‖² = ‖I‖² + ‖A‖² + ‖S‖², (..., 1, F): the parts are orthogonal."""
-    return jnp.sum(squared_norms(tensor), axis=-2, keepdims=True)
+    scalar, vector, deviator = (jnp.sum(part**2, axis=-2, keepdims=True) for part in tensor)
+    return scalar + vector + deviator
 
 
-def deviator_of_unit_vectors(unit: Array) -> Array:
-    """Compact form of r̂ r̂ᵀ − Id/3: (..., 3) → (..., 5); zero for the zero vector."""
+def parts_of_unit_vectors(unit: Array) -> tuple[Array, Array, Array]:
+    """Coordinates of Id, skew(r̂) and r̂ r̂ᵀ − Id/3.
+
+    Args:
+        unit: (..., 3) unit vectors r̂; for the zero vector only Id remains.
+
+    Returns:
+        (..., 1), (..., 3) and (..., 5).
+    """
     x, y, z = unit[..., 0], unit[..., 1], unit[..., 2]
-    third = (x * x + y * y + z * z) / 3
-    return jnp.stack([x * x - third, y * y - third, x * y, x * z, y * z], axis=-1)
+    deviator = [
+        _ROOT_2 * x * y,
+        _ROOT_2 * x * z,
+        _ROOT_2 * y * z,
+        (x * x - y * y) / _ROOT_2,
+        (2 * z * z - x * x - y * y) / _ROOT_6,
+    ]
+    identity = jnp.full((*unit.shape[:-1], 1), _ROOT_3, unit.dtype)
+    return identity, _ROOT_2 * unit, jnp.stack(deviator, axis=-1)
 
 
 def to_matrix(tensor: RankTwo) -> Array:
     """Full tensors (..., 3, 3, F)."""
-    rows = _entries(tensor)
-    return jnp.stack([jnp.stack(row, axis=-2) for row in rows], axis=-3)
+    return jnp.stack([jnp.stack(row, axis=-2) for row in _entries(tensor)], axis=-3)
 
 
 def from_matrix(matrix: Array) -> RankTwo:
@@ -71,6 +100,7 @@ def from_matrix(matrix: Array) -> RankTwo:
     return _compact([[matrix[..., i, j, :] for j in range(3)] for i in range(3)])
 
 
+@jax.custom_vjp
 def matmul(a: RankTwo, b: RankTwo) -> RankTwo:
     """The matrix product a b, channel by channel."""
     x, y = _entries(a), _entries(b)
@@ -79,6 +109,7 @@ def matmul(a: RankTwo, b: RankTwo) -> RankTwo:
     )
 
 
+@jax.custom_vjp
 def anticommutator(a: RankTwo, b: RankTwo) -> RankTwo:
     """The matrix products a b + b a: what keeps parity in TensorNet's O(3) interaction."""
     x, y = _entries(a), _entries(b)
@@ -90,31 +121,53 @@ def anticommutator(a: RankTwo, b: RankTwo) -> RankTwo:
     )
 
 
+def _keep(product):
+    return lambda a, b: (product(a, b), (a, b))
+
+
+# ⟨C, a b⟩ = ⟨C bᵀ, a⟩ = ⟨aᵀ C, b⟩ in the Frobenius product, and alike for a b + b a.
+matmul.defvjp(
+    _keep(matmul), lambda ab, c: (matmul(c, ab[1].transposed), matmul(ab[0].transposed, c))
+)
+anticommutator.defvjp(
+    _keep(anticommutator),
+    lambda ab, c: (anticommutator(c, ab[1].transposed), anticommutator(c, ab[0].transposed)),
+)
+
+
+def _components(part: Array) -> list[Array]:
+    # A split differentiates to one concatenation, a slice to a padded array for each component.
+    axis = part.ndim - 2
+    return [x.squeeze(axis) for x in lax.split(part, (1,) * part.shape[axis], axis=axis)]
+
+
 def _entries(tensor: RankTwo) -> list[list[Array]]:
     # Nine arrays (..., F) rather than one (..., 3, 3, F): the channel axis stays the contiguous,
     # vectorised one, and XLA fuses a whole product into one loop without a 3×3 intermediate.
-    t = tensor.scalar[..., 0, :]
-    ax, ay, az = (tensor.vector[..., k, :] for k in range(3))
-    sxx, syy, sxy, sxz, syz = (tensor.deviator[..., k, :] for k in range(5))
+    t = tensor.scalar.squeeze(-2) * (1 / _ROOT_3)
+    ax, ay, az = _components(tensor.vector * _ROOT_HALF)
+    deviator = _components(tensor.deviator)
+    xy, xz, yz, half = (x * _ROOT_HALF for x in deviator[:4])
+    zz = deviator[4] * _ROOT_2_3
     return [
-        [t + sxx, sxy - az, sxz + ay],
-        [sxy + az, t + syy, syz - ax],
-        [sxz - ay, syz + ax, t - sxx - syy],
+        [t + half - 0.5 * zz, xy - az, xz + ay],
+        [xy + az, t - half - 0.5 * zz, yz - ax],
+        [xz - ay, yz + ax, t + zz],
     ]
 
 
 def _compact(m) -> RankTwo:
-    trace = (m[0][0] + m[1][1] + m[2][2]) / 3
     vector = [m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1]]
     deviator = [
-        m[0][0] - trace,
-        m[1][1] - trace,
-        0.5 * (m[0][1] + m[1][0]),
-        0.5 * (m[0][2] + m[2][0]),
-        0.5 * (m[1][2] + m[2][1]),
+        (m[0][1] + m[1][0]) * _ROOT_HALF,
+        (m[0][2] + m[2][0]) * _ROOT_HALF,
+        (m[1][2] + m[2][1]) * _ROOT_HALF,
+        (m[0][0] - m[1][1]) * _ROOT_HALF,
+        (2 * m[2][2] - m[0][0] - m[1][1]) * (1 / _ROOT_6),
     ]
+    trace = m[0][0] + m[1][1] + m[2][2]
     return RankTwo(
-        trace[..., None, :],
-        0.5 * jnp.stack(vector, axis=-2),
+        (trace * (1 / _ROOT_3))[..., None, :],
+        jnp.stack(vector, axis=-2) * _ROOT_HALF,
         jnp.stack(deviator, axis=-2),
     )

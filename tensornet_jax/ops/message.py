@@ -92,38 +92,47 @@ def collect(geometry: Parts, weights: Parts, edges: EdgeIndex) -> Parts:
     return _collect(tuple(geometry), tuple(weights), edges)
 
 
-def _sum_over_slots(term: Callable[[Array], Parts], edges: EdgeIndex) -> Parts:
-    """Σ_k term(slots[:, k]), where term maps (N,) edges to per-part arrays (N, d, F)."""
-    columns = edges.slots.T
-    blocks = columns.reshape(-1, SLOT_BLOCK, columns.shape[1])
+Term = Callable[..., Parts]
 
-    def one_block(total: Parts, block: Array) -> tuple[Parts, None]:
+
+def _rows(array: Array, indices: Array) -> Array:
+    # Indices come from the host's neighbour list: no clamping, no wrapping of negative ones.
+    return array.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def _sum_over_slots(term: Term, tables: tuple[Array, ...]) -> Parts:
+    """Σ_k term(table[:, k], …) for (N, K) tables; term returns per part (N, d, F)."""
+    blocks = tuple(t.T.reshape(-1, SLOT_BLOCK, t.shape[0]) for t in tables)
+
+    def one_block(total: Parts, block: tuple[Array, ...]) -> tuple[Parts, None]:
         for k in range(SLOT_BLOCK):
-            total = tuple(t + u for t, u in zip(total, term(block[k]), strict=True))
+            added = term(*(b[k] for b in block))
+            total = tuple(t + u for t, u in zip(total, added, strict=True))
         return total, None
 
-    shapes = jax.eval_shape(term, columns[0])
+    shapes = jax.eval_shape(term, *(t[:, 0] for t in tables))
     zero = tuple(jnp.zeros(s.shape, s.dtype) for s in shapes)
     return lax.scan(one_block, zero, blocks)[0]
 
 
-def _gathered_sum(term: Callable[[Array], Parts], edges: EdgeIndex) -> Parts:
-    return tuple(jnp.sum(part, axis=1) for part in term(edges.slots))
+def _gathered_sum(term: Term, tables: tuple[Array, ...]) -> Parts:
+    return tuple(jnp.sum(part, axis=1) for part in term(*tables))
 
 
-def _aggregate(term: Callable[[Array], Parts], edges: EdgeIndex) -> Parts:
+def _aggregate(term: Term, *tables: Array) -> Parts:
     return lax.platform_dependent(
-        cpu=lambda: _sum_over_slots(term, edges), default=lambda: _gathered_sum(term, edges)
+        cpu=lambda: _sum_over_slots(term, tables), default=lambda: _gathered_sum(term, tables)
     )
 
 
 @jax.custom_vjp
 def _convolve(filters: Parts, features: Parts, edges: EdgeIndex) -> Parts:
-    def term(edge: Array) -> Parts:
-        pair, sender = edge % edges.num_pairs, edges.senders[edge]
-        return tuple(f[pair] * y[sender] for f, y in zip(filters, features, strict=True))
+    def term(pair: Array, sender: Array) -> Parts:
+        return tuple(
+            _rows(f, pair) * _rows(y, sender) for f, y in zip(filters, features, strict=True)
+        )
 
-    return _aggregate(term, edges)
+    return _aggregate(term, edges.slots % edges.num_pairs, _rows(edges.senders, edges.slots))
 
 
 def _convolve_backward(residuals, cotangent):
@@ -139,7 +148,7 @@ def _convolve_backward(residuals, cotangent):
 def _pair_products(a: Parts, b: Parts, edges: EdgeIndex) -> Parts:
     i, j = edges.receivers[: edges.num_pairs], edges.senders[: edges.num_pairs]
     return tuple(
-        jnp.sum(x[i] * y[j] + x[j] * y[i], axis=-2, keepdims=True)
+        jnp.sum(_rows(x, i) * _rows(y, j) + _rows(x, j) * _rows(y, i), axis=-2, keepdims=True)
         for x, y in zip(a, b, strict=True)
     )
 
@@ -153,18 +162,18 @@ def _pair_products_backward(residuals, cotangent):
 def _collect(geometry: Parts, weights: Parts, edges: EdgeIndex) -> Parts:
     def term(edge: Array) -> Parts:
         return tuple(
-            y[edge][..., :, None] * w[edge][..., None, :]
+            _rows(y, edge)[..., :, None] * _rows(w, edge)[..., None, :]
             for y, w in zip(geometry, weights, strict=True)
         )
 
-    return _aggregate(term, edges)
+    return _aggregate(term, edges.slots)
 
 
 @jax.custom_vjp
 def _weights_cotangent(geometry: Parts, cotangent: Parts, edges: EdgeIndex) -> Parts:
     """∂/∂w of Σ_e y_e · w_e · T_i: per part (E, F)."""
     return tuple(
-        jnp.sum(y[:, :, None] * t[edges.receivers], axis=-2)
+        jnp.sum(y[:, :, None] * _rows(t, edges.receivers), axis=-2)
         for y, t in zip(geometry, cotangent, strict=True)
     )
 
@@ -173,7 +182,7 @@ def _weights_cotangent(geometry: Parts, cotangent: Parts, edges: EdgeIndex) -> P
 def _geometry_cotangent(weights: Parts, cotangent: Parts, edges: EdgeIndex) -> Parts:
     """∂/∂y of Σ_e y_e · w_e · T_i: per part (E, d)."""
     return tuple(
-        jnp.sum(w[:, None, :] * t[edges.receivers], axis=-1)
+        jnp.sum(w[:, None, :] * _rows(t, edges.receivers), axis=-1)
         for w, t in zip(weights, cotangent, strict=True)
     )
 

@@ -1,0 +1,371 @@
+"""The ASE calculator: a potential behind the interface that ASE's optimisers and dynamics use.
+
+The neighbour list reaches a skin beyond the cutoff and stays on the device; a step sends positions
+there and brings energies and forces back. Arrays have the static shape of a `Capacity`, so that
+thousands of steps run the same compiled function.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase
+import jax
+import numpy as np
+from ase.calculators.calculator import (
+    Calculator,
+    PropertyNotImplementedError,
+    all_changes,
+)
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from tensornet_jax.graph.atom_graph import (
+    AtomGraph,
+    Capacity,
+    Structure,
+    batch_structures,
+    to_device,
+    total_charge,
+)
+from tensornet_jax.model_file import load_model
+from tensornet_jax.potential import Potential
+
+PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "dipole")
+# Pairs and edge slots a list may gain before the arrays have to grow and the model to compile.
+HEADROOM = 1.2
+# A capacity compiled for a larger structure is used again up to this many times the atoms needed.
+LARGEST_WASTE = 2.0
+
+
+class TensorNetCalculator(Calculator):
+    """Energy, forces and stress of any model of this package, for ASE.
+
+    Computes `energy`, `free_energy` (the same), `energies` (per atom, with isolated-atom energies;
+    they sum to `energy`), `forces`, `stress` (Voigt xx, yy, zz, yz, xz, xy in eV/Å³, tensile
+    positive; needs a cell with a volume) and, if the model has it, `dipole` (of structures that
+    are not periodic). The total charge is read from `atoms.info["charge"]`, default 0.
+
+    The structures it is given are never changed. Unknown elements, coincident atoms and cells that
+    cannot be periodic raise ValueError.
+    """
+
+    # What any model of the package may have; an instance lists what its own model has.
+    implemented_properties = list(PROPERTIES)  # noqa: RUF012 (as ASE declares it)
+    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012 (as ASE declares it)
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Potential,
+        dtype: str | None = None,
+        skin: float = 0.5,
+        *,
+        compilation_cache: bool = True,
+    ) -> None:
+        """Load a model.
+
+        Args:
+            model: a model file, or a potential.
+            dtype: "float32" or "float64" to compute in; None for the model's own.
+            skin: Å the neighbour list reaches beyond the cutoff; 0 rebuilds it at every step.
+            compilation_cache: keep compiled models in the user's cache folder, see
+                `enable_compilation_cache`.
+
+        Raises:
+            ValueError: negative skin, unknown dtype, or an unusable model file.
+        """
+        # First: it resets what every calculator has, results included.
+        super().__init__()
+        if not (np.isfinite(skin) and skin >= 0):
+            raise ValueError(f"skin must be a length of 0 Å or more, not {skin}")
+        if isinstance(model, Potential):
+            potential = model if dtype in (None, model.dtype) else model.astype(dtype)
+        else:
+            potential = load_model(model, dtype)
+        if compilation_cache:
+            enable_compilation_cache()
+        self.potential = potential
+        self.skin = float(skin)
+        self.implemented_properties = [name for name in PROPERTIES if name in potential.properties]
+        self.num_rebuilds = 0
+        self._neighbourhood: _Neighbourhood | None = None
+        self._evaluator = _Evaluator(potential)
+        self._capacities: list[Capacity] = []
+
+    @property
+    def num_compiles(self) -> int:
+        """How often the model has been compiled: once for each capacity and set of properties."""
+        return self._evaluator.num_compiles
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TensorNetCalculator":
+        """Return a calculator without results that shares model and compiled functions."""
+        # ASE users deep-copy Atoms together with their calculator; device arrays and compiled
+        # functions are constant and need not be copied.
+        copied = type(self)(self.potential, skin=self.skin, compilation_cache=False)
+        copied._evaluator = self._evaluator
+        copied._capacities = list(self._capacities)
+        return copied
+
+    def check_state(self, atoms: ase.Atoms, tol: float = 1e-15) -> list[str]:
+        """Return what changed since the last calculation, the total charge included."""
+        # ASE's own comparison does not look into Atoms.info, and takes longer than a small model.
+        before = self.atoms
+        if before is None:
+            return list(all_changes)
+        if len(atoms) != len(before):
+            return ["positions", "numbers"]
+        changes = []
+        for name, new, old in (
+            ("positions", atoms.positions, before.positions),
+            ("cell", atoms.cell.array, before.cell.array),
+        ):
+            # Written so that NaN counts as a change.
+            if not abs(new - old).max(initial=0) <= tol:
+                changes.append(name)
+        if (atoms.numbers != before.numbers).any():
+            changes.append("numbers")
+        if (atoms.pbc != before.pbc).any():
+            changes.append("pbc")
+        if total_charge(atoms) != total_charge(before):
+            changes.append("charge")
+        return changes
+
+    def calculate(
+        self,
+        atoms: ase.Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Compute properties of a structure into `self.results`.
+
+        Energies alone cost no gradient; forces and stress come together. Arrays in the results
+        are read-only; ASE's getters return copies.
+
+        Raises:
+            PropertyNotImplementedError: stress without a volume, dipole of a periodic structure.
+            ValueError: unknown element, coincident atoms, or a cell that cannot be periodic.
+        """
+        super().calculate(atoms, list(properties), list(system_changes))
+        atoms = self.atoms
+        if atoms is None:
+            raise ValueError("no structure to compute: pass atoms")
+        self.results = {}
+        cell = atoms.cell.array
+        has_volume = abs(np.linalg.det(cell)) > 0
+        compute = self._computed_for(properties, has_volume, bool(atoms.pbc.any()))
+
+        neighbourhood = self._neighbourhood
+        if neighbourhood is None or not neighbourhood.covers(atoms, self.potential.cutoff):
+            # Nothing stale may stay behind if the new structure is refused.
+            self._neighbourhood = None
+            neighbourhood = self._rebuild(atoms)
+        outputs = self._evaluator(neighbourhood, atoms.positions, cell, compute)
+
+        results: dict[str, Any] = {}
+        if "energies" in outputs:
+            energies = outputs["energies"] + neighbourhood.reference_energies
+            total = float(energies.sum())
+            results = {"energy": total, "free_energy": total, "energies": energies}
+        if "forces" in outputs:
+            results["forces"] = outputs["forces"]
+        if "stress" in outputs:
+            results["stress"] = full_3x3_to_voigt_6_stress(outputs["stress"])
+        if "dipole" in outputs:
+            results["dipole"] = outputs["dipole"]
+        for value in results.values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+        self.results = results
+
+    def _computed_for(
+        self, properties: Sequence[str], has_volume: bool, periodic: bool
+    ) -> tuple[str, ...]:
+        """Return what to ask of the potential: one of two sets a structure, to compile seldom."""
+        if "stress" in properties and not has_volume:
+            raise PropertyNotImplementedError(
+                "stress needs a cell with a volume: set atoms.cell, or do not ask for it"
+            )
+        if "dipole" in properties and periodic:
+            raise PropertyNotImplementedError(
+                "the dipole moment of a periodic structure has no meaning: set atoms.pbc to False"
+            )
+        compute = []
+        if "energy" in self.implemented_properties:
+            compute.append("energies")
+            if {"forces", "stress"} & set(properties):
+                # Both come out of one gradient, and dynamics at constant pressure asks for both.
+                compute += ["forces", "stress"] if has_volume else ["forces"]
+        if "dipole" in self.implemented_properties and not periodic:
+            compute.append("dipole")
+        return tuple(compute)
+
+    def _rebuild(self, atoms: ase.Atoms) -> "_Neighbourhood":
+        structure = self.potential.structure(atoms, skin=self.skin)
+        capacity = self._capacity_for(structure)
+        with self.potential.precision():
+            graph = to_device(batch_structures([structure], capacity, self.potential.dtype))
+        self._neighbourhood = _Neighbourhood.around(
+            atoms, structure, graph, self.potential.reference_energies(structure), self.skin
+        )
+        self.num_rebuilds += 1
+        return self._neighbourhood
+
+    def _capacity_for(self, structure: Structure) -> Capacity:
+        """Return a capacity that has been compiled for if one fits, else a new one."""
+        tight = Capacity.holding([structure])
+        for capacity in sorted(self._capacities):
+            wasteful = any(
+                size > LARGEST_WASTE * needed for size, needed in zip(capacity, tight, strict=True)
+            )
+            if capacity.holds([structure]) and not wasteful:
+                return capacity
+        capacity = Capacity.holding([structure], headroom=HEADROOM)
+        self._capacities.append(capacity)
+        return capacity
+
+
+@dataclass(frozen=True)
+class _Neighbourhood:
+    """A neighbour list on the device, and what is needed to tell how long it stays valid.
+
+    atoms: the structure it was made for.
+    graph: its padded graph.
+    reference_energies: (N,) float64 eV.
+    reach: Å the list reaches beyond the cutoff.
+    images: (N, 3) lattice vectors taken off each position so that it lies in the cell.
+    inverse: (3, 3) pseudo-inverse of the periodic lattice vectors, 0 along the open ones.
+    """
+
+    atoms: ase.Atoms
+    graph: AtomGraph
+    reference_energies: np.ndarray
+    reach: float
+    images: np.ndarray
+    inverse: np.ndarray
+
+    @classmethod
+    def around(
+        cls,
+        atoms: ase.Atoms,
+        structure: Structure,
+        graph: AtomGraph,
+        reference_energies: np.ndarray,
+        reach: float,
+    ) -> "_Neighbourhood":
+        inverse = np.zeros((3, 3))
+        inverse[:, atoms.pbc] = np.linalg.pinv(structure.cell[atoms.pbc])
+        images = np.rint((atoms.positions - structure.positions) @ inverse)
+        return cls(atoms, graph, reference_energies, reach, images, inverse)
+
+    def local_positions(self, positions: np.ndarray, cell: np.ndarray) -> np.ndarray:
+        """Return (N, 3) positions the graph's shifts refer to, relative to their mean, Å."""
+        # Relative to the mean of now: a molecule that has drifted far keeps its digits in float32.
+        inside = positions - self.images @ cell
+        return inside - inside.mean(axis=0) if len(inside) else inside
+
+    def covers(self, atoms: ase.Atoms, cutoff: float) -> bool:
+        """Tell whether the list still holds every pair within the cutoff.
+
+        With F the deformation of the lattice and u what atoms moved besides, a vector v became
+        vF + u_j − u_i. One not in the list was at least cutoff + reach long, and is now at least
+        σ_min(F)·(cutoff + reach) − 2 max|u| long. u leaves out what all atoms moved together.
+        """
+        before = self.atoms
+        if (
+            len(atoms) != len(before)
+            or not np.array_equal(atoms.numbers, before.numbers)
+            or not np.array_equal(atoms.pbc, before.pbc)
+            or total_charge(atoms) != total_charge(before)
+        ):
+            return False
+        if len(atoms) == 0:
+            return True
+        start, now = before.cell.array, atoms.cell.array
+        affine = self.local_positions(before.positions, start)
+        shrinkage = 1.0
+        if not np.array_equal(start, now):
+            deformation = np.eye(3) + self.inverse @ (now - start)
+            shrinkage = np.linalg.svd(deformation, compute_uv=False)[-1]
+            affine = affine @ deformation
+        moved = self.local_positions(atoms.positions, now) - affine
+        farthest = np.sqrt(np.einsum("nd,nd->n", moved, moved).max())
+        return bool(shrinkage * (cutoff + self.reach) - 2 * farthest >= cutoff)
+
+
+class _Evaluator:
+    """The compiled function of one potential; counts how often it was compiled."""
+
+    def __init__(self, potential: Potential) -> None:
+        self.potential = potential
+        self.num_compiles = 0
+        self._run = jax.jit(self._traced, static_argnames="compute")
+
+    def _traced(
+        self,
+        variables: dict[str, Any],
+        graph: AtomGraph,
+        positions: jax.Array,
+        cell: jax.Array,
+        compute: tuple[str, ...],
+    ) -> dict[str, jax.Array]:
+        # Python runs this only while JAX traces, once for every set of shapes and properties.
+        self.num_compiles += 1
+        graph = graph.replace(positions=positions, cell=cell[None])
+        outputs = self.potential.predict(variables, graph, compute)
+        return {name: outputs[name] for name in compute}
+
+    def __call__(
+        self,
+        neighbourhood: _Neighbourhood,
+        positions: np.ndarray,
+        cell: np.ndarray,
+        compute: tuple[str, ...],
+    ) -> dict[str, np.ndarray]:
+        """Return float64 arrays of the properties, padding removed, E0 not yet added."""
+        potential = self.potential
+        count = len(positions)
+        padded = np.zeros(neighbourhood.graph.positions.shape, potential.dtype)
+        padded[:count] = neighbourhood.local_positions(positions, cell)
+        with potential.precision():
+            outputs = self._run(
+                potential.variables,
+                neighbourhood.graph,
+                padded,
+                cell.astype(potential.dtype),
+                compute=compute,
+            )
+        results = {}
+        for name, value in outputs.items():
+            rows = np.array(value, np.float64)
+            results[name] = rows[:count] if name in ("energies", "forces") else rows[0]
+        return results
+
+
+def enable_compilation_cache() -> Path | None:
+    """Keep compiled functions on disk between runs, in the user's cache folder.
+
+    Compiling a model takes several seconds, reading it back half a second. A cache folder that has
+    already been set (`jax_compilation_cache_dir`, or the environment variable
+    `JAX_COMPILATION_CACHE_DIR`) stays as it is, and so does a cache that was turned off.
+
+    Returns:
+        the folder in use, or None if the cache is turned off.
+    """
+    settings = jax.config.values
+    if not settings["jax_enable_compilation_cache"]:
+        return None
+    if settings["jax_compilation_cache_dir"]:
+        return Path(settings["jax_compilation_cache_dir"])
+    folder = _user_cache() / "tensornet_jax" / "jax"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    return folder
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

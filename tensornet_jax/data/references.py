@@ -1,0 +1,167 @@
+"""Isolated-atom reference energies E0: given, from isolated-atom frames, or by least squares."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+
+from tensornet_jax.data.labels import LabelConfig, labels_of, source_of
+from tensornet_jax.data.readers import read_structures
+
+# "least_squares" | "isolated_atoms" | "none" | {"isolated_atoms": FILE} | {symbol: energy in eV}
+ReferenceSpec: TypeAlias = str | Mapping[str, float | str]
+
+
+@dataclass(frozen=True)
+class ReferenceEnergies:
+    """Reference energies of the elements of a data set.
+
+    Attributes:
+        numbers: (S,) atomic numbers, ascending.
+        energies: (S,) float64, eV.
+        source: where they come from, in words.
+        rank: how many independent combinations the data or the input determine, at most S.
+        undetermined: symbols whose own energy the data do not fix; only combinations of them are.
+    """
+
+    numbers: tuple[int, ...]
+    energies: np.ndarray
+    source: str
+    rank: int
+    undetermined: tuple[str, ...] = ()
+
+    def of(self, numbers: np.ndarray) -> float:
+        """Return the sum of reference energies in eV.
+
+        Args:
+            numbers: (N,) atomic numbers.
+
+        Raises:
+            ValueError: an element is not in the table.
+        """
+        present, counts = np.unique(np.asarray(numbers, dtype=int), return_counts=True)
+        unknown = [chemical_symbols[z] for z in present if int(z) not in self.numbers]
+        if unknown:
+            known = ", ".join(chemical_symbols[z] for z in self.numbers)
+            raise ValueError(f"no reference energy for {', '.join(unknown)}: known are {known}")
+        index = np.searchsorted(self.numbers, present)
+        return float(self.energies[index] @ counts)
+
+
+def elements_of(atoms_list: Sequence[Atoms]) -> tuple[int, ...]:
+    """Return the atomic numbers that occur, ascending."""
+    return tuple(sorted({int(z) for atoms in atoms_list for z in np.unique(atoms.numbers)}))
+
+
+def isolated_atom_indices(atoms_list: Sequence[Atoms]) -> list[int]:
+    """Return the indices of frames that are one atom and not a crystal.
+
+    A one-atom frame is a crystal when it is periodic, unless its config_type says otherwise
+    (codes without open boundaries write isolated atoms in a large periodic box).
+    """
+    return [index for index, atoms in enumerate(atoms_list) if _is_isolated(atoms)]
+
+
+def reference_energies(
+    spec: ReferenceSpec, atoms_list: Sequence[Atoms], labels: LabelConfig | None = None
+) -> ReferenceEnergies:
+    """Return reference energies for the elements in atoms_list.
+
+    Args:
+        spec: "least_squares": minimum-norm fit of the energies to the composition, float64;
+            "isolated_atoms": from one-atom frames in atoms_list; {"isolated_atoms": path}: from a
+            file of them; {"H": -13.6, …}: given, eV; "none": zero.
+        atoms_list: structures with canonical labels.
+        labels: label names and units of the isolated-atom file.
+
+    Raises:
+        ValueError: an element has no energy, or two isolated-atom frames contradict each other.
+    """
+    numbers = elements_of(atoms_list)
+    if spec == "none":
+        return ReferenceEnergies(numbers, np.zeros(len(numbers)), "none", 0)
+    if spec == "least_squares":
+        return _least_squares(numbers, atoms_list)
+    if spec == "isolated_atoms":
+        found = _isolated(atoms_list)
+        return _from_table(numbers, found, "isolated-atom frames of the data")
+    if isinstance(spec, str):
+        raise ValueError(
+            f"reference_energies is {spec!r}: use least_squares, isolated_atoms, none, "
+            "{isolated_atoms: FILE} or {symbol: energy, …}"
+        )
+    if "isolated_atoms" in spec:
+        path = str(spec["isolated_atoms"])
+        if len(spec) > 1:
+            raise ValueError(
+                "reference_energies: give a file of isolated atoms or energies, not both"
+            )
+        found = _isolated(read_structures(path, labels, require_configured=False))
+        return _from_table(numbers, found, f"isolated atoms of {path}")
+    unknown = sorted(set(spec) - set(chemical_symbols[1:]))
+    if unknown:
+        raise ValueError(f"reference_energies: {', '.join(unknown)} is not a chemical symbol")
+    given = {atomic_numbers[symbol]: float(energy) for symbol, energy in spec.items()}
+    return _from_table(numbers, given, "given")
+
+
+def _is_isolated(atoms: Atoms) -> bool:
+    named = str(atoms.info.get("config_type", "")).lower().replace("_", "").replace(" ", "")
+    return len(atoms) == 1 and (not atoms.pbc.any() or named in ("isolatedatom", "isolatedatoms"))
+
+
+def _isolated(atoms_list: Sequence[Atoms]) -> dict[int, float]:
+    energies: dict[int, float] = {}
+    for index in isolated_atom_indices(atoms_list):
+        atoms = atoms_list[index]
+        energy, number = labels_of(atoms).energy, int(atoms.numbers[0])
+        if np.isnan(energy) or atoms.info.get("charge", 0.0) != 0.0:
+            continue
+        if abs(energies.setdefault(number, energy) - energy) > 1e-6:
+            raise ValueError(
+                f"{source_of(atoms, index)}: a second isolated {chemical_symbols[number]} has "
+                f"{energy} eV, another {energies[number]} eV: keep one"
+            )
+    return energies
+
+
+def _from_table(
+    numbers: tuple[int, ...], table: dict[int, float], source: str
+) -> ReferenceEnergies:
+    missing = [chemical_symbols[z] for z in numbers if z not in table]
+    if missing:
+        raise ValueError(
+            f"no reference energy for {', '.join(missing)} ({source}): add it, or use least_squares"
+        )
+    energies = np.array([table[z] for z in numbers], dtype=np.float64)
+    if not np.isfinite(energies).all():
+        bad = [chemical_symbols[z] for z in numbers if not np.isfinite(table[z])]
+        raise ValueError(f"reference energy of {', '.join(bad)} is not finite ({source})")
+    return ReferenceEnergies(numbers, energies, source, len(numbers))
+
+
+def _least_squares(numbers: tuple[int, ...], atoms_list: Sequence[Atoms]) -> ReferenceEnergies:
+    energies = np.array([labels_of(atoms).energy for atoms in atoms_list])
+    labelled = np.flatnonzero(~np.isnan(energies))
+    symbols = tuple(chemical_symbols[z] for z in numbers)
+    if not len(labelled):
+        return ReferenceEnergies(
+            numbers, np.zeros(len(numbers)), "least squares without any energy", 0, symbols
+        )
+    composition = np.array(
+        [
+            np.bincount(atoms_list[i].numbers, minlength=119)[list(numbers)]
+            for i in labelled.tolist()
+        ],
+        dtype=np.float64,
+    )
+    solution, _, rank, _ = np.linalg.lstsq(composition, energies[labelled], rcond=None)
+    # An element is determined if its unit vector lies in the row space of the compositions.
+    row_space = np.linalg.svd(composition, full_matrices=False)[2][:rank]
+    fixed = np.linalg.norm(row_space, axis=0)
+    undetermined = tuple(s for s, norm in zip(symbols, fixed, strict=True) if norm < 1 - 1e-6)
+    source = f"least squares on {len(labelled)} energies"
+    return ReferenceEnergies(numbers, solution, source, int(rank), undetermined)

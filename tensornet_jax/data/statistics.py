@@ -1,0 +1,36 @@
+"""Numbers that set up a model or its batches: force scale, neighbours, largest structure."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+
+from tensornet_jax.data.labels import labels_of
+
+
+def force_rms(atoms_list: Sequence[Atoms]) -> float:
+    """Return the root mean square of all labelled force components, eV/Å; NaN without any."""
+    total, count = 0.0, 0
+    for atoms in atoms_list:
+        forces = labels_of(atoms).forces
+        total += float(np.nansum(forces**2))
+        count += int(np.count_nonzero(~np.isnan(forces)))
+    return float(np.sqrt(total / count)) if count else float("nan")
+
+
+def mean_neighbours(num_edges: Sequence[int], num_atoms: Sequence[int]) -> float:
+    """Return the mean number of neighbours of an atom over a data set.
+
+    Args:
+        num_edges: directed edges of each structure.
+        num_atoms: atoms of each structure.
+    """
+    if len(num_edges) != len(num_atoms):
+        raise ValueError(f"{len(num_edges)} edge counts for {len(num_atoms)} structures")
+    atoms = int(np.sum(num_atoms))
+    return float(np.sum(num_edges)) / atoms if atoms else 0.0
+
+
+def largest(atoms_list: Sequence[Atoms]) -> int:
+    """Return the number of atoms of the largest structure, 0 for an empty list."""
+    return max((len(atoms) for atoms in atoms_list), default=0)

@@ -1,0 +1,94 @@
+"""Splits are reproducible, disjoint, and tied to the data they were drawn from."""
+
+import json
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from tensornet_jax.data.splits import Split, fingerprint, make_split
+
+
+def structures(num):
+    return [Atoms("H2", [[0, 0, 0], [0, 0, 0.5 + i]]) for i in range(num)]
+
+
+@pytest.mark.parametrize(("validation", "expected"), [(10, 10), (0.25, 25), (0.001, 1), (0, 0)])
+def test_counts_and_fractions(validation, expected):
+    split = make_split(100, None, validation, seed=1)
+    assert len(split.validation) == expected
+    assert sorted(split.train + split.validation) == list(range(100))
+
+
+def test_training_size_leaves_validation_as_it_is():
+    small, large = (make_split(100, size, 20, seed=3) for size in (10, 80))
+    assert small.validation == large.validation
+    assert len(small.train) == 10
+    assert set(small.train) < set(large.train)
+
+
+def test_seed_decides():
+    assert make_split(50, None, 10, 0) == make_split(50, None, 10, 0)
+    assert make_split(50, None, 10, 0).validation != make_split(50, None, 10, 1).validation
+
+
+def test_given_indices_are_kept_out_of_what_is_drawn():
+    split = make_split(10, None, [7, 3], seed=0)
+    assert split.validation == (3, 7)
+    assert split.train == (0, 1, 2, 4, 5, 6, 8, 9)
+    drawn = make_split(10, np.array([0, 1, 2]), 7, seed=0)
+    assert drawn.validation == (3, 4, 5, 6, 7, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "message"),
+    [
+        (91, 10, "train wants 91 structures, but of 100 only 90 are left"),
+        (None, 101, "validation wants 101 of 100"),
+        (None, 100, "no training structures are left"),
+        (None, 1.5, "a fraction must be below 1"),
+        (None, -1, "validation is -1"),
+        (True, 1, "train is True"),
+        ([1, 2], [2, 3], r"structures \[2\] are in both"),
+        ([1, 1], [2], "train indices contain repetitions"),
+        (None, [100], "validation index 100 is outside"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(train, validation, message):
+    with pytest.raises(ValueError, match=message):
+        make_split(100, train, validation, seed=0)
+
+
+def test_saved_split_loads_for_the_same_data(tmp_path):
+    data, path = structures(10), tmp_path / "split.json"
+    split = make_split(10, None, 0.3, seed=5)
+    split.save(path, data)
+    assert Split.load(path, data) == split
+    assert json.loads(path.read_text())["seed"] == 5
+    assert [p.name for p in tmp_path.iterdir()] == ["split.json"]
+
+
+def test_changed_data_are_noticed(tmp_path):
+    data, path = structures(10), tmp_path / "split.json"
+    make_split(10, None, 3, seed=5).save(path, data)
+    with pytest.raises(ValueError, match="a split of 10 structures, not 9"):
+        Split.load(path, data[:9])
+    swapped = [data[1], data[0], *data[2:]]
+    with pytest.raises(ValueError, match="the data have changed"):
+        Split.load(path, swapped)
+    moved = [atoms.copy() for atoms in data]
+    moved[4].positions[0, 0] += 1e-12
+    with pytest.raises(ValueError, match="the data have changed"):
+        Split.load(path, moved)
+
+
+def test_a_file_that_is_no_split_is_refused(tmp_path):
+    for text in ("{", "[]", '{"num": 3}'):
+        (tmp_path / "split.json").write_text(text)
+        with pytest.raises(ValueError, match="not a saved split"):
+            Split.load(tmp_path / "split.json", structures(3))
+
+
+def test_fingerprint_sees_where_one_structure_ends():
+    one, two = Atoms("H3"), [Atoms("H2"), Atoms("H")]
+    assert fingerprint([one]) != fingerprint(two)

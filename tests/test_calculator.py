@@ -1,0 +1,628 @@
+"""The ASE calculator: derivatives, ASE's rules, the skin, and how often it compiles."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+import ase
+import jax
+import numpy as np
+import pytest
+from ase import units
+from ase.build import bulk, molecule
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.emt import EMT
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.filters import FrechetCellFilter
+from ase.md.langevin import Langevin
+from ase.md.velocitydistribution import thermalize_momenta
+from ase.optimize import BFGS
+
+import tensornet_jax.calculator as calculator_module
+from tensornet_jax.calculator import TensorNetCalculator, enable_compilation_cache
+from tensornet_jax.graph.atom_graph import Capacity, batch_structures
+from tensornet_jax.graph.neighbours import neighbour_pairs
+from tensornet_jax.model_file import save_model
+from tensornet_jax.models.tensornet import TensorNetConfig
+from tensornet_jax.potential import ElementTable, Potential, create_potential
+
+CUTOFF = 3.2
+ELEMENTS = ElementTable((1, 6, 8, 14), np.array([-13.6, -1029.0, -2041.5, -7870.25]))
+VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
+
+
+def make_potential(dtype: str = "float64", **changes) -> Potential:
+    fields = {"num_channels": 4, "num_layers": 1, "num_radial": 4, "cutoff": CUTOFF}
+    config = TensorNetConfig.model_validate(fields | changes)
+    return create_potential(config, ELEMENTS, seed=1, dtype=dtype, energy_scale=5.0)
+
+
+@pytest.fixture(scope="module")
+def potential() -> Potential:
+    return make_potential()
+
+
+@pytest.fixture(scope="module")
+def compiled(potential) -> Iterator[TensorNetCalculator]:
+    """One calculator whose arrays hold every structure below: compiling dominates these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calculator_module, "LARGEST_WASTE", np.inf)
+        calc = TensorNetCalculator(potential, compilation_cache=False)
+        crowded = rattled(bulk("Si", cubic=True), 5)
+        crowded.set_cell(crowded.cell.array * 0.6, scale_atoms=True)
+        calc.calculate(crowded, ["forces", "stress"])
+        yield calc
+
+
+@pytest.fixture
+def calc(compiled) -> Iterator[TensorNetCalculator]:
+    compiled.reset()
+    compiled._neighbourhood = None
+    compiled.num_rebuilds = 0
+    yield compiled
+    # Energies alone; with forces; with forces and stress.
+    assert compiled.num_compiles <= 3
+
+
+@pytest.fixture(scope="module")
+def evaluated(potential) -> dict[str, dict[str, np.ndarray]]:
+    """What `Potential.evaluate` gives for the crystals, in one batch."""
+    compute = ("energy", "energies", "forces", "stress")
+    return dict(zip(CRYSTALS, potential.evaluate(list(CRYSTALS.values()), compute), strict=True))
+
+
+def num_edges(calc: TensorNetCalculator) -> int:
+    assert calc._neighbourhood is not None
+    return int(np.sum(calc._neighbourhood.graph.edge_mask))
+
+
+def rattled(atoms: ase.Atoms, seed: int = 0) -> ase.Atoms:
+    rng = np.random.default_rng(seed)
+    atoms.positions += rng.normal(0, 0.12, atoms.positions.shape)
+    return atoms
+
+
+def in_cell(cell, pbc, symbols="SiOCH", seed: int = 0) -> ase.Atoms:
+    rng = np.random.default_rng(seed)
+    grid = np.array([[0.1, 0.1, 0.1], [0.6, 0.55, 0.1], [0.55, 0.1, 0.6], [0.1, 0.6, 0.55]])
+    scaled = grid[: len(ase.Atoms(symbols))] + rng.uniform(
+        -0.04, 0.04, (len(ase.Atoms(symbols)), 3)
+    )
+    return ase.Atoms(symbols, scaled_positions=scaled, cell=cell, pbc=pbc)
+
+
+SKEWED = np.array([[3.4, 0, 0], [1.6, 3.3, 0], [-1.1, 1.4, 3.5]])
+CRYSTALS = {
+    "bulk": in_cell(np.eye(3) * 3.5, True),
+    "skewed": in_cell(SKEWED, True),
+    "left_handed": in_cell(SKEWED[[1, 0, 2]], True),
+    "smaller_than_cutoff": in_cell(np.eye(3) * 2.4 + 0.1, True, "SiO"),
+    "slab": in_cell(SKEWED, (True, True, False)),
+    "wire": in_cell(np.diag([9.0, 9.0, 3.3]) * [0.5, 0.5, 1], (False, False, True)),
+    "unwrapped": in_cell(SKEWED, True),
+}
+CRYSTALS["unwrapped"].positions += [[2, 0, -1], [0, 0, 0], [-3, 1, 0], [0, 5, 0]] @ SKEWED
+
+
+def test_finite_difference_harness_is_right_for_emt():
+    atoms = rattled(bulk("Cu") * (2, 1, 1))
+    atoms.set_cell(atoms.cell.array + 0.1, scale_atoms=True)
+    atoms.calc = EMT()
+    np.testing.assert_allclose(
+        atoms.get_forces(), calculate_numerical_forces(atoms, 1e-4), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        atoms.get_stress(), calculate_numerical_stress(atoms, 1e-5), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_forces_match_energy_differences(calc, name):
+    atoms = CRYSTALS[name].copy()
+    atoms.calc = calc
+    forces = atoms.get_forces()
+    assert abs(forces).max() > 0.01
+    np.testing.assert_allclose(forces, calculate_numerical_forces(atoms, 1e-4), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_stress_matches_strain_derivative(calc, name):
+    atoms = CRYSTALS[name].copy()
+    atoms.calc = calc
+    stress = atoms.get_stress()
+    assert abs(stress).max() > 1e-3
+    np.testing.assert_allclose(stress, calculate_numerical_stress(atoms, 1e-4), atol=1e-6)
+
+
+def test_compressed_crystal_has_negative_trace_and_an_expanded_one_positive(calc, monkeypatch):
+    """The last layer, in which the energy is linear, is solved for to give a crystal that binds."""
+    output = calc.potential.variables["params"]["readouts_energy"]["output"]
+    kernel = np.asarray(output["kernel"])
+    monkeypatch.setitem(output, "kernel", kernel)
+
+    def crystal(scale):
+        atoms = CRYSTALS["skewed"].copy()
+        atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
+        return atoms
+
+    def work(scale, weights):
+        """dE/dε of an isotropic strain, eV."""
+        output["kernel"] = np.asarray(weights).reshape(kernel.shape)
+        calc.reset()
+        atoms = crystal(scale)
+        return calc.get_property("stress", atoms)[:3].sum() * atoms.get_volume()
+
+    scales = (0.92, 1.08)
+    responses = [[work(scale, unit) for unit in np.eye(kernel.size)] for scale in scales]
+    weights = np.linalg.lstsq(np.array(responses), np.array([-1.0, 1.0]), rcond=None)[0]
+    for scale, expected in zip(scales, (-1.0, 1.0), strict=True):
+        np.testing.assert_allclose(work(scale, weights), expected, rtol=1e-8)
+        energies = [calc.get_property("energy", crystal(scale * x)) for x in (0.9999, 1.0001)]
+        np.testing.assert_allclose((energies[1] - energies[0]) / 2e-4, expected, rtol=1e-4)
+
+
+def test_stress_is_in_voigt_order(calc, evaluated):
+    atoms = CRYSTALS["skewed"].copy()
+    full = evaluated["skewed"]["stress"]
+    expected = [full[row, column] for row, column in VOIGT]
+    assert len(np.unique(np.round(expected, 8))) == 6
+    np.testing.assert_allclose(calc.get_property("stress", atoms), expected, atol=1e-12)
+    atoms.calc = calc
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), full, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_calculator_equals_potential(calc, evaluated, name):
+    """Rows 10 and 29: other padding, a longer neighbour list, the same numbers."""
+    atoms = CRYSTALS[name].copy()
+    atoms.calc = calc
+    found = evaluated[name]
+    np.testing.assert_allclose(atoms.get_potential_energy(), found["energy"], atol=1e-10)
+    np.testing.assert_allclose(atoms.get_potential_energies(), found["energies"], atol=1e-10)
+    np.testing.assert_allclose(atoms.get_forces(), found["forces"], atol=1e-10)
+
+
+def test_atomic_energies_contain_the_isolated_atoms_and_sum_to_the_energy(calc):
+    atoms = molecule("CH3CH2OH")
+    atoms.calc = calc
+    energy, energies = atoms.get_potential_energy(), atoms.get_potential_energies()
+    assert energies.sum() == energy
+    assert atoms.get_potential_energy(force_consistent=True) == energy
+    assert energies.shape == (9,)
+    isolated = [ELEMENTS.reference_energies[ELEMENTS.numbers.index(n)] for n in atoms.numbers]
+    assert abs(energies - isolated).max() < 50
+    assert abs(energies - isolated).max() > 1e-3
+
+
+@pytest.mark.parametrize("symbol", ["H", "Si"])
+def test_single_atom_feels_no_force_and_has_its_reference_energy(calc, monkeypatch, symbol):
+    atoms = ase.Atoms(symbol, positions=[[1.0, 2.0, 3.0]])
+    energy = calc.get_property("energy", atoms)
+    np.testing.assert_array_equal(calc.get_property("forces", atoms), np.zeros((1, 3)))
+    nothing = ElementTable(ELEMENTS.numbers, np.zeros(len(ELEMENTS.numbers)))
+    monkeypatch.setattr(calc, "potential", calc.potential.replace(elements=nothing))
+    calc.reset()
+    calc._neighbourhood = None
+    network = calc.get_property("energy", atoms)
+    isolated = ELEMENTS.reference_energies[ELEMENTS.symbols.index(symbol)]
+    np.testing.assert_allclose(energy, isolated + network, atol=1e-10)
+
+
+def test_separated_atoms_have_the_energies_of_single_ones(calc):
+    atoms = ase.Atoms("SiH", positions=[[0, 0, 0], [0, 0, CUTOFF + 0.01]])
+    single = [calc.get_property("energy", ase.Atoms(symbol)) for symbol in ("Si", "H")]
+    np.testing.assert_allclose(calc.get_property("energies", atoms), single, atol=1e-10)
+    np.testing.assert_array_equal(calc.get_property("forces", atoms), np.zeros((2, 3)))
+
+
+def test_no_atoms_have_no_energy(calc):
+    empty = ase.Atoms()
+    assert calc.get_property("energy", empty) == 0.0
+    assert calc.get_property("forces", empty).shape == (0, 3)
+
+
+def test_moving_everything_far_away_changes_nothing(calc):
+    for atoms in (molecule("CH3CH2OH"), CRYSTALS["slab"].copy()):
+        energy, forces = (calc.get_property(name, atoms) for name in ("energy", "forces"))
+        atoms.translate([5000.0, -3000.0, 4000.0])
+        np.testing.assert_allclose(calc.get_property("energy", atoms), energy, atol=1e-9)
+        np.testing.assert_allclose(calc.get_property("forces", atoms), forces, atol=1e-9)
+
+
+def test_lattice_shifts_of_single_atoms_change_nothing(calc):
+    for name in ("skewed", "left_handed", "slab", "smaller_than_cutoff"):
+        atoms = CRYSTALS[name].copy()
+        before = {key: calc.get_property(key, atoms) for key in ("energy", "forces", "stress")}
+        edges = num_edges(calc)
+        shifts = np.random.default_rng(0).integers(-60, 61, (len(atoms), 3)) * atoms.pbc
+        atoms.positions += shifts @ atoms.cell.array
+        for key, value in before.items():
+            np.testing.assert_allclose(calc.get_property(key, atoms), value, atol=1e-9)
+        assert num_edges(calc) == edges
+
+
+def test_unknown_element_is_refused_by_name_and_leaves_the_calculator_usable(calc):
+    good, bad = molecule("CH3CH2OH"), ase.Atoms("HPt", positions=[[0, 0, 0], [0, 0, 1.5]])
+    energy = calc.get_property("energy", good)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"element Pt .*\[H, C, O, Si\]"):
+            calc.get_property("energy", bad)
+    assert calc.results == {}
+    assert calc.get_property("energy", good) == energy
+
+
+def test_coincident_atoms_and_broken_positions_are_refused(calc):
+    atoms = molecule("CH3CH2OH")
+    atoms.positions[3] = atoms.positions[1]
+    with pytest.raises(ValueError, match="atoms 1 and 3"):
+        calc.get_property("energy", atoms)
+    calc.get_property("energy", molecule("CH3CH2OH"))
+    atoms.positions[3] = np.nan
+    for _ in range(2):
+        with pytest.raises(ValueError, match="position of atom 3 is not finite"):
+            calc.get_property("forces", atoms)
+
+
+def test_stress_without_volume_is_not_implemented(calc):
+    atoms = molecule("CH3CH2OH")
+    atoms.calc = calc
+    with pytest.raises(PropertyNotImplementedError, match="needs a cell with a volume"):
+        atoms.get_stress()
+    atoms.get_forces()
+    assert "stress" not in calc.results
+
+
+def test_properties_the_model_lacks_are_not_implemented(calc):
+    assert calc.implemented_properties == ["energy", "free_energy", "energies", "forces", "stress"]
+    for name in ("dipole", "magmom"):
+        with pytest.raises(PropertyNotImplementedError):
+            calc.get_property(name, molecule("CH3CH2OH"))
+
+
+@pytest.fixture
+def calls(calc, monkeypatch) -> list[tuple[str, ...]]:
+    """What the potential was asked for, call by call."""
+    asked = []
+    run = calc._evaluator._run
+
+    def counting(*arguments, compute):
+        asked.append(compute)
+        return run(*arguments, compute=compute)
+
+    monkeypatch.setattr(calc._evaluator, "_run", counting)
+    return asked
+
+
+def test_unchanged_atoms_are_computed_once(calc, calls):
+    atoms = CRYSTALS["bulk"].copy()
+    atoms.calc = calc
+    atoms.get_potential_energy()
+    atoms.get_potential_energies()
+    assert calls == [("energies",)]
+    atoms.get_forces()
+    atoms.get_stress()
+    atoms.get_potential_energy()
+    assert calls[1:] == [("energies", "forces", "stress")]
+
+
+def test_every_change_that_matters_invalidates_the_cache(calc, calls):
+    atoms = CRYSTALS["slab"].copy()
+    atoms.calc = calc
+    energies = [atoms.get_potential_energy()]
+
+    def change(what):
+        what()
+        energies.append(atoms.get_potential_energy())
+
+    change(lambda: atoms.positions.__setitem__((0, 0), atoms.positions[0, 0] + 1e-3))
+    change(lambda: atoms.info.update(charge=2))
+    change(lambda: atoms.info.update(charge=0))
+    change(lambda: atoms.numbers.__setitem__(0, 8))
+    change(lambda: atoms.set_cell(atoms.cell.array * 0.99))
+    change(lambda: atoms.set_pbc(True))
+    change(lambda: atoms.pop())
+    assert len(calls) == 8
+    # Charge 0 is what a missing entry means.
+    assert energies.pop(3) == energies[1]
+    assert len(set(energies)) == 7
+
+
+def test_changes_that_do_not_matter_keep_the_cache(calc, calls):
+    atoms = CRYSTALS["slab"].copy()
+    atoms.calc = calc
+    atoms.get_potential_energy()
+    atoms.info["note"] = "anything"
+    atoms.set_initial_charges([1.0, 0, 0, 0])
+    atoms.set_initial_magnetic_moments([1.0, 0, 0, 0])
+    atoms.set_velocities(np.ones((4, 3)))
+    atoms.get_potential_energy()
+    assert len(calls) == 1
+
+
+def test_results_cannot_be_corrupted_by_callers(calc):
+    atoms = CRYSTALS["bulk"].copy()
+    atoms.calc = calc
+    forces = atoms.get_forces()
+    kept = forces.copy()
+    forces += 1.0
+    np.testing.assert_array_equal(atoms.get_forces(), kept)
+    for name in ("forces", "energies", "stress"):
+        with pytest.raises(ValueError, match="read-only"):
+            calc.results[name][0] = 0.0
+
+
+def test_copied_atoms_and_calculators_agree_and_share_what_is_compiled(calc):
+    atoms = CRYSTALS["skewed"].copy()
+    atoms.calc = calc
+    energy = atoms.get_potential_energy()
+    duplicate = atoms.copy()
+    assert duplicate.calc is None
+    deep = copy.deepcopy(atoms)
+    assert deep.calc is not None
+    assert deep.calc is not calc
+    assert deep.calc.get_property("energy", deep) == energy
+    assert deep.calc.num_compiles == calc.num_compiles
+    deep.positions[0] += 0.3
+    assert deep.get_potential_energy() != energy
+    assert atoms.get_potential_energy() == energy
+
+
+def test_the_structure_is_not_changed(calc):
+    atoms = CRYSTALS["unwrapped"].copy()
+    atoms.info["charge"] = 1
+    kept, info = atoms.copy(), dict(atoms.info)
+    for name in ("energy", "forces", "stress"):
+        calc.get_property(name, atoms)
+    assert atoms == kept
+    assert set(atoms.arrays) == set(kept.arrays)
+    np.testing.assert_array_equal(atoms.positions, kept.positions)
+    assert atoms.info == info
+    assert atoms.calc is None
+
+
+def test_one_calculator_serves_several_structures_in_turn(calc):
+    first, second = CRYSTALS["bulk"].copy(), molecule("CH3CH2OH")
+    first.calc = second.calc = calc
+    energies = first.get_potential_energy(), second.get_potential_energy()
+    assert (first.get_potential_energy(), second.get_potential_energy()) == energies
+
+
+@pytest.mark.parametrize("name", ["bulk", "slab", "smaller_than_cutoff"])
+def test_skin_adds_exactly_nothing(calc, potential, name):
+    """Pairs between cutoff and cutoff + skin are in the list and contribute zero."""
+    atoms = CRYSTALS[name].copy()
+    listed = {}
+    results = {}
+    for skin in (0.0, 0.5, 1.0):
+        calc.reset()
+        calc._neighbourhood, calc.skin = None, skin
+        results[skin] = [calc.get_property(key, atoms) for key in ("energies", "forces", "stress")]
+        listed[skin] = num_edges(calc)
+    calc.skin = 0.5
+    assert listed[0.0] < listed[0.5] < listed[1.0]
+    for skin in (0.5, 1.0):
+        for found, expected in zip(results[skin], results[0.0], strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_kept_list_gives_what_a_new_one_does_while_atoms_and_cell_move(calc, name):
+    rng = np.random.default_rng(7)
+    atoms = CRYSTALS[name].copy()
+    for _ in range(12):
+        atoms.positions += rng.normal(0, 0.03, atoms.positions.shape)
+        atoms.set_cell(
+            atoms.cell.array @ (np.eye(3) + rng.normal(0, 0.004, (3, 3))), scale_atoms=True
+        )
+        kept = [calc.get_property(key, atoms) for key in ("energy", "forces", "stress")]
+        rebuilds, neighbourhood = calc.num_rebuilds, calc._neighbourhood
+        calc.reset()
+        calc._neighbourhood = None
+        new = [calc.get_property(key, atoms) for key in ("energy", "forces", "stress")]
+        calc.reset()
+        calc._neighbourhood, calc.num_rebuilds = neighbourhood, rebuilds
+        for found, expected in zip(kept, new, strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-10)
+    assert 1 <= calc.num_rebuilds < 8
+
+
+def neighbourhood_of(potential: Potential, atoms: ase.Atoms, skin: float):
+    """A neighbour list and the pairs it holds, shifts as for the positions given."""
+    structure = potential.structure(atoms, skin=skin)
+    graph = batch_structures([structure], Capacity.holding([structure]), "float64")
+    energies = np.zeros(len(atoms))
+    found = calculator_module._Neighbourhood.around(atoms.copy(), structure, graph, energies, skin)
+    pairs = structure.pairs
+    shifts = pairs.shifts - found.images[pairs.second] + found.images[pairs.first]
+    return found, {*zip(pairs.first, pairs.second, *shifts.T.astype(int), strict=True)}
+
+
+@pytest.mark.parametrize("pbc", [True, (True, True, False), (False, True, False), False])
+def test_a_list_that_claims_to_cover_holds_every_pair(potential, pbc):
+    rng = np.random.default_rng(3)
+    covered = 0
+    for trial in range(60):
+        atoms = in_cell(SKEWED * 1.2, pbc, seed=trial)
+        listed, edges = neighbourhood_of(potential, atoms, 1.0)
+        strain = np.eye(3) + rng.normal(0, rng.choice([0.0, 0.04]), (3, 3))
+        atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+        atoms.positions += rng.normal(0, 0.15, (4, 3)) + rng.normal(0, 3, 3)
+        if not listed.covers(atoms, CUTOFF):
+            continue
+        covered += 1
+        now = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF)
+        assert {*zip(now.first, now.second, *now.shifts.T, strict=True)} <= edges
+    assert 10 < covered < 60
+
+
+def test_list_is_renewed_just_when_two_atoms_may_have_crossed_the_skin(potential):
+    atoms = molecule("CH3CH2OH")
+    listed, _ = neighbourhood_of(potential, atoms, 0.5)
+    moved = atoms.copy()
+    moved.positions[0, 0] += 0.2499
+    moved.positions[1, 0] -= 0.2499
+    assert listed.covers(moved, CUTOFF)
+    moved.positions[0, 0] += 0.001
+    moved.positions[1, 0] -= 0.001
+    assert not listed.covers(moved, CUTOFF)
+    drifted = atoms.copy()
+    drifted.translate([100.0, 0, 0])
+    assert listed.covers(drifted, CUTOFF)
+
+
+def test_compressing_the_cell_alone_uses_up_the_skin(potential):
+    atoms = CRYSTALS["bulk"].copy()
+    listed, _ = neighbourhood_of(potential, atoms, 0.5)
+    for strain, covers in ((-0.10, True), (-0.14, False), (0.3, True)):
+        strained = atoms.copy()
+        strained.set_cell(atoms.cell.array * (1 + strain), scale_atoms=True)
+        assert listed.covers(strained, CUTOFF) == covers
+
+
+def test_wrapping_atoms_during_a_run_is_noticed(calc):
+    atoms = CRYSTALS["skewed"].copy()
+    energy = calc.get_property("energy", atoms)
+    atoms.positions[2] += atoms.cell.array[0]
+    np.testing.assert_allclose(calc.get_property("energy", atoms), energy, atol=1e-10)
+    assert calc.num_rebuilds == 2
+
+
+def test_a_thousand_steps_of_dynamics_compile_once(potential):
+    atoms = molecule("CH3CH2OH")
+    calc = TensorNetCalculator(potential, compilation_cache=False)
+    atoms.calc = calc
+    rng = np.random.default_rng(0)
+    thermalize_momenta(atoms, temperature_K=300, rng=rng)
+    friction = 0.02 / units.fs
+    dynamics = Langevin(
+        atoms, 0.5 * units.fs, temperature_K=300, friction=friction, rng=rng, fixcm=False
+    )
+    dynamics.run(1000)
+    assert np.isfinite(atoms.positions).all()
+    assert calc.num_compiles == 1
+    assert 1 < calc.num_rebuilds < 250
+    forces = atoms.get_forces()
+    calc.reset()
+    calc._neighbourhood = None
+    np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-10)
+    assert calc.num_compiles == 1
+
+
+def test_fifty_sizes_need_a_handful_of_capacities(potential):
+    calc = TensorNetCalculator(potential, compilation_cache=False)
+    rng = np.random.default_rng(0)
+    for count in rng.permutation(np.arange(10, 60)):
+        side = (count / 0.08) ** (1 / 3)
+        atoms = ase.Atoms(["C"] * count, positions=rng.random((count, 3)) * side)
+        capacity = calc._capacity_for(potential.structure(atoms, skin=0.5))
+        assert capacity.holds([potential.structure(atoms, skin=0.5)])
+    assert len(calc._capacities) <= 10
+
+
+def test_a_list_that_outgrows_its_arrays_gets_larger_ones(potential):
+    calc = TensorNetCalculator(potential, compilation_cache=False)
+    structures = []
+    for scale in (1.0, 0.75):
+        atoms = bulk("Si", cubic=True)
+        atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
+        structures.append(potential.structure(atoms, skin=0.5))
+    dilute, dense = structures
+    small = calc._capacity_for(dilute)
+    assert not small.holds([dense])
+    large = calc._capacity_for(dense)
+    assert large.holds([dense])
+    assert calc._capacity_for(dense) == large
+    assert calc._capacity_for(dilute) == small
+
+
+def test_relaxation_of_a_cell_keeps_its_list(calc):
+    atoms = CRYSTALS["skewed"].copy()
+    atoms.calc = calc
+    cell_filter = FrechetCellFilter(atoms)
+    # ASE documents filters here; its annotation names Atoms alone.
+    optimiser = BFGS(cell_filter, logfile=None, maxstep=0.02)  # pyright: ignore[reportArgumentType]
+    with optimiser:
+        optimiser.run(fmax=0.0, steps=8)
+    assert calc.num_rebuilds <= 3
+
+
+def test_model_file_and_precision_are_chosen_on_creation(tmp_path, potential):
+    path = tmp_path / "model.safetensors"
+    save_model(path, potential)
+    for model in (path, str(path)):
+        calc = TensorNetCalculator(model, compilation_cache=False)
+        assert calc.potential.dtype == "float64"
+        assert calc.skin == 0.5
+        assert calc.results == {}
+    assert (
+        TensorNetCalculator(path, "float32", compilation_cache=False).potential.dtype == "float32"
+    )
+
+
+def test_single_precision_is_as_good_far_from_the_origin(calc):
+    atoms = molecule("CH3CH2OH")
+    exact = {name: calc.get_property(name, atoms) for name in ("energy", "forces")}
+    atoms.calc = TensorNetCalculator(calc.potential, dtype="float32", compilation_cache=False)
+    # The second move keeps the neighbour list: no distance changes.
+    for shift in (0.0, 5000.0):
+        atoms.translate(shift)
+        np.testing.assert_allclose(atoms.get_forces(), exact["forces"], atol=1e-5)
+        np.testing.assert_allclose(atoms.get_potential_energy(), exact["energy"], atol=1e-5)
+    assert atoms.calc.num_rebuilds == 1
+    assert not jax.config.values["jax_enable_x64"]
+
+
+def test_dipole_of_a_molecule_but_not_of_a_crystal():
+    calc = TensorNetCalculator(
+        make_potential(num_layers=0, heads=("energy", "dipole")), compilation_cache=False
+    )
+    atoms = molecule("CH3CH2OH")
+    atoms.calc = calc
+    dipole = atoms.get_dipole_moment()
+    assert dipole.shape == (3,)
+    assert np.linalg.norm(dipole) > 1e-6
+    atoms.translate(10.0)
+    np.testing.assert_allclose(atoms.get_dipole_moment(), dipole, atol=1e-10)
+    atoms.set_cell(np.eye(3) * 20)
+    atoms.pbc = True
+    with pytest.raises(PropertyNotImplementedError, match="dipole moment of a periodic structure"):
+        atoms.get_dipole_moment()
+
+
+def test_bad_arguments_are_refused(potential):
+    for skin in (-0.1, np.nan):
+        with pytest.raises(ValueError, match="skin must be"):
+            TensorNetCalculator(potential, skin=skin, compilation_cache=False)
+    with pytest.raises(ValueError, match="float16"):
+        TensorNetCalculator(potential, dtype="float16", compilation_cache=False)
+
+
+@pytest.fixture
+def cache_settings(monkeypatch, tmp_path) -> Iterator[Path]:
+    """A user's cache folder that is empty, and JAX's settings put back afterwards."""
+    names = ("jax_compilation_cache_dir", "jax_enable_compilation_cache")
+    kept = {name: jax.config.values[name] for name in names}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(calculator_module.sys, "platform", "linux")
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield tmp_path
+    for name, value in kept.items():
+        jax.config.update(name, value)
+
+
+def test_compiled_models_are_kept_in_the_users_cache_folder(cache_settings, potential):
+    TensorNetCalculator(potential, compilation_cache=False)
+    assert jax.config.values["jax_compilation_cache_dir"] is None
+    TensorNetCalculator(potential)
+    folder = jax.config.values["jax_compilation_cache_dir"]
+    assert folder is not None
+    assert Path(folder).is_relative_to(cache_settings)
+    assert enable_compilation_cache() == Path(folder)
+
+
+def test_a_cache_the_user_has_configured_is_left_alone(cache_settings):
+    jax.config.update("jax_compilation_cache_dir", "/elsewhere")
+    assert enable_compilation_cache() == Path("/elsewhere")
+    assert jax.config.values["jax_compilation_cache_dir"] == "/elsewhere"
+    jax.config.update("jax_enable_compilation_cache", False)
+    assert enable_compilation_cache() is None

@@ -1,0 +1,31 @@
+"""Every tolerance of the suite, in one table; float64 unless the name says otherwise."""
+
+OP = 1e-12
+"""Relative, one operation against its independent reference."""
+
+OP_FLOAT32 = 1e-5
+"""Relative, the same in float32."""
+
+MODEL_EQUIVARIANCE = 1e-8
+"""Relative, a whole model under rotation and inversion."""
+
+REFERENCE_ENERGY = 1e-9
+REFERENCE_FORCES = 1e-9
+REFERENCE_GRADIENTS = 1e-8
+REFERENCE_LOSSES = 1e-7
+"""Relative, against torchmd-net 3.1.0's own float64 numbers."""
+
+FINITE_DIFFERENCE_FORCES = 1e-6
+"""eV/Å, forces against central differences of the energy."""
+
+FINITE_DIFFERENCE_STRESS = 1e-6
+"""eV/Å³."""
+
+FINITE_DIFFERENCE_HESSIAN = 1e-5
+"""eV/Å²."""
+
+SAME_ENERGY = 1e-9
+"""eV, the same structure written differently (shifted, wrapped)."""
+
+SAME_SUM = 1e-10
+"""Relative, the same sum taken in another order (batched, supercell, permuted)."""
