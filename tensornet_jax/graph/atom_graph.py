@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import ase
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ase.data import chemical_symbols
 
 from tensornet_jax.graph.neighbours import Pairs, neighbour_pairs
-from tensornet_jax.ops.message import SLOT_BLOCK, EdgeIndex
+from tensornet_jax.ops.message import SLOT_BLOCK, EdgeIndex, at_receivers
 
 
 @dataclass(frozen=True)
@@ -219,12 +220,13 @@ class AtomGraph:
 
     def pair_vectors(self) -> jax.Array:
         """r_j + shift·cell − r_i of the first edge of each pair, (E/2, 3) Å; 0 for padding."""
-        half = self.receivers.shape[0] // 2
-        i, j = self.receivers[:half], self.senders[:half]
-        cells = self.cell[self.node_graph[i]]
-        offsets = jax.numpy.einsum("pa,pab->pb", self.shifts[:half].astype(cells.dtype), cells)
-        vectors = self.positions[j] + offsets - self.positions[i]
-        return jax.numpy.where(self.edge_mask[:half, None], vectors, 0)
+        edges = self.edges
+        half = edges.num_pairs
+        cells = self.cell[self.node_graph[self.receivers[:half]]]
+        offsets = jnp.einsum("pa,pab->pb", self.shifts[:half].astype(cells.dtype), cells)
+        centres = at_receivers(self.positions, edges)
+        vectors = centres[half:] + offsets - centres[:half]
+        return jnp.where(self.edge_mask[:half, None], vectors, 0)
 
     def replace(self, **changes: Any) -> "AtomGraph":
         """Return a copy with some fields replaced."""
@@ -346,7 +348,7 @@ def batch_targets(labels: Sequence["Targets"], capacity: Capacity, dtype: str) -
 
 def to_device(tree: Any) -> Any:
     """Copy the arrays of a graph or of targets to the default device."""
-    return jax.tree.map(jax.numpy.asarray, tree)
+    return jax.tree.map(jnp.asarray, tree)
 
 
 def padding_fraction(graph: AtomGraph) -> dict[str, float]:

@@ -191,6 +191,15 @@ class _Reader:
     def _linear(self, name: str) -> dict[str, np.ndarray]:
         return {"kernel": self._take(f"{name}.weight").T, "bias": self._take(f"{name}.bias")}
 
+    def _three(self, name: str, ours: str) -> dict[str, Any]:
+        # torch has one layer of 3F outputs, laid out (3, F), where we have one for each part.
+        both = self._linear(name)
+        if both["kernel"].shape[1] % 3:
+            raise ValueError(f"{name} has {both['kernel'].shape[1]} outputs, not three a channel")
+        kernels = np.split(both["kernel"], 3, axis=1)
+        biases = np.split(both["bias"], 3)
+        return {f"{ours}_{k}": {"kernel": kernels[k], "bias": biases[k]} for k in range(3)}
+
     def _norm(self, name: str) -> dict[str, np.ndarray]:
         return {"scale": self._take(f"{name}.weight"), "bias": self._take(f"{name}.bias")}
 
@@ -205,14 +214,16 @@ class _Reader:
             "species": {"embedding": self._take(f"{name}.emb.weight")},
             "pair_species": self._linear(f"{name}.emb2"),
             **{f"filters_{k}": self._linear(f"{name}.distance_proj{k + 1}") for k in range(3)},
-            **{f"gates_{k}": self._linear(f"{name}.linears_scalar.{k}") for k in range(2)},
+            "gate_hidden": self._linear(f"{name}.linears_scalar.0"),
+            **self._three(f"{name}.linears_scalar.1", "gates"),
             "norm": self._norm(f"{name}.init_norm"),
             "mixing": self._mixing(name, 0),
         }
 
     def _interaction(self, name: str) -> dict[str, Any]:
         return {
-            **{f"filters_{k}": self._linear(f"{name}.linears_scalar.{k}") for k in range(3)},
+            **{f"filter_hidden_{k}": self._linear(f"{name}.linears_scalar.{k}") for k in range(2)},
+            **self._three(f"{name}.linears_scalar.2", "filters"),
             "mixing_before": self._mixing(name, 0),
             "mixing_after": self._mixing(name, 3),
         }

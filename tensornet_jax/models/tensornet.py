@@ -27,7 +27,7 @@ from tensornet_jax.ops.cartesian import (
     squared_norm,
     squared_norms,
 )
-from tensornet_jax.ops.message import EdgeIndex, collect, convolve
+from tensornet_jax.ops.message import EdgeIndex, at_receivers, at_senders, collect, convolve
 from tensornet_jax.ops.safe import divide, norm
 
 
@@ -145,7 +145,8 @@ class Embedding(nn.Module):
         self.pair_species = dense(2 * width, width, dtype)
         self.filters = [dense(c.num_radial, width, dtype) for _ in range(3)]
         self.norm = layer_norm(dtype)
-        self.gates = [dense(width, 2 * width, dtype), dense(2 * width, 3 * width, dtype)]
+        self.gate_hidden = dense(width, 2 * width, dtype)
+        self.gates = [dense(2 * width, width, dtype) for _ in range(3)]
         self.mixing = Mixing(width, dtype)
 
     def __call__(
@@ -176,10 +177,9 @@ class Embedding(nn.Module):
         of_centre = self.pair_species(jnp.concatenate([table, blank], axis=-1))[species]
         bias = self.pair_species(jnp.concatenate([blank[:1], blank[:1]], axis=-1))
         of_neighbour = (self.pair_species(jnp.concatenate([blank, table], axis=-1)) - bias)[species]
-        i, j = edges.receivers[: edges.num_pairs], edges.senders[: edges.num_pairs]
+        species_factor = at_receivers(of_centre, edges) + at_senders(of_neighbour, edges)
         pair_filters = [layer(basis) * envelope[:, None] for layer in self.filters]
-        forward, backward = of_centre[i] + of_neighbour[j], of_centre[j] + of_neighbour[i]
-        weights = tuple(jnp.concatenate([f * forward, f * backward]) for f in pair_filters)
+        weights = [jnp.concatenate([f, f]) * species_factor for f in pair_filters]
         identity, skew, symmetric = parts_of_unit_vectors(directions)
         geometry = (
             jnp.concatenate([identity, identity]),
@@ -189,10 +189,8 @@ class Embedding(nn.Module):
         tensor = RankTwo(*collect(geometry, weights, edges))
         to_itself = (of_centre + of_neighbour) * (self.filters[0](self_basis) * self_envelope)
         tensor = tensor._replace(scalar=tensor.scalar + identity[0] * to_itself[:, None, :])
-        gates = self.norm(squared_norm(tensor)[:, 0, :])
-        for layer in self.gates:
-            gates = act(layer(gates))
-        return self.mixing(tensor).scaled_by_part(gates.reshape(len(species), 3, -1))
+        hidden = act(self.gate_hidden(self.norm(squared_norm(tensor))))
+        return self.mixing(tensor).scaled_by_part([act(layer(hidden)) for layer in self.gates])
 
 
 class Interaction(nn.Module):
@@ -205,11 +203,8 @@ class Interaction(nn.Module):
         """Create the layers."""
         c, dtype = self.config, self.dtype
         width = c.num_channels
-        self.filters = [
-            dense(c.num_radial, width, dtype),
-            dense(width, 2 * width, dtype),
-            dense(2 * width, 3 * width, dtype),
-        ]
+        self.filter_hidden = [dense(c.num_radial, width, dtype), dense(width, 2 * width, dtype)]
+        self.filters = [dense(2 * width, width, dtype) for _ in range(3)]
         self.mixing_before = Mixing(width, dtype)
         self.mixing_after = Mixing(width, dtype)
 
@@ -224,12 +219,11 @@ class Interaction(nn.Module):
         charge_factor: Array,
     ) -> RankTwo:
         """Return updated tensors; charge_factor: (N, 1, 1), other arguments as `Embedding`."""
-        filters = self._radial(basis) * envelope[:, None, None]
-        self_filter = self._radial(self_basis[None])[0] * self_envelope
+        filters = [f * envelope[:, None, None] for f in self._radial(basis)]
+        self_filters = [f * self_envelope for f in self._radial(self_basis[None])]
         tensor = tensor.scaled(1 / (squared_norm(tensor) + 1))
         y = self.mixing_before(tensor)
-        by_part = tuple(filters[:, k : k + 1, :] for k in range(3))
-        message = RankTwo(*convolve(by_part, y, edges)) + y.scaled_by_part(self_filter)
+        message = RankTwo(*convolve(filters, y, edges)) + y.scaled_by_part(self_filters)
         if self.config.group == "O(3)":
             product = anticommutator(y, message).scaled(charge_factor)
         else:
@@ -239,11 +233,12 @@ class Interaction(nn.Module):
         square = anticommutator(update, update).scaled(0.5)
         return tensor + update + square.scaled(charge_factor)
 
-    def _radial(self, basis: Array) -> Array:
+    def _radial(self, basis: Array) -> list[Array]:
+        """Filters of I, A and S without the cutoff function: (P, R) → three (P, 1, F)."""
         act = ACTIVATIONS[self.config.activation]
-        for layer in self.filters:
+        for layer in self.filter_hidden:
             basis = act(layer(basis))
-        return basis.reshape(len(basis), 3, self.config.num_channels)
+        return [act(layer(basis[:, None, :])) for layer in self.filters]
 
 
 class TensorNet(nn.Module):

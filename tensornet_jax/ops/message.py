@@ -92,6 +92,16 @@ def collect(geometry: Parts, weights: Parts, edges: EdgeIndex) -> Parts:
     return _collect(tuple(geometry), tuple(weights), edges)
 
 
+def at_receivers(field: Array, edges: EdgeIndex) -> Array:
+    """Value of an atom field at the atom where each edge arrives: (N, ...) → (E, ...)."""
+    return _at_receivers(field, edges)
+
+
+def at_senders(field: Array, edges: EdgeIndex) -> Array:
+    """Value of an atom field at the atom from which each edge comes: (N, ...) → (E, ...)."""
+    return jnp.concatenate(jnp.split(_at_receivers(field, edges), 2)[::-1])
+
+
 Term = Callable[..., Parts]
 
 
@@ -185,6 +195,34 @@ def _geometry_cotangent(weights: Parts, cotangent: Parts, edges: EdgeIndex) -> P
         jnp.sum(w[:, None, :] * _rows(t, edges.receivers), axis=-1)
         for w, t in zip(weights, cotangent, strict=True)
     )
+
+
+@jax.custom_vjp
+def _at_receivers(field: Array, edges: EdgeIndex) -> Array:
+    return _rows(field, edges.receivers)
+
+
+@jax.custom_vjp
+def _sum_at_receivers(values: Array, edges: EdgeIndex) -> Array:
+    """Sum of the edges arriving at each atom, the transpose of `_at_receivers`."""
+    # A slot without an edge names the last one, which is padding, but need not hold a zero here.
+    used = (edges.slots != 2 * edges.num_pairs - 1).astype(values.dtype)
+
+    def term(edge: Array, weight: Array) -> Parts:
+        weight = weight.reshape(weight.shape + (1,) * (values.ndim - 1))
+        return (_rows(values, edge) * weight,)
+
+    return _aggregate(term, edges.slots, used)[0]
+
+
+_at_receivers.defvjp(
+    lambda field, edges: (_at_receivers(field, edges), edges),
+    lambda edges, cotangent: (_sum_at_receivers(cotangent, edges), None),
+)
+_sum_at_receivers.defvjp(
+    lambda values, edges: (_sum_at_receivers(values, edges), edges),
+    lambda edges, cotangent: (_at_receivers(cotangent, edges), None),
+)
 
 
 def _keep_residuals(function):
