@@ -6,10 +6,8 @@ thousands of steps run the same compiled function.
 """
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ase
@@ -22,6 +20,7 @@ from ase.calculators.calculator import (
 )
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from tensornet_jax.compilation_cache import enable_compilation_cache
 from tensornet_jax.graph.atom_graph import (
     AtomGraph,
     Capacity,
@@ -341,31 +340,3 @@ class _Evaluator:
             rows = np.array(value, np.float64)
             results[name] = rows[:count] if name in ("energies", "forces") else rows[0]
         return results
-
-
-def enable_compilation_cache() -> Path | None:
-    """Keep compiled functions on disk between runs, in the user's cache folder.
-
-    Compiling a model takes several seconds, reading it back half a second. A cache folder that has
-    already been set (`jax_compilation_cache_dir`, or the environment variable
-    `JAX_COMPILATION_CACHE_DIR`) stays as it is, and so does a cache that was turned off.
-
-    Returns:
-        the folder in use, or None if the cache is turned off.
-    """
-    settings = jax.config.values
-    if not settings["jax_enable_compilation_cache"]:
-        return None
-    if settings["jax_compilation_cache_dir"]:
-        return Path(settings["jax_compilation_cache_dir"])
-    folder = _user_cache() / "tensornet_jax" / "jax"
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    return folder
-
-
-def _user_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

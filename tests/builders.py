@@ -27,9 +27,8 @@ def ethanol(seed: int = 0, amplitude: float = 0.05) -> ase.Atoms:
 def rattled_crystals() -> dict[str, ase.Atoms]:
     """Return periodic structures of every kind a neighbour list has to be right for."""
     skewed = bulk("Si", cubic=True)
-    skewed.set_cell(
-        skewed.cell.array @ (np.eye(3) + [[0, 0.3, 0.1], [0, 0, -0.2], [0, 0, 0]]), True
-    )
+    shear = np.array([[1, 0.3, 0.1], [0, 1, -0.2], [0, 0, 1]])
+    skewed.set_cell(skewed.cell.array @ shear, scale_atoms=True)
     left_handed = bulk("Si", cubic=True)
     left_handed.set_cell(left_handed.cell.array[[1, 0, 2]])
     slab = fcc111("Si", (2, 2, 2), a=4.5, vacuum=6.0, orthogonal=False)

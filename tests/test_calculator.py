@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from pathlib import Path
 
 import ase
 import jax
@@ -19,7 +18,7 @@ from ase.md.velocitydistribution import thermalize_momenta
 from ase.optimize import BFGS
 
 import tensornet_jax.calculator as calculator_module
-from tensornet_jax.calculator import TensorNetCalculator, enable_compilation_cache
+from tensornet_jax.calculator import TensorNetCalculator
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures
 from tensornet_jax.graph.neighbours import neighbour_pairs
 from tensornet_jax.model_file import save_model
@@ -595,34 +594,3 @@ def test_bad_arguments_are_refused(potential):
             TensorNetCalculator(potential, skin=skin, compilation_cache=False)
     with pytest.raises(ValueError, match="float16"):
         TensorNetCalculator(potential, dtype="float16", compilation_cache=False)
-
-
-@pytest.fixture
-def cache_settings(monkeypatch, tmp_path) -> Iterator[Path]:
-    """A user's cache folder that is empty, and JAX's settings put back afterwards."""
-    names = ("jax_compilation_cache_dir", "jax_enable_compilation_cache")
-    kept = {name: jax.config.values[name] for name in names}
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(calculator_module.sys, "platform", "linux")
-    jax.config.update("jax_compilation_cache_dir", None)
-    yield tmp_path
-    for name, value in kept.items():
-        jax.config.update(name, value)
-
-
-def test_compiled_models_are_kept_in_the_users_cache_folder(cache_settings, potential):
-    TensorNetCalculator(potential, compilation_cache=False)
-    assert jax.config.values["jax_compilation_cache_dir"] is None
-    TensorNetCalculator(potential)
-    folder = jax.config.values["jax_compilation_cache_dir"]
-    assert folder is not None
-    assert Path(folder).is_relative_to(cache_settings)
-    assert enable_compilation_cache() == Path(folder)
-
-
-def test_a_cache_the_user_has_configured_is_left_alone(cache_settings):
-    jax.config.update("jax_compilation_cache_dir", "/elsewhere")
-    assert enable_compilation_cache() == Path("/elsewhere")
-    assert jax.config.values["jax_compilation_cache_dir"] == "/elsewhere"
-    jax.config.update("jax_enable_compilation_cache", False)
-    assert enable_compilation_cache() is None

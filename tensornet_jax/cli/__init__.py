@@ -1,0 +1,40 @@
+"""The command line `tensornet-jax`: one file a command, and the only room that prints.
+
+Commands import jax and the models when they run, so that `--help` answers at once.
+"""
+
+import typer
+
+from tensornet_jax.cli.common import Commands
+from tensornet_jax.cli.config import app as config_app
+from tensornet_jax.cli.evaluate import evaluate
+from tensornet_jax.cli.inspect import inspect
+from tensornet_jax.cli.md import md
+from tensornet_jax.cli.predict import predict
+from tensornet_jax.cli.relax import relax
+from tensornet_jax.cli.train import train
+from tensornet_jax.version import __version__
+
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tensornet-jax {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Equivariant molecular potentials in JAX: train, test and run them."""
+
+
+for command in (train, evaluate, predict, relax, md, inspect):
+    app.command()(command)
+app.add_typer(config_app, name="config")

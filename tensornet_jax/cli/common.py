@@ -1,0 +1,150 @@
+"""What the commands share: clean errors, options, models and structures."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tensornet_jax.compilation_cache import silence_cache_messages
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from tensornet_jax.data.labels import LabelConfig
+    from tensornet_jax.potential import Potential
+
+USAGE_ERROR = 2
+
+# What the readers note in `Atoms.info` for messages; it has no place in files written for others.
+BOOKKEEPING = ("source", "label_keys", "ignored_labels")
+
+
+class Commands(TyperGroup):
+    """A group of commands that shows what went wrong instead of where the program noticed it.
+
+    A problem of the user's files or options is a ValueError or OSError, a missing extra an
+    ImportError: its text goes to stderr and the exit code is 2. With `--debug` anywhere in the
+    command line the traceback is shown.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take `--debug` out of the arguments."""
+        ctx.meta["tensornet_jax.debug"] = "--debug" in args
+        return super().parse_args(ctx, [arg for arg in args if arg != "--debug"])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, with expected errors shown as one message."""
+        silence_cache_messages()
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError, ImportError) as error:
+            # With a name it is Python that misses a module of ours: a fault of the program.
+            if ctx.meta["tensornet_jax.debug"] or getattr(error, "name", None):
+                raise
+            typer.echo(f"error: {_text_of(error)}", err=True)
+            raise typer.Exit(USAGE_ERROR) from None
+
+
+def _text_of(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+class Precision(StrEnum):
+    """Precision a model computes in."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Model file (.safetensors).", show_default=False)
+]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option("--dtype", help="Precision to compute in.", show_default="the model file's"),
+]
+DoublePrecisionOption = Annotated[Precision, typer.Option("--dtype", help="Precision.")]
+BatchOption = Annotated[
+    int, typer.Option(min=1, help="Structures computed at once; lower it if memory runs out.")
+]
+LabelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="PROPERTY=KEY",
+        help="Key of a label in the data, e.g. energy=dft_energy; repeatable.",
+        show_default="the usual names",
+    ),
+]
+UnitOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unit",
+        metavar="QUANTITY=UNIT",
+        help="Unit of the data (energy, length, force, stress, dipole), e.g. energy=kcal/mol; "
+        "repeatable.",
+        show_default="eV and Å",
+    ),
+]
+
+
+def label_config(labels: Sequence[str] | None, units: Sequence[str] | None) -> "LabelConfig":
+    """Return the label section for `--label property=key` and `--unit quantity=unit` options."""
+    from pydantic import ValidationError
+
+    from tensornet_jax.data.labels import LabelConfig
+
+    section: dict[str, Any] = dict(_pair(text, "--label") for text in labels or ())
+    section["units"] = dict(_pair(text, "--unit") for text in units or ())
+    try:
+        return LabelConfig.model_validate(section)
+    except ValidationError as error:
+        problems = "; ".join(detail["msg"] for detail in error.errors())
+        raise ValueError(f"--label/--unit: {problems}") from None
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise ValueError(f"{option} {text}: write name=value")
+    return name, value
+
+
+def read_geometries(path: Path) -> "list[Atoms]":
+    """Return the structures of a file without its labels, which do not survive moving atoms."""
+    from tensornet_jax.data.labels import CANONICAL
+    from tensornet_jax.data.readers import read_structures
+
+    structures = read_structures(path)
+    for atoms in structures:
+        for key in (*CANONICAL.values(), *BOOKKEEPING):
+            atoms.info.pop(key, None)
+            atoms.arrays.pop(key, None)
+    return structures
+
+
+def check_output(path: Path, *inputs: Path) -> None:
+    """Raise ValueError before a long run if its result could not be written, or ends on an input.
+
+    Args:
+        path: file that will be written.
+        inputs: files that are read.
+    """
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}: make it first")
+    if any(path.exists() and source.exists() and path.samefile(source) for source in inputs):
+        raise ValueError(f"{path} is the input: choose another output")
+
+
+def open_model(path: Path, dtype: Precision | None) -> "Potential":
+    """Return the potential of a model file, with the compilation cache turned on."""
+    from tensornet_jax.compilation_cache import enable_compilation_cache
+    from tensornet_jax.model_file import load_model
+
+    enable_compilation_cache()
+    return load_model(path, dtype=None if dtype is None else dtype.value)

@@ -1,0 +1,82 @@
+"""`tensornet-jax config`: write a template, print the JSON schema, check a file."""
+
+import json
+from glob import glob
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Write, describe and check training configurations.", no_args_is_help=True)
+
+OverrideOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one setting, e.g. optimizer.learning_rate=1e-4; repeatable.",
+        show_default=False,
+    ),
+]
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="YAML file.", show_default=False)
+]
+
+
+@app.command()
+def template(
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write.", show_default="the terminal"),
+    ] = None,
+) -> None:
+    """Write a configuration with every setting, its default and what it means."""
+    from tensornet_jax.cli.template import config_template
+    from tensornet_jax.train.config import RunConfig
+
+    text = config_template(RunConfig)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ValueError(f"{output} exists already: delete it or choose another name") from None
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema, for editors that check YAML while it is typed."""
+    from tensornet_jax.config import config_schema
+    from tensornet_jax.train.config import RunConfig
+
+    typer.echo(json.dumps(config_schema(RunConfig), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def validate(
+    config: ConfigArgument,
+    overrides: OverrideOption = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the configuration with all defaults.")
+    ] = False,
+) -> None:
+    """Check a configuration and the files it names."""
+    from tensornet_jax.config import dump_config, load_config
+    from tensornet_jax.train.config import RunConfig
+
+    run = load_config(config, RunConfig, overrides or ())
+    missing = [path for path in run.data.files() if not _matches(path)]
+    if missing:
+        raise ValueError(
+            f"{config}: no such file: {', '.join(missing)} (paths are relative to the current "
+            f"directory, {Path.cwd()})"
+        )
+    typer.echo(dump_config(run) if show else f"{config} is valid", nl=not show)
+
+
+def _matches(path: str) -> bool:
+    """Return whether a file, or a file of this pattern, is there."""
+    # Path.glob takes no absolute patterns.
+    return Path(path).exists() or bool(glob(path, recursive=True))  # noqa: PTH207

@@ -1,0 +1,80 @@
+"""`tensornet-jax evaluate`: the errors of a model on labelled structures."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tensornet_jax.cli.common import (
+    BatchOption,
+    LabelOption,
+    ModelArgument,
+    PrecisionOption,
+    UnitOption,
+    check_output,
+    label_config,
+    open_model,
+)
+
+if TYPE_CHECKING:
+    from tensornet_jax.train.metrics import ErrorRow
+
+
+def evaluate(
+    model: ModelArgument,
+    data: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATA...", help="Labelled structures.", show_default=False),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Also write the table to this CSV file."),
+    ] = None,
+    dtype: PrecisionOption = None,
+    batch_size: BatchOption = 32,
+    labels: LabelOption = None,
+    units: UnitOption = None,
+) -> None:
+    """Print MAE and RMSE per property, per element and per config_type, for each file."""
+    if output is not None:
+        check_output(output, model, *data)
+    config = label_config(labels, units)
+    potential = open_model(model, dtype)
+
+    from tensornet_jax.data.readers import read_structures
+    from tensornet_jax.train.evaluation import error_table, evaluate_structures
+    from tensornet_jax.train.metrics import render
+
+    rows = []
+    for path, name in zip(data, _names(data), strict=True):
+        structures = read_structures(path, config)
+        predictions = evaluate_structures(potential, structures, batch_size)
+        table = error_table(name, structures, predictions)
+        if not table.rows():
+            raise ValueError(
+                f"{path}: no label that this model predicts ({', '.join(potential.properties)}): "
+                "name its keys with --label"
+            )
+        rows += table.rows()
+    typer.echo("\n".join(render(rows)))
+    if output is not None:
+        _write_csv(output, rows)
+        typer.echo(f"\nwritten: {output}")
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return file names without suffix where that is enough to tell the files apart."""
+    stems = Counter(path.stem for path in paths)
+    return [path.stem if stems[path.stem] == 1 else str(path) for path in paths]
+
+
+def _write_csv(path: Path, rows: "Sequence[ErrorRow]") -> None:
+    import csv
+    from dataclasses import asdict
+
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(asdict(rows[0])))
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)

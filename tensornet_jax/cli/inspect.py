@@ -1,0 +1,79 @@
+"""`tensornet-jax inspect`: what is in a model file, or in a data set."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tensornet_jax.cli.common import LabelOption, UnitOption, label_config
+
+
+def inspect(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL|DATA...",
+            help="One model file (.safetensors), or files with structures.",
+            show_default=False,
+        ),
+    ],
+    labels: LabelOption = None,
+    units: UnitOption = None,
+) -> None:
+    """Describe a model file, or audit a data set."""
+    if paths[0].suffix == ".safetensors":
+        if len(paths) > 1:
+            raise ValueError("inspect one model at a time")
+        lines = _model_lines(paths[0])
+    else:
+        lines = _data_lines(paths, labels, units)
+    for line in lines:
+        typer.echo(line)
+
+
+def _model_lines(path: Path) -> list[str]:
+    from tensornet_jax.model_file import load_model, read_header
+
+    header = read_header(path)
+    potential = load_model(path)
+    elements = header["elements"]
+    lines = [
+        f"{path}",
+        f"model               {potential.config.name}",
+        f"written by          tensornet_jax {header['package_version']}",
+        f"parameters          {potential.num_parameters:,}",
+        f"precision           {potential.dtype}",
+        f"cutoff              {potential.cutoff:g} Å",
+        f"properties          {', '.join(potential.properties)}",
+        f"energy scale        {potential.energy_scale:.6g} eV",
+        f"energy offset       {potential.energy_offset:.6g} eV",
+        "",
+        "element   E0 (eV)",
+    ]
+    for symbol, energy in zip(elements["symbols"], elements["reference_energies"], strict=True):
+        lines.append(f"{symbol:<7} {energy:>14.6f}")
+    lines += ["", "model settings", *_key_lines(header["model"])]
+    if header["metadata"]:
+        lines += ["", "metadata", *_key_lines(header["metadata"])]
+    return lines
+
+
+def _key_lines(section: dict[str, Any], indent: str = "  ") -> list[str]:
+    lines = []
+    for key, value in section.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}", *_key_lines(value, indent + "  ")]
+        elif value is not None:
+            lines.append(f"{indent}{key}: {value}")
+    return lines
+
+
+def _data_lines(paths: list[Path], labels: list[str] | None, units: list[str] | None) -> list[str]:
+    from tensornet_jax.data.audit import audit
+    from tensornet_jax.data.readers import read_structures
+    from tensornet_jax.data.references import reference_energies
+
+    config = label_config(labels, units)
+    structures = read_structures(paths, config)
+    result = audit(structures, reference_energies("least_squares", structures), config)
+    return result.lines()

@@ -1,0 +1,67 @@
+"""`tensornet-jax predict`: write a model's predictions as extended XYZ."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tensornet_jax.cli.common import (
+    BOOKKEEPING,
+    BatchOption,
+    LabelOption,
+    ModelArgument,
+    PrecisionOption,
+    UnitOption,
+    check_output,
+    label_config,
+    open_model,
+)
+
+PER_ATOM = ("energies", "forces")
+
+
+def predict(
+    model: ModelArgument,
+    data: Annotated[Path, typer.Argument(metavar="INPUT", help="Structures.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Argument(metavar="OUTPUT", help="Extended XYZ to write.", show_default=False),
+    ],
+    dtype: PrecisionOption = None,
+    batch_size: BatchOption = 32,
+    labels: LabelOption = None,
+    units: UnitOption = None,
+) -> None:
+    """Write structures with predicted_energy (eV), predicted_forces (eV/Å) and so on.
+
+    predicted_energies (eV, per atom), predicted_stress (eV/Å³, tension positive; periodic
+    structures) and predicted_dipole (e·Å; molecules) come with models that have them. Labels of
+    the input are written as REF_energy, REF_forces, REF_stress and REF_dipole in the same units.
+    """
+    check_output(output, model, data)
+    config = label_config(labels, units)
+    potential = open_model(model, dtype)
+
+    import ase.io
+
+    from tensornet_jax.data.readers import read_structures
+
+    structures = read_structures(data, config)
+    groups: dict[tuple[str, ...], list] = {}
+    for atoms in structures:
+        wanted = ("energy", "energies", "forces") + (
+            ("stress",) if atoms.pbc.any() and atoms.cell.volume > 0 else ("dipole",)
+        )
+        compute = tuple(name for name in wanted if name in potential.properties)
+        groups.setdefault(compute, []).append(atoms)
+    for compute, members in groups.items():
+        for atoms, prediction in zip(
+            members, potential.evaluate(members, compute, batch_size), strict=True
+        ):
+            for key in BOOKKEEPING:
+                atoms.info.pop(key, None)
+            for name, value in prediction.items():
+                place = atoms.arrays if name in PER_ATOM else atoms.info
+                place[f"predicted_{name}"] = value
+    ase.io.write(output, structures, format="extxyz")
+    typer.echo(f"{len(structures)} structures written: {output}")

@@ -1,0 +1,71 @@
+"""A commented YAML file with every setting of a configuration section."""
+
+import io
+import textwrap
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from ruamel.yaml import YAML
+
+from tensornet_jax.config import Config
+
+INDENT = "  "
+WIDTH = 92
+
+
+def config_template(schema: type[Config]) -> str:
+    """Return YAML with all defaults, each under a comment that says what it is.
+
+    Required fields take the first of their `examples`. A section that may be chosen among several
+    or left out is followed by the other choices as comments.
+    """
+    return "\n".join(_section(_example(schema), "")) + "\n"
+
+
+def _example(schema: type[Config]) -> Config:
+    required = {name: f for name, f in schema.model_fields.items() if f.is_required()}
+    return schema.model_validate(
+        {
+            name: field.examples[0] if field.examples else _example(_sections_of(field)[0])
+            for name, field in required.items()
+        }
+    )
+
+
+def _section(section: Config, indent: str) -> Iterator[str]:
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if not indent:
+            yield ""
+        if field.description:
+            width = WIDTH - len(indent)
+            yield from (f"{indent}# {line}" for line in textwrap.wrap(field.description, width))
+        if isinstance(value, Config):
+            yield f"{indent}{name}:"
+            yield from _section(value, indent + INDENT)
+        else:
+            yield f"{indent}{name}: {_inline(section.model_dump(mode='json')[name])}"
+        others = [each for each in _sections_of(field) if not isinstance(value, each)]
+        for other in others:
+            yield f"{indent}# or {name}: {_inline(other().model_dump(mode='json'))}"
+
+
+def _sections_of(field: Any) -> list[type[Config]]:
+    """Return the sections a field's annotation allows: itself, or the members of a union."""
+    found, pending = [], [field.annotation]
+    while pending:
+        annotation = pending.pop(0)
+        if isinstance(annotation, type) and issubclass(annotation, Config):
+            found.append(annotation)
+        pending.extend(get_args(annotation))
+    return found
+
+
+def _inline(value: Any) -> str:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = True
+    yaml.width = 10_000
+    yaml.sort_base_mapping_type_on_output = False  # pyright: ignore[reportAttributeAccessIssue]
+    stream = io.StringIO()
+    yaml.dump(value, stream)
+    return stream.getvalue().removesuffix("...\n").rstrip("\n")

@@ -1,0 +1,169 @@
+"""Errors of a potential on labelled structures, during a run and after it.
+
+Both ways end in `Potential.predict` and in one `ErrorTable`: validation calls it under jit with the
+run's own padding, everything else goes through `Potential.evaluate`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from ase import Atoms
+
+from tensornet_jax.data.labels import PROPERTIES, labels_of
+from tensornet_jax.graph.atom_graph import batch_structures
+from tensornet_jax.potential import Potential
+from tensornet_jax.train.capacities import Capacities
+from tensornet_jax.train.config import LossTerm
+from tensornet_jax.train.datasets import Examples
+from tensornet_jax.train.losses import penalty, weighted_sum
+from tensornet_jax.train.metrics import ErrorTable, errors_of
+from tensornet_jax.train.step import EvaluateStep
+
+PyTree = Any
+
+
+def evaluate_structures(
+    potential: Potential, atoms_list: Sequence[Atoms], batch_size: int | None = None
+) -> list[dict[str, Any]]:
+    """Return `potential.evaluate` of what each structure has a label for, in the order given.
+
+    Properties without a label are left out, and so are those the potential does not predict: what
+    has no label may have no meaning either, such as the stress of a molecule.
+
+    Args:
+        potential: the potential.
+        atoms_list: structures with canonical labels.
+        batch_size: structures evaluated at a time.
+    """
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, atoms in enumerate(atoms_list):
+        labels = labels_of(atoms)
+        names = tuple(
+            name
+            for name in PROPERTIES
+            if name in potential.properties and not np.isnan(getattr(labels, name)).all()
+        )
+        groups.setdefault(names, []).append(index)
+    predictions: list[dict[str, Any]] = [{} for _ in atoms_list]
+    for names, indices in groups.items():
+        if names:
+            found = potential.evaluate([atoms_list[k] for k in indices], names, batch_size)
+            for index, prediction in zip(indices, found, strict=True):
+                predictions[index] = prediction
+    return predictions
+
+
+def error_table(
+    data_set: str, atoms_list: Sequence[Atoms], predictions: Sequence[Mapping[str, Any]]
+) -> ErrorTable:
+    """Return the errors of predictions, one for each structure, against the canonical labels."""
+    table = ErrorTable(data_set)
+    for atoms, prediction in zip(atoms_list, predictions, strict=True):
+        group = atoms.info.get("config_type")
+        table.add(prediction, labels_of(atoms), atoms.numbers, group)
+    return table
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The result of one validation.
+
+    Attributes:
+        loss: the weighted sum of `terms`.
+        terms: each loss term over the whole set, as if it were one batch.
+        errors: MAE and RMSE.
+    """
+
+    loss: float
+    terms: dict[str, float]
+    errors: ErrorTable
+
+
+class Validator:
+    """Validates given parameters on one fixed set of structures.
+
+    Args:
+        potential: the model; its own parameters are not used.
+        examples: the structures and targets.
+        terms: the loss, by property; each must have a label somewhere in the set.
+        batch_size: structures per evaluation.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        examples: Examples,
+        terms: Mapping[str, LossTerm],
+        batch_size: int,
+    ):
+        self._examples = examples
+        self._terms = dict(terms)
+        self._dtype = potential.dtype
+        self._numbers = np.asarray(potential.elements.numbers)
+        self._evaluate = EvaluateStep(potential, tuple(terms))
+        # Structures of like size together leave little padding.
+        order = np.argsort([len(s.pairs) for s in examples.structures], kind="stable")
+        batch_size = min(batch_size, len(order))
+        self._batches = [order[k : k + batch_size] for k in range(0, len(order), batch_size)]
+        self._capacities = Capacities.choose(examples.structures, batch_size, self._batches)
+
+    @property
+    def compilations(self) -> int:
+        """How often predictions were compiled."""
+        return self._evaluate.compilations
+
+    def __call__(self, params: PyTree) -> Validation:
+        """Return loss and errors with these parameters, all sums in float64."""
+        table = ErrorTable("validation")
+        penalties = {name: penalty(term) for name, term in self._terms.items()}
+        sums = dict.fromkeys(self._terms, 0.0)
+        counts = dict.fromkeys(self._terms, 0)
+        for indices, outputs in self._outputs(params):
+            start = 0
+            for slot, index in enumerate(indices):
+                structure = self._examples.structures[index]
+                targets = self._examples.targets[index]
+                atoms = slice(start, start + len(structure))
+                start = atoms.stop
+                prediction = _of_structure(outputs, slot, atoms)
+                table.add(prediction, targets, self._numbers[structure.species])
+                errors = errors_of(prediction, targets, len(structure))
+                for name in self._terms:
+                    error = errors["energy_per_atom" if name == "energy" else name]
+                    known = error[~np.isnan(error)]
+                    sums[name] += float(np.sum(penalties[name](known)))
+                    counts[name] += known.size
+        terms = {name: sums[name] / max(counts[name], 1) for name in self._terms}
+        return Validation(float(weighted_sum(terms, self._terms)), terms, table)
+
+    def _outputs(self, params: PyTree) -> Any:
+        """Yield indices and predictions, packing a batch while the device works on the last."""
+        waiting = None
+        for indices in self._batches:
+            chosen = [self._examples.structures[k] for k in indices]
+            graph = batch_structures(chosen, self._capacities.of(indices), self._dtype)
+            dispatched = indices, self._evaluate(params, graph)
+            if waiting is not None:
+                yield waiting[0], jax.device_get(waiting[1])
+            waiting = dispatched
+        if waiting is not None:
+            yield waiting[0], jax.device_get(waiting[1])
+
+
+def _of_structure(
+    outputs: Mapping[str, np.ndarray], slot: int, atoms: slice
+) -> dict[str, np.ndarray]:
+    """Return the predictions of one structure of a batch in float64."""
+    prediction = {}
+    if "energies" in outputs:
+        # Summed here as in Potential.evaluate: a float32 sum on the device loses digits.
+        prediction["energy"] = np.sum(outputs["energies"][atoms], dtype=np.float64)
+    if "forces" in outputs:
+        prediction["forces"] = np.asarray(outputs["forces"][atoms], dtype=np.float64)
+    for name in ("stress", "dipole"):
+        if name in outputs:
+            prediction[name] = np.asarray(outputs[name][slot], dtype=np.float64)
+    return prediction

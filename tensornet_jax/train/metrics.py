@@ -1,0 +1,181 @@
+"""Errors of a model on labelled structures, summed in float64 one structure at a time.
+
+Sums and counts are kept, never means of means: the result is the same for any batch size, any order
+and any mixture of labelled and unlabelled structures.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from tensornet_jax.data.labels import Labels
+
+# property → unit of the stored numbers, unit a reader wants, factor between them
+UNITS: dict[str, tuple[str, str, float]] = {
+    "energy": ("eV", "meV", 1e3),
+    "energy_per_atom": ("eV/atom", "meV/atom", 1e3),
+    "forces": ("eV/Å", "meV/Å", 1e3),
+    "stress": ("eV/Å³", "meV/Å³", 1e3),
+    "dipole": ("e·Å", "e·Å", 1.0),
+}
+ALL = "all"
+
+
+@dataclass
+class ErrorSum:
+    """Sums over the components of one property in one group of structures."""
+
+    count: int = 0
+    absolute: float = 0.0
+    square: float = 0.0
+
+    def add(self, error: np.ndarray) -> None:
+        """Add errors of any shape, in the property's unit; NaN, a missing label, is left out."""
+        known = error[~np.isnan(error)]
+        self.count += known.size
+        self.absolute += float(np.sum(np.abs(known)))
+        self.square += float(np.sum(known * known))
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error; NaN when nothing was labelled."""
+        return self.absolute / self.count if self.count else float("nan")
+
+    @property
+    def rmse(self) -> float:
+        """Root mean square error; NaN when nothing was labelled."""
+        return (self.square / self.count) ** 0.5 if self.count else float("nan")
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """One line of the error table, in eV, eV/atom, eV/Å, eV/Å³ or e·Å."""
+
+    data_set: str
+    config_type: str
+    property: str
+    element: str
+    count: int
+    mae: float
+    rmse: float
+    unit: str
+
+
+def errors_of(
+    prediction: Mapping[str, np.ndarray], labels: Labels, num_atoms: int
+) -> dict[str, np.ndarray]:
+    """Return prediction − label in float64 for each predicted property, NaN where unlabelled.
+
+    Args:
+        prediction: any of energy eV, forces (N, 3) eV/Å, stress (3, 3) eV/Å³, dipole (3,) e·Å.
+        labels: the labels of the same structure, in the same units.
+        num_atoms: atoms in the structure; energy_per_atom is the energy error divided by it.
+    """
+    errors = {}
+    for name in ("energy", "forces", "stress", "dipole"):
+        if name in prediction:
+            predicted = np.asarray(prediction[name], dtype=np.float64)
+            errors[name] = predicted - np.asarray(getattr(labels, name), dtype=np.float64)
+    if "energy" in errors:
+        errors["energy_per_atom"] = errors["energy"] / max(num_atoms, 1)
+    return errors
+
+
+class ErrorTable:
+    """MAE and RMSE per property, per element for forces, and all of it per config_type."""
+
+    def __init__(self, data_set: str):
+        self.data_set = data_set
+        self._sums: dict[tuple[str, str, str], ErrorSum] = {}
+
+    def add(
+        self,
+        prediction: Mapping[str, np.ndarray],
+        labels: Labels,
+        numbers: np.ndarray,
+        config_type: str | None = None,
+    ) -> None:
+        """Add one structure.
+
+        Args:
+            prediction: as in `errors_of`.
+            labels: as in `errors_of`.
+            numbers: (N,) atomic numbers.
+            config_type: the structure's group, `atoms.info["config_type"]`; None for no group.
+        """
+        groups = [ALL] if config_type is None else [ALL, str(config_type)]
+        for name, error in errors_of(prediction, labels, len(numbers)).items():
+            for group in groups:
+                self._sum(group, name, "").add(error)
+            if name == "forces":
+                for number in np.unique(numbers):
+                    chosen = error[numbers == number]
+                    for group in groups:
+                        self._sum(group, name, chemical_symbols[number]).add(chosen)
+
+    def _sum(self, config_type: str, name: str, element: str) -> ErrorSum:
+        return self._sums.setdefault((config_type, name, element), ErrorSum())
+
+    def total(self, name: str) -> ErrorSum:
+        """Return the sums of one property over all structures; an empty sum if there are none."""
+        return self._sums.get((ALL, name, ""), ErrorSum())
+
+    def rows(self) -> list[ErrorRow]:
+        """Return one row for each group, property and element that has labels.
+
+        Groups come in alphabetical order after the whole set; a set in one group lists it once.
+        """
+        groups = sorted({group for group, _, _ in self._sums} - {ALL})
+        rows = []
+        for group in [ALL, *(groups if len(groups) > 1 else [])]:
+            for name, (unit, _, _) in UNITS.items():
+                elements = sorted(e for g, n, e in self._sums if (g, n) == (group, name))
+                for element in elements:
+                    found = self._sums[group, name, element]
+                    if found.count:
+                        rows.append(
+                            ErrorRow(
+                                data_set=self.data_set,
+                                config_type=group,
+                                property=name,
+                                element=element,
+                                count=found.count,
+                                mae=found.mae,
+                                rmse=found.rmse,
+                                unit=unit,
+                            )
+                        )
+        return rows
+
+
+def summary(rows: Iterable[ErrorRow]) -> list[ErrorRow]:
+    """Return the rows of whole data sets: neither one config_type nor one element."""
+    return [row for row in rows if row.config_type == ALL and not row.element]
+
+
+def render(rows: Iterable[ErrorRow]) -> list[str]:
+    """Return the rows as a Markdown table in meV, meV/atom, meV/Å, meV/Å³ and e·Å."""
+    header = ("data set", "config_type", "property", "element", "labels", "MAE", "RMSE", "unit")
+    cells = [header]
+    for row in rows:
+        _, unit, factor = UNITS[row.property]
+        errors = (f"{row.mae * factor:.4g}", f"{row.rmse * factor:.4g}")
+        name = row.property.replace("_", " ")
+        cells.append(
+            (row.data_set, row.config_type, name, row.element, str(row.count), *errors, unit)
+        )
+    widths = [max(len(line[k]) for line in cells) for k in range(len(header))]
+    numeric = (4, 5, 6)
+    lines = [_line(line, widths, numeric) for line in cells]
+    rule = ["-" * (w - 1) + ":" if k in numeric else "-" * w for k, w in enumerate(widths)]
+    return [lines[0], "| " + " | ".join(rule) + " |", *lines[1:]]
+
+
+def _line(cells: tuple[str, ...], widths: list[int], numeric: tuple[int, ...]) -> str:
+    padded = [
+        cell.rjust(width) if k in numeric else cell.ljust(width)
+        for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "| " + " | ".join(padded) + " |"

@@ -1,0 +1,109 @@
+"""What a run knows on the host besides the training state; saved in every checkpoint."""
+
+import dataclasses
+import math
+import signal
+import threading
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Self
+
+from tensornet_jax.train.capacities import Padding
+from tensornet_jax.train.optimizer import PlateauState
+
+
+@dataclass
+class RunningMeans:
+    """Sums over the steps since the last row of the training log; skipped steps are left out."""
+
+    steps: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def add(self, scalars: dict[str, float]) -> None:
+        """Add the scalars of one step."""
+        self.steps += 1
+        for name, value in scalars.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def mean(self, name: str) -> float:
+        """Return a mean, NaN if every step was skipped."""
+        return self.sums[name] / self.steps if self.steps else float("nan")
+
+
+@dataclass
+class Progress:
+    """Counters of a run.
+
+    Attributes:
+        step: batches done, skipped ones included.
+        skipped: batches skipped.
+        seconds: wall time of all pieces of the run up to the checkpoint.
+        best_loss: lowest validation loss.
+        best_step: step of that validation, −1 before any.
+        stale: validations since then.
+        plateau: state of the plateau schedule.
+        train_rows: rows in log_train.csv.
+        validation_rows: rows in log_validation.csv.
+        compilations: functions compiled in earlier pieces of the run.
+        padding: of all training batches.
+        running: sums for the next row of the training log.
+    """
+
+    step: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    best_loss: float = math.inf
+    best_step: int = -1
+    stale: int = 0
+    plateau: PlateauState = field(default_factory=PlateauState)
+    train_rows: int = 0
+    validation_rows: int = 0
+    compilations: int = 0
+    padding: Padding = field(default_factory=Padding)
+    running: RunningMeans = field(default_factory=RunningMeans)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Return what `to_json` was made from."""
+        return cls(
+            **{
+                **content,
+                "plateau": PlateauState(**content["plateau"]),
+                "padding": Padding(**content["padding"]),
+                "running": RunningMeans(**content["running"]),
+            }
+        )
+
+
+class StopSignals:
+    """Turns SIGTERM and Ctrl-C into a request that the loop answers between two steps.
+
+    A second signal is handled as if this were not here, so that a run that hangs can be stopped.
+    Outside the main thread, where Python allows no handlers, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self._former: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._former[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number).name
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        self._former = {}

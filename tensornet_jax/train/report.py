@@ -1,0 +1,195 @@
+"""The report of a run: error table, parity plots, learning curves and one page that shows them."""
+
+import csv
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tensornet_jax.data.references import ReferenceEnergies
+from tensornet_jax.potential import Potential
+from tensornet_jax.train.config import RunConfig
+from tensornet_jax.train.csv_log import read_rows
+from tensornet_jax.train.datasets import DataSets
+from tensornet_jax.train.evaluation import error_table, evaluate_structures
+from tensornet_jax.train.metrics import ErrorRow, render, summary
+from tensornet_jax.train.plots import parities, plot_learning_curves, plot_parity
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run says of itself besides its errors.
+
+    Attributes:
+        outcome: why it ended.
+        num_steps: steps done.
+        epochs: epochs done.
+        best_epoch: epoch of the weights that were kept.
+        best_loss: their validation loss.
+        skipped: steps skipped.
+        minutes: wall time, earlier pieces included.
+        structures_per_second: of training, everything counted in.
+        compilations: functions compiled for training and validation, in all pieces.
+        atom_padding: share of the atom slots of training batches that was padding.
+        pair_padding: the same for neighbour pairs.
+        num_parameters: trainable parameters.
+        device: what computed.
+        versions: package → version.
+    """
+
+    outcome: str
+    num_steps: int
+    epochs: float
+    best_epoch: float
+    best_loss: float
+    skipped: int
+    minutes: float
+    structures_per_second: float
+    compilations: int
+    atom_padding: float
+    pair_padding: float
+    num_parameters: int
+    device: str
+    versions: Mapping[str, str]
+
+    def lines(self) -> list[str]:
+        """Return the facts as a Markdown table."""
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        facts = {
+            "ended": self.outcome,
+            "epochs": f"{self.epochs:.4g} ({self.num_steps} steps, {self.skipped} skipped)",
+            "best epoch": f"{self.best_epoch:.4g} (validation loss {self.best_loss:.5g})",
+            "parameters": f"{self.num_parameters:,}",
+            "wall time": f"{self.minutes:.1f} min",
+            "speed": f"{self.structures_per_second:.3g} training structures/s, everything included",
+            "compilations": str(self.compilations),
+            "padding": f"{self.atom_padding:.1%} of atoms, {self.pair_padding:.1%} of pairs",
+            "device": self.device,
+            "versions": versions,
+        }
+        return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
+
+
+def evaluate_sets(
+    directory: Path,
+    potential: Potential,
+    sets: Mapping[str, Sequence],
+    references: ReferenceEnergies,
+    batch_size: int,
+) -> list[ErrorRow]:
+    """Evaluate a potential on several sets, draw a parity plot of each, and return the errors.
+
+    Args:
+        directory: where `parity_SET.png` and `errors.csv` go; created when missing.
+        potential: the potential.
+        sets: structures with canonical labels, by name.
+        references: isolated-atom energies, to plot energies relative to.
+        batch_size: structures evaluated at a time.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    rows: list[ErrorRow] = []
+    for name, atoms_list in sets.items():
+        predictions = evaluate_structures(potential, atoms_list, batch_size)
+        rows += error_table(name, atoms_list, predictions).rows()
+        found = parities(atoms_list, predictions, references)
+        if found:
+            count = f"{len(atoms_list):,} structures"
+            plot_parity(directory / f"parity_{name}.png", f"{name}: {count}", found)
+    with (directory / "errors.csv").open("w", newline="", encoding="utf-8") as file:
+        names = [field.name for field in dataclasses.fields(ErrorRow)]
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(dataclasses.asdict(row) for row in rows)
+    return rows
+
+
+def write_report(
+    directory: Path,
+    config: RunConfig,
+    data: DataSets,
+    rows: Sequence[ErrorRow],
+    facts: RunFacts,
+) -> Path:
+    """Write learning curves and report.md into `directory`/report and return the page's path.
+
+    Args:
+        directory: the run directory, with the logs and what `evaluate_sets` wrote.
+        config: the resolved configuration.
+        data: the data sets.
+        rows: the errors.
+        facts: what else is to be said.
+    """
+    folder = directory / "report"
+    plot_learning_curves(
+        folder / "learning_curves.png",
+        read_rows(directory / "log_train.csv"),
+        read_rows(directory / "log_validation.csv"),
+        facts.best_epoch,
+    )
+    plots = [name for name in data.all() if (folder / f"parity_{name}.png").exists()]
+    details = [row for row in rows if row not in summary(rows)]
+    page = [
+        f"# {Path(config.directory).name}",
+        "",
+        "## Errors",
+        "",
+        "Of the averaged weights with the lowest validation loss, as saved in `model.safetensors`.",
+        "Force, stress and dipole errors are over components.",
+        "",
+        *render(summary(rows)),
+        "",
+        "All rows, in eV and Å: [errors.csv](errors.csv).",
+        "",
+        "## Learning curves",
+        "",
+        "![Loss, validation errors and learning rate by epoch](learning_curves.png)",
+        "",
+        "## Parity",
+        "",
+        *(f"![{name}: prediction against reference](parity_{name}.png)\n" for name in plots),
+        "## Run",
+        "",
+        *facts.lines(),
+        "",
+        "## Configuration",
+        "",
+        *_config_lines(config),
+        "",
+        "Everything, defaults included: [config.yaml](../config.yaml).",
+        "",
+        "## Training data",
+        "",
+        "```text",
+        *data.audit.lines(),
+        "```",
+        "",
+    ]
+    if details:
+        page += ["## Errors by element and config_type", "", *render(details), ""]
+    path = folder / "report.md"
+    path.write_text("\n".join(page), encoding="utf-8")
+    return path
+
+
+def _config_lines(config: RunConfig) -> list[str]:
+    schedule = config.optimizer.schedule
+    terms = {name: getattr(config.loss, name) for name in type(config.loss).model_fields}
+    loss = ", ".join(
+        f"{name} {term.weight:g} × {term.kind}" for name, term in terms.items() if term is not None
+    )
+    model = ", ".join(
+        f"{key} {' + '.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for key, value in config.model.model_dump().items()
+        if key != "name"
+    )
+    settings = {
+        "model": f"{getattr(config.model, 'name', '')}: {model}",
+        "loss": loss,
+        "optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
+        f"{schedule.name}, averaging {config.optimizer.ema_decay}",
+        "batch size": config.training.batch_size,
+        "precision": config.dtype,
+        "seed": config.seed,
+        "training data": ", ".join(config.data.train),
+    }
+    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in settings.items())]

@@ -1,0 +1,147 @@
+"""The jitted functions of training: one optimization step, and predictions for validation."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from tensornet_jax.graph.atom_graph import AtomGraph, Targets
+from tensornet_jax.train.config import LossTerm
+from tensornet_jax.train.losses import loss_terms, weighted_sum
+from tensornet_jax.train.optimizer import update_average
+from tensornet_jax.train.state import TrainState
+
+PyTree = Any
+
+
+class Predictor(Protocol):
+    """The part of a Potential that training differentiates."""
+
+    @property
+    def variables(self) -> Mapping[str, PyTree]:
+        """params and buffers."""
+        ...
+
+    def predict(
+        self, variables: Mapping[str, PyTree], graph: AtomGraph, compute: tuple[str, ...]
+    ) -> dict[str, jax.Array]:
+        """Pure predictions without isolated-atom energies."""
+        ...
+
+
+class TrainStep:
+    """One optimization step under jit, which counts how often it was compiled.
+
+    A step whose loss or gradient norm is not finite changes nothing but the counters `step` and
+    `skipped`: parameters, their average and the optimizer state stay bit for bit as they were.
+
+    Args:
+        potential: gives `predict` and the buffers, which are never changed.
+        terms: the loss, by property.
+        optimizer: as made by `make_optimizer`.
+        schedule: learning rate by number of updates, for the record only.
+        ema_decay: decay of the averaged parameters; None without averaging.
+    """
+
+    def __init__(
+        self,
+        potential: Predictor,
+        terms: Mapping[str, LossTerm],
+        optimizer: optax.GradientTransformation,
+        schedule: optax.Schedule,
+        ema_decay: float | None,
+    ):
+        self.compilations = 0
+        self._potential = potential
+        self._terms = dict(terms)
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._ema_decay = ema_decay
+        self._jitted = jax.jit(self._step, donate_argnums=0)
+
+    def __call__(
+        self, state: TrainState, graph: AtomGraph, targets: Targets, scale: Any
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """Return the next state and the step's scalars; `state` is donated.
+
+        Args:
+            state: the state before the step; its arrays cannot be used afterwards.
+            graph: the batch.
+            targets: its labels.
+            scale: factor on the update, from the plateau schedule.
+
+        Returns:
+            The new state, and loss, one value a term, gradient_norm (before clipping),
+            learning_rate, and skipped (bool).
+        """
+        return self._jitted(state, graph, targets, scale)
+
+    def _step(
+        self, state: TrainState, graph: AtomGraph, targets: Targets, scale: jax.Array
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        # Python runs here only while jax traces, which is once for each compilation.
+        self.compilations += 1
+        buffers = self._potential.variables["buffers"]
+
+        def loss_of(params: PyTree) -> tuple[jax.Array, dict[str, jax.Array]]:
+            variables = {"params": params, "buffers": buffers}
+            predictions = self._potential.predict(variables, graph, tuple(self._terms))
+            values = loss_terms(predictions, targets, graph, self._terms)
+            return weighted_sum(values, self._terms), values
+
+        (loss, values), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        norm = optax.tree.norm(gradients)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+
+        made = state.step - state.skipped
+        updates, optimizer_state = self._optimizer.update(gradients, state.optimizer, state.params)
+        updates = jax.tree.map(lambda u: u * scale.astype(u.dtype), updates)
+        params = optax.apply_updates(state.params, updates)
+        averaged = state.averaged
+        if averaged is not None and self._ema_decay is not None:
+            averaged = update_average(averaged, params, made, self._ema_decay)
+        changed = (params, averaged, optimizer_state)
+        unchanged = (state.params, state.averaged, state.optimizer)
+        params, averaged, optimizer_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old), changed, unchanged
+        )
+        new_state = TrainState(
+            step=state.step + 1,
+            skipped=state.skipped + jnp.where(finite, 0, 1).astype(state.skipped.dtype),
+            params=params,
+            averaged=averaged,
+            optimizer=optimizer_state,
+        )
+        return new_state, {
+            "loss": loss,
+            **values,
+            "gradient_norm": norm,
+            "learning_rate": self._schedule(made) * scale,
+            "skipped": ~finite,
+        }
+
+
+class EvaluateStep:
+    """Predictions of a batch under jit with given parameters; counts its compilations.
+
+    Args:
+        potential: gives `predict` and the buffers.
+        compute: the properties to predict.
+    """
+
+    def __init__(self, potential: Predictor, compute: tuple[str, ...]):
+        self.compilations = 0
+        self._potential = potential
+        self._compute = compute
+        self._jitted = jax.jit(self._predict)
+
+    def __call__(self, params: PyTree, graph: AtomGraph) -> dict[str, jax.Array]:
+        """Return predictions, padded as the graph is, without isolated-atom energies."""
+        return self._jitted(params, graph)
+
+    def _predict(self, params: PyTree, graph: AtomGraph) -> dict[str, jax.Array]:
+        self.compilations += 1
+        variables = {"params": params, "buffers": self._potential.variables["buffers"]}
+        return self._potential.predict(variables, graph, self._compute)
