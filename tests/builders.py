@@ -1,20 +1,76 @@
 """Small potentials and structures that many tests share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
 import ase
+import jax
 import numpy as np
+import pytest
 from ase.build import bulk, fcc111, molecule
 
-from tensornet_jax.models.tensornet import TensorNetConfig
+import tensornet_jax.potential as potential_module
+from tensornet_jax.graph.atom_graph import Capacity
+from tensornet_jax.models.tensornet import RadialBasis, TensorNetConfig
 from tensornet_jax.potential import ElementTable, Potential, create_potential
 
 ELEMENTS = ElementTable((1, 6, 7, 8, 14), np.array([-13.6, -1029.5, -1485.3, -2042.6, -7.8]))
 
 
+@cache
 def small_potential(seed: int = 0, dtype: str = "float64", **options) -> Potential:
-    """Return an untrained TensorNet of eight channels whose energies are a few eV."""
+    """Return an untrained TensorNet of eight channels whose energies are a few eV.
+
+    It is made once for each set of arguments: compiling the initialisation takes seconds.
+    """
     options = {"num_channels": 8, "num_layers": 2, "num_radial": 6, "cutoff": 4.0, **options}
     config = TensorNetConfig(**options)
     return create_potential(config, ELEMENTS, seed=seed, dtype=dtype, energy_scale=2.0)
+
+
+def with_config(potential: Potential, **changes: Any) -> Potential:
+    """Return a TensorNet with the same weights and some options changed.
+
+    Unlike `small_potential` it compiles nothing; the radial functions get their start values.
+    """
+    config = TensorNetConfig(**(potential.config.model_dump() | changes))
+    params = {k: v for k, v in potential.variables["params"].items() if k != "radial"}
+    with potential.precision():
+        basis = RadialBasis(config, potential.dtype)
+        radial = basis.init(jax.random.key(0), jax.numpy.ones(1, potential.dtype))
+    if config.trainable_radial:
+        variables = {"params": {**params, "radial": radial["params"]}, "buffers": {}}
+    else:
+        variables = {"params": params, "buffers": {"radial": radial["buffers"]}}
+    return potential.replace(config=config, variables=variables)
+
+
+MANY_STRUCTURES = Capacity(graphs=128, atoms=256, pairs=2560, slots=32)
+
+
+@contextmanager
+def evaluating_in_one_shape(capacity: Capacity = MANY_STRUCTURES) -> Iterator[None]:
+    """Make `Potential.evaluate` pad to one shape: compiling it again would dominate the tests."""
+    holding = Capacity.holding
+
+    def at_least(structures, headroom=1.0):
+        return holding(structures, headroom).union(capacity)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(potential_module.Capacity, "holding", at_least)
+        # One of the atoms is always padding.
+        patch.setattr(potential_module, "ATOMS_PER_BATCH", capacity.atoms - 1)
+        yield
+
+
+def in_box(atoms: ase.Atoms) -> ase.Atoms:
+    """Return a molecule in a cell that is not periodic, so that it has a stress."""
+    atoms = atoms.copy()
+    atoms.set_cell([[9.0, 0.0, 0.0], [1.0, 8.0, 0.0], [0.0, -1.0, 10.0]])
+    atoms.pbc = False
+    return atoms
 
 
 def ethanol(seed: int = 0, amplitude: float = 0.05) -> ase.Atoms:
