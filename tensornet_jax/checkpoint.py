@@ -149,7 +149,7 @@ class CheckpointStore:
     def _read(self, step: int, template: PyTree) -> Restored:
         record = self._manager.restore(
             step, args=ocp.args.Composite(record=ocp.args.JsonRestore())
-        ).record
+        )["record"]
         content = record["content"]
         if record["sha256"] != _digest_of_record(content):
             raise ValueError("the progress record does not match its checksum")
@@ -157,7 +157,7 @@ class CheckpointStore:
         empty = {"packed": np.zeros(content["num_bytes"], np.uint8)}
         packed = self._manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(empty))
-        ).state["packed"]
+        )["state"]["packed"]
         if _digest(packed.tobytes()) != content["sha256"]:
             raise ValueError("the arrays do not match their checksum")
         return Restored(step, _unpacked(template, packed.tobytes()), content["progress"])

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -18,9 +17,7 @@ from rich.progress import (
 
 from tensornet_jax.train.metrics import UNITS, render, summary
 from tensornet_jax.train.reporter import Reporter, RunStart, StepReport
-
-if TYPE_CHECKING:
-    from tensornet_jax.train.run import TrainingResult
+from tensornet_jax.train.result import TrainingResult
 
 # Weight of the newest step in the loss that is shown, and seconds over which the rate is taken.
 SMOOTHING = 0.05
@@ -117,7 +114,7 @@ class TerminalReporter(Reporter):
             f"{rate}{star}"
         )
 
-    def finish(self, result: "TrainingResult") -> None:
+    def finish(self, result: TrainingResult) -> None:
         """Print the error table and where everything lies."""
         self._bar.stop()
         if result.interrupted:

@@ -12,7 +12,7 @@ import numpy as np
 from tensornet_jax.graph.atom_graph import Capacity, Structure
 
 # Another compilation must save at least this share of the work on the batches it serves.
-WORTHWHILE = 0.15
+WORTHWHILE = 0.2
 # Sizes are rounded up to multiples of this, which vector units like.
 GRANULE = 8
 

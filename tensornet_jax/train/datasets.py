@@ -160,7 +160,8 @@ def labelled_properties(atoms_list: Sequence[Atoms]) -> tuple[str, ...]:
 
 
 def _without_isolated(paths: tuple[str, ...], config: DataConfig) -> list[Atoms]:
-    atoms_list = read_structures(paths, config.labels)
+    # A test set may lack a label that the training set is known to have, forces for instance.
+    atoms_list = read_structures(paths, config.labels, require_configured=False)
     alone = set(isolated_atom_indices(atoms_list))
     if len(alone) == len(atoms_list):
         return atoms_list

@@ -6,7 +6,7 @@ is not reproducible: it only decides when to save and, if asked to, when to stop
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ SAVE_WITHIN_EPOCH = 600.0
 # Steps between rows of the training log in an epoch that is longer than this.
 LOG_INTERVAL = 100
 # Batches looked at in choosing capacities.
-EXAMPLE_BATCHES = 500
+EXAMPLE_BATCHES = 200
 
 
 class TrainingError(RuntimeError):
@@ -58,6 +58,7 @@ class TrainingLoop:
         store: where checkpoints go.
         directory: the run directory, which exists.
         reporter: is told what happens.
+        publish: takes the best averaged weights whenever they have changed since the last save.
         resume: continue from the newest intact checkpoint.
     """
 
@@ -72,6 +73,7 @@ class TrainingLoop:
         store: CheckpointStore,
         directory: Path,
         reporter: Reporter,
+        publish: Callable[[PyTree, Progress], None],
         resume: bool,
     ):
         self.config = config
@@ -81,13 +83,13 @@ class TrainingLoop:
         self._terms = dict(terms)
         self._store = store
         self._reporter = reporter
+        self._publish = publish
         self._plan = ShuffledBatches(len(train), config.training.batch_size, config.seed)
         self.steps_per_epoch = self._plan.steps_per_epoch
         self.num_steps = config.training.epochs * self.steps_per_epoch
-        count = min(self.num_steps, EXAMPLE_BATCHES)
-        self._capacities = Capacities.choose(
-            train.structures, self._plan.batch_size, [self._plan[k] for k in range(count)]
-        )
+        # Their number does not depend on epochs, which a resumed run may change.
+        examples = [self._plan[k] for k in range(EXAMPLE_BATCHES)]
+        self._capacities = Capacities.choose(train.structures, self._plan.batch_size, examples)
         schedule = learning_rate_schedule(config.optimizer, self.num_steps, self.steps_per_epoch)
         optimizer = make_optimizer(config.optimizer, schedule)
         averaging = config.optimizer.ema_decay
@@ -99,7 +101,7 @@ class TrainingLoop:
         params = potential.variables["params"]
         self.state = TrainState.create(params, optimizer, averaging=averaging is not None)
         self.best = _on_host(params)
-        self._saved_step = self._validated_step = -1
+        self._saved_step = self._validated_step = self._published_step = -1
         if resume:
             self._restore()
         keep = self.progress
@@ -142,7 +144,8 @@ class TrainingLoop:
             return outcome
         if outcome == "time limit" and self._validated_step != self.progress.step:
             # After the save: a run resumed with more time goes on as if it had not stopped here.
-            self._write_train_row()
+            if self.progress.running.steps:
+                self._write_train_row()
             self._validate()
         if self.progress.best_step < 0:
             raise TrainingError(
@@ -172,6 +175,9 @@ class TrainingLoop:
         self._store.save(self.progress.step, {"train": self.state, "best": self.best}, record)
         self._saved_step = self.progress.step
         self._saved_at = time.monotonic()
+        if self._published_step != self.progress.best_step:
+            self._publish(self.best, self.progress)
+            self._published_step = self.progress.best_step
 
     def _restore(self) -> None:
         template = {"train": self.state, "best": self.best}
@@ -270,7 +276,16 @@ class TrainingLoop:
 
     def _train_columns(self) -> tuple[str, ...]:
         losses = ("loss", *(f"loss_{name}" for name in self._terms))
-        return ("epoch", "step", "steps", *losses, "gradient_norm", "learning_rate", "skipped", "s")
+        return (
+            "epoch",
+            "step",
+            "steps",
+            *losses,
+            "gradient_norm",
+            "learning_rate",
+            "skipped",
+            "seconds",
+        )
 
     def _write_train_row(self) -> None:
         self._read_scalars()
@@ -284,7 +299,7 @@ class TrainingLoop:
             "gradient_norm": running.mean("gradient_norm"),
             "learning_rate": running.mean("learning_rate"),
             "skipped": progress.skipped,
-            "s": self.seconds,
+            "seconds": self.seconds,
         }
         progress.running = type(running)()
         self._train_log.append({name: _number(value) for name, value in row.items()})
@@ -298,7 +313,7 @@ class TrainingLoop:
     def _validation_columns(self) -> tuple[str, ...]:
         losses = ("loss", *(f"loss_{name}" for name in self._terms))
         errors = [f"{name}_{kind}" for name in self._error_properties() for kind in ("mae", "rmse")]
-        return ("epoch", "step", *losses, *errors, "best", "learning_rate_scale", "s")
+        return ("epoch", "step", *losses, *errors, "best", "learning_rate_scale", "seconds")
 
     def _validate(self) -> None:
         result = self._validator(self.state.evaluated)
@@ -329,7 +344,7 @@ class TrainingLoop:
             **errors,
             "best": float(best),
             "learning_rate_scale": progress.plateau.scale,
-            "s": self.seconds,
+            "seconds": self.seconds,
         }
         self._validation_log.append({name: _number(value) for name, value in row.items()})
         progress.validation_rows = self._validation_log.num_rows

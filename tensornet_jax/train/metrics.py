@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase.data import chemical_symbols
+from numpy.typing import ArrayLike
 
 from tensornet_jax.data.labels import Labels
 
@@ -64,7 +65,7 @@ class ErrorRow:
 
 
 def errors_of(
-    prediction: Mapping[str, np.ndarray], labels: Labels, num_atoms: int
+    prediction: Mapping[str, ArrayLike], labels: Labels, num_atoms: int
 ) -> dict[str, np.ndarray]:
     """Return prediction − label in float64 for each predicted property, NaN where unlabelled.
 
@@ -92,7 +93,7 @@ class ErrorTable:
 
     def add(
         self,
-        prediction: Mapping[str, np.ndarray],
+        prediction: Mapping[str, ArrayLike],
         labels: Labels,
         numbers: np.ndarray,
         config_type: str | None = None,
@@ -125,13 +126,15 @@ class ErrorTable:
     def rows(self) -> list[ErrorRow]:
         """Return one row for each group, property and element that has labels.
 
-        Groups come in alphabetical order after the whole set; a set in one group lists it once.
+        Groups come in alphabetical order after the whole set. What would only repeat a row is left
+        out: the group where there is one, and the element where there is one.
         """
         groups = sorted({group for group, _, _ in self._sums} - {ALL})
         rows = []
         for group in [ALL, *(groups if len(groups) > 1 else [])]:
             for name, (unit, _, _) in UNITS.items():
                 elements = sorted(e for g, n, e in self._sums if (g, n) == (group, name))
+                elements = elements if len(elements) > 2 else elements[:1]
                 for element in elements:
                     found = self._sums[group, name, element]
                     if found.count:
@@ -158,7 +161,7 @@ def summary(rows: Iterable[ErrorRow]) -> list[ErrorRow]:
 def render(rows: Iterable[ErrorRow]) -> list[str]:
     """Return the rows as a Markdown table in meV, meV/atom, meV/Å, meV/Å³ and e·Å."""
     header = ("data set", "config_type", "property", "element", "labels", "MAE", "RMSE", "unit")
-    cells = [header]
+    cells: list[tuple[str, ...]] = [header]
     for row in rows:
         _, unit, factor = UNITS[row.property]
         errors = (f"{row.mae * factor:.4g}", f"{row.rmse * factor:.4g}")

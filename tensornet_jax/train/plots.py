@@ -54,8 +54,8 @@ def parities(
 ) -> list[Parity]:
     """Collect what was predicted against the labels, property by property.
 
-    Energies are per atom and relative to the isolated atoms, since those alone would put every
-    point on the diagonal.
+    Energies are per atom and without the reference energies E0, which alone would put every point
+    on the diagonal.
 
     Args:
         atoms_list: structures with canonical labels.
@@ -147,7 +147,7 @@ def _parity_panel(figure: Figure, axes: Axes, parity: Parity) -> None:
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2},
     )
     axes.set(xlim=limits, ylim=limits, aspect="equal")
-    relative = " − isolated atoms" if parity.name == "energy_per_atom" else ""
+    relative = ", E0 taken off" if parity.name == "energy_per_atom" else ""
     axes.set_title(TITLES[parity.name] + relative, fontsize=10, color=INK)
     axes.set_xlabel(f"reference ({unit})", fontsize=9)
     axes.set_ylabel(f"predicted ({unit})", fontsize=9)

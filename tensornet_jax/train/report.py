@@ -3,8 +3,9 @@
 import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from ase import Atoms
 
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.potential import Potential
@@ -14,66 +15,13 @@ from tensornet_jax.train.datasets import DataSets
 from tensornet_jax.train.evaluation import error_table, evaluate_structures
 from tensornet_jax.train.metrics import ErrorRow, render, summary
 from tensornet_jax.train.plots import parities, plot_learning_curves, plot_parity
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What a run says of itself besides its errors.
-
-    Attributes:
-        outcome: why it ended.
-        num_steps: steps done.
-        epochs: epochs done.
-        best_epoch: epoch of the weights that were kept.
-        best_loss: their validation loss.
-        skipped: steps skipped.
-        minutes: wall time, earlier pieces included.
-        structures_per_second: of training, everything counted in.
-        compilations: functions compiled for training and validation, in all pieces.
-        atom_padding: share of the atom slots of training batches that was padding.
-        pair_padding: the same for neighbour pairs.
-        num_parameters: trainable parameters.
-        device: what computed.
-        versions: package → version.
-    """
-
-    outcome: str
-    num_steps: int
-    epochs: float
-    best_epoch: float
-    best_loss: float
-    skipped: int
-    minutes: float
-    structures_per_second: float
-    compilations: int
-    atom_padding: float
-    pair_padding: float
-    num_parameters: int
-    device: str
-    versions: Mapping[str, str]
-
-    def lines(self) -> list[str]:
-        """Return the facts as a Markdown table."""
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        facts = {
-            "ended": self.outcome,
-            "epochs": f"{self.epochs:.4g} ({self.num_steps} steps, {self.skipped} skipped)",
-            "best epoch": f"{self.best_epoch:.4g} (validation loss {self.best_loss:.5g})",
-            "parameters": f"{self.num_parameters:,}",
-            "wall time": f"{self.minutes:.1f} min",
-            "speed": f"{self.structures_per_second:.3g} training structures/s, everything included",
-            "compilations": str(self.compilations),
-            "padding": f"{self.atom_padding:.1%} of atoms, {self.pair_padding:.1%} of pairs",
-            "device": self.device,
-            "versions": versions,
-        }
-        return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
+from tensornet_jax.train.result import RunFacts
 
 
 def evaluate_sets(
     directory: Path,
     potential: Potential,
-    sets: Mapping[str, Sequence],
+    sets: Mapping[str, Sequence[Atoms]],
     references: ReferenceEnergies,
     batch_size: int,
 ) -> list[ErrorRow]:
@@ -127,7 +75,8 @@ def write_report(
         facts.best_epoch,
     )
     plots = [name for name in data.all() if (folder / f"parity_{name}.png").exists()]
-    details = [row for row in rows if row not in summary(rows)]
+    short = summary(rows)
+    details = [row for row in rows if row not in short]
     page = [
         f"# {Path(config.directory).name}",
         "",
@@ -136,7 +85,7 @@ def write_report(
         "Of the averaged weights with the lowest validation loss, as saved in `model.safetensors`.",
         "Force, stress and dipole errors are over components.",
         "",
-        *render(summary(rows)),
+        *render(short),
         "",
         "All rows, in eV and Å: [errors.csv](errors.csv).",
         "",

@@ -6,10 +6,8 @@ TensorBoard and Weights & Biases (`trackers`) listen in the same way.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tensornet_jax.train.run import TrainingResult
+from tensornet_jax.train.result import TrainingResult
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Reporter:
     def validation_row(self, row: Mapping[str, float]) -> None:
         """Take a row of log_validation.csv."""
 
-    def finish(self, result: "TrainingResult") -> None:
+    def finish(self, result: TrainingResult) -> None:
         """Take the result, after the report has been written."""
 
     def close(self) -> None:
@@ -128,7 +126,7 @@ class Reporters(Reporter):
         for reporter in self._reporters:
             reporter.validation_row(row)
 
-    def finish(self, result: "TrainingResult") -> None:
+    def finish(self, result: TrainingResult) -> None:
         """Pass the result on."""
         for reporter in self._reporters:
             reporter.finish(result)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,10 @@ from tensornet_jax.train.datasets import (
 )
 from tensornet_jax.train.loop import TrainingError, TrainingLoop
 from tensornet_jax.train.losses import active_terms
-from tensornet_jax.train.metrics import ErrorRow
-from tensornet_jax.train.report import RunFacts, evaluate_sets, write_report
+from tensornet_jax.train.progress import Progress
+from tensornet_jax.train.report import evaluate_sets, write_report
 from tensornet_jax.train.reporter import Reporter, Reporters, RunStart
+from tensornet_jax.train.result import RunFacts, TrainingResult
 from tensornet_jax.train.trackers import trackers
 from tensornet_jax.version import __version__
 
@@ -46,25 +46,6 @@ RESUMABLE = frozenset(
         "logging.wandb",
     }
 )
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a run ends with.
-
-    Attributes:
-        directory: the run directory.
-        potential: the best averaged weights so far.
-        rows: the error table; empty when the run was interrupted.
-        facts: why it ended, sizes and times.
-        interrupted: stopped by a signal and to be resumed; there is no report yet.
-    """
-
-    directory: Path
-    potential: Potential
-    rows: list[ErrorRow]
-    facts: RunFacts
-    interrupted: bool
 
 
 def train(
@@ -116,6 +97,11 @@ def _train(config: RunConfig, directory: Path, resume: bool, reporter: Reporter)
     )
     train_examples = make_examples(data.train, data.references, potential.cutoff)
     validation_examples = make_examples(data.validation, data.references, potential.cutoff)
+    model_path = directory / "model.safetensors"
+
+    def publish(params: Any, progress: Progress) -> None:
+        save_model(model_path, _with_weights(potential, params, config, progress))
+
     with potential.precision(), CheckpointStore(directory / "checkpoints") as store:
         loop = TrainingLoop(
             config,
@@ -126,6 +112,7 @@ def _train(config: RunConfig, directory: Path, resume: bool, reporter: Reporter)
             store=store,
             directory=directory,
             reporter=reporter,
+            publish=publish,
             resume=begun,
         )
         reporter.start(
@@ -144,17 +131,12 @@ def _train(config: RunConfig, directory: Path, resume: bool, reporter: Reporter)
         )
         outcome = loop.run()
     facts = _facts(loop, outcome, potential, len(train_examples))
-    model_path = directory / "model.safetensors"
-    best = potential.replace(
-        variables={"params": loop.best, "buffers": potential.variables["buffers"]},
-        metadata=_metadata(config, facts),
-    )
-    if loop.progress.best_step >= 0:
-        save_model(model_path, best)
     if outcome == "interrupted":
+        best = _with_weights(potential, loop.best, config, loop.progress)
         result = TrainingResult(directory, best, [], facts, interrupted=True)
         reporter.message(f"saved at step {facts.num_steps}: resume to go on")
     else:
+        publish(loop.best, loop.progress)
         # Read back, so that what is evaluated is the file that users will get.
         final = load_model(model_path)
         rows = evaluate_sets(
@@ -265,9 +247,12 @@ def _facts(loop: TrainingLoop, outcome: str, potential: Potential, num_train: in
     )
 
 
-def _metadata(config: RunConfig, facts: RunFacts) -> dict[str, Any]:
-    return {
-        "training": config.model_dump(mode="json"),
-        "best_epoch": facts.best_epoch,
-        "best_validation_loss": facts.best_loss,
-    }
+def _with_weights(
+    potential: Potential, params: Any, config: RunConfig, progress: Progress
+) -> Potential:
+    """Return the potential with these weights and a note of where they come from."""
+    metadata = {"training": config.model_dump(mode="json"), "step": progress.best_step}
+    if math.isfinite(progress.best_loss):
+        metadata["validation_loss"] = progress.best_loss
+    variables = {"params": params, "buffers": potential.variables["buffers"]}
+    return potential.replace(variables=variables, metadata=metadata)

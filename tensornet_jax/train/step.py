@@ -20,12 +20,12 @@ class Predictor(Protocol):
     """The part of a Potential that training differentiates."""
 
     @property
-    def variables(self) -> Mapping[str, PyTree]:
+    def variables(self) -> dict[str, PyTree]:
         """params and buffers."""
         ...
 
     def predict(
-        self, variables: Mapping[str, PyTree], graph: AtomGraph, compute: tuple[str, ...]
+        self, variables: dict[str, PyTree], graph: AtomGraph, compute: tuple[str, ...]
     ) -> dict[str, jax.Array]:
         """Pure predictions without isolated-atom energies."""
         ...
@@ -80,7 +80,7 @@ class TrainStep:
 
     def _step(
         self, state: TrainState, graph: AtomGraph, targets: Targets, scale: jax.Array
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
+    ) -> tuple[TrainState, dict[str, Any]]:
         # Python runs here only while jax traces, which is once for each compilation.
         self.compilations += 1
         buffers = self._potential.variables["buffers"]

@@ -1,29 +1,46 @@
 """Configurations of runs that take seconds."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ase.io
+import jax
 import pytest
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from tensornet_jax.models import MODELS
 from tensornet_jax.train import report
 from tensornet_jax.train.config import RunConfig
-from tensornet_jax.train.run import TrainingResult, train
-from tests.train.small import PairConfig, PairModel, Recorder, clusters
-
-SETTINGS: dict[str, Any] = {
-    "seed": 5,
-    "model": {"name": "pairs"},
-    "optimizer": {"learning_rate": 0.05, "ema_decay": 0.9},
-    "training": {"epochs": 4, "batch_size": 5},
-}
+from tensornet_jax.train.result import TrainingResult
+from tensornet_jax.train.run import train
+from tests.train.small import SETTINGS, PairConfig, PairModel, Recorder, clusters
 
 
 @pytest.fixture(autouse=True)
 def pair_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the stand-in among the models."""
     monkeypatch.setitem(MODELS, "pairs", (PairConfig, PairModel))
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory) -> Path:
+    """Return a folder for compiled programs."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture
+def compile_once(compiled: Path) -> Iterator[None]:
+    """Share compiled programs between runs, as the command line does."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    former = {name: jax.config.values[name] for name in names}
+    reset_cache()
+    for name, value in zip(names, (str(compiled), 0.0), strict=True):
+        jax.config.update(name, value)
+    yield
+    for name, value in former.items():
+        jax.config.update(name, value)
+    reset_cache()
 
 
 @pytest.fixture
@@ -40,7 +57,7 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture
-def run_config(tmp_path: Path, no_plots: None):
+def run_config(tmp_path: Path, no_plots: None, compile_once: None):
     """Return a function that makes a run of 18 training and 6 validation structures."""
     ase.io.write(tmp_path / "data.xyz", clusters(24))
 

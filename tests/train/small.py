@@ -14,7 +14,15 @@ from ase.calculators.morse import MorsePotential
 from tensornet_jax.config import Config
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.train.reporter import Reporter, RunStart, StepReport
-from tensornet_jax.train.run import TrainingResult
+from tensornet_jax.train.result import TrainingResult
+
+SETTINGS: dict[str, Any] = {
+    "seed": 5,
+    "model": {"name": "pairs"},
+    # Constant, so that runs of different length share compiled programs.
+    "optimizer": {"learning_rate": 0.05, "ema_decay": 0.9, "schedule": {"name": "constant"}},
+    "training": {"epochs": 4, "batch_size": 5},
+}
 
 
 class PairConfig(Config):
@@ -92,6 +100,27 @@ def clusters(count: int, seed: int = 0, periodic: bool = False) -> list[ase.Atom
         atoms.info["config_type"] = "small" if size == 3 else "large"
         made.append(atoms)
     return made
+
+
+def graph_of(node_graph: list[int], num_graphs: int, num_padding: int, **fields: Any) -> AtomGraph:
+    """Return a graph without edges whose last atoms, and last structure, are padding."""
+    atoms, none = len(node_graph), np.zeros(0, np.int32)
+    defaults = {
+        "positions": np.zeros((atoms, 3), np.float32),
+        "species": np.zeros(atoms, np.int32),
+        "node_graph": np.array(node_graph, np.int32),
+        "node_mask": np.arange(atoms) < atoms - num_padding,
+        "receivers": none,
+        "senders": none,
+        "shifts": np.zeros((0, 3), np.int32),
+        "edge_mask": none.astype(bool),
+        "slots": np.zeros((atoms, 0), np.int32),
+        "cell": np.zeros((num_graphs, 3, 3), np.float32),
+        "pbc": np.zeros((num_graphs, 3), bool),
+        "charge": np.zeros(num_graphs, np.float32),
+        "graph_mask": np.arange(num_graphs) < num_graphs - 1,
+    }
+    return AtomGraph(**{**defaults, **fields})
 
 
 class Recorder(Reporter):

@@ -1,7 +1,5 @@
 """Loss terms are means over labelled components and nothing else (RELIABILITY 20)."""
 
-from types import SimpleNamespace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,16 +8,12 @@ import pytest
 from tensornet_jax.graph.atom_graph import Targets
 from tensornet_jax.train.config import LossConfig, LossTerm
 from tensornet_jax.train.losses import active_terms, loss_terms, penalty, weighted_sum
+from tests.train.small import graph_of
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 # Two structures of 3 and 2 atoms, and one of padding, in arrays for 7 atoms.
-GRAPH = SimpleNamespace(
-    node_graph=np.array([0, 0, 0, 1, 1, 2, 2]),
-    node_mask=np.array([True] * 5 + [False] * 2),
-    graph_mask=np.array([True, True, False]),
-    num_graphs=3,
-)
+GRAPH = graph_of([0, 0, 0, 1, 1, 2, 2], num_graphs=3, num_padding=2)
 MSE = LossTerm(weight=2.0, kind="mse")
 MAE = LossTerm(weight=3.0, kind="mae")
 HUBER = LossTerm(weight=1.0, kind="huber", delta=0.5)
@@ -52,7 +46,7 @@ def by_hand(error: np.ndarray, term: LossTerm) -> float:
 @pytest.mark.parametrize("term", [MSE, MAE, HUBER], ids=lambda term: term.kind)
 def test_terms_are_means_over_real_components_and_energy_is_per_atom(term):
     predictions, targets = batch()
-    terms = dict.fromkeys(("energy", "forces", "stress", "dipole"), term)
+    terms: dict[str, LossTerm] = dict.fromkeys(("energy", "forces", "stress", "dipole"), term)
     values = loss_terms(predictions, targets, GRAPH, terms)
     per_atom = (predictions["energy"] - targets.energy)[:2] / np.array([3, 2])
     expected = {

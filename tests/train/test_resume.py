@@ -9,16 +9,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import ase.io
 import pytest
 
 from tensornet_jax.checkpoint import CheckpointError
 from tensornet_jax.config import dump_config
+from tensornet_jax.models import MODELS
 from tensornet_jax.train import loop
 from tensornet_jax.train.config import RunConfig
 from tensornet_jax.train.csv_log import read_rows
 from tensornet_jax.train.loop import TrainingError
 from tensornet_jax.train.run import train
-from tests.train.small import Recorder
+from tests.train.small import SETTINGS, PairConfig, PairModel, Recorder, clusters
 
 # Everything that has a state of its own: moments, average, plateau, early stopping.
 SECTIONS: dict[str, Any] = {
@@ -46,7 +48,7 @@ def assert_same_run(first: Path, second: Path) -> None:
     for name in ("log_train.csv", "log_validation.csv", "skipped_steps.csv"):
         rows = [read_rows(directory / name) for directory in (first, second)]
         for row in (*rows[0], *rows[1]):
-            row.pop("s", None)
+            row.pop("seconds", None)
         assert rows[0] == rows[1], name
     assert (first / "report" / "errors.csv").read_text() == (
         second / "report" / "errors.csv"
@@ -66,10 +68,16 @@ class Stopping(Recorder):
             os.kill(os.getpid(), self._number)
 
 
-@pytest.fixture
-def whole(run_config) -> Path:
-    """Return the directory of a run in one piece."""
-    return train(run_config("whole", **SECTIONS)).directory
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory) -> Path:
+    """Return the directory of a run in one piece, like those of `run_config`."""
+    folder = tmp_path_factory.mktemp("whole")
+    ase.io.write(folder / "data.xyz", clusters(24))
+    data = {"train": str(folder / "data.xyz"), "validation": 6}
+    settings = {"directory": str(folder / "run"), "data": data, **SETTINGS, **SECTIONS}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "pairs", (PairConfig, PairModel))
+        return train(RunConfig.model_validate(settings)).directory
 
 
 @pytest.mark.parametrize("step", [5, 8], ids=["within an epoch", "at the end of an epoch"])
@@ -87,6 +95,7 @@ CHILD = """
 import os, signal, sys
 from tensornet_jax.config import load_config
 from tensornet_jax.models import MODELS
+from tensornet_jax.models import MODELS
 from tensornet_jax.train import loop
 from tensornet_jax.train.config import RunConfig
 from tensornet_jax.train.run import train
@@ -102,10 +111,11 @@ if when == "in a save":
     write, saves = ocp.StandardCheckpointHandler.async_save, []
 
     async def dying(self, directory, *args, **kwargs):
-        await write(self, directory, *args, **kwargs)
+        futures = await write(self, directory, *args, **kwargs)
         saves.append(directory)
         if len(saves) == 3:
             os.kill(os.getpid(), signal.SIGKILL)
+        return futures
 
     ocp.StandardCheckpointHandler.async_save = dying
     reporter = None
@@ -115,20 +125,50 @@ train(load_config(config, RunConfig), reporter=reporter)
 """
 
 
+def kill_run(config: Path, when: str, environment: dict[str, str]) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", CHILD, str(config), when],
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+
 @pytest.mark.parametrize("when", ["11", "in a save"])
-def test_a_run_killed_and_resumed_is_the_run_in_one_piece(run_config, whole, tmp_path, when):
+def test_a_run_killed_and_resumed_is_the_run_in_one_piece(
+    run_config, whole, compiled, tmp_path, when
+):
     config: RunConfig = run_config("pieces", **SECTIONS)
     path = tmp_path / "killed.yaml"
     path.write_text(dump_config(config))
-    root = Path(__file__).resolve().parents[2]
-    killed = subprocess.run(
-        [sys.executable, "-c", CHILD, str(path), when], cwd=root, capture_output=True, text=True
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_run(path, when, {"JAX_COMPILATION_CACHE_DIR": str(compiled)})
     recorder = Recorder()
     result = train(config, resume=True, reporter=recorder)
     assert recorder.started[0].start_step == 8
     assert_same_run(result.directory, whole)
+
+
+@pytest.mark.slow
+def test_tensornet_killed_and_resumed_is_bitwise_the_run_in_one_piece(
+    shared_data, tmp_path, no_plots
+):
+    ase.io.write(
+        tmp_path / "ethanol.xyz", ase.io.read(shared_data("ethanol_gfn2/train.xyz"), ":24")
+    )
+
+    def config(name: str) -> RunConfig:
+        model = {"name": "tensornet", "num_channels": 8, "num_layers": 1, "num_radial": 8}
+        data = {"train": str(tmp_path / "ethanol.xyz"), "validation": 6}
+        return RunConfig.model_validate(
+            {"directory": str(tmp_path / name), "data": data, "model": model, **SECTIONS}
+        )
+
+    whole = train(config("whole")).directory
+    (tmp_path / "killed.yaml").write_text(dump_config(config("pieces")))
+    kill_run(tmp_path / "killed.yaml", "11", {})
+    assert_same_run(train(config("pieces"), resume=True).directory, whole)
 
 
 def test_a_damaged_checkpoint_costs_an_epoch_and_nothing_else(run_config, whole, monkeypatch):
@@ -155,10 +195,9 @@ def test_when_every_checkpoint_is_damaged_the_directory_is_named(run_config):
 
 
 def test_more_epochs_go_on_as_if_they_had_been_asked_for_at_once(run_config):
-    constant = {"schedule": {"name": "constant"}}
-    at_once = train(run_config("once", optimizer=constant, training={"epochs": 6}))
-    train(run_config("later", optimizer=constant, training={"epochs": 3}))
-    later = train(run_config("later", optimizer=constant, training={"epochs": 6}), resume=True)
+    at_once = train(run_config("once", training={"epochs": 6}))
+    train(run_config("later", training={"epochs": 3}))
+    later = train(run_config("later", training={"epochs": 6}), resume=True)
     assert_same_run(later.directory, at_once.directory)
 
 
@@ -172,16 +211,14 @@ def test_a_finished_run_resumed_takes_no_step_and_writes_its_report_again(run_co
     assert (second.directory / "report" / "report.md").exists()
 
 
-def test_a_time_limit_does_not_count_as_a_validation_of_the_resumed_run(run_config):
-    sections = {**SECTIONS, "training": {**SECTIONS["training"], "epochs": 4}}
-    whole = train(run_config("whole", **sections))
-    config = run_config("pieces", **sections)
+def test_a_time_limit_does_not_count_as_a_validation_of_the_resumed_run(run_config, whole):
+    config = run_config("pieces", **SECTIONS)
     short = config.training.model_copy(update={"max_minutes": 1e-6})
     stopped = train(config.model_copy(update={"training": short}))
     assert stopped.facts.outcome == "time limit"
     assert stopped.facts.num_steps < 4
     resumed = train(config, resume=True)
-    assert_same_run(resumed.directory, whole.directory)
+    assert_same_run(resumed.directory, whole)
 
 
 def test_resuming_without_anything_to_resume_starts(run_config, recorder):

@@ -10,6 +10,7 @@ import types
 from pathlib import Path
 
 import ase.io
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -320,6 +321,8 @@ def test_sigterm_saves_and_ends_without_report(run_config):
     assert (result.directory / "checkpoints" / str(reporter.steps[-1].step)).exists()
     assert any("SIGTERM" in message for message in reporter.messages)
     assert not (result.directory / "report").exists()
+    found = load_model(result.directory / "model.safetensors").variables
+    assert same_bits(found["params"], result.potential.variables["params"])
 
 
 def test_the_plateau_lowers_the_learning_rate(run_config, recorder):
@@ -405,10 +408,12 @@ def test_the_same_seed_gives_the_same_bits_however_often_it_is_saved(run_config,
     assert not same_bits(first.potential.variables, other.potential.variables)
 
 
-def test_float64_runs_in_float64_and_leaves_the_global_setting_alone(run_config):
-    import jax.numpy as jnp
-
-    result = train(run_config(dtype="float64", training={"epochs": 1}))
+def test_float64_runs_in_float64_and_leaves_the_global_setting_alone(run_config, recorder):
+    result = train(run_config(dtype="float64", training={"epochs": 1}), reporter=recorder)
+    # Train, evaluate and the model file compute the same (RELIABILITY 29).
+    for name in ("energy_per_atom", "forces"):
+        row, (logged,) = find(result.rows, "validation", name), recorder.validation_rows
+        np.testing.assert_allclose(logged[f"{name}_rmse"], row.rmse, rtol=1e-8)
     assert result.potential.dtype == "float64"
     assert np.asarray(result.potential.variables["params"]["kernel"]).dtype == np.float64
     assert jnp.ones(1).dtype == jnp.float32

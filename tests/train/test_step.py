@@ -1,17 +1,16 @@
 """One optimization step: what it changes, and what it leaves alone (RELIABILITY 20)."""
 
-from types import SimpleNamespace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tensornet_jax.graph.atom_graph import Targets
+from tensornet_jax.graph.atom_graph import AtomGraph, Targets
 from tensornet_jax.train.config import LossTerm, OptimizerConfig
 from tensornet_jax.train.optimizer import learning_rate_schedule, make_optimizer
 from tensornet_jax.train.state import TrainState
 from tensornet_jax.train.step import EvaluateStep, TrainStep
+from tests.train.small import graph_of
 
 TERMS = {"energy": LossTerm(weight=1.0), "forces": LossTerm(weight=10.0)}
 
@@ -38,32 +37,13 @@ class Springs:
         return {"energies": energies, "energy": energy, "forces": -gradient}
 
 
-@jax.tree_util.register_pytree_node_class
-class Graph(SimpleNamespace):
-    def tree_flatten(self):
-        return tuple(self.__dict__.values()), tuple(self.__dict__)
-
-    @classmethod
-    def tree_unflatten(cls, names, values):
-        return cls(**dict(zip(names, values, strict=True)))
-
-    @property
-    def num_graphs(self):
-        return self.graph_mask.shape[0]
-
-
-def batch(seed: int = 0, factor: float = 1.0) -> tuple[Graph, Targets]:
+def batch(seed: int = 0, factor: float = 1.0) -> tuple[AtomGraph, Targets]:
     rng = np.random.default_rng(seed)
     positions = rng.normal(size=(6, 3)).astype(np.float32)
     positions[5] = 0
-    graph = Graph(
-        positions=positions,
-        species=np.array([0, 1, 0, 1, 1, 0], np.int32),
-        node_graph=np.array([0, 0, 1, 1, 1, 2], np.int32),
-        node_mask=np.array([True] * 5 + [False]),
-        graph_mask=np.array([True, True, False]),
-    )
-    stiffness = np.array([3.0, 5.0], np.float32)[graph.species]
+    species = np.array([0, 1, 0, 1, 1, 0], np.int32)
+    graph = graph_of([0, 0, 1, 1, 1, 2], 3, 1, positions=positions, species=species)
+    stiffness = np.array([3.0, 5.0], np.float32)[species]
     energies = 0.5 * stiffness * (positions**2).sum(1)
     energy = np.array([energies[:2].sum(), energies[2:5].sum(), np.nan], np.float32)
     forces = -stiffness[:, None] * positions
