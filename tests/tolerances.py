@@ -29,3 +29,16 @@ SAME_ENERGY = 1e-9
 
 SAME_SUM = 1e-10
 """Relative, the same sum taken in another order (batched, supercell, permuted)."""
+
+MODEL_FLOAT32 = 1e-4
+"""Relative to the largest value, a whole model in float32 against float64."""
+
+SAME_MODEL = 1e-8
+"""Relative, one model through every way to its numbers: evaluate, calculator, file, jit."""
+
+ROUNDING = 1e-14
+"""Relative, a float64 sum of a dozen numbers."""
+
+EDGE_CURVATURE = 1e-3
+EDGE_CURVATURE_RELATIVE = 0.05
+"""eV/Å² and relative, a curvature from forces 1e-4 Å and 1e-3 Å away from the cutoff."""
