@@ -280,15 +280,15 @@ def test_settings_of_the_program_around_it_neither_change_nor_matter(potential, 
     model = potential.astype(dtype)
     structures = [cation(), crystals()["bulk"]]
     expected = model.evaluate(structures, COMPUTE)
+    names = ("jax_enable_x64", "jax_default_matmul_precision")
+    before = [jax.config.values[name] for name in names]
     compiled = num_compiled()
     for x64 in (False, True):
         with jax.enable_x64(x64), jax.default_matmul_precision("bfloat16"):
             found = model.evaluate(structures, COMPUTE)
-            assert jax.config.values["jax_enable_x64"] is x64
-            assert jax.config.values["jax_default_matmul_precision"] == "bfloat16"
+            assert [jax.config.values[name] for name in names] == [x64, "bfloat16"]
         assert_same_results(found, expected, rtol=0)
-    assert jax.config.values["jax_enable_x64"] is False
-    assert jax.config.values["jax_default_matmul_precision"] is None
+    assert [jax.config.values[name] for name in names] == before
     assert num_compiled() == compiled
 
 
