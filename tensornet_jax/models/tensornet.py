@@ -186,7 +186,7 @@ class Embedding(nn.Module):
             jnp.concatenate([skew, -skew]),
             jnp.concatenate([symmetric, symmetric]),
         )
-        tensor = RankTwo(*collect(geometry, weights, edges))
+        tensor = RankTwo(*collect(geometry, tuple(weights), edges))
         to_itself = (of_centre + of_neighbour) * (self.filters[0](self_basis) * self_envelope)
         tensor = tensor._replace(scalar=tensor.scalar + identity[0] * to_itself[:, None, :])
         hidden = act(self.gate_hidden(self.norm(squared_norm(tensor))))
@@ -223,7 +223,7 @@ class Interaction(nn.Module):
         self_filters = [f * self_envelope for f in self._radial(self_basis[None])]
         tensor = tensor.scaled(1 / (squared_norm(tensor) + 1))
         y = self.mixing_before(tensor)
-        message = RankTwo(*convolve(filters, y, edges)) + y.scaled_by_part(self_filters)
+        message = RankTwo(*convolve(tuple(filters), y, edges)) + y.scaled_by_part(self_filters)
         if self.config.group == "O(3)":
             product = anticommutator(y, message).scaled(charge_factor)
         else:

@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
@@ -63,8 +64,8 @@ def test_products_are_matrix_products(matrices):
 
 
 def test_parts_of_a_direction_are_identity_skew_matrix_and_traceless_square():
-    unit = np.array([[0.6, 0.0, 0.8], [0.0, 0.0, 0.0]])
-    parts = [np.asarray(part)[..., None] for part in cartesian.parts_of_unit_vectors(unit)]
+    unit = jnp.array([[0.6, 0.0, 0.8], [0.0, 0.0, 0.0]])
+    parts = [part[..., None] for part in cartesian.parts_of_unit_vectors(unit)]
     zero = cartesian.RankTwo(*(0 * part for part in parts))
     identity, skew, square = (
         np.asarray(cartesian.to_matrix(zero._replace(**{name: part})))[..., 0]

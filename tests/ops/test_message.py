@@ -122,7 +122,8 @@ def test_pair_products_differentiate_to_third_order(edges):
     a, b = random_parts(3, NUM_ATOMS), random_parts(4, NUM_ATOMS)
 
     def products(a, b):
-        found = message.pair_products(*jax.tree.map(jnp.asarray, (a, b)), edges)
+        a, b = jax.tree.map(jnp.asarray, (a, b))
+        found = message.pair_products(a, b, edges)
         return tuple(part[:-1] for part in found)  # the last pair is padding
 
     check_grads(jax.jit(products), (a, b), order=2, modes=["rev"], eps=1e-5)

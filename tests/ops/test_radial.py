@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,13 +10,13 @@ pytestmark = pytest.mark.usefixtures("x64")
 
 
 def test_cosine_envelope_falls_from_one_to_exactly_zero():
-    d = np.array([0.0, 2.5, 5.0, 5.1, 80.0])
+    d = jnp.array([0.0, 2.5, 5.0, 5.1, 80.0])
     np.testing.assert_allclose(radial.cosine_envelope(d, 5.0), [1, 0.5, 0, 0, 0], atol=1e-15)
-    assert radial.cosine_envelope(np.array(5.0), 5.0) == 0
+    assert radial.cosine_envelope(jnp.array(5.0), 5.0) == 0
 
 
 def test_envelope_with_a_lower_cutoff_vanishes_at_both_ends_and_peaks_between():
-    d = np.array([0.0, 1.0, 3.0, 5.0])
+    d = jnp.array([0.0, 1.0, 3.0, 5.0])
     np.testing.assert_allclose(radial.cosine_envelope(d, 5.0, 1.0), [0, 0, 1, 0], atol=1e-15)
 
 
@@ -27,8 +28,8 @@ def test_envelope_has_no_kink(lower):
 
 
 def test_expnorm_is_its_formula():
-    means, betas = radial.expnorm_parameters(7, 5.0, 0.5)
-    d = np.linspace(0.6, 4.9, 11)
+    means, betas = map(jnp.asarray, radial.expnorm_parameters(7, 5.0, 0.5))
+    d = jnp.linspace(0.6, 4.9, 11)
     alpha = 5 / 4.5
     expected = np.exp(-betas * (np.exp(-alpha * (d[:, None] - 0.5)) - means) ** 2)
     np.testing.assert_allclose(radial.expnorm(d, means, betas, 5.0, 0.5), expected, rtol=OP)
@@ -37,7 +38,7 @@ def test_expnorm_is_its_formula():
 
 
 def test_gaussians_are_centred_on_equally_spaced_distances():
-    offsets, coefficient = radial.gaussian_parameters(6, 5.0)
+    offsets, coefficient = map(jnp.asarray, radial.gaussian_parameters(6, 5.0))
     values = radial.gaussian(offsets, offsets, coefficient)
     np.testing.assert_allclose(np.diag(values), 1)
     np.testing.assert_allclose(values[0, 1], np.exp(-0.5))
