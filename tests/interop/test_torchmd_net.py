@@ -90,8 +90,7 @@ def test_tensors_after_every_layer_are_torchmd_nets(reference, name):
         for layer, tensor in enumerate(tensors):
             expected = case.arrays[f"dbg/X{layer}"]
             found = np.asarray(to_matrix(tensor))[: len(expected)]
-            if case.arrays.get("in/box") is None or layer == 0:
-                assert relative_error(found, expected) < tolerances.REFERENCE_ENERGY
+            assert relative_error(found, expected) < tolerances.REFERENCE_ENERGY
     assert case.config["num_layers"] == len(tensors) - 1
 
 
