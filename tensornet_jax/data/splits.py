@@ -90,7 +90,7 @@ class Split:
                 seed=int(content["seed"]),
             )
             saved = str(content["fingerprint"])
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: not a saved split: {error!r}") from error
         split._check_length(atoms_list, path)
         if saved != fingerprint(atoms_list):

@@ -49,6 +49,10 @@ class TensorNetConfig(Config):
         default=False,
         description="apply the cutoff function once, as the paper does, not twice as torchmd-net",
     )
+    envelope: Literal["cosine", "polynomial"] = Field(
+        default="cosine",
+        description="cutoff function; polynomial has a continuous Hessian, for phonons say",
+    )
     group: Literal["O(3)", "SO(3)"] = Field(
         default="O(3)", description="symmetry: O(3) tells no enantiomer from its mirror image"
     )
@@ -66,9 +70,17 @@ class TensorNetConfig(Config):
             raise ValueError(
                 f"cutoff_lower ({self.cutoff_lower} Å) must be below cutoff ({self.cutoff} Å)"
             )
+        if self.cutoff_lower > 0 and self.envelope != "cosine":
+            raise ValueError("cutoff_lower needs envelope: cosine, the polynomial has none")
         if len(set(self.heads)) != len(self.heads):
             raise ValueError(f"heads {list(self.heads)} name one head twice")
         return self
+
+
+def _envelope(config: TensorNetConfig, distances: Array, cutoff_lower: float) -> Array:
+    if config.envelope == "polynomial":
+        return radial.polynomial_envelope(distances, config.cutoff)
+    return radial.cosine_envelope(distances, config.cutoff, cutoff_lower)
 
 
 class RadialBasis(nn.Module):
@@ -95,7 +107,8 @@ class RadialBasis(nn.Module):
         )
         if c.cutoff_once:
             return values
-        return values * radial.cosine_envelope(distances, cutoff)[..., None]
+        # The lower cutoff has no part in this factor.
+        return values * _envelope(c, distances, 0.0)[..., None]
 
     def _constant(self, name: str, start: np.ndarray) -> Array:
         # Kept with the weights even when not trained: checkpoints from elsewhere bring their own
@@ -292,11 +305,11 @@ class TensorNet(nn.Module):
         sign = 1 if c.so3_convention == "warp" else -1
         directions = sign * divide(vectors, distances[:, None])
         mask = graph.edge_mask[: edges.num_pairs]
-        envelope = jnp.where(mask, radial.cosine_envelope(distances, c.cutoff, c.cutoff_lower), 0)
+        envelope = jnp.where(mask, _envelope(c, distances, c.cutoff_lower), 0)
         basis = self.radial(distances)
         origin = jnp.zeros((), distances.dtype)
         self_basis = self.radial(origin)
-        self_envelope = radial.cosine_envelope(origin, c.cutoff, c.cutoff_lower)
+        self_envelope = _envelope(c, origin, c.cutoff_lower)
         at_origin = (self_basis, self_envelope)
         factor = (1 + 0.1 * graph.charge)[graph.node_graph][:, None, None]
         tensor = self.embedding(graph.species, edges, directions, basis, envelope, *at_origin)

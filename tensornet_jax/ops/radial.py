@@ -29,6 +29,26 @@ def cosine_envelope(distances: Array, cutoff: float, cutoff_lower: float = 0.0) 
     return jnp.where(inside, 0.5 * (jnp.cos(phase) + 1), 0)
 
 
+def polynomial_envelope(distances: Array, cutoff: float) -> Array:
+    """Polynomial cutoff function with p = 6 (Eq. 8, arXiv:2003.03123), exactly 0 from the cutoff.
+
+    Its first and second derivatives vanish at the cutoff, where the second derivative of the
+    cosine function steps.
+
+    Args:
+        distances: (...) Å.
+        cutoff: Å.
+
+    Returns:
+        (...) from 1 at distance 0 to 0.
+    """
+    x = distances / cutoff
+    # 1 − 28 x⁶ + 48 x⁷ − 21 x⁸ in a form without cancellation near x = 1.
+    series = 1 + x * (3 + x * (6 + x * (10 + x * (15 + 21 * x))))
+    value = (1 - x) ** 3 * series
+    return jnp.where(distances < cutoff, value, 0)
+
+
 def expnorm_parameters(
     num_radial: int, cutoff: float, cutoff_lower: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:

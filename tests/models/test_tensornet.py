@@ -103,6 +103,7 @@ RADIAL_OPTIONS = {
     "exponential": {},
     "gaussian": {"radial": "gaussian"},
     "cutoff once": {"cutoff_once": True},
+    "polynomial envelope": {"envelope": "polynomial"},
     "lower cutoff": {"cutoff_lower": 0.9},
 }
 OPTIONS = RADIAL_OPTIONS | {name: {"activation": name} for name in ACTIVATIONS if name != "silu"}

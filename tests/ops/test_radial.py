@@ -27,6 +27,17 @@ def test_envelope_has_no_kink(lower):
     np.testing.assert_allclose(slope(ends), 0, atol=1e-8)
 
 
+def test_polynomial_envelope_reaches_zero_with_two_derivatives():
+    envelope = radial.polynomial_envelope
+    d = jnp.array([0.0, 5.0 - 1e-7, 5.0, 7.0])
+    np.testing.assert_allclose(envelope(d, 5.0), [1, 0, 0, 0], atol=1e-15)
+    first = jax.grad(envelope)
+    for derivative in (first, jax.grad(first)):
+        np.testing.assert_allclose(derivative(5.0 - 1e-7, 5.0), 0, atol=1e-5)
+    x = 0.7
+    np.testing.assert_allclose(envelope(5 * x, 5.0), 1 - 28 * x**6 + 48 * x**7 - 21 * x**8, rtol=OP)
+
+
 def test_expnorm_is_its_formula():
     means, betas = map(jnp.asarray, radial.expnorm_parameters(7, 5.0, 0.5))
     d = jnp.linspace(0.6, 4.9, 11)

@@ -15,6 +15,7 @@ VARIANTS = {
     "cutoff once": {"cutoff_once": True, "num_layers": 0},
     "gaussian": {"radial": "gaussian", "num_layers": 1},
     "lower cutoff": {"cutoff_lower": 1.0, "num_layers": 1},
+    "polynomial": {"envelope": "polynomial", "num_layers": 1},
 }
 DIRECTION = np.array([0.48, 0.6, 0.64])
 CUTOFF = 4.0
@@ -75,6 +76,16 @@ def test_energy_and_force_fade_out_towards_the_edges(potential):
         assert (abs(energies) <= 0.5 * curvature * depth**2 + rounding).all()
 
 
+def test_curvature_of_the_polynomial_envelope_is_continuous(o3_potential):
+    potential = with_config(o3_potential, **VARIANTS["polynomial"])
+    depth = 1e-2 * 0.5 ** np.arange(7)
+    _, forces = scan(potential, CUTOFF - depth)
+    curvature = abs(np.diff(forces) / np.diff(depth))
+    # It goes to zero, in proportion to the distance from the cutoff.
+    assert curvature[-1] < 0.05 * curvature[0]
+    np.testing.assert_allclose(curvature[1:] / curvature[:-1], 0.5, atol=0.05)
+
+
 def test_curvature_has_a_limit_at_the_edges(potential):
     """It is the cosine envelope's: its second derivative steps from ½ (π / cutoff)² to 0.
 
@@ -85,6 +96,9 @@ def test_curvature_has_a_limit_at_the_edges(potential):
         depth = np.array([1e-4, 2e-4, 1e-3, 2e-3])
         _, forces = scan(potential, edge + side * depth)
         near, further = np.diff(forces)[[0, 2]] / np.diff(depth)[[0, 2]]
+        if potential.config.envelope == "polynomial":
+            assert abs(near) < 0.2 * abs(further)
+            continue
         if potential.config.cutoff_lower:
             assert abs(near) < tolerances.EDGE_CURVATURE
         assert near == pytest.approx(
