@@ -35,7 +35,9 @@ def test_polynomial_envelope_reaches_zero_with_two_derivatives():
     for derivative in (first, jax.grad(first)):
         np.testing.assert_allclose(derivative(5.0 - 1e-7, 5.0), 0, atol=1e-5)
     x = 0.7
-    np.testing.assert_allclose(envelope(5 * x, 5.0), 1 - 28 * x**6 + 48 * x**7 - 21 * x**8, rtol=OP)
+    np.testing.assert_allclose(
+        envelope(jnp.asarray(5 * x), 5.0), 1 - 28 * x**6 + 48 * x**7 - 21 * x**8, rtol=OP
+    )
 
 
 def test_expnorm_is_its_formula():
