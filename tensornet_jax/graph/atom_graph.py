@@ -146,10 +146,6 @@ class Capacity(NamedTuple):
             and slots <= self.slots
         )
 
-    def union(self, other: "Capacity") -> "Capacity":
-        """Return the capacity that holds whatever either holds."""
-        return Capacity(*(max(a, b) for a, b in zip(self, other, strict=True)))
-
 
 def rung(size: int) -> int:
     """Round up to 4, 5, 6 or 7 times a power of two: at most a quarter is padding."""
@@ -349,11 +345,3 @@ def batch_targets(labels: Sequence["Targets"], capacity: Capacity, dtype: str) -
 def to_device(tree: Any) -> Any:
     """Copy the arrays of a graph or of targets to the default device."""
     return jax.tree.map(jnp.asarray, tree)
-
-
-def padding_fraction(graph: AtomGraph) -> dict[str, float]:
-    """Share of atoms and of edges that are padding."""
-    return {
-        "atoms": float(1 - np.mean(graph.node_mask)),
-        "edges": float(1 - np.mean(graph.edge_mask)),
-    }
