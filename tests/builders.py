@@ -56,7 +56,8 @@ def evaluating_in_one_shape(capacity: Capacity = MANY_STRUCTURES) -> Iterator[No
     holding = Capacity.holding
 
     def at_least(structures, headroom=1.0):
-        return holding(structures, headroom).union(capacity)
+        needed = holding(structures, headroom)
+        return Capacity(*map(max, needed, capacity))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(potential_module.Capacity, "holding", at_least)
