@@ -7,6 +7,7 @@ matrix a sample it would sum over the long side of an outer product, which took 
 degree 6 on CPUs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -16,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
+
+from tensornet_jax.ops.linear import transform
 
 # Bytes of intermediate matrices at a time: what stays in the caches of a CPU core, and what keeps
 # a GPU busy without filling its memory.
@@ -103,7 +106,7 @@ def _is_shared(y: Array, x: Array) -> bool:
 def _share(bilinear: BilinearMap, x: Array, y: Array) -> Array:
     """The contraction where one y (..., 1, size) meets many x (..., C, size)."""
     size_x, _, size_z = bilinear.tensor.shape
-    matrices = _times_constant(y[..., 0, :], bilinear.matrix)
+    matrices = transform(y[..., 0, :], bilinear.matrix)
     matrices = matrices.reshape(*y.shape[:-2], size_x, size_z)
     return jnp.matmul(x, matrices, precision=lax.Precision.HIGHEST)
 
@@ -131,37 +134,46 @@ def _apply_matrices(bilinear: BilinearMap, x: Array, y: Array) -> Array:
     """Two steps: y times T gives a matrix a sample, and that matrix acts on x."""
     size_x, _, size_z = bilinear.tensor.shape
 
-    def one(x: Array, y: Array) -> Array:
-        matrix = _times_constant(y, bilinear.matrix).reshape(size_x, size_z)
-        return jnp.matmul(x, matrix, precision=lax.Precision.HIGHEST)
+    def apply(x: Array, y: Array) -> Array:
+        matrices = transform(y, bilinear.matrix).reshape(-1, size_x, size_z)
+        return jnp.einsum("na,nac->nc", x, matrices, precision=lax.Precision.HIGHEST)
 
-    limit = _CHUNK_ON_CPU if jax.default_backend() == "cpu" else _CHUNK_ELSEWHERE
-    chunk = max(1, limit // (size_x * size_z * x.dtype.itemsize))
-    if x.shape[0] <= 2 * chunk:
-        return jax.vmap(one)(x, y)
-    return lax.map(lambda inputs: one(*inputs), (x, y), batch_size=chunk)
+    return _in_chunks(apply, x, y, numbers=size_x * size_z)
 
 
 def _sum_terms(bilinear: BilinearMap, x: Array, y: Array) -> Array:
     """Term by term of each z, the samples in the fast axis."""
     first, second, values = bilinear.terms
-    x, y = jnp.transpose(x), jnp.transpose(y)
-
-    def add(total: Array, term: tuple[Array, Array, Array]):
-        a, b, value = term
-        return total + value[:, None] * x[a] * y[b], None
-
-    start = jnp.zeros((values.shape[1], x.shape[1]), x.dtype)
     table = jnp.asarray(first), jnp.asarray(second), jnp.asarray(values, x.dtype)
-    return lax.scan(add, start, table)[0].T
+
+    def apply(x: Array, y: Array) -> Array:
+        x, y = jnp.transpose(x), jnp.transpose(y)
+
+        def add(total: Array, term: tuple[Array, Array, Array]):
+            a, b, value = term
+            return total + value[:, None] * x[a] * y[b], None
+
+        start = jnp.zeros((values.shape[1], x.shape[1]), x.dtype)
+        return lax.scan(add, start, table)[0].T
+
+    return _in_chunks(apply, x, y, numbers=sum(bilinear.tensor.shape))
+
+
+def _in_chunks(apply: Callable[[Array, Array], Array], x: Array, y: Array, numbers: int) -> Array:
+    """Apply a function to some samples at a time, which each need so many numbers of memory."""
+    limit = _CHUNK_ON_CPU if jax.default_backend() == "cpu" else _CHUNK_ELSEWHERE
+    chunk = max(1, limit // (numbers * x.dtype.itemsize))
+    total = x.shape[0]
+    if total <= 2 * chunk:
+        return apply(x, y)
+    whole = total // chunk * chunk
+    chunks = tuple(array[:whole].reshape(-1, chunk, array.shape[1]) for array in (x, y))
+    z = lax.map(lambda inputs: apply(*inputs), chunks).reshape(whole, -1)
+    return z if whole == total else jnp.concatenate([z, apply(x[whole:], y[whole:])])
 
 
 def _outer_product(bilinear: BilinearMap, x: Array, y: Array) -> Array:
     """The outer product of each sample times T, whose derivatives need no rule."""
     size_x, size_y, size_z = bilinear.tensor.shape
     outer = (x[:, :, None] * y[:, None, :]).reshape(-1, size_x * size_y)
-    return _times_constant(outer, bilinear.tensor.reshape(-1, size_z))
-
-
-def _times_constant(y: Array, matrix: np.ndarray) -> Array:
-    return jnp.matmul(y, matrix.astype(y.dtype), precision=lax.Precision.HIGHEST)
+    return transform(outer, bilinear.tensor.reshape(-1, size_z))
