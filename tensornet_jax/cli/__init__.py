@@ -5,6 +5,7 @@ Commands import jax and the models when they run, so that `--help` answers at on
 
 import typer
 
+from tensornet_jax.cli.benchmark import app as benchmark_app
 from tensornet_jax.cli.common import Commands
 from tensornet_jax.cli.config import app as config_app
 from tensornet_jax.cli.evaluate import evaluate
@@ -38,3 +39,4 @@ def _root(
 for command in (train, evaluate, predict, relax, md, inspect):
     app.command()(command)
 app.add_typer(config_app, name="config")
+app.add_typer(benchmark_app, name="benchmark")

@@ -13,7 +13,7 @@ def test_version(cli):
     assert cli("--version").stdout == f"tensornet-jax {__version__}\n"
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "config"])
+@pytest.mark.parametrize("command", [*COMMANDS, "config", "benchmark"])
 def test_help_of_every_command(cli, command):
     result = cli(command, "--help")
     assert result.exit_code == 0
