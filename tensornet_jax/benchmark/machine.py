@@ -122,7 +122,7 @@ def describe_machine() -> dict[str, Any]:
         "threads": _threads(),
         "memory_bytes": _memory(),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-        "system": f"{platform.system()} {platform.machine()}",
+        "system": f"{platform.uname().system} {platform.machine()}",
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 

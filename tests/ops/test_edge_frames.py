@@ -36,13 +36,13 @@ def test_frames_serve_features_with_more_or_fewer_leading_axes():
     rng = np.random.default_rng(6)
     vectors, shared = rng.normal(size=(4, 1, 3)), jnp.asarray(rng.normal(size=(9,)))
     frames = edge_frames(vectors, 2)
-    alike = frames.align(jnp.broadcast_to(shared, (5, 4, 1, 9)), 1)
-    alone = frames.align(shared, 1)
+    align = jax.jit(lambda features: frames.align(features, 1))
+    restore = jax.jit(lambda aligned: frames.restore(aligned, 2, 1))
+    alike, alone = align(jnp.broadcast_to(shared, (5, 4, 1, 9))), align(shared)
     assert alike.cosine.shape == (5, 5, 4, 1)
     assert alone.cosine.shape == (5, 4, 1)
     np.testing.assert_allclose(alike.cosine[:, 2], alone.cosine, rtol=0, atol=OP)
-    restored = frames.restore(alike, 2, 1)
-    np.testing.assert_allclose(restored[3], frames.restore(alone, 2, 1), rtol=0, atol=OP)
+    np.testing.assert_allclose(restore(alike)[3], restore(alone), rtol=0, atol=OP)
 
 
 def test_unfit_features_are_refused():

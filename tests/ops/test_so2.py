@@ -1,5 +1,7 @@
 """The SO(2) convolution against a dense Clebsch–Gordan contraction, which has no poles."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +22,13 @@ from tensornet_jax.ops.so2 import (
 from tensornet_jax.ops.solid_harmonics import solid_harmonics
 from tests.directions import AXES, special_directions
 from tests.tolerances import OP
+
+
+@partial(jax.jit, static_argnames=("l_max", "mix_channels"))
+def convolved(features, vectors, weights, l_max, mix_channels=False):
+    """The convolution about edges, as one program."""
+    frames = edge_frames(vectors, l_max)
+    return edge_convolution(features, frames, weights, mix_channels=mix_channels)
 
 
 def all_paths(l1_max: int, l2_max: int, l3_max: int) -> list[tuple[int, int, int]]:
@@ -96,6 +105,9 @@ def frame_matrix(weights: SO2Weights, l_in: int, l_out: int) -> np.ndarray:
         ((1, 1, 1), "component"),
         ((2, 3, 4), "integral"),
         ((4, 2, 3), "norm"),
+        pytest.param((3, 3, 3), "component", marks=pytest.mark.slow),
+        pytest.param((4, 4, 4), "component", marks=pytest.mark.slow),
+        pytest.param((5, 5, 5), "component", marks=pytest.mark.slow),
         ((6, 6, 6), "component"),
     ],
 )
@@ -240,14 +252,16 @@ def test_truncation_drops_the_rows_above_m_max_and_the_roll_does_not_matter():
     features = jnp.asarray(rng.normal(size=(len(vectors), 25)))
     turns = rng.uniform(0, 2 * np.pi, len(vectors))
     rolls = Rotation.from_rotvec(turns[:, None] * [0, 1, 0]).as_matrix()
-    matrices = wigner_matrices(rolls @ np.asarray(aligning_rotation(vectors)), 4)
+    matrices = jax.jit(wigner_matrices, static_argnums=1)(
+        rolls @ np.asarray(aligning_rotation(vectors)), 4
+    )
     for each in (weights, cut):
         aligned = np.array(rotate(features, matrices))
         kept = np.concatenate(order_indices(4, len(each.same) - 1))
         aligned[:, np.setdiff1d(np.arange(25), kept)] = 0
         in_frame = jnp.asarray(aligned @ frame_matrix(each, 4, 3).T)
         expected = rotate(in_frame, matrices[:4], inverse=True)
-        result = edge_convolution(features, edge_frames(vectors, 4), each)
+        result = convolved(features, vectors, each, 4)
         np.testing.assert_allclose(result, expected, rtol=0, atol=10 * OP)
 
 
@@ -271,19 +285,16 @@ def test_convolution_is_equivariant_and_under_inversion_only_without_cross_weigh
 def test_weights_of_edges_and_channels_broadcast():
     rng = np.random.default_rng(8)
     features, vectors = jnp.asarray(rng.normal(size=(3, 2, 9))), rng.normal(size=(3, 1, 3))
-    frames = edge_frames(vectors, 2)
     for leading in ((), (2,), (3, 1), (3, 2)):
         weights = random_weights(rng, 2, 1, 1, leading=leading)
         full = jax.tree.map(
             lambda matrix: jnp.broadcast_to(matrix, (3, 2, *matrix.shape[-2:])), weights
         )
-        result = edge_convolution(features, frames, weights)
+        result = convolved(features, vectors, weights, 2)
         for edge in range(3):
             for channel in range(2):
                 lone = jax.tree.map(lambda matrix, at=(edge, channel): matrix[at], full)
-                alone = edge_convolution(
-                    features[edge, channel], edge_frames(vectors[edge, 0], 2), lone
-                )
+                alone = convolved(features[edge, channel], vectors[edge, 0], lone, 2)
                 np.testing.assert_allclose(result[edge, channel], alone, rtol=0, atol=10 * OP)
 
 
@@ -294,12 +305,12 @@ def test_mixed_channels_are_sums_over_the_input_channels(cross, leading):
     rng = np.random.default_rng(9)
     weights = random_weights(rng, 2, 3, 2, leading=(*leading, 4, 2), cross=cross)
     features = jnp.asarray(rng.normal(size=(3, 2, 9)))
-    frames = edge_frames(rng.normal(size=(3, 1, 3)), 3)
-    result = edge_convolution(features, frames, weights, mix_channels=True)
+    vectors = rng.normal(size=(3, 1, 3))
+    result = convolved(features, vectors, weights, 3, mix_channels=True)
     assert result.shape == (3, 4, 16)
     for channel in range(4):
         row = jax.tree.map(lambda matrix, at=channel: matrix[..., at, :, :, :], weights)
-        expected = edge_convolution(features, frames, row).sum(1)
+        expected = convolved(features, vectors, row, 3).sum(1)
         np.testing.assert_allclose(result[:, channel], expected, rtol=0, atol=10 * OP)
     np.testing.assert_allclose(
         so2_convolution(features, weights, mix_channels=True),

@@ -13,10 +13,10 @@ from tensornet_jax.ops.angular_momentum import clebsch_gordan
 from tensornet_jax.ops.bilinear import BilinearMap
 from tensornet_jax.ops.tensor_products.protocol import Path, TensorProduct
 
-# Where the two kinds of BilinearMap met in time on two CPU cores, in float32: coefficients with
-# zeros, and table entries.
-_LARGEST_TENSOR_BESIDE_OUTER = 800
-_LARGEST_TABLE_BESIDE_MATRICES = 10_000
+# Up to how many table entries for each product x_a y_b a sum over the non-zero coefficients was the
+# fastest on two CPU cores, forward and backward: of all paths at once, and of pairs with weights.
+_MOST_ENTRIES_A_PRODUCT = 5.0
+_MOST_ENTRIES_WITH_WEIGHTS = 3.5
 
 Form = Literal["auto", "dense", "fused", "sparse"]
 
@@ -68,9 +68,17 @@ class ClebschGordan(TensorProduct):
         sizes = tensor.shape
         kernel = "outer" if sizes[0] * sizes[1] < min(sizes[:2]) * sizes[2] else "matrices"
         terms = BilinearMap(tensor, "terms")
-        if self.form == "sparse" or (self.form == "auto" and _prefer_terms(terms, kernel)):
+        if self._prefers(terms, _MOST_ENTRIES_A_PRODUCT):
             return terms
         return BilinearMap(tensor, kernel)
+
+    def _prefers(self, terms: BilinearMap, most_entries: float) -> bool:
+        """Whether to sum over the non-zero coefficients."""
+        if self.form != "auto":
+            return self.form == "sparse"
+        products = self.degrees[0].size * self.degrees[1].size
+        on_cpu = jax.default_backend() == "cpu"
+        return on_cpu and terms.terms[0].size <= most_entries * products
 
     @cached_property
     def _paths_of_pairs(self) -> dict[tuple[int, int], list[Path]]:
@@ -81,10 +89,8 @@ class ClebschGordan(TensorProduct):
 
     @cached_property
     def _maps_of_pairs(self) -> dict[tuple[int, int], BilinearMap]:
-        sparse = self.form == "sparse" or (
-            self.form == "auto" and _prefer_terms(BilinearMap(self.coefficients()), "outer")
-        )
-        kernel = "terms" if sparse else "outer"
+        terms = BilinearMap(self.coefficients(), "terms")
+        kernel = "terms" if self._prefers(terms, _MOST_ENTRIES_WITH_WEIGHTS) else "outer"
         return {
             pair: BilinearMap(
                 np.concatenate([self.path_factor(p) * clebsch_gordan(*p) for p in paths], axis=-1),
@@ -132,12 +138,3 @@ class ClebschGordan(TensorProduct):
             matrices = matrices + of_y * weights[..., which]
         product = jnp.matmul(x[..., None, :], matrices, precision=lax.Precision.HIGHEST)
         return product[..., 0, :]
-
-
-def _prefer_terms(terms: BilinearMap, kernel: str) -> bool:
-    """Whether the sum over non-zero coefficients was the faster, forward and backward."""
-    if jax.default_backend() != "cpu":
-        return False
-    if kernel == "outer":
-        return terms.tensor.size <= _LARGEST_TENSOR_BESIDE_OUTER
-    return terms.terms[0].size <= _LARGEST_TABLE_BESIDE_MATRICES
