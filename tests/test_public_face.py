@@ -25,7 +25,7 @@ ROOMS = (
     ("models",),
     ("potential",),
     ("model_file",),
-    ("train", "md", "calculator", "interop", "compress", "benchmark"),
+    ("train", "md", "calculator", "interop", "compress", "benchmark", "testing"),
     ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}

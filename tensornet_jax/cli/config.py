@@ -29,12 +29,15 @@ def template(
         Path | None,
         typer.Option("--output", "-o", help="File to write.", show_default="the terminal"),
     ] = None,
+    model: Annotated[
+        str, typer.Option(help="Model whose settings to write: tensornet, mace, escn.")
+    ] = "tensornet",
 ) -> None:
     """Write a configuration with every setting, its default and what it means."""
     from tensornet_jax.cli.template import config_template
     from tensornet_jax.train.config import RunConfig
 
-    text = config_template(RunConfig)
+    text = config_template(RunConfig, {"model": {"name": model}})
     if output is None:
         typer.echo(text, nl=False)
         return

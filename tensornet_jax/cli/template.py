@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from ruamel.yaml import YAML
@@ -13,22 +13,23 @@ INDENT = "  "
 WIDTH = 92
 
 
-def config_template(schema: type[Config]) -> str:
-    """Return YAML with all defaults, each under a comment that says what it is.
+def config_template(schema: type[Config], given: Mapping[str, Any] | None = None) -> str:
+    """Return YAML with all defaults but what is given, each under a comment on what it is.
 
     Required fields take the first of their `examples`. A section that may be chosen among several
     or left out is followed by the other choices as comments.
     """
-    return "\n".join(_section(_example(schema), "")) + "\n"
+    return "\n".join(_section(_example(schema, given or {}), "")) + "\n"
 
 
-def _example(schema: type[Config]) -> Config:
+def _example(schema: type[Config], given: Mapping[str, Any]) -> Config:
     required = {name: f for name, f in schema.model_fields.items() if f.is_required()}
     return schema.model_validate(
         {
-            name: field.examples[0] if field.examples else _example(_sections_of(field)[0])
+            name: field.examples[0] if field.examples else _example(_sections_of(field)[0], {})
             for name, field in required.items()
         }
+        | dict(given)
     )
 
 

@@ -1,11 +1,42 @@
-"""Initialisers and layers the models share."""
+"""Configuration, initialisers and layers the models share."""
 
 from collections.abc import Callable
+from typing import Literal, Self
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+from pydantic import Field, model_validator
+
+from tensornet_jax.config import Config
+
+
+class ModelConfig(Config):
+    """What the package asks of every model's configuration.
+
+    A model adds a `name`, the same as in ``MODELS``, and its hyperparameters.
+    """
+
+    name: str = ""
+    cutoff: float = Field(default=5.0, gt=0, description="cutoff radius, Å")
+    heads: tuple[Literal["energy", "dipole"], ...] = Field(
+        default=("energy",), min_length=1, description="what the model predicts besides derivatives"
+    )
+
+    @model_validator(mode="after")
+    def _distinct_heads(self) -> Self:
+        if len(set(self.heads)) != len(self.heads):
+            raise ValueError(f"heads {list(self.heads)} name one head twice")
+        return self
+
+    def fitted(self, avg_num_neighbors: float) -> Self:
+        """Return the configuration with what it leaves to the training data filled in.
+
+        Args:
+            avg_num_neighbors: mean number of neighbours of an atom within the cutoff.
+        """
+        return self
 
 
 def torch_uniform(fan_in: int) -> Callable[..., Array]:

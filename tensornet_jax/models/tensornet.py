@@ -13,9 +13,8 @@ import numpy as np
 from jax import Array
 from pydantic import Field, model_validator
 
-from tensornet_jax.config import Config
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.common import dense, layer_norm
+from tensornet_jax.models.common import ModelConfig, dense, layer_norm
 from tensornet_jax.models.heads import ScalarReadout, centred_dipole
 from tensornet_jax.ops import radial
 from tensornet_jax.ops.activations import ACTIVATIONS
@@ -31,7 +30,7 @@ from tensornet_jax.ops.message import EdgeIndex, at_receivers, at_senders, colle
 from tensornet_jax.ops.safe import divide, norm
 
 
-class TensorNetConfig(Config):
+class TensorNetConfig(ModelConfig):
     """Hyperparameters of TensorNet."""
 
     name: Literal["tensornet"] = "tensornet"
@@ -43,7 +42,6 @@ class TensorNetConfig(Config):
     activation: Literal["silu", "ssp", "tanh", "sigmoid", "mish"] = Field(
         default="silu", description="activation function"
     )
-    cutoff: float = Field(default=5.0, gt=0, description="cutoff radius, Å")
     cutoff_lower: float = Field(default=0.0, ge=0, description="lower cutoff radius, Å")
     cutoff_once: bool = Field(
         default=False,
@@ -60,9 +58,6 @@ class TensorNetConfig(Config):
         default="python",
         description="SO(3) only: sign of edge vectors; torchmd-net's Warp kernels mirror space",
     )
-    heads: tuple[Literal["energy", "dipole"], ...] = Field(
-        default=("energy",), min_length=1, description="what the model predicts besides derivatives"
-    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "TensorNetConfig":
@@ -72,8 +67,6 @@ class TensorNetConfig(Config):
             )
         if self.cutoff_lower > 0 and self.envelope != "cosine":
             raise ValueError("cutoff_lower needs envelope: cosine, the polynomial has none")
-        if len(set(self.heads)) != len(self.heads):
-            raise ValueError(f"heads {list(self.heads)} name one head twice")
         return self
 
 

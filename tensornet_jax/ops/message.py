@@ -102,6 +102,11 @@ def at_senders(field: Array, edges: EdgeIndex) -> Array:
     return jnp.concatenate(jnp.split(_at_receivers(field, edges), 2)[::-1])
 
 
+def sum_at_receivers(values: Array, edges: EdgeIndex) -> Array:
+    """Sum of the edges arriving at each atom: (E, ...) → (N, ...)."""
+    return _sum_at_receivers(values, edges)
+
+
 Term = Callable[..., Parts]
 
 

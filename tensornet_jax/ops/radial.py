@@ -29,8 +29,8 @@ def cosine_envelope(distances: Array, cutoff: float, cutoff_lower: float = 0.0) 
     return jnp.where(inside, 0.5 * (jnp.cos(phase) + 1), 0)
 
 
-def polynomial_envelope(distances: Array, cutoff: float) -> Array:
-    """Polynomial cutoff function with p = 6 (Eq. 8, arXiv:2003.03123), exactly 0 from the cutoff.
+def polynomial_envelope(distances: Array, cutoff: float, exponent: int = 6) -> Array:
+    """Polynomial cutoff function (Eq. 8, arXiv:2003.03123), exactly 0 from the cutoff.
 
     Its first and second derivatives vanish at the cutoff, where the second derivative of the
     cosine function steps.
@@ -38,15 +38,35 @@ def polynomial_envelope(distances: Array, cutoff: float) -> Array:
     Args:
         distances: (...) Å.
         cutoff: Å.
+        exponent: p, at least 1: the function leaves 1 as distance to the power p.
 
     Returns:
         (...) from 1 at distance 0 to 0.
     """
     x = distances / cutoff
-    # 1 − 28 x⁶ + 48 x⁷ − 21 x⁸ in a form without cancellation near x = 1.
-    series = 1 + x * (3 + x * (6 + x * (10 + x * (15 + 21 * x))))
+    # 1 − ½(p+1)(p+2) x^p + p(p+2) x^(p+1) − ½p(p+1) x^(p+2) in a form without cancellation near
+    # x = 1: (1 − x)³ times the first p terms of the series of (1 − x)⁻³.
+    series = jnp.zeros_like(x)
+    for k in reversed(range(exponent)):
+        series = series * x + (k + 1) * (k + 2) // 2
     value = (1 - x) ** 3 * series
     return jnp.where(distances < cutoff, value, 0)
+
+
+def bessel(distances: Array, num_radial: int, cutoff: float) -> Array:
+    """Spherical Bessel functions √(2/c) sin(nπd/c)/d, n = 1 … R (Eq. 7, arXiv:2003.03123).
+
+    Args:
+        distances: (...) Å; finite at 0, with all derivatives.
+        num_radial: R.
+        cutoff: c, Å.
+
+    Returns:
+        (..., R) Å^(−3/2), without envelope.
+    """
+    frequencies = np.arange(1, num_radial + 1) / cutoff
+    # sinc(x) = sin(πx)/(πx).
+    return np.sqrt(2 / cutoff) * np.pi * frequencies * jnp.sinc(frequencies * distances[..., None])
 
 
 def expnorm_parameters(

@@ -66,7 +66,7 @@ def so2_convolution(features: Array, weights: SO2Weights, *, mix_channels: bool 
     l_in_max, l_out_max, m_max = _degrees(features, weights)
     cosine, sine = order_indices(l_in_max, m_max)
     components = jnp.moveaxis(features, -1, 0)
-    aligned = _convolve(
+    aligned = convolve_by_order(
         ByOrder(components[cosine], components[sine]), weights, l_in_max, mix_channels
     )
     cosine, sine = order_indices(l_out_max, m_max)
@@ -99,7 +99,7 @@ def edge_convolution(
         ValueError: weights, frames and features do not fit.
     """
     l_in_max, l_out_max, m_max = _degrees(features, weights)
-    aligned = _convolve(frames.align(features, m_max), weights, l_in_max, mix_channels)
+    aligned = convolve_by_order(frames.align(features, m_max), weights, l_in_max, mix_channels)
     return frames.restore(aligned, l_out_max, m_max)
 
 
@@ -218,8 +218,20 @@ def _degrees(features: Array, weights: SO2Weights) -> tuple[int, int, int]:
     return l_in_max, l_out_max, m_max
 
 
-def _convolve(aligned: ByOrder, weights: SO2Weights, l_in_max: int, mix_channels: bool) -> ByOrder:
-    """Apply the matrices, one product an order: [W1; W2] to the columns (x_{+m}, x_{−m})."""
+def convolve_by_order(
+    aligned: ByOrder, weights: SO2Weights, l_in_max: int, mix_channels: bool
+) -> ByOrder:
+    """The convolution between `EdgeFrames.align` and `EdgeFrames.restore`.
+
+    For several layers in one frame. One matrix product an order: [W1; W2] to the columns
+    (x_{+m}, x_{−m}).
+
+    Args:
+        aligned: features (components, ...) of orders to the weights' m_max; with `mix_channels`
+            (components, ..., C_in).
+        weights, mix_channels: as for `so2_convolution`.
+        l_in_max: highest degree of the features.
+    """
     subscripts = "w...OCoi,xi...C->wxo...O" if mix_channels else "w...oi,xi...->wxo..."
     cosines, sines = [], []
     start, lone = 0, l_in_max + 1

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -12,13 +12,15 @@ import numpy as np
 from tensornet_jax.checkpoint import CheckpointStore
 from tensornet_jax.config import dump_config, load_config
 from tensornet_jax.data.labels import labels_of
-from tensornet_jax.data.statistics import force_rms
+from tensornet_jax.data.statistics import force_rms, mean_neighbours
 from tensornet_jax.model_file import load_model, save_model
+from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.potential import ElementTable, Potential, create_potential
 from tensornet_jax.train.config import LossTerm, RunConfig
 from tensornet_jax.train.datasets import (
     DataError,
     DataSets,
+    Examples,
     labelled_properties,
     make_examples,
     read_data_sets,
@@ -88,14 +90,15 @@ def _train(config: RunConfig, directory: Path, resume: bool, reporter: Reporter)
     )
     reporter.audit(data.audit.lines())
     terms = _terms(config, data, reporter)
+    model = cast(ModelConfig, config.model)
+    train_examples = make_examples(data.train, data.references, model.cutoff)
     potential = create_potential(
-        config.model,
+        model.fitted(_mean_neighbours(train_examples)),
         ElementTable(data.references.numbers, data.references.energies),
         seed=config.seed,
         dtype=config.dtype,
         energy_scale=_energy_scale(data),
     )
-    train_examples = make_examples(data.train, data.references, potential.cutoff)
     validation_examples = make_examples(data.validation, data.references, potential.cutoff)
     model_path = directory / "model.safetensors"
 
@@ -205,6 +208,11 @@ def _terms(config: RunConfig, data: DataSets, reporter: Reporter) -> dict[str, L
     if not set(terms) & set(labelled_properties(data.validation)):
         raise DataError(f"no validation structure has a label for {', '.join(terms)}")
     return terms
+
+
+def _mean_neighbours(examples: Examples) -> float:
+    structures = examples.structures
+    return mean_neighbours([2 * len(s.pairs) for s in structures], [len(s) for s in structures])
 
 
 def _energy_scale(data: DataSets) -> float:

@@ -37,7 +37,9 @@ def cli(monkeypatch, tmp_path):
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
     """Return the path of a float64 model file that knows H, C and O."""
-    config = MODELS["tensornet"][0](num_channels=8, num_layers=0, num_radial=4, cutoff=3.0)
+    config = MODELS["tensornet"][0].model_validate(
+        {"num_channels": 8, "num_layers": 0, "num_radial": 4, "cutoff": 3.0}
+    )
     elements = ElementTable((1, 6, 8), np.array([-13.6, -1029.0, -2041.0]))
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_model(path, create_potential(config, elements, seed=0, dtype="float64"))

@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from tensornet_jax.models import MODELS
+
 MINIMAL = "directory: runs/a\ndata:\n  train: a.xyz\n"
 
 
@@ -55,3 +57,17 @@ def test_debug_shows_where_it_was_raised(cli):
     result = cli("config", "validate", "absent.yaml", "--debug")
     assert isinstance(result.exception, ValueError)
     assert "no such file" in str(result.exception)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_template_of_every_model_validates(cli, tmp_path, model):
+    assert cli("config", "template", "--model", model, "-o", "run.yaml").exit_code == 0
+    assert f"name: {model}\n" in (tmp_path / "run.yaml").read_text(encoding="utf-8")
+    (tmp_path / "train.xyz").touch()
+    assert cli("config", "validate", "run.yaml").exit_code == 0
+
+
+def test_template_of_an_unknown_model_is_refused(cli):
+    result = cli("config", "template", "--model", "maze")
+    assert result.exit_code == 2
+    assert "did you mean 'mace'" in result.stderr

@@ -15,9 +15,10 @@ from tensornet_jax.models.tensornet import RadialBasis, TensorNet, TensorNetConf
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.cartesian import to_matrix
 from tensornet_jax.potential import Potential
+from tensornet_jax.testing import transformed
 from tests import tolerances
 from tests.builders import ethanol, small_potential, with_config
-from tests.physics.structures import cation, crystals, random_rotation, transformed
+from tests.physics.structures import cation, crystals, random_rotation
 
 CAPACITY = Capacity(graphs=4, atoms=40, pairs=160, slots=32)
 

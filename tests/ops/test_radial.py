@@ -60,3 +60,35 @@ def test_gaussians_are_centred_on_equally_spaced_distances():
 def test_one_gaussian_has_no_spacing():
     with pytest.raises(ValueError, match="num_radial"):
         radial.gaussian_parameters(1, 5.0)
+
+
+@pytest.mark.parametrize("exponent", [1, 3, 5, 6])
+def test_polynomial_envelope_is_its_formula_for_any_exponent(exponent):
+    x, p = np.linspace(0, 0.95, 9), exponent
+    expected = (
+        1
+        - (p + 1) * (p + 2) / 2 * x**p
+        + p * (p + 2) * x ** (p + 1)
+        - p * (p + 1) / 2 * x ** (p + 2)
+    )
+    found = radial.polynomial_envelope(jnp.asarray(4 * x), 4.0, p)
+    np.testing.assert_allclose(found, expected, atol=OP)
+
+
+def test_bessel_functions_are_their_formula_and_orthonormal():
+    d, weights = np.polynomial.legendre.leggauss(60)
+    d, weights = 2.5 * (d + 1), 2.5 * weights
+    found = np.asarray(radial.bessel(jnp.asarray(d), 6, 5.0))
+    n = np.arange(1, 7)
+    expected = np.sqrt(2 / 5) * np.sin(n * np.pi * d[:, None] / 5) / d[:, None]
+    np.testing.assert_allclose(found, expected, atol=OP)
+    overlap = np.einsum("g,gm,gn->mn", weights * d**2, found, found)
+    np.testing.assert_allclose(overlap, np.eye(6), atol=1e-12)
+
+
+def test_bessel_functions_are_finite_at_zero_with_two_derivatives():
+    function = lambda d: radial.bessel(d, 4, 5.0)[3]  # noqa: E731
+    assert function(jnp.asarray(0.0)) == pytest.approx(np.sqrt(2 / 5) * np.pi * 4 / 5)
+    assert jax.grad(function)(0.0) == 0
+    second = jax.grad(jax.grad(function))
+    assert second(0.0) == pytest.approx(float(second(1e-3)), rel=1e-4)

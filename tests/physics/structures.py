@@ -30,11 +30,3 @@ def everything() -> dict[str, ase.Atoms]:
 def random_rotation(seed: int = 0) -> np.ndarray:
     """Return a proper rotation matrix, (3, 3)."""
     return Rotation.random(rng=np.random.default_rng(seed)).as_matrix()
-
-
-def transformed(atoms: ase.Atoms, matrix: np.ndarray) -> ase.Atoms:
-    """Return the structure with positions and cell turned or mirrored: r → R r."""
-    moved = atoms.copy()
-    moved.set_cell(atoms.cell.array @ matrix.T)
-    moved.positions = atoms.positions @ matrix.T
-    return moved

@@ -7,8 +7,8 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from tensornet_jax.potential import Potential
+from tensornet_jax.testing import numerical_forces, numerical_stresses
 from tests import tolerances
-from tests.physics.finite_differences import numerical_forces, numerical_stresses
 from tests.physics.structures import cation, crystals, everything
 
 pytestmark = pytest.mark.usefixtures("one_shape")

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tensornet_jax.graph.atom_graph import Capacity
+from tensornet_jax.testing import numerical_hessian
 from tests import tolerances
 from tests.builders import evaluating_in_one_shape
-from tests.physics.finite_differences import numerical_hessian
 from tests.physics.structures import crystals
 
 STRUCTURES = ("charged molecule", "cell smaller than the cutoff")

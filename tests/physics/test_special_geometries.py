@@ -8,9 +8,9 @@ import pytest
 from ase.build import molecule
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
+from tensornet_jax.testing import numerical_forces
 from tests import tolerances
 from tests.builders import ethanol, in_box, with_config
-from tests.physics.finite_differences import numerical_forces
 from tests.physics.structures import crystals
 
 pytestmark = pytest.mark.usefixtures("one_shape")

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from tensornet_jax.potential import Potential
+from tensornet_jax.testing import transformed
 from tests import tolerances
 from tests.builders import ethanol, in_box, with_config
-from tests.physics.structures import crystals, everything, random_rotation, transformed
+from tests.physics.structures import crystals, everything, random_rotation
 
 pytestmark = pytest.mark.usefixtures("one_shape")
 

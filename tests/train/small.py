@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from ase.calculators.morse import MorsePotential
 
-from tensornet_jax.config import Config
 from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.train.reporter import Reporter, RunStart, StepReport
 from tensornet_jax.train.result import TrainingResult
 
@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class PairConfig(Config):
+class PairConfig(ModelConfig):
     """Stand-in for a model: a sum over neighbours of a small radial network."""
 
     name: Literal["pairs"] = "pairs"

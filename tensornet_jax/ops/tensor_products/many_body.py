@@ -110,12 +110,29 @@ class GauntManyBody:
         Raises:
             ValueError: the last axis of x has the wrong size.
         """
-        signal = power = self._signal(x)
-        projections = [self._first_power(jnp.asarray(x))]
-        for _ in range(self.order - 1):
-            power = power * signal
-            projections.append(self._project(power))
-        return jnp.stack(projections, axis=-2)
+        return self.partial_products([x] * self.order)
+
+    def partial_products(self, factors: Sequence[ArrayLike]) -> Array:
+        """Project the product of the first factor, of the first two, … of all.
+
+        Args:
+            factors: as many as the order, each (..., (l_max + 1)²), leading axes broadcast; the
+                same array may stand several times and is brought to the grid once.
+
+        Returns:
+            (..., order, (l_out_max + 1)²).
+
+        Raises:
+            ValueError: there are not `order` factors, or a last axis has the wrong size.
+        """
+        self._check_count(factors)
+        signals = {id(factor): self._signal(factor) for factor in factors}
+        partial = [signals[id(factor)] for factor in factors]
+        for step in range(1, self.order):
+            partial[step] = partial[step - 1] * partial[step]
+        first = self._first_power(jnp.asarray(factors[0]))
+        projections = [first, *(self._project(values) for values in partial[1:])]
+        return jnp.stack(jnp.broadcast_arrays(*projections), axis=-2)
 
     def product(self, factors: Sequence[ArrayLike]) -> Array:
         """Project the product of several signals, z_c = ∫ Y_c f_1 f_2 … f_order.
@@ -129,9 +146,12 @@ class GauntManyBody:
         Raises:
             ValueError: there are not `order` factors, or a last axis has the wrong size.
         """
+        self._check_count(factors)
+        return self._project(reduce(mul, map(self._signal, factors)))
+
+    def _check_count(self, factors: Sequence[ArrayLike]) -> None:
         if len(factors) != self.order:
             raise ValueError(f"{len(factors)} factors, but {self} multiplies {self.order}")
-        return self._project(reduce(mul, map(self._signal, factors)))
 
     def _signal(self, x: ArrayLike) -> Array:
         components, size = jnp.asarray(x), (self.l_max + 1) ** 2

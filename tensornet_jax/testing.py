@@ -1,0 +1,437 @@
+"""Checks that any potential can be put through: a `Potential`, or any ASE calculator.
+
+Each returns the largest deviation it found and raises `CheckError`, an AssertionError, if that is
+above the tolerance. The tolerances are for float64; a check compares what is exact in the physics,
+so what remains is rounding and, for derivatives, the error of difference quotients.
+
+    from tensornet_jax.testing import check_forces
+    check_forces(calculator, atoms)
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ase
+import numpy as np
+from ase.calculators.calculator import BaseCalculator
+from scipy.spatial.transform import Rotation
+
+from tensornet_jax.potential import Potential
+
+Model = Potential | BaseCalculator
+"""What can be checked."""
+
+DISPLACEMENT = 1e-4
+"""Å: the error of the difference quotient is about 1e-8 of the third derivative."""
+
+STRAIN = 1e-4
+
+
+class CheckError(AssertionError):
+    """A potential that does not do what physics asks for."""
+
+
+def check_equivariance(
+    model: Model,
+    atoms: ase.Atoms,
+    *,
+    inversion: bool = True,
+    tolerance: float = 1e-8,
+    seed: int = 0,
+) -> float:
+    """Turn a structure and compare: the energy stays, forces, stress and dipole turn with it.
+
+    Args:
+        model: the potential.
+        atoms: with a volume if the stress is to be compared too.
+        inversion: turn the inverted structure as well; False for models of SO(3), which tell
+            enantiomers apart.
+        tolerance: relative to the largest number of each property.
+        seed: of the rotation.
+
+    Returns:
+        the largest relative deviation.
+
+    Raises:
+        CheckError: it is above the tolerance.
+    """
+    turn = Rotation.random(rng=np.random.default_rng(seed)).as_matrix()
+    properties = _available(model, atoms)
+    matrices = {"rotation": turn} | ({"inversion and rotation": -turn} if inversion else {})
+    start, *found = _evaluate(
+        model, [atoms, *(transformed(atoms, matrix) for matrix in matrices.values())], properties
+    )
+    worst = _Worst()
+    for (name, matrix), result in zip(matrices.items(), found, strict=True):
+        for key in properties:
+            expected = _turned(key, start[key], matrix)
+            scale = max(float(np.max(np.abs(expected), initial=0)), _SMALLEST)
+            worst.add(np.abs(result[key] - expected) / scale, f"{key} under {name}")
+    return worst.judge(tolerance, "not equivariant: relative deviation", "")
+
+
+def check_forces(
+    model: Model, atoms: ase.Atoms, *, displacement: float = DISPLACEMENT, tolerance: float = 1e-6
+) -> float:
+    """Compare the forces on all atoms with central differences of the energy.
+
+    Args:
+        model: the potential, in float64: differences of float32 energies say nothing.
+        atoms: best rattled, since at symmetric points wrong forces often vanish too.
+        displacement: Å; where the energy is so curved that the difference quotient is not exact
+            enough, half of it too.
+        tolerance: eV/Å.
+
+    Returns:
+        the largest deviation, eV/Å.
+
+    Raises:
+        CheckError: it is above the tolerance.
+        ValueError: the model computes in float32.
+    """
+    _need_float64(model)
+    (forces,) = (found["forces"] for found in _evaluate(model, [atoms], ("forces",)))
+
+    def numerical(step: float) -> np.ndarray:
+        return numerical_forces([atoms], _energies_of(model), step)[0]
+
+    worst = _Worst()
+    for index, difference in enumerate(_difference(forces, numerical, displacement, tolerance)):
+        worst.add(difference, f"atom {index} ({atoms.symbols[index]})")
+    return worst.judge(tolerance, "forces are not −∂E/∂r: deviation", " eV/Å")
+
+
+def check_stress(
+    model: Model, atoms: ase.Atoms, *, strain: float = STRAIN, tolerance: float = 1e-6
+) -> float:
+    """Compare the stress with central differences of the energy under symmetric strains.
+
+    Args:
+        model: the potential, in float64.
+        atoms: with a volume.
+        strain: of each of the strains applied; half of it too, as in `check_forces`.
+        tolerance: eV/Å³.
+
+    Returns:
+        the largest deviation, eV/Å³.
+
+    Raises:
+        CheckError: it is above the tolerance.
+        ValueError: the model computes in float32.
+    """
+    _need_float64(model)
+    (stress,) = (found["stress"] for found in _evaluate(model, [atoms], ("stress",)))
+
+    def numerical(step: float) -> np.ndarray:
+        return numerical_stresses([atoms], _energies_of(model), step)[0]
+
+    worst = _Worst()
+    for (a, b), difference in np.ndenumerate(_difference(stress, numerical, strain, tolerance)):
+        worst.add(difference, f"component {'xyz'[a]}{'xyz'[b]}")
+    return worst.judge(tolerance, "stress is not (1/V) ∂E/∂ε: deviation", " eV/Å³")
+
+
+def check_extensive(
+    model: Model, atoms: ase.Atoms, *, distance: float = 50.0, tolerance: float = 1e-10
+) -> float:
+    """Compare a structure with two of it: a supercell, or molecules far apart.
+
+    Args:
+        model: the potential.
+        atoms: doubled along its first periodic direction, or else copied `distance` away.
+        distance: Å between the two molecules, beyond the reach of the model.
+        tolerance: relative.
+
+    Returns:
+        the largest relative deviation of energy and forces.
+
+    Raises:
+        CheckError: it is above the tolerance.
+    """
+    if atoms.pbc.any():
+        copies = [1, 1, 1]
+        copies[int(np.argmax(atoms.pbc))] = 2
+        double = atoms.repeat(copies)
+    else:
+        other = atoms.copy()
+        # Away from everything, and in a direction that no axis favours.
+        extent = np.ptp(atoms.positions, axis=0).max(initial=0)
+        other.positions += (distance + extent) * np.array([0.48, 0.6, 0.64])
+        double = atoms + other
+        if "charge" in atoms.info:
+            double.info["charge"] = 2 * atoms.info["charge"]
+    one, two = _evaluate(model, [atoms, double], ("energy", "forces"))
+    worst = _Worst()
+    scale = max(abs(2 * one["energy"]), _SMALLEST)
+    worst.add(np.abs(two["energy"] - 2 * one["energy"]) / scale, "energy")
+    expected = np.concatenate([one["forces"], one["forces"]])
+    scale = max(float(np.max(np.abs(expected), initial=0)), _SMALLEST)
+    worst.add(np.abs(two["forces"] - expected) / scale, "forces")
+    return worst.judge(tolerance, "not extensive: relative deviation", "")
+
+
+def check_smooth_at_cutoff(
+    model: Model,
+    atoms: ase.Atoms,
+    *,
+    cutoff: float | None = None,
+    tolerance: float = 1e-3,
+) -> float:
+    """Draw an atom away through the cutoff: energy and force reach zero without a step.
+
+    Args:
+        model: the potential.
+        atoms: what it is drawn away from, taken as not periodic: an atom like the outermost one
+            is added outside of it, farther from all other atoms than from that one.
+        cutoff: Å; None for the model's own, which a `Potential` and its calculator know.
+        tolerance: of the energy and the force 1e-6 Å inside the cutoff, relative to those 0.1 Å
+            inside; those of a function that goes to zero are 1e-5 and smaller.
+
+    Returns:
+        the largest of these ratios.
+
+    Raises:
+        CheckError: it is above the tolerance, or there is an interaction beyond the cutoff.
+        ValueError: the cutoff is not known, or nothing interacts 0.1 Å inside it.
+    """
+    reach = _cutoff_of(model) if cutoff is None else cutoff
+    direction = np.array([0.48, 0.6, 0.64])
+    start = ase.Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, info=atoms.info)
+    outermost = int(np.argmax(start.positions @ direction))
+    symbol = start.symbols[outermost]
+
+    def drawn(distance: float) -> ase.Atoms:
+        place = start.positions[outermost] + distance * direction
+        return start + ase.Atoms([symbol], [place])
+
+    depths = {"far inside": -0.1, "at": -1e-6, "beyond": 1e-6, "far beyond": 2 * reach}
+    found = _evaluate(model, [drawn(reach + d) for d in depths.values()], ("energy", "forces"))
+    results = dict(zip(depths, found, strict=True))
+    apart = results["far beyond"]["energy"]
+    energies = {name: abs(result["energy"] - apart) for name, result in results.items()}
+    forces = {name: float(np.linalg.norm(r["forces"][-1])) for name, r in results.items()}
+    if not (energies["far inside"] > 0 and forces["far inside"] > 0):
+        raise ValueError(
+            f"two {symbol} atoms {reach - 0.1:.3g} Å apart do not interact: nothing to check; is "
+            f"the cutoff {reach:.3g} Å?"
+        )
+    worst = _Worst()
+    for place in ("at", "beyond"):
+        where = f"1e-6 Å {'inside' if place == 'at' else 'beyond'} the cutoff of {reach:.6g} Å"
+        # What is left of large energies in a difference is rounding.
+        rounding = 1e-12 * abs(apart)
+        change = max(energies[place] - rounding, 0.0)
+        worst.add(change / energies["far inside"], f"energy {where}")
+        worst.add(forces[place] / forces["far inside"], f"force {where}")
+    return worst.judge(tolerance, "a step at the cutoff: what remains of 0.1 Å inside is", "")
+
+
+def check_batching(
+    model: Model, structures: Sequence[ase.Atoms], *, tolerance: float = 1e-10
+) -> float:
+    """Compare structures evaluated together, one by one, and in the opposite order.
+
+    A batch pads and concatenates graphs, and a calculator keeps arrays and a neighbour list
+    between structures: neither may be seen in the results.
+
+    Args:
+        model: the potential.
+        structures: best of different sizes and elements.
+        tolerance: relative to the largest number of each property.
+
+    Returns:
+        the largest relative deviation.
+
+    Raises:
+        CheckError: it is above the tolerance.
+    """
+    properties = ("energy", "forces")
+    together = _evaluate(model, structures, properties)
+    backwards = _evaluate(model, structures[::-1], properties)[::-1]
+    alone = [_evaluate(model, [atoms], properties)[0] for atoms in structures]
+    worst = _Worst()
+    for index, start in enumerate(together):
+        for name, others in (("in the opposite order", backwards), ("by itself", alone)):
+            for key in properties:
+                scale = max(float(np.max(np.abs(start[key]), initial=0)), _SMALLEST)
+                deviation = np.abs(others[index][key] - start[key]) / scale
+                worst.add(deviation, f"{key} of structure {index} {name}")
+    return worst.judge(tolerance, "results depend on the batch: relative deviation", "")
+
+
+# --- difference quotients ---------------------------------------------------------------------
+
+Energies = Callable[[Sequence[ase.Atoms]], Sequence[float]]
+"""From structures to their energies, eV: all displaced structures are evaluated at once."""
+
+Forces = Callable[[Sequence[ase.Atoms]], Sequence[np.ndarray]]
+
+
+def numerical_forces(
+    structures: Sequence[ase.Atoms], energies: Energies, displacement: float = DISPLACEMENT
+) -> list[np.ndarray]:
+    """Return −∂E/∂r of every atom of every structure, (N, 3) eV/Å each."""
+    displaced = [moved for atoms in structures for moved in _displaced(atoms, displacement)]
+    slopes = _slopes(energies(displaced), displacement)
+    ends = np.cumsum([3 * len(atoms) for atoms in structures])
+    return [-part.reshape(-1, 3) for part in np.split(slopes, ends[:-1])]
+
+
+def numerical_hessian(
+    atoms: ase.Atoms, forces: Forces, displacement: float = DISPLACEMENT
+) -> np.ndarray:
+    """Return −∂F/∂r, (3N, 3N) eV/Å²; a row for each displaced coordinate."""
+    slopes = _slopes(forces(_displaced(atoms, displacement)), displacement)
+    return -slopes.reshape(3 * len(atoms), -1)
+
+
+def numerical_stresses(
+    structures: Sequence[ase.Atoms], energies: Energies, strain: float = STRAIN
+) -> list[np.ndarray]:
+    """Return (1/|V|) ∂E/∂ε of every structure, (3, 3) eV/Å³ each, ε a symmetric strain."""
+    directions = [0.5 * (np.outer(a, b) + np.outer(b, a)) for a in np.eye(3) for b in np.eye(3)]
+    strained = [
+        transformed(atoms, np.eye(3) + sign * strain * direction)
+        for atoms in structures
+        for direction in directions
+        for sign in (1, -1)
+    ]
+    slopes = _slopes(energies(strained), strain).reshape(-1, 3, 3)
+    return [
+        slope / abs(np.linalg.det(atoms.cell.array))
+        for slope, atoms in zip(slopes, structures, strict=True)
+    ]
+
+
+def transformed(atoms: ase.Atoms, matrix: np.ndarray) -> ase.Atoms:
+    """Return the structure with positions and cell turned, mirrored or strained: r → M r."""
+    moved = atoms.copy()
+    moved.set_cell(atoms.cell.array @ matrix.T)
+    moved.positions = atoms.positions @ matrix.T
+    return moved
+
+
+def _difference(
+    analytic: np.ndarray, numerical: Callable[[float], np.ndarray], step: float, tolerance: float
+) -> np.ndarray:
+    """|analytic − numerical|, the error in the square of the step taken off where it matters."""
+    found = numerical(step)
+    difference = np.abs(analytic - found)
+    if difference.max(initial=0) > tolerance:
+        difference = np.abs(analytic - (4 * numerical(step / 2) - found) / 3)
+    return difference
+
+
+def _slopes(values: Sequence[float] | Sequence[np.ndarray], step: float) -> np.ndarray:
+    """Return the difference quotients of values that alternate between forward and backward."""
+    array = np.asarray(values)
+    return (array[::2] - array[1::2]) / (2 * step)
+
+
+def _displaced(atoms: ase.Atoms, displacement: float) -> list[ase.Atoms]:
+    """Return copies with one coordinate moved: x of atom 0 forward, backward, y of atom 0, …"""
+    copies = []
+    for coordinate in range(3 * len(atoms)):
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions[divmod(coordinate, 3)] += sign * displacement
+            copies.append(moved)
+    return copies
+
+
+# --- evaluating -------------------------------------------------------------------------------
+
+# Relative deviations of what is zero are taken from this, eV, eV/Å or eV/Å³.
+_SMALLEST = 1e-9
+
+# How a property turns with the structure.
+_RANKS = {"energy": 0, "forces": 1, "stress": 2, "dipole": 1}
+
+
+class _Worst:
+    """The largest of many deviations, and where it was."""
+
+    def __init__(self) -> None:
+        self.deviation, self.where = 0.0, "nothing"
+
+    def add(self, deviations: Any, where: str) -> None:
+        """Note deviations of one place; NaN is the worst of all."""
+        array = np.asarray(deviations, float)
+        largest = float(np.max(array, initial=0)) if np.isfinite(array).all() else float("inf")
+        if largest > self.deviation:
+            self.deviation, self.where = largest, where
+
+    def judge(self, tolerance: float, complaint: str, unit: str) -> float:
+        """Return the deviation, or raise if it is above the tolerance."""
+        if self.deviation > tolerance:
+            raise CheckError(
+                f"{complaint} {self.deviation:.3g}{unit} in {self.where}, above {tolerance:.3g}"
+            )
+        return self.deviation
+
+
+def _turned(name: str, value: Any, matrix: np.ndarray) -> np.ndarray:
+    value = np.asarray(value)
+    if _RANKS[name] == 0:
+        return value
+    return value @ matrix.T if _RANKS[name] == 1 else matrix @ value @ matrix.T
+
+
+def _available(model: Model, atoms: ase.Atoms) -> tuple[str, ...]:
+    """The properties the model has and the structure can have."""
+    known = model.properties if isinstance(model, Potential) else model.implemented_properties
+    impossible = {"dipole"} if atoms.pbc.any() else set()
+    if atoms.cell.rank < 3:
+        impossible.add("stress")
+    return tuple(name for name in _RANKS if name in known and name not in impossible)
+
+
+def _evaluate(
+    model: Model, structures: Sequence[ase.Atoms], properties: Sequence[str]
+) -> list[dict[str, Any]]:
+    if isinstance(model, Potential):
+        # The same properties in every check, for another set of them would compile again.
+        common = set(_RANKS).intersection(*(_available(model, atoms) for atoms in structures))
+        return model.evaluate(list(structures), tuple(common.union(properties)))
+    results = []
+    for atoms in structures:
+        # A structure of our own: the caller's keeps its calculator, and constraints would zero
+        # forces.
+        copy = atoms.copy()
+        copy.set_constraint()
+        copy.calc = model
+        read: dict[str, Callable[[], Any]] = {
+            "energy": copy.get_potential_energy,
+            "forces": copy.get_forces,
+            "stress": lambda copy=copy: copy.get_stress(voigt=False),
+            "dipole": copy.get_dipole_moment,
+        }
+        results.append({name: np.array(read[name]()) for name in properties})
+    return results
+
+
+def _energies_of(model: Model) -> Energies:
+    return lambda structures: [
+        float(found["energy"]) for found in _evaluate(model, structures, ("energy",))
+    ]
+
+
+def _potential_of(model: Model) -> Potential | None:
+    potential = model if isinstance(model, Potential) else getattr(model, "potential", None)
+    return potential if isinstance(potential, Potential) else None
+
+
+def _need_float64(model: Model) -> None:
+    potential = _potential_of(model)
+    if potential is not None and potential.dtype != "float64":
+        raise ValueError(
+            "difference quotients of float32 energies say nothing: use potential.astype('float64') "
+            "or dtype='float64' of the calculator"
+        )
+
+
+def _cutoff_of(model: Model) -> float:
+    potential = _potential_of(model)
+    if potential is None:
+        raise ValueError(f"the cutoff of {type(model).__name__} is not known: pass cutoff=")
+    return potential.cutoff

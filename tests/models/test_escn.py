@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+
+from tensornet_jax.models.escn import ESCNConfig
+from tests.builders import ethanol, in_box
+from tests.models.every_model import small_model
+
+
+def test_orders_beyond_m_max_matter():
+    """Otherwise the truncation would not be one."""
+    full, cut = small_model("escn"), small_model("escn truncated")
+    assert full.num_parameters > cut.num_parameters
+
+
+def test_no_order_beyond_l_max():
+    with pytest.raises(ValueError, match="m_max"):
+        ESCNConfig(l_max=2, m_max=3)
+
+
+def test_result_does_not_depend_on_how_the_structure_lies_in_space():
+    """The frames of the edges choose charts by direction; no choice may be seen."""
+    potential = small_model("escn truncated")
+    start = in_box(ethanol())
+    turned = []
+    for axis in ("x", "y", "z"):
+        for angle in (90, 180, 1e-6):
+            copy = start.copy()
+            copy.rotate(angle, axis, rotate_cell=True)
+            turned.append(copy)
+    (expected,) = potential.evaluate(start)
+    for found in potential.evaluate(turned):
+        assert found["energy"] == pytest.approx(expected["energy"], rel=1e-10)
+        lengths = np.linalg.norm(found["forces"], axis=1)
+        np.testing.assert_allclose(
+            lengths, np.linalg.norm(expected["forces"], axis=1), atol=1e-9 * lengths.max()
+        )

@@ -1,0 +1,35 @@
+"""Every model trains from a configuration, and its file is what was trained."""
+
+import numpy as np
+import pytest
+
+from tensornet_jax.model_file import load_model
+from tensornet_jax.train.run import train
+from tests.train.small import clusters
+
+MODELS = {
+    "mace": {"num_channels": 4, "l_max": 1, "radial_widths": [4], "num_layers": 1},
+    "escn": {
+        "num_channels": 4,
+        "hidden_channels": 2,
+        "l_max": 1,
+        "m_max": 1,
+        "radial_widths": [4],
+        "num_layers": 1,
+        "readout_width": 4,
+    },
+}
+
+
+@pytest.mark.parametrize("name", ["mace", pytest.param("escn", marks=pytest.mark.slow)])
+def test_model_trains_and_is_saved_with_what_it_took_from_the_data(run_config, recorder, name):
+    config = run_config(name, model={"name": name, "cutoff": 3.0, **MODELS[name]})
+    result = train(config, reporter=recorder)
+    saved = load_model(result.directory / "model.safetensors")
+    assert saved.config.name == name
+    pairs = [len(saved.structure(atoms).pairs) for atoms in clusters(24)]
+    assert 0 < saved.config.avg_num_neighbors <= 2 * max(pairs)
+    found = saved.evaluate(clusters(3))
+    expected = result.potential.evaluate(clusters(3))
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one["forces"], two["forces"])
