@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from tensornet_jax.benchmark.cases import REGIMES, Case
 from tensornet_jax.benchmark.contenders import OURS
 from tensornet_jax.benchmark.records import DIRECTIONS, Direction, Record, Results
-from tensornet_jax.benchmark.report import TITLES, baseline, measured, seconds_of, series_of
+from tensornet_jax.benchmark.series import TITLES, baseline, measured, seconds_of, series_of
 
 INK = "#22272e"
 GREY = "#8b949e"

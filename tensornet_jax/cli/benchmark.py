@@ -76,14 +76,13 @@ def tensor_products(
 
     from tensornet_jax.benchmark.records import DIRECTIONS, Settings
     from tensornet_jax.benchmark.report import (
-        TITLES,
         fastest_lines,
         ratio_table,
         render,
-        series_of,
         time_table,
         write_results,
     )
+    from tensornet_jax.benchmark.series import TITLES, series_of
     from tensornet_jax.benchmark.tensor_products import run
 
     settings = Settings(memory_bytes=round(memory * 2**30))

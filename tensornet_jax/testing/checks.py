@@ -1,12 +1,4 @@
-"""Checks that any potential can be put through: a `Potential`, or any ASE calculator.
-
-Each returns the largest deviation it found and raises `CheckError`, an AssertionError, if that is
-above the tolerance. The tolerances are for float64; a check compares what is exact in the physics,
-so what remains is rounding and, for derivatives, the error of difference quotients.
-
-    from tensornet_jax.testing import check_forces
-    check_forces(calculator, atoms)
-"""
+"""The checks of `tensornet_jax.testing`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,14 +9,18 @@ from ase.calculators.calculator import BaseCalculator
 from scipy.spatial.transform import Rotation
 
 from tensornet_jax.potential import Potential
+from tensornet_jax.testing.difference_quotients import (
+    DISPLACEMENT,
+    STRAIN,
+    Energies,
+    difference_from_quotient,
+    numerical_forces,
+    numerical_stresses,
+    transformed,
+)
 
 Model = Potential | BaseCalculator
 """What can be checked."""
-
-DISPLACEMENT = 1e-4
-"""Å: the error of the difference quotient is about 1e-8 of the third derivative."""
-
-STRAIN = 1e-4
 
 
 class CheckError(AssertionError):
@@ -96,7 +92,9 @@ def check_forces(
         return numerical_forces([atoms], _energies_of(model), step)[0]
 
     worst = _Worst()
-    for index, difference in enumerate(_difference(forces, numerical, displacement, tolerance)):
+    for index, difference in enumerate(
+        difference_from_quotient(forces, numerical, displacement, tolerance)
+    ):
         worst.add(difference, f"atom {index} ({atoms.symbols[index]})")
     return worst.judge(tolerance, "forces are not −∂E/∂r: deviation", " eV/Å")
 
@@ -126,7 +124,9 @@ def check_stress(
         return numerical_stresses([atoms], _energies_of(model), step)[0]
 
     worst = _Worst()
-    for (a, b), difference in np.ndenumerate(_difference(stress, numerical, strain, tolerance)):
+    for (a, b), difference in np.ndenumerate(
+        difference_from_quotient(stress, numerical, strain, tolerance)
+    ):
         worst.add(difference, f"component {'xyz'[a]}{'xyz'[b]}")
     return worst.judge(tolerance, "stress is not (1/V) ∂E/∂ε: deviation", " eV/Å³")
 
@@ -258,88 +258,6 @@ def check_batching(
                 worst.add(deviation, f"{key} of structure {index} {name}")
     return worst.judge(tolerance, "results depend on the batch: relative deviation", "")
 
-
-# --- difference quotients ---------------------------------------------------------------------
-
-Energies = Callable[[Sequence[ase.Atoms]], Sequence[float]]
-"""From structures to their energies, eV: all displaced structures are evaluated at once."""
-
-Forces = Callable[[Sequence[ase.Atoms]], Sequence[np.ndarray]]
-
-
-def numerical_forces(
-    structures: Sequence[ase.Atoms], energies: Energies, displacement: float = DISPLACEMENT
-) -> list[np.ndarray]:
-    """Return −∂E/∂r of every atom of every structure, (N, 3) eV/Å each."""
-    displaced = [moved for atoms in structures for moved in _displaced(atoms, displacement)]
-    slopes = _slopes(energies(displaced), displacement)
-    ends = np.cumsum([3 * len(atoms) for atoms in structures])
-    return [-part.reshape(-1, 3) for part in np.split(slopes, ends[:-1])]
-
-
-def numerical_hessian(
-    atoms: ase.Atoms, forces: Forces, displacement: float = DISPLACEMENT
-) -> np.ndarray:
-    """Return −∂F/∂r, (3N, 3N) eV/Å²; a row for each displaced coordinate."""
-    slopes = _slopes(forces(_displaced(atoms, displacement)), displacement)
-    return -slopes.reshape(3 * len(atoms), -1)
-
-
-def numerical_stresses(
-    structures: Sequence[ase.Atoms], energies: Energies, strain: float = STRAIN
-) -> list[np.ndarray]:
-    """Return (1/|V|) ∂E/∂ε of every structure, (3, 3) eV/Å³ each, ε a symmetric strain."""
-    directions = [0.5 * (np.outer(a, b) + np.outer(b, a)) for a in np.eye(3) for b in np.eye(3)]
-    strained = [
-        transformed(atoms, np.eye(3) + sign * strain * direction)
-        for atoms in structures
-        for direction in directions
-        for sign in (1, -1)
-    ]
-    slopes = _slopes(energies(strained), strain).reshape(-1, 3, 3)
-    return [
-        slope / abs(np.linalg.det(atoms.cell.array))
-        for slope, atoms in zip(slopes, structures, strict=True)
-    ]
-
-
-def transformed(atoms: ase.Atoms, matrix: np.ndarray) -> ase.Atoms:
-    """Return the structure with positions and cell turned, mirrored or strained: r → M r."""
-    moved = atoms.copy()
-    moved.set_cell(atoms.cell.array @ matrix.T)
-    moved.positions = atoms.positions @ matrix.T
-    return moved
-
-
-def _difference(
-    analytic: np.ndarray, numerical: Callable[[float], np.ndarray], step: float, tolerance: float
-) -> np.ndarray:
-    """|analytic − numerical|, the error in the square of the step taken off where it matters."""
-    found = numerical(step)
-    difference = np.abs(analytic - found)
-    if difference.max(initial=0) > tolerance:
-        difference = np.abs(analytic - (4 * numerical(step / 2) - found) / 3)
-    return difference
-
-
-def _slopes(values: Sequence[float] | Sequence[np.ndarray], step: float) -> np.ndarray:
-    """Return the difference quotients of values that alternate between forward and backward."""
-    array = np.asarray(values)
-    return (array[::2] - array[1::2]) / (2 * step)
-
-
-def _displaced(atoms: ase.Atoms, displacement: float) -> list[ase.Atoms]:
-    """Return copies with one coordinate moved: x of atom 0 forward, backward, y of atom 0, …"""
-    copies = []
-    for coordinate in range(3 * len(atoms)):
-        for sign in (1, -1):
-            moved = atoms.copy()
-            moved.positions[divmod(coordinate, 3)] += sign * displacement
-            copies.append(moved)
-    return copies
-
-
-# --- evaluating -------------------------------------------------------------------------------
 
 # Relative deviations of what is zero are taken from this, eV, eV/Å or eV/Å³.
 _SMALLEST = 1e-9
