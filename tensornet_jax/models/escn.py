@@ -27,7 +27,13 @@ from tensornet_jax.models.spherical import (
 )
 from tensornet_jax.ops.degrees import Degrees
 from tensornet_jax.ops.edge_frames import ByOrder, EdgeFrames, edge_frames, order_indices
-from tensornet_jax.ops.message import EdgeIndex, at_receivers, at_senders, sum_at_receivers
+from tensornet_jax.ops.message import (
+    EdgeIndex,
+    at_receivers,
+    at_senders,
+    on_both_edges,
+    sum_at_receivers,
+)
 from tensornet_jax.ops.so2 import SO2Weights, convolve_by_order
 from tensornet_jax.ops.tensor_products import GauntGrid
 
@@ -268,12 +274,12 @@ class ESCN(nn.Module):
     def _edges(self, graph: AtomGraph) -> Edges:
         c = self.config
         geometry = edge_geometry(graph, c, c.l_max)
-        directions = jnp.concatenate([geometry.directions, -geometry.directions])
+        directions = on_both_edges(geometry.directions, -1)
         return Edges(
             graph.edges,
             edge_frames(directions[:, None], c.l_max),
             geometry.harmonics,
-            jnp.concatenate([geometry.basis, geometry.basis]),
+            on_both_edges(geometry.basis),
             (graph.species[graph.receivers], graph.species[graph.senders]),
         )
 

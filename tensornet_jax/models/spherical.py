@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.ops.degrees import Degrees
+from tensornet_jax.ops.message import on_both_edges
 from tensornet_jax.ops.radial import bessel, polynomial_envelope
 from tensornet_jax.ops.safe import divide, norm
 from tensornet_jax.ops.solid_harmonics import solid_harmonics
@@ -86,7 +87,7 @@ def edge_geometry(graph: AtomGraph, config: SphericalConfig, l_max: int) -> Edge
     envelope = jnp.where(mask, polynomial_envelope(distances, cutoff, config.envelope_exponent), 0)
     return EdgeGeometry(
         directions,
-        jnp.concatenate([of_pairs, of_pairs * signs]),
+        on_both_edges(of_pairs, signs),
         bessel(distances, config.num_radial, cutoff) * envelope[:, None],
     )
 

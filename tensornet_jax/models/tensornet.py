@@ -26,7 +26,14 @@ from tensornet_jax.ops.cartesian import (
     squared_norm,
     squared_norms,
 )
-from tensornet_jax.ops.message import EdgeIndex, at_receivers, at_senders, collect, convolve
+from tensornet_jax.ops.message import (
+    EdgeIndex,
+    at_receivers,
+    at_senders,
+    collect,
+    convolve,
+    on_both_edges,
+)
 from tensornet_jax.ops.safe import divide, norm
 
 
@@ -185,12 +192,12 @@ class Embedding(nn.Module):
         of_neighbour = (self.pair_species(jnp.concatenate([blank, table], axis=-1)) - bias)[species]
         species_factor = at_receivers(of_centre, edges) + at_senders(of_neighbour, edges)
         pair_filters = [layer(basis) * envelope[:, None] for layer in self.filters]
-        weights = [jnp.concatenate([f, f]) * species_factor for f in pair_filters]
+        weights = [on_both_edges(f) * species_factor for f in pair_filters]
         identity, skew, symmetric = parts_of_unit_vectors(directions)
         geometry = (
-            jnp.concatenate([identity, identity]),
-            jnp.concatenate([skew, -skew]),
-            jnp.concatenate([symmetric, symmetric]),
+            on_both_edges(identity),
+            on_both_edges(skew, -1),
+            on_both_edges(symmetric),
         )
         tensor = RankTwo(*collect(geometry, tuple(weights), edges))
         to_itself = (of_centre + of_neighbour) * (self.filters[0](self_basis) * self_envelope)

@@ -17,9 +17,14 @@ from jax import Array, lax
 
 from tensornet_jax.ops.degrees import Degrees
 from tensornet_jax.ops.edge_matrices import mix
-from tensornet_jax.ops.message import EdgeIndex, at_senders, sum_at_receivers
+from tensornet_jax.ops.message import (
+    EdgeIndex,
+    at_senders,
+    on_both_edges,
+    sum_at_receivers,
+    to_slots,
+)
 from tensornet_jax.ops.tensor_products import PRODUCTS, ClebschGordan, GauntGrid, TensorProduct
-from tensornet_jax.ops.tensor_products.protocol import Path
 
 HIGHEST = lax.Precision.HIGHEST
 
@@ -91,52 +96,29 @@ class PathProduct(EdgeProduct):
         self, features: Array, harmonics: Array, weights: Array, edges: EdgeIndex
     ) -> list[Array]:
         """See `EdgeProduct`."""
-        of_sender = at_senders(features, edges)
-        weights = jnp.concatenate([weights, weights])
-        degrees = Degrees(0, self.l_in_max)
-        parts: dict[Path, Array] = {}
-        for l1, paths in self._paths_from.items():
-            table = jnp.asarray(self._coefficients(l1), harmonics.dtype)
-            matrices = jnp.einsum("eb,bqa->eqa", harmonics, table, precision=HIGHEST)
-            product = mix(matrices, of_sender[:, degrees.slice(l1)])
-            start = 0
-            for number, path in paths:
-                stop = start + 2 * path.l3 + 1
-                parts[path] = product[:, start:stop] * weights[:, number, None]
-                start = stop
-        summed = sum_at_receivers(
-            jnp.concatenate([parts[path] for path in self.product.paths], axis=1), edges
-        )
-        return self._by_degree(summed)
-
-    @cached_property
-    def _paths_from(self) -> dict[int, list[tuple[int, Path]]]:
-        """The numbered paths from each degree of the features."""
-        found: dict[int, list[tuple[int, Path]]] = {}
-        for number, path in enumerate(self.product.paths):
-            found.setdefault(path.l1, []).append((number, path))
-        return found
-
-    def _coefficients(self, l1: int) -> np.ndarray:
-        """Coefficients of all paths from one degree, (size of y, Σ (2 l3 + 1), 2 l1 + 1)."""
+        # One matrix product an atom and path, over neighbours and components at once: nothing of
+        # the size edges × paths × components × channels but its right side is written down.
+        neighbours = to_slots(at_senders(features, edges), edges)
+        harmonics = to_slots(harmonics, edges)
+        weights = to_slots(on_both_edges(weights), edges)
+        num_atoms, num_channels = len(features), features.shape[-1]
         first, second, third = self.product.degrees
-        blocks = []
-        for _, path in self._paths_from[l1]:
-            block = np.zeros((second.size, 2 * path.l3 + 1, 2 * l1 + 1))
-            place = first.slice(l1), second.slice(path.l2), third.slice(path.l3)
-            own = self.product.coefficients()[place]
-            block[second.slice(path.l2)] = own.transpose(1, 2, 0)
-            blocks.append(block)
-        return np.concatenate(blocks, axis=1)
-
-    def _by_degree(self, summed: Array) -> list[Array]:
-        """The paths to each degree side by side in the channels."""
-        found: dict[int, list[Array]] = {degree: [] for degree in range(self.l_max + 1)}
-        start = 0
-        for path in self.product.paths:
-            stop = start + 2 * path.l3 + 1
-            found[path.l3].append(summed[:, start:stop])
-            start = stop
+        coefficients = self.product.coefficients()
+        found: dict[int, list[Array]] = {degree: [] for degree in third}
+        for number, path in enumerate(self.product.paths):
+            place = first.slice(path.l1), second.slice(path.l2), third.slice(path.l3)
+            table = jnp.asarray(coefficients[place], harmonics.dtype)
+            matrices = jnp.einsum(
+                "nkb,abc->ncka", harmonics[..., place[1]], table, precision=HIGHEST
+            )
+            weighted = neighbours[:, :, place[0]] * weights[:, :, number, None]
+            found[path.l3].append(
+                jnp.matmul(
+                    matrices.reshape(num_atoms, 2 * path.l3 + 1, -1),
+                    weighted.reshape(num_atoms, -1, num_channels),
+                    precision=HIGHEST,
+                )
+            )
         return [jnp.concatenate(parts, axis=-1) for parts in found.values()]
 
 
@@ -165,7 +147,7 @@ class SummedProduct(EdgeProduct):
         self, features: Array, harmonics: Array, weights: Array, edges: EdgeIndex
     ) -> list[Array]:
         """See `EdgeProduct`."""
-        weights = jnp.concatenate([weights, weights])
+        weights = on_both_edges(weights)
         filters = harmonics[:, :, None] * weights[:, Degrees(0, self.l_max).of_components]
         product = self.product(at_senders(features, edges).mT, filters.mT).mT
         return _split(sum_at_receivers(product, edges))
@@ -183,10 +165,12 @@ class GridProduct(SummedProduct):
         """See `EdgeProduct`."""
         product = self.product
         assert isinstance(product, GauntGrid)
-        dtype = features.dtype
+        dtype, num_atoms = features.dtype, len(features)
         of_features, of_filter = (jnp.asarray(t, dtype) for t in product.signal_tables())
-        signals = jnp.einsum("nac,ag->ngc", features, of_features, precision=HIGHEST)
-        weights = jnp.concatenate([weights, weights])
+        # By `mix`: a matrix product would leave the channels in the middle, and the edges, and in
+        # the derivative those of the sums, would gather number by number.
+        signals = mix(jnp.broadcast_to(of_features.T, (num_atoms, *of_features.mT.shape)), features)
+        weights = on_both_edges(weights)
         degrees = Degrees(0, self.l_max)
         filters = [
             jnp.matmul(harmonics[:, block], of_filter[block], precision=HIGHEST)
@@ -195,7 +179,7 @@ class GridProduct(SummedProduct):
         own = mix(jnp.stack(filters, axis=-1), weights)
         summed = sum_at_receivers(own * at_senders(signals, edges), edges)
         project = jnp.asarray(product.projection_table(), dtype)
-        return _split(jnp.einsum("ngc,ga->nac", summed, project, precision=HIGHEST))
+        return _split(mix(jnp.broadcast_to(project.T, (num_atoms, *project.mT.shape)), summed))
 
 
 def _split(features: Array) -> list[Array]:

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import ArrayLike
 
 SLOT_BLOCK = 4
 """Slots taken in one step of the scan; the width of ``EdgeIndex.slots`` is a multiple of it."""
@@ -99,12 +100,45 @@ def at_receivers(field: Array, edges: EdgeIndex) -> Array:
 
 def at_senders(field: Array, edges: EdgeIndex) -> Array:
     """Value of an atom field at the atom from which each edge comes: (N, ...) → (E, ...)."""
-    return jnp.concatenate(jnp.split(_at_receivers(field, edges), 2)[::-1])
+    return _at_receivers(field, _reversed(edges))
+
+
+def on_both_edges(pairs: Array, reverse: ArrayLike = 1) -> Array:
+    """Value of a pair on its two edges: (P, ...) → (E, ...).
+
+    Args:
+        pairs: values on the first edges of the pairs.
+        reverse: what the values are multiplied by on the reverse edges, e.g. −1 for a vector along
+            the edge, or an array that broadcasts.
+    """
+    # Not a concatenation: fused with what follows, XLA would ask at every number on a CPU which
+    # half it is in.
+    reverse = jnp.broadcast_to(jnp.asarray(reverse, pairs.dtype), pairs.shape[1:])
+    both = jnp.stack([jnp.ones_like(reverse), reverse])[:, None] * pairs
+    return both.reshape(-1, *pairs.shape[1:])
 
 
 def sum_at_receivers(values: Array, edges: EdgeIndex) -> Array:
     """Sum of the edges arriving at each atom: (E, ...) → (N, ...)."""
     return _sum_at_receivers(values, edges)
+
+
+def to_slots(values: Array, edges: EdgeIndex) -> Array:
+    """Rearrange by the atoms at which the edges arrive: (E, ...) → (N, K, ...).
+
+    A sum over neighbours that is a sum over something else too is then one matrix product for each
+    atom. Unused slots hold 0.
+    """
+    return _to_slots(values, edges)
+
+
+def _reversed(edges: EdgeIndex) -> EdgeIndex:
+    """The same connections with every edge turned around, under its old number."""
+    padding = 2 * edges.num_pairs - 1
+    reverse = jnp.where(
+        edges.slots == padding, padding, (edges.slots + edges.num_pairs) % (2 * edges.num_pairs)
+    )
+    return EdgeIndex(edges.senders, edges.receivers, reverse)
 
 
 Term = Callable[..., Parts]
@@ -227,6 +261,39 @@ _at_receivers.defvjp(
 _sum_at_receivers.defvjp(
     lambda values, edges: (_sum_at_receivers(values, edges), edges),
     lambda edges, cotangent: (_at_receivers(cotangent, edges), None),
+)
+
+
+def _rows_or_zero(array: Array, indices: Array) -> Array:
+    return array.at[indices].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+
+
+@jax.custom_vjp
+def _to_slots(values: Array, edges: EdgeIndex) -> Array:
+    unused = edges.slots == 2 * edges.num_pairs - 1
+    return _rows_or_zero(values, jnp.where(unused, 2 * edges.num_pairs, edges.slots))
+
+
+@jax.custom_vjp
+def _from_slots(values: Array, edges: EdgeIndex) -> Array:
+    """Each edge's value out of its slot, 0 for padding: (N, K, ...) → (E, ...).
+
+    The transpose of `_to_slots`.
+    """
+    size = edges.slots.size
+    numbers = jnp.arange(size, dtype=edges.slots.dtype)
+    slot_of_edge = jnp.full(2 * edges.num_pairs, size, numbers.dtype)
+    slot_of_edge = slot_of_edge.at[edges.slots.reshape(-1)].set(numbers).at[-1].set(size)
+    return _rows_or_zero(values.reshape(-1, *values.shape[2:]), slot_of_edge)
+
+
+_to_slots.defvjp(
+    lambda values, edges: (_to_slots(values, edges), edges),
+    lambda edges, cotangent: (_from_slots(cotangent, edges), None),
+)
+_from_slots.defvjp(
+    lambda values, edges: (_from_slots(values, edges), edges),
+    lambda edges, cotangent: (_to_slots(cotangent, edges), None),
 )
 
 

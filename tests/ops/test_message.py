@@ -150,6 +150,33 @@ def test_atom_values_at_edges_differentiate_without_scattering(edges):
     assert "scatter" not in jax.jit(jax.grad(ours)).lower(field).as_text()
 
 
+def test_slots_and_edges_are_rearrangements_and_each_others_transpose(edges):
+    rng = np.random.default_rng(8)
+    values = jnp.asarray(rng.normal(size=(2 * edges.num_pairs, WIDTH)))
+    in_slots = jnp.asarray(rng.normal(size=(*edges.slots.shape, WIDTH)))
+    real = (np.arange(2 * edges.num_pairs) % edges.num_pairs != edges.num_pairs - 1)[:, None]
+    plain = jax.ops.segment_sum(jnp.where(real, values, 0), edges.receivers, NUM_ATOMS)
+    there = message.to_slots(values, edges)
+    assert_same(jnp.sum(there, axis=1), plain)
+    assert_same(message._from_slots(there, edges), jnp.where(real, values, 0))
+    assert_same(jnp.vdot(there, in_slots), jnp.vdot(values, message._from_slots(in_slots, edges)))
+
+    def energy(values):
+        return jnp.sum(jnp.sin(message.to_slots(values, edges)) * in_slots)
+
+    check_grads(jax.jit(energy), (values,), order=2, modes=["rev"], eps=1e-5)
+
+
+def test_pairs_are_the_same_on_both_edges_up_to_the_given_factor(edges):
+    vectors = jnp.asarray(np.random.default_rng(9).normal(size=(edges.num_pairs, 3)))
+    assert_same(message.on_both_edges(vectors), np.concatenate([vectors, vectors]))
+    assert_same(message.on_both_edges(vectors, -1), np.concatenate([vectors, -vectors]))
+    signs = np.array([1, -1, 1])
+    assert_same(
+        message.on_both_edges(vectors, signs), np.concatenate([vectors, vectors * signs])
+    )
+
+
 def test_scan_of_the_cpu_equals_the_fused_form_of_accelerators(edges):
     features = random_parts(2, NUM_ATOMS)
 

@@ -97,7 +97,9 @@ class SymmetricContraction:
     def _contract_by_species(self, x: Array, weights: Array, species: Array) -> Array:
         """One polynomial a species and channel, of which each atom keeps its own."""
         table = jnp.asarray(self._by_weight, weights.dtype)
-        tensors = jnp.einsum("swc,wmar->csmar", weights, table, precision=HIGHEST)
+        # The small factor is turned, so that the large result need not be.
+        weights = weights.transpose(2, 0, 1)
+        tensors = jnp.einsum("csw,wmar->csmar", weights, table, precision=HIGHEST)
         channels, num_species, size = tensors.shape[:3]
         values = self._evaluate(tensors.reshape(channels, -1, *tensors.shape[3:]), x)
         values = values.reshape(channels, num_species, size, -1)
