@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from pydantic import Field, model_validator
 
@@ -35,6 +36,7 @@ from tensornet_jax.ops.message import (
     sum_at_receivers,
 )
 from tensornet_jax.ops.so2 import SO2Weights, convolve_by_order
+from tensornet_jax.ops.so2_by_paths import convolve_by_paths
 from tensornet_jax.ops.tensor_products import GauntGrid
 
 
@@ -48,6 +50,11 @@ class ESCNConfig(SphericalConfig):
         default=2,
         ge=0,
         description="highest order the convolutions keep; null for l_max: nothing is cut off",
+    )
+    convolution: Literal["so2", "clebsch_gordan"] = Field(
+        default="so2",
+        description="how convolutions are evaluated; clebsch_gordan is the same function at a cost "
+        "that grows like L⁶, to compare with",
     )
     activation: Literal["gate", "grid"] = Field(
         default="gate",
@@ -75,7 +82,7 @@ class Edges(NamedTuple):
 
     index: connectivity.
     frames: of all edges, (E, 1).
-    harmonics: (E, (l_max + 1)²) normalization ``component``.
+    harmonics: (E, (l_max + 1)²) normalization ``component``; to 2 l_max for convolutions by paths.
     basis: (E, R) radial functions times the cutoff function, 0 for padding.
     species: of receivers and senders, each (E,).
     """
@@ -122,9 +129,9 @@ class SO2Linear(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, aligned: ByOrder) -> ByOrder:
+    def __call__(self, messages: ByOrder, edges: Edges) -> ByOrder:
         """(components, E, C) → (components, E, features)."""
-        c, channels = self.config, aligned.cosine.shape[-1]
+        c, channels = self.config, messages.cosine.shape[-1]
 
         def matrices(name: str, first: int) -> tuple[Array, ...]:
             found = []
@@ -137,11 +144,18 @@ class SO2Linear(nn.Module):
 
         cross = matrices("cross", 1) if c.group == "SO(3)" else None
         weights = SO2Weights(matrices("same", 0), cross)
-        return convolve_by_order(aligned, weights, c.l_max, True)
+        if c.convolution == "so2":
+            return convolve_by_order(messages, weights, c.l_max, True)
+        turned = messages.cosine.transpose(1, 0, 2)
+        result = convolve_by_paths(turned, edges.harmonics, weights).transpose(1, 0, 2)
+        return ByOrder(result, result[:0])
 
 
 class Convolution(nn.Module):
-    """Messages: two SO(2) convolutions of both ends' features, with gates between them."""
+    """Messages: two SO(2) convolutions of both ends' features, with gates between them.
+
+    By Clebsch–Gordan paths features need no frame: all components then stand under "cosine".
+    """
 
     config: ESCNConfig
     num_species: int
@@ -157,28 +171,40 @@ class Convolution(nn.Module):
         weights = weights.reshape(-1, degrees.count, 2 * channels)[:, degrees.of_components]
         ends = at_receivers(features, edges.index), at_senders(features, edges.index)
         both = jnp.concatenate(ends, axis=-1) * weights
-        aligned = edges.frames.align(both.mT, m_max)
-        aligned = SO2Linear(c, hidden, dtype, name="first")(aligned)
-        cosine, sine = (degrees.of_components[part] for part in order_indices(c.l_max, m_max))
-        gates = Perceptron((), c.l_max * hidden, dtype, name="gates")(aligned.cosine[0])
+        if c.convolution == "so2":
+            messages = edges.frames.align(both.mT, m_max)
+            parts = order_indices(c.l_max, m_max)
+        else:
+            whole = both.transpose(1, 0, 2)
+            messages, parts = ByOrder(whole, whole[:0]), (slice(None), slice(0))
+        messages = SO2Linear(c, hidden, dtype, name="first")(messages, edges)
+        messages = self._activate(messages, *(degrees.of_components[part] for part in parts))
+        messages = SO2Linear(c, channels, dtype, name="second")(messages, edges)
+        if c.convolution == "so2":
+            messages = edges.frames.restore(messages, c.l_max, m_max).mT
+        else:
+            messages = messages.cosine.transpose(1, 0, 2)
+        return sum_at_receivers(messages, edges.index) * c.message_scale
+
+    def _activate(self, messages: ByOrder, cosine: np.ndarray, sine: np.ndarray) -> ByOrder:
+        """Scalars by silu, components of the given degrees by gates made of scalars."""
+        c, hidden = self.config, self.config.hidden_channels
+        gates = Perceptron((), c.l_max * hidden, self.dtype, name="gates")(messages.cosine[0])
         gates = jax.nn.sigmoid(gates).reshape(-1, c.l_max, hidden).transpose(1, 0, 2)
-        scalars = SILU_GAIN * jax.nn.silu(aligned.cosine[:1])
-        aligned = ByOrder(
+        scalars = SILU_GAIN * jax.nn.silu(messages.cosine[:1])
+        return ByOrder(
             jnp.concatenate(
                 [
                     scalars if degree == 0 else part[None] * gates[degree - 1]
-                    for degree, part in zip(cosine, aligned.cosine, strict=True)
+                    for degree, part in zip(cosine, messages.cosine, strict=True)
                 ]
             ),
             jnp.stack(
-                [part * gates[degree - 1] for degree, part in zip(sine, aligned.sine, strict=True)]
+                [part * gates[degree - 1] for degree, part in zip(sine, messages.sine, strict=True)]
             )
             if len(sine)
-            else aligned.sine,
+            else messages.sine,
         )
-        aligned = SO2Linear(c, channels, dtype, name="second")(aligned)
-        messages = edges.frames.restore(aligned, c.l_max, m_max).mT
-        return sum_at_receivers(messages, edges.index) * c.message_scale
 
 
 class Normalization(nn.Module):
@@ -273,7 +299,8 @@ class ESCN(nn.Module):
 
     def _edges(self, graph: AtomGraph) -> Edges:
         c = self.config
-        geometry = edge_geometry(graph, c, c.l_max)
+        by_paths = c.convolution == "clebsch_gordan"
+        geometry = edge_geometry(graph, c, 2 * c.l_max if by_paths else c.l_max)
         directions = on_both_edges(geometry.directions, -1)
         return Edges(
             graph.edges,
@@ -293,7 +320,8 @@ class ESCN(nn.Module):
         c = self.config
         degrees = Degrees(0, c.l_max)
         weights = self.surroundings(edges).reshape(-1, degrees.count, c.num_channels)
-        around = edges.harmonics[:, :, None] * weights[:, degrees.of_components]
+        harmonics = edges.harmonics[:, : degrees.size, None]
+        around = harmonics * weights[:, degrees.of_components]
         around = sum_at_receivers(around, edges.index) * c.message_scale
         return self._isolated(self.table[graph.species]) + around
 

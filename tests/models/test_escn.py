@@ -34,3 +34,14 @@ def test_result_does_not_depend_on_how_the_structure_lies_in_space():
         np.testing.assert_allclose(
             lengths, np.linalg.norm(expected["forces"], axis=1), atol=1e-9 * lengths.max()
         )
+
+
+@pytest.mark.parametrize("variant", ["escn", "escn truncated", "escn SO(3)"])
+def test_convolutions_by_clebsch_gordan_paths_are_the_same_function(variant):
+    potential = small_model(variant)
+    by_paths = potential.replace(
+        config=potential.config.model_copy(update={"convolution": "clebsch_gordan"})
+    )
+    (expected,), (found,) = (p.evaluate(in_box(ethanol())) for p in (potential, by_paths))
+    assert found["energy"] == pytest.approx(expected["energy"], rel=1e-11)
+    np.testing.assert_allclose(found["forces"], expected["forces"], rtol=1e-9, atol=1e-10)

@@ -172,9 +172,7 @@ def test_pairs_are_the_same_on_both_edges_up_to_the_given_factor(edges):
     assert_same(message.on_both_edges(vectors), np.concatenate([vectors, vectors]))
     assert_same(message.on_both_edges(vectors, -1), np.concatenate([vectors, -vectors]))
     signs = np.array([1, -1, 1])
-    assert_same(
-        message.on_both_edges(vectors, signs), np.concatenate([vectors, vectors * signs])
-    )
+    assert_same(message.on_both_edges(vectors, signs), np.concatenate([vectors, vectors * signs]))
 
 
 def test_scan_of_the_cpu_equals_the_fused_form_of_accelerators(edges):
