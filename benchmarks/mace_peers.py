@@ -200,7 +200,8 @@ def of_mace_torch(case: Case, scripted: bool) -> Contender:
     ]
     loader = torch_geometric.dataloader.DataLoader(graphs, batch_size=len(graphs), shuffle=False)
     batch = next(iter(loader)).to_dict()
-    hidden = "+".join(f"{case.channels}x{l}{'eo'[l % 2]}" for l in range(case.hidden + 1))
+    degrees = range(case.hidden + 1)
+    hidden = "+".join(f"{case.channels}x{degree}{'eo'[degree % 2]}" for degree in degrees)
     blocks = modules.interaction_classes
     model = modules.ScaleShiftMACE(
         r_max=CUTOFF,
@@ -286,7 +287,7 @@ def table(results: dict[str, Any]) -> str:
         f"{CORRELATION}, float32, on {machine['processor'] or machine['device']}, "
         f"{machine['threads']} threads; jax {versions['jax']}, mlip {versions['mlip']}, mace-torch "
         f"{versions['mace-torch']} with torch {versions['torch']}. Medians in ms; at each size all "
-        "took turns in one run. Ratio: the time of the fastest peer of the same kind over this one.",
+        "took turns in one run. Ratio: time of the fastest peer of the same kind over this one.",
     ]
     for hidden in sorted({record["hidden_l_max"] for record in records}):
         lines += [
