@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import ase
 import jax
@@ -23,7 +23,7 @@ from models import CUTOFF, LABELS, tasks_of, untrained
 
 from tensornet_jax.benchmark.machine import describe_machine, installed_versions, machine_name
 from tensornet_jax.benchmark.measure import Timing, alternate, compile_work
-from tensornet_jax.config import load_config
+from tensornet_jax.config import dump_config, load_config
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.models import MODELS
 from tensornet_jax.models.mace import ProductName
@@ -54,7 +54,8 @@ PUBLISHED = {
 def configurations(channels: int) -> dict[str, dict[str, Any]]:
     """Return the models by name."""
     mace = {"name": "mace", "num_channels": channels, "hidden_l_max": 1, "l_max": 3}
-    products = ProductName.__args__
+    # On a torus Gaunt's product is the same function as on a grid, only slower.
+    products = [name for name in get_args(ProductName) if name != "gaunt_fourier"]
     return {
         "tensornet": {"name": "tensornet", "num_channels": channels},
         **{f"mace {product}": {**mace, "product": product} for product in products},
@@ -123,8 +124,9 @@ def run(path: Path, folder: Path, minutes: float, channels: int) -> dict[str, An
             result = train(config)
             own = folder / name.replace(" ", "_").replace(",", "")
             own.mkdir(parents=True, exist_ok=True)
-            for file in ("config.yaml", "log_validation.csv"):
-                shutil.copy(Path(directory) / file, own / file)
+            shutil.copy(Path(directory) / "log_validation.csv", own)
+            named = dump_config(config.model_copy(update={"directory": f"runs/{own.name}"}))
+            (own / "config.yaml").write_text(named, encoding="utf-8")
         facts = result.facts
         records.append(
             {
