@@ -42,3 +42,13 @@ ROUNDING = 1e-14
 EDGE_CURVATURE = 1e-3
 EDGE_CURVATURE_RELATIVE = 0.05
 """eV/Å² and relative, a curvature from forces 1e-4 Å and 1e-3 Å away from the cutoff."""
+
+MD_REVERSIBLE = 1e-8
+"""Å, positions after a thousand steps of constant-energy dynamics forth and as many back."""
+
+MD_SAME_PATH = 1e-8
+"""Å, a short trajectory computed in another way: other lists, other batch, other code."""
+
+RELAXED_ENERGY = 1e-7
+RELAXED_DISTANCE = 1e-3
+"""eV and Å, two optimisers' minima of weakly bound argon; 0.1 Å³ and 0.1° for its cells."""

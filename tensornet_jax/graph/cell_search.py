@@ -1,0 +1,215 @@
+"""The search of the neighbour list on the device: atoms in bins, and what each finds, as bits.
+
+Atoms are kept relative to the corner of their bin, so that the vector between two atoms is their
+difference plus a constant of the pair of bins. Periodic images, cells smaller than the cutoff and
+positions outside the cell need no further thought here.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from tensornet_jax.graph.cell_grid import (
+    OFFSET,
+    CellListCapacity,
+    Periodic,
+    forward_stencil,
+    heights,
+    inverse_of,
+    search_box,
+)
+from tensornet_jax.graph.neighbours import FARTHEST
+
+# Coordinates, Å, of a place in a bin where there is no atom.
+NOWHERE = 1e9
+# Distances tested at a time: intermediate arrays stay in a CPU's cache.
+TESTS_AT_A_TIME = 1 << 20
+
+
+class BinnedAtoms(NamedTuple):
+    """Atoms in the order of their bins; those without a place come last.
+
+    atoms: (N,) int32 number of each atom in the structure.
+    places: (N,) int32 bin · rows + row; the bin behind all others for atoms without a place.
+    wraps: (N, 3) int32 lattice vectors by which each atom lies outside the cell.
+    occupants: (bins + 1, rows) int32 which of these atoms is at each place, N if none.
+    coordinates: (3, bins + 1, rows) Å, relative to the corner of the bin.
+    steps: (3, 3) Å, vectors from a bin to the next along each direction.
+    per_bin: () int32 atoms in the fullest bin.
+    reach: () bool, the bins within reach cover the cutoff.
+    finite: () bool, all positions are finite and not farther out than ``FARTHEST``.
+    """
+
+    atoms: Array
+    places: Array
+    wraps: Array
+    occupants: Array
+    coordinates: Array
+    steps: Array
+    per_bin: Array
+    reach: Array
+    finite: Array
+
+
+def bin_atoms(
+    positions: Array,
+    node_mask: Array,
+    cell: Array,
+    periodic: Periodic,
+    cutoff: float,
+    capacity: CellListCapacity,
+) -> BinnedAtoms:
+    """Sort atoms into bins, under jit; see `device_pairs` for the arguments."""
+    counts, opened = np.array(capacity.bins, np.int32), ~np.array(periodic)
+    dtype = positions.dtype
+    box = search_box(cell.astype(dtype), periodic, jnp)
+    inverse = inverse_of(box, jnp)
+    finite = jnp.all(jnp.abs(positions) <= FARTHEST, axis=1)
+    inside = node_mask & finite
+    positions = jnp.where(inside[:, None], positions, 0)
+    positions -= jnp.sum(positions, axis=0) / jnp.maximum(jnp.sum(node_mask), 1).astype(dtype)
+
+    fractions = full_product(positions, inverse)
+    fractions += np.where(opened, 0, OFFSET / counts).astype(dtype)
+    wraps = jnp.where(opened, 0, jnp.floor(fractions)).astype(jnp.int32)
+    lengths = np.where(opened, np.array(capacity.widths) * counts, 1).astype(dtype)
+    fractions = (fractions - wraps.astype(dtype)) / lengths + np.where(opened, 0.5, 0).astype(dtype)
+    bins = jnp.clip(jnp.floor(fractions * counts.astype(dtype)).astype(jnp.int32), 0, counts - 1)
+    steps = box * (lengths / counts.astype(dtype))[:, None]
+    relative = positions - full_product(wraps.astype(dtype), box)
+    relative -= full_product(bins.astype(dtype), steps)
+
+    numbers = jnp.arange(len(positions), dtype=jnp.int32)
+    bin_of_atom = jnp.where(inside, _bin_number(bins, capacity), capacity.num_bins)
+    bin_of_atom, atoms = lax.sort_key_val(bin_of_atom, numbers)
+    first = lax.cummax(jnp.where(bin_of_atom != jnp.roll(bin_of_atom, 1), numbers, 0))
+    real, row = bin_of_atom < capacity.num_bins, numbers - first
+    behind = capacity.num_bins * capacity.rows
+    places = jnp.where(real & (row < capacity.rows), bin_of_atom * capacity.rows + row, behind)
+    occupants = jnp.full(behind, len(numbers), jnp.int32).at[places].set(numbers, mode="drop")
+    occupants = jnp.pad(occupants, (0, capacity.rows), constant_values=len(numbers))
+    sorted_ = jnp.pad(take(relative, atoms).T, ((0, 0), (0, 1)), constant_values=NOWHERE)
+    covered = heights(inverse, jnp) / counts * np.array(capacity.reach)
+    slack = 1 + 16 * float(jnp.finfo(dtype).eps) * max(capacity.bins)
+    return BinnedAtoms(
+        atoms=atoms,
+        places=places,
+        wraps=take(wraps, atoms),
+        occupants=occupants.reshape(-1, capacity.rows),
+        coordinates=sorted_[:, occupants].reshape(3, -1, capacity.rows),
+        steps=steps,
+        per_bin=jnp.max(jnp.where(real, row + 1, 0)),
+        # Widths along open directions are static and were checked on the host.
+        reach=jnp.all(opened | (covered >= cutoff * slack)),
+        finite=jnp.all(finite | ~node_mask),
+    )
+
+
+def _bin_number(bins: Array, capacity: CellListCapacity) -> Array:
+    """Number of the bin with given numbers along each direction, (..., 3) → (...)."""
+    _, ny, nz = capacity.bins
+    return (bins[..., 0] * ny + bins[..., 1]) * nz + bins[..., 2]
+
+
+def take(table: Array, rows: Array) -> Array:
+    """Rows of a table whose numbers are known to be in it."""
+    return table.at[rows].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def full_product(a: Array, b: Array) -> Array:
+    """Matrix product whose factors an accelerator does not round to fewer bits."""
+    return jnp.matmul(a, b, precision="highest")
+
+
+def _neighbours(
+    bins: Array, steps: np.ndarray, periodic: Periodic, capacity: CellListCapacity
+) -> Array:
+    """Number of the bin at each of S steps, (..., 3) → (..., S); behind all others if outside."""
+    counts = np.array(capacity.bins, np.int32)
+    there = bins[..., None, :] + steps
+    outside = jnp.any(~np.array(periodic) & ((there < 0) | (there >= counts)), axis=-1)
+    return jnp.where(outside, capacity.num_bins, _bin_number(there % counts, capacity))
+
+
+def _by_blocks_of_bins(
+    words: Callable[[Array, Array], Array], capacity: CellListCapacity, neighbours: int
+) -> Array:
+    """Compute (bins, ...) for some bins at a time, the empty bin behind all others included."""
+    at_a_time = max(TESTS_AT_A_TIME // (capacity.rows**2 * neighbours), 1)
+    blocks = -(-(capacity.num_bins + 1) // at_a_time)
+    at_a_time = -(-(capacity.num_bins + 1) // blocks)
+    numbers = jnp.arange(blocks * at_a_time, dtype=jnp.int32)
+    _, ny, nz = capacity.bins
+    bins = jnp.stack([numbers // (ny * nz), numbers // nz % ny, numbers % nz], axis=-1)
+    found = lax.map(
+        lambda block: words(*block),
+        (
+            jnp.minimum(numbers, capacity.num_bins).reshape(blocks, at_a_time),
+            bins.reshape(blocks, at_a_time, 3),
+        ),
+    )
+    return found.reshape(-1, *found.shape[2:])
+
+
+def _bits(flags: Array) -> Array:
+    """Pack the last axis of at most `WORD` flags into words."""
+    values = np.left_shift(np.uint32(1), np.arange(flags.shape[-1], dtype=np.uint32))
+    return jnp.sum(jnp.where(flags, values, np.uint32(0)), axis=-1, dtype=jnp.uint32)
+
+
+def forward_words(
+    binned: BinnedAtoms,
+    periodic: Periodic,
+    cutoff: float,
+    capacity: CellListCapacity,
+) -> Array:
+    """Test all distances: which atoms of the S bins ahead are neighbours of each atom.
+
+    Returns:
+        (bins, rows, S, words) uint32 with a bit for each row of a bin ahead; at least one bin
+        more than there are, without neighbours.
+    """
+    stencil = forward_stencil(capacity.reach)
+    rows, neighbours = capacity.rows, len(stencil)
+    offsets = full_product(jnp.asarray(stencil, binned.steps.dtype), binned.steps)
+    ours, step, theirs = (
+        lax.broadcasted_iota(jnp.int32, (rows, neighbours, rows), axis) for axis in range(3)
+    )
+    ahead = (step > 0) | (theirs > ours)
+    # A place without an atom is far off on one side as ours and on the other as theirs.
+    others = jnp.where(binned.coordinates == NOWHERE, -NOWHERE, binned.coordinates)
+
+    def words(number: Array, bins: Array) -> Array:
+        there = _neighbours(bins, stencil, periodic, capacity)
+        squares = jnp.zeros((), others.dtype)
+        for axis in range(3):
+            ahead_of = take(others[axis], there) + offsets[:, axis, None]
+            here = take(binned.coordinates[axis], number)
+            squares += (ahead_of[:, None] - here[:, :, None, None]) ** 2
+        close = (squares < cutoff**2) & ahead
+        return _bits(close.reshape(-1, rows, neighbours, capacity.words, capacity.bits))
+
+    return _by_blocks_of_bins(words, capacity, neighbours)
+
+
+def backward_words(forward: Array, periodic: Periodic, capacity: CellListCapacity) -> Array:
+    """Whose neighbour ahead each atom is: the transpose of the forward words, in their shape."""
+    stencil = forward_stencil(capacity.reach)
+    rows, neighbours = capacity.rows, len(stencil)
+    # (words, 1, S, rows): where their row of the transposed words is in the words of a bin.
+    entries = np.arange(neighbours)[:, None] + np.arange(rows) * neighbours
+    entries = entries * capacity.words + np.arange(capacity.words)[:, None, None, None]
+    ours = np.arange(capacity.bits, dtype=np.uint32)[:, None, None]
+
+    def words(number: Array, bins: Array) -> Array:
+        del number
+        there = _neighbours(bins, -stencil, periodic, capacity)
+        there = there[:, None, None, :, None] * (rows * neighbours * capacity.words)
+        theirs = take(forward.reshape(-1), there + entries.astype(np.int32))
+        found = (theirs >> ours & np.uint32(1)) != 0
+        return _bits(found.reshape(-1, rows, neighbours, capacity.words, capacity.bits))
+
+    return _by_blocks_of_bins(words, capacity, neighbours)
