@@ -309,7 +309,8 @@ def test_same_seed_gives_the_same_bits_and_another_seed_does_not():
     )
     jax.tree.map(np.testing.assert_array_equal, one.variables, same.variables)
     first, second = (
-        np.asarray(p.variables["params"]["embedding"]["species"]["embedding"]) for p in (one, other)
+        np.asarray(p.variables["params"]["embedding"]["pair_species"]["species"]["embedding"])
+        for p in (one, other)
     )
     assert (first != second).all()
 

@@ -7,6 +7,7 @@ import typer
 
 from tensornet_jax.cli.benchmark import app as benchmark_app
 from tensornet_jax.cli.common import Commands
+from tensornet_jax.cli.compress import compress
 from tensornet_jax.cli.config import app as config_app
 from tensornet_jax.cli.evaluate import evaluate
 from tensornet_jax.cli.inspect import inspect
@@ -36,7 +37,7 @@ def _root(
     """Equivariant molecular potentials in JAX: train, test and run them."""
 
 
-for command in (train, evaluate, predict, relax, md, inspect):
+for command in (train, evaluate, predict, relax, md, compress, inspect):
     app.command()(command)
 app.add_typer(config_app, name="config")
 app.add_typer(benchmark_app, name="benchmark")

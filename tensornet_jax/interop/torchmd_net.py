@@ -211,8 +211,10 @@ class _Reader:
 
     def _embedding(self, name: str) -> dict[str, Any]:
         return {
-            "species": {"embedding": self._take(f"{name}.emb.weight")},
-            "pair_species": self._linear(f"{name}.emb2"),
+            "pair_species": {
+                "species": {"embedding": self._take(f"{name}.emb.weight")},
+                "linear": self._linear(f"{name}.emb2"),
+            },
             **{f"filters_{k}": self._linear(f"{name}.distance_proj{k + 1}") for k in range(3)},
             "gate_hidden": self._linear(f"{name}.linears_scalar.0"),
             **self._three(f"{name}.linears_scalar.1", "gates"),

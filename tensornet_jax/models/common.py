@@ -12,6 +12,17 @@ from pydantic import Field, model_validator
 from tensornet_jax.config import Config
 
 
+class Compression(Config):
+    """How a potential's radial functions are tabulated; `tensornet_jax.compress` makes it.
+
+    rank: functions that all the model's radial functions are combined from.
+    intervals: equal parts of the distance from 0 to the cutoff, each with a cubic of its own.
+    """
+
+    rank: int = Field(ge=1)
+    intervals: int = Field(ge=4)
+
+
 class ModelConfig(Config):
     """What the package asks of every model's configuration.
 
@@ -22,6 +33,10 @@ class ModelConfig(Config):
     cutoff: float = Field(default=5.0, gt=0, description="cutoff radius, Å")
     heads: tuple[Literal["energy", "dipole"], ...] = Field(
         default=("energy",), min_length=1, description="what the model predicts besides derivatives"
+    )
+
+    compression: Compression | None = Field(
+        default=None, description="left by tensornet-jax compress; null for a model to be trained"
     )
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ from tensornet_jax.models.spherical import (
     SphericalConfig,
     edge_geometry,
     normal_kernel,
+    radial_basis,
     split_degrees,
 )
 from tensornet_jax.ops.degrees import Degrees
@@ -64,6 +65,8 @@ class ESCNConfig(SphericalConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> "ESCNConfig":
+        if self.compression is not None:
+            raise ValueError("compression: this model has no functions of distance alone")
         if self.m_max is not None and self.m_max > self.l_max:
             raise ValueError(
                 f"m_max ({self.m_max}) must not be above l_max ({self.l_max}): there are no such "
@@ -300,7 +303,11 @@ class ESCN(nn.Module):
     def _edges(self, graph: AtomGraph) -> Edges:
         c = self.config
         by_paths = c.convolution == "clebsch_gordan"
-        geometry = edge_geometry(graph, c, 2 * c.l_max if by_paths else c.l_max)
+        geometry = edge_geometry(
+            graph,
+            2 * c.l_max if by_paths else c.l_max,
+            lambda distances: radial_basis(distances, c),
+        )
         directions = on_both_edges(geometry.directions, -1)
         return Edges(
             graph.edges,

@@ -7,7 +7,8 @@ multiplies ν differently weighted copies of the features. A Gaunt model is a Cl
 whose weights are restricted; `models.mace_restriction` finds them.
 """
 
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -17,12 +18,14 @@ from pydantic import Field, model_validator
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.heads import centred_dipole
+from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.models.spherical import (
     DegreeLinear,
     EdgeGeometry,
     Perceptron,
     SphericalConfig,
     edge_geometry,
+    radial_basis,
     split_degrees,
 )
 from tensornet_jax.ops.degrees import Degrees
@@ -97,8 +100,10 @@ class Interaction(nn.Module):
             DegreeLinear(c.num_channels, self.dtype, name="before")(parts), axis=1
         )
         shape = (-1, product.num_weights, c.num_channels)
+        # Tabulated functions are what the network would have made: only the matrix is left.
+        widths = () if c.compression else c.radial_widths
         weights = Perceptron(
-            c.radial_widths, product.num_weights * c.num_channels, self.dtype, name="radial"
+            widths, product.num_weights * c.num_channels, self.dtype, name="radial"
         )(geometry.basis).reshape(shape)
         summed = product(features, geometry.harmonics, weights, edges)
         summed = [part * c.message_scale for part in summed]
@@ -193,7 +198,12 @@ class MACE(nn.Module):
     def _scalars(self, graph: AtomGraph) -> list[Array]:
         """Invariant features of the atoms after each layer, (N, C)."""
         c, dtype, num_species = self.config, self.dtype, len(self.numbers)
-        geometry = edge_geometry(graph, c, c.l_max)
+        basis = (
+            RadialTable(c.compression, c.cutoff, dtype, name="radial")
+            if c.compression
+            else partial(radial_basis, config=c)
+        )
+        geometry = edge_geometry(graph, c.l_max, basis)
         table = self.param(
             "embedding", nn.initializers.normal(1.0), (num_species, c.num_channels), dtype
         )
@@ -219,3 +229,28 @@ class MACE(nn.Module):
             features = jnp.concatenate(update, axis=1)
             scalars.append(features[:, 0])
         return scalars
+
+    def radial_functions(self, distances: Array) -> list[Array]:
+        """All functions of distance (D,) Å: the weights of each layer's messages, (D, n)."""
+        c, params = self.config, self.variables["params"]
+        basis = radial_basis(distances, c)
+        found = []
+        for layer in range(c.num_layers):
+            kernels = params[f"interaction_{layer}"]["radial"]
+            width = kernels[f"kernel_{len(c.radial_widths)}"].shape[1]
+            network = Perceptron(c.radial_widths, width, self.dtype, parent=None)
+            found.append(network.apply({"params": kernels}, basis))
+        return found
+
+    def compressed(self, table: Array, matrices: list[Array]) -> dict[str, Any]:
+        """Return the variables of the same model with splines in place of `radial_functions`.
+
+        Args:
+            table: coefficients of the splines, (intervals + 3, rank).
+            matrices: what combines them to the functions, (rank, n) each.
+        """
+        params = dict(self.variables["params"]) | {"radial": {"table": table}}
+        for layer, matrix in enumerate(matrices):
+            name = f"interaction_{layer}"
+            params[name] = dict(params[name]) | {"radial": {"kernel_0": matrix}}
+        return {"params": params, "buffers": {}}

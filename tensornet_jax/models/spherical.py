@@ -4,6 +4,7 @@ Features are (N, (l_max + 1)², C) in e3nn's order, channels last: a linear map 
 matrix product over atoms and components together.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple, Self
 
 import flax.linen as nn
@@ -74,9 +75,14 @@ class EdgeGeometry(NamedTuple):
     basis: Array
 
 
-def edge_geometry(graph: AtomGraph, config: SphericalConfig, l_max: int) -> EdgeGeometry:
-    """Return harmonics to l_max and Bessel functions with a polynomial envelope of the edges."""
-    cutoff = config.cutoff
+def radial_basis(distances: Array, config: SphericalConfig) -> Array:
+    """Bessel functions times the polynomial cutoff function: (P,) Å → (P, R)."""
+    envelope = polynomial_envelope(distances, config.cutoff, config.envelope_exponent)
+    return bessel(distances, config.num_radial, config.cutoff) * envelope[:, None]
+
+
+def edge_geometry(graph: AtomGraph, l_max: int, basis: Callable[[Array], Array]) -> EdgeGeometry:
+    """Return harmonics to l_max of the edges, and radial functions of the pairs' distances."""
     vectors = graph.pair_vectors()
     distances = norm(vectors)
     directions = divide(vectors, distances[:, None])
@@ -84,11 +90,10 @@ def edge_geometry(graph: AtomGraph, config: SphericalConfig, l_max: int) -> Edge
     # An edge and its reverse differ by inversion.
     signs = np.where(Degrees(0, l_max).of_components % 2, -1, 1)
     mask = graph.edge_mask[: graph.edges.num_pairs]
-    envelope = jnp.where(mask, polynomial_envelope(distances, cutoff, config.envelope_exponent), 0)
     return EdgeGeometry(
         directions,
         on_both_edges(of_pairs, signs),
-        bessel(distances, config.num_radial, cutoff) * envelope[:, None],
+        jnp.where(mask[:, None], basis(distances), 0),
     )
 
 

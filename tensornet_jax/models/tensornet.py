@@ -5,17 +5,19 @@ radial functions, once in the filters; `cutoff_once` gives the paper's form), an
 edge to itself with distance 0, which adds the filter at zero distance.
 """
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 from pydantic import Field, model_validator
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.common import ModelConfig, dense, layer_norm
+from tensornet_jax.models.common import ModelConfig, dense, layer_norm, torch_uniform
 from tensornet_jax.models.heads import ScalarReadout, centred_dipole
+from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.ops import radial
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.cartesian import (
@@ -26,6 +28,7 @@ from tensornet_jax.ops.cartesian import (
     squared_norm,
     squared_norms,
 )
+from tensornet_jax.ops.densities import neighbour_densities
 from tensornet_jax.ops.message import (
     EdgeIndex,
     at_receivers,
@@ -35,6 +38,9 @@ from tensornet_jax.ops.message import (
     on_both_edges,
 )
 from tensornet_jax.ops.safe import divide, norm
+
+MOST_SPECIES = 16
+"""Up to so many elements the embedding sums over neighbours element by element, before channels."""
 
 
 class TensorNetConfig(ModelConfig):
@@ -65,6 +71,11 @@ class TensorNetConfig(ModelConfig):
         default="python",
         description="SO(3) only: sign of edge vectors; torchmd-net's Warp kernels mirror space",
     )
+
+    @property
+    def basis_size(self) -> int:
+        """How many radial functions there are before any layer."""
+        return self.compression.rank if self.compression else self.num_radial
 
     @model_validator(mode="after")
     def _consistent(self) -> "TensorNetConfig":
@@ -121,6 +132,20 @@ class RadialBasis(nn.Module):
         return self.variable("buffers", name, init).value
 
 
+class AtDistances(NamedTuple):
+    """Radial functions (P, R) of some distances, and the cutoff function (P,)."""
+
+    basis: Array
+    envelope: Array
+
+
+class RadialValues(NamedTuple):
+    """Radial functions of the pairs, 0 for padding by their envelope, and at distance 0."""
+
+    pairs: AtDistances
+    origin: AtDistances
+
+
 class Mixing(nn.Module):
     """A linear map of the channels of I, A and S, each with its own matrix and no bias."""
 
@@ -137,6 +162,69 @@ class Mixing(nn.Module):
         return RankTwo(*(layer(x) for layer, x in zip(self.parts, tensor, strict=True)))
 
 
+class LinearFilter(nn.Module):
+    """The matrix of a filter that is linear in R radial functions; with a bias as the last row."""
+
+    num_radial: int
+    num_channels: int
+    dtype: str
+    use_bias: bool
+
+    @nn.compact
+    def matrix(self) -> Array:
+        """Return (R + 1, F) or, without bias, (R, F)."""
+        init, shape = torch_uniform(self.num_radial), (self.num_radial, self.num_channels)
+        kernel = self.param("kernel", init, shape, self.dtype)
+        if not self.use_bias:
+            return kernel
+        return jnp.concatenate([kernel, self.param("bias", init, shape[1:], self.dtype)[None]])
+
+
+class SpeciesPair(nn.Module):
+    """Lin([z_i; z_j]) of the embeddings of two elements: a vector of the one plus one of the other.
+
+    No product per pair of atoms is left of it, only two tables.
+    """
+
+    num_species: int
+    num_channels: int
+    dtype: str
+
+    def setup(self) -> None:
+        """Create the layers."""
+        self.species = nn.Embed(
+            self.num_species,
+            self.num_channels,
+            dtype=self.dtype,
+            param_dtype=self.dtype,
+            embedding_init=nn.initializers.normal(1.0),
+        )
+        self.linear = dense(2 * self.num_channels, self.num_channels, self.dtype)
+
+    def tables(self) -> tuple[Array, Array]:
+        """Return (S, F) of the centre and (S, F) of the neighbour."""
+        table = self.species(jnp.arange(self.num_species))
+        blank = jnp.zeros_like(table)
+        of_centre = self.linear(jnp.concatenate([table, blank], axis=-1))
+        bias = self.linear(jnp.zeros_like(jnp.concatenate([table, blank], axis=-1)[:1]))
+        return of_centre, self.linear(jnp.concatenate([blank, table], axis=-1)) - bias
+
+
+class SpeciesTables(nn.Module):
+    """The tables of `SpeciesPair`, kept as they are."""
+
+    num_species: int
+    num_channels: int
+    dtype: str
+
+    @nn.compact
+    def tables(self) -> tuple[Array, Array]:
+        """Return (S, F) of the centre and (S, F) of the neighbour."""
+        init, shape = nn.initializers.normal(1.0), (self.num_species, self.num_channels)
+        of_centre = self.param("of_centre", init, shape, self.dtype)
+        return of_centre, self.param("of_neighbour", init, shape, self.dtype)
+
+
 class Embedding(nn.Module):
     """Initial tensors of the atoms from species, distances and directions (Eqs. 6–10)."""
 
@@ -146,31 +234,19 @@ class Embedding(nn.Module):
 
     def setup(self) -> None:
         """Create the layers."""
-        c, dtype = self.config, self.dtype
-        width = c.num_channels
-        self.species = nn.Embed(
-            self.num_species,
-            width,
-            dtype=dtype,
-            param_dtype=dtype,
-            embedding_init=nn.initializers.normal(1.0),
-        )
-        self.pair_species = dense(2 * width, width, dtype)
-        self.filters = [dense(c.num_radial, width, dtype) for _ in range(3)]
+        c, dtype, width = self.config, self.dtype, self.config.num_channels
+        tables = SpeciesTables if c.compression else SpeciesPair
+        self.pair_species = tables(self.num_species, width, dtype)
+        self.filters = [
+            LinearFilter(c.basis_size, width, dtype, not c.compression) for _ in range(3)
+        ]
         self.norm = layer_norm(dtype)
         self.gate_hidden = dense(width, 2 * width, dtype)
         self.gates = [dense(2 * width, width, dtype) for _ in range(3)]
         self.mixing = Mixing(width, dtype)
 
     def __call__(
-        self,
-        species: Array,
-        edges: EdgeIndex,
-        directions: Array,
-        basis: Array,
-        envelope: Array,
-        self_basis: Array,
-        self_envelope: Array,
+        self, species: Array, edges: EdgeIndex, directions: Array, radial: RadialValues
     ) -> RankTwo:
         """Return the tensors of the atoms, (N, 1 | 3 | 5, F).
 
@@ -178,32 +254,51 @@ class Embedding(nn.Module):
             species: (N,) int32.
             edges: connectivity.
             directions: (P, 3) unit vectors of the pairs' first edges.
-            basis: (P, R) radial functions.
-            envelope: (P,) cutoff function, 0 for padding.
-            self_basis: (R,) radial functions at distance 0.
-            self_envelope: () cutoff function at distance 0.
+            radial: functions of the pairs' distances.
         """
         act = ACTIVATIONS[self.config.activation]
-        # Lin([z_i; z_j]) is the sum of two vectors per species: no product per edge.
-        table = self.species(jnp.arange(self.num_species))
-        blank = jnp.zeros_like(table)
-        of_centre = self.pair_species(jnp.concatenate([table, blank], axis=-1))[species]
-        bias = self.pair_species(jnp.concatenate([blank[:1], blank[:1]], axis=-1))
-        of_neighbour = (self.pair_species(jnp.concatenate([blank, table], axis=-1)) - bias)[species]
-        species_factor = at_receivers(of_centre, edges) + at_senders(of_neighbour, edges)
-        pair_filters = [layer(basis) * envelope[:, None] for layer in self.filters]
-        weights = [on_both_edges(f) * species_factor for f in pair_filters]
-        identity, skew, symmetric = parts_of_unit_vectors(directions)
-        geometry = (
-            on_both_edges(identity),
-            on_both_edges(skew, -1),
-            on_both_edges(symmetric),
-        )
-        tensor = RankTwo(*collect(geometry, tuple(weights), edges))
-        to_itself = (of_centre + of_neighbour) * (self.filters[0](self_basis) * self_envelope)
-        tensor = tensor._replace(scalar=tensor.scalar + identity[0] * to_itself[:, None, :])
+        tables = self.pair_species.tables()
+        weights = [layer.matrix() for layer in self.filters]
+        basis, at_origin = (self._with_bias(*values) for values in radial)
+        geometry = parts_of_unit_vectors(directions)
+        sums = self._by_species if self.num_species <= MOST_SPECIES else self._by_edges
+        tensor = RankTwo(*sums(species, edges, geometry, basis, weights, tables))
+        to_itself = (tables[0] + tables[1])[species] * (at_origin @ weights[0])
+        tensor = tensor._replace(scalar=tensor.scalar + geometry[0][0] * to_itself[:, None, :])
         hidden = act(self.gate_hidden(self.norm(squared_norm(tensor))))
         return self.mixing(tensor).scaled_by_part([act(layer(hidden)) for layer in self.gates])
+
+    def filters_of(self, values: AtDistances) -> list[Array]:
+        """Filters of I, A and S with the cutoff function: of P distances, three (P, F)."""
+        basis = self._with_bias(*values)
+        return [basis @ layer.matrix() for layer in self.filters]
+
+    def _with_bias(self, basis: Array, envelope: Array) -> Array:
+        """Radial functions times the cutoff function; alone at the end, it is what a bias meets."""
+        envelope = envelope[:, None]
+        if self.config.compression:
+            return basis * envelope
+        return jnp.concatenate([basis * envelope, envelope], axis=-1)
+
+    def _by_species(self, species, edges, geometry, basis, weights, tables) -> list[Array]:
+        of_centre, of_neighbour = tables
+        signs = np.array([1] + [-1] * 3 + [1] * 5)
+        geometry = on_both_edges(jnp.concatenate(geometry, axis=-1), signs)
+        densities = neighbour_densities(geometry, basis, species, self.num_species, edges)
+        found = []
+        for part, matrix in zip(jnp.split(densities, (1, 4), axis=1), weights, strict=True):
+            both = (of_neighbour[:, None] * matrix).reshape(-1, matrix.shape[1])
+            every = part.reshape(*part.shape[:2], -1) @ both
+            found.append(every + of_centre[species][:, None] * (jnp.sum(part, axis=2) @ matrix))
+        return found
+
+    def _by_edges(self, species, edges, geometry, basis, weights, tables) -> list[Array]:
+        of_centre, of_neighbour = (table[species] for table in tables)
+        factor = at_receivers(of_centre, edges) + at_senders(of_neighbour, edges)
+        identity, skew, symmetric = geometry
+        sides = on_both_edges(identity), on_both_edges(skew, -1), on_both_edges(symmetric)
+        filters = [on_both_edges(basis @ matrix) * factor for matrix in weights]
+        return list(collect(sides, tuple(filters), edges))
 
 
 class Interaction(nn.Module):
@@ -216,8 +311,11 @@ class Interaction(nn.Module):
         """Create the layers."""
         c, dtype = self.config, self.dtype
         width = c.num_channels
-        self.filter_hidden = [dense(c.num_radial, width, dtype), dense(width, 2 * width, dtype)]
-        self.filters = [dense(2 * width, width, dtype) for _ in range(3)]
+        if c.compression:
+            self.filters = [LinearFilter(c.basis_size, width, dtype, False) for _ in range(3)]
+        else:
+            self.filter_hidden = [dense(c.num_radial, width, dtype), dense(width, 2 * width, dtype)]
+            self.filters = [dense(2 * width, width, dtype) for _ in range(3)]
         self.mixing_before = Mixing(width, dtype)
         self.mixing_after = Mixing(width, dtype)
 
@@ -225,15 +323,11 @@ class Interaction(nn.Module):
         self,
         tensor: RankTwo,
         edges: EdgeIndex,
-        basis: Array,
-        envelope: Array,
-        self_basis: Array,
-        self_envelope: Array,
+        radial: RadialValues,
         charge_factor: Array,
     ) -> RankTwo:
         """Return updated tensors; charge_factor: (N, 1, 1), other arguments as `Embedding`."""
-        filters = [f * envelope[:, None, None] for f in self._radial(basis)]
-        self_filters = [f * self_envelope for f in self._radial(self_basis[None])]
+        filters, self_filters = self.filters_of(radial.pairs), self.filters_of(radial.origin)
         tensor = tensor.scaled(1 / (squared_norm(tensor) + 1))
         y = self.mixing_before(tensor)
         message = RankTwo(*convolve(tuple(filters), y, edges)) + y.scaled_by_part(self_filters)
@@ -246,12 +340,17 @@ class Interaction(nn.Module):
         square = anticommutator(update, update).scaled(0.5)
         return tensor + update + square.scaled(charge_factor)
 
-    def _radial(self, basis: Array) -> list[Array]:
-        """Filters of I, A and S without the cutoff function: (P, R) → three (P, 1, F)."""
+    def filters_of(self, values: AtDistances) -> list[Array]:
+        """Filters of I, A and S with the cutoff function: of P distances, three (P, 1, F)."""
+        basis, envelope = values
+        if self.config.compression:
+            return [
+                ((basis * envelope[:, None]) @ layer.matrix())[:, None] for layer in self.filters
+            ]
         act = ACTIVATIONS[self.config.activation]
         for layer in self.filter_hidden:
             basis = act(layer(basis))
-        return [act(layer(basis[:, None, :])) for layer in self.filters]
+        return [act(layer(basis[:, None])) * envelope[:, None, None] for layer in self.filters]
 
 
 class TensorNet(nn.Module):
@@ -270,7 +369,9 @@ class TensorNet(nn.Module):
         """Create the layers."""
         c, dtype = self.config, self.dtype
         width = c.num_channels
-        self.radial = RadialBasis(c, dtype)
+        self.radial = (
+            RadialTable(c.compression, c.cutoff, dtype) if c.compression else RadialBasis(c, dtype)
+        )
         self.embedding = Embedding(c, len(self.numbers), dtype)
         self.layers = [Interaction(c, dtype) for _ in range(c.num_layers)]
         self.norm = layer_norm(dtype)
@@ -305,16 +406,51 @@ class TensorNet(nn.Module):
         sign = 1 if c.so3_convention == "warp" else -1
         directions = sign * divide(vectors, distances[:, None])
         mask = graph.edge_mask[: edges.num_pairs]
-        envelope = jnp.where(mask, _envelope(c, distances, c.cutoff_lower), 0)
-        basis = self.radial(distances)
-        origin = jnp.zeros((), distances.dtype)
-        self_basis = self.radial(origin)
-        self_envelope = _envelope(c, origin, c.cutoff_lower)
-        at_origin = (self_basis, self_envelope)
+        pairs = self._at(distances)
+        pairs = pairs._replace(envelope=jnp.where(mask, pairs.envelope, 0))
+        radial = RadialValues(pairs, self._at(jnp.zeros(1, distances.dtype)))
         factor = (1 + 0.1 * graph.charge)[graph.node_graph][:, None, None]
-        tensor = self.embedding(graph.species, edges, directions, basis, envelope, *at_origin)
+        tensor = self.embedding(graph.species, edges, directions, radial)
         history = [tensor]
         for layer in self.layers:
-            tensor = layer(tensor, edges, basis, envelope, *at_origin, factor)
+            tensor = layer(tensor, edges, radial, factor)
             history.append(tensor)
         return history
+
+    def radial_functions(self, distances: Array) -> list[Array]:
+        """All functions of distance (D,) Å, those of the embedding and of each layer: (D, 3F)."""
+        values = self._at(distances)
+        found = [self.embedding.filters_of(values)]
+        found += [[f[:, 0] for f in layer.filters_of(values)] for layer in self.layers]
+        return [jnp.concatenate(filters, axis=-1) for filters in found]
+
+    def compressed(self, table: Array, matrices: list[Array]) -> dict[str, Any]:
+        """Return the variables of the same model with splines in place of `radial_functions`.
+
+        Args:
+            table: coefficients of the splines, (intervals + 3, rank).
+            matrices: what combines them to the functions, (rank, 3F) each.
+        """
+        params = flatten_dict(dict(self.variables["params"]))
+        kept = {
+            path: leaf
+            for path, leaf in params.items()
+            if path[0] != "radial"
+            and not any(name.startswith(("filter", "pair_species")) for name in path)
+        }
+        owners = ["embedding", *(f"layers_{k}" for k in range(self.config.num_layers))]
+        for owner, matrix in zip(owners, matrices, strict=True):
+            for k, kernel in enumerate(jnp.split(matrix, 3, axis=1)):
+                kept[owner, f"filters_{k}", "kernel"] = kernel
+        of_centre, of_neighbour = self.embedding.pair_species.tables()
+        kept["embedding", "pair_species", "of_centre"] = of_centre
+        kept["embedding", "pair_species", "of_neighbour"] = of_neighbour
+        kept["radial", "table"] = table
+        return {"params": unflatten_dict(kept), "buffers": {}}
+
+    def _at(self, distances: Array) -> AtDistances:
+        if self.config.compression:
+            # Tabulated with the cutoff function.
+            return AtDistances(self.radial(distances), jnp.ones_like(distances))
+        envelope = _envelope(self.config, distances, self.config.cutoff_lower)
+        return AtDistances(self.radial(distances), envelope)

@@ -144,8 +144,8 @@ def _reversed(edges: EdgeIndex) -> EdgeIndex:
 Term = Callable[..., Parts]
 
 
-def _rows(array: Array, indices: Array) -> Array:
-    # Indices come from the host's neighbour list: no clamping, no wrapping of negative ones.
+def rows(array: Array, indices: Array) -> Array:
+    """Rows of an array by indices that are known to be valid: neither clamped nor wrapped."""
     return array.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
@@ -178,10 +178,10 @@ def _aggregate(term: Term, *tables: Array) -> Parts:
 def _convolve(filters: Parts, features: Parts, edges: EdgeIndex) -> Parts:
     def term(pair: Array, sender: Array) -> Parts:
         return tuple(
-            _rows(f, pair) * _rows(y, sender) for f, y in zip(filters, features, strict=True)
+            rows(f, pair) * rows(y, sender) for f, y in zip(filters, features, strict=True)
         )
 
-    return _aggregate(term, edges.slots % edges.num_pairs, _rows(edges.senders, edges.slots))
+    return _aggregate(term, edges.slots % edges.num_pairs, rows(edges.senders, edges.slots))
 
 
 def _convolve_backward(residuals, cotangent):
@@ -197,7 +197,7 @@ def _convolve_backward(residuals, cotangent):
 def _pair_products(a: Parts, b: Parts, edges: EdgeIndex) -> Parts:
     i, j = edges.receivers[: edges.num_pairs], edges.senders[: edges.num_pairs]
     return tuple(
-        jnp.sum(_rows(x, i) * _rows(y, j) + _rows(x, j) * _rows(y, i), axis=-2, keepdims=True)
+        jnp.sum(rows(x, i) * rows(y, j) + rows(x, j) * rows(y, i), axis=-2, keepdims=True)
         for x, y in zip(a, b, strict=True)
     )
 
@@ -211,7 +211,7 @@ def _pair_products_backward(residuals, cotangent):
 def _collect(geometry: Parts, weights: Parts, edges: EdgeIndex) -> Parts:
     def term(edge: Array) -> Parts:
         return tuple(
-            _rows(y, edge)[..., :, None] * _rows(w, edge)[..., None, :]
+            rows(y, edge)[..., :, None] * rows(w, edge)[..., None, :]
             for y, w in zip(geometry, weights, strict=True)
         )
 
@@ -222,7 +222,7 @@ def _collect(geometry: Parts, weights: Parts, edges: EdgeIndex) -> Parts:
 def _weights_cotangent(geometry: Parts, cotangent: Parts, edges: EdgeIndex) -> Parts:
     """∂/∂w of Σ_e y_e · w_e · T_i: per part (E, F)."""
     return tuple(
-        jnp.sum(y[:, :, None] * _rows(t, edges.receivers), axis=-2)
+        jnp.sum(y[:, :, None] * rows(t, edges.receivers), axis=-2)
         for y, t in zip(geometry, cotangent, strict=True)
     )
 
@@ -231,14 +231,14 @@ def _weights_cotangent(geometry: Parts, cotangent: Parts, edges: EdgeIndex) -> P
 def _geometry_cotangent(weights: Parts, cotangent: Parts, edges: EdgeIndex) -> Parts:
     """∂/∂y of Σ_e y_e · w_e · T_i: per part (E, d)."""
     return tuple(
-        jnp.sum(w[:, None, :] * _rows(t, edges.receivers), axis=-1)
+        jnp.sum(w[:, None, :] * rows(t, edges.receivers), axis=-1)
         for w, t in zip(weights, cotangent, strict=True)
     )
 
 
 @jax.custom_vjp
 def _at_receivers(field: Array, edges: EdgeIndex) -> Array:
-    return _rows(field, edges.receivers)
+    return rows(field, edges.receivers)
 
 
 @jax.custom_vjp
@@ -249,7 +249,7 @@ def _sum_at_receivers(values: Array, edges: EdgeIndex) -> Array:
 
     def term(edge: Array, weight: Array) -> Parts:
         weight = weight.reshape(weight.shape + (1,) * (values.ndim - 1))
-        return (_rows(values, edge) * weight,)
+        return (rows(values, edge) * weight,)
 
     return _aggregate(term, edges.slots, used)[0]
 

@@ -378,6 +378,10 @@ class RunConfig(Config):
                 f"{self.training.validate_every} must not exceed training.epochs, {epochs}: "
                 "nothing would be validated",
             )
+        if getattr(self.model, "compression", None) is not None:
+            raise problem_at(
+                ("model", "compression"), "a compressed model cannot be trained: leave it out"
+            )
         dipole = self.loss.dipole
         if dipole and dipole.weight > 0 and "dipole" not in getattr(self.model, "heads", ()):
             raise problem_at(("loss", "dipole"), "needs the dipole head: add dipole to model.heads")

@@ -1,0 +1,43 @@
+"""`tensornet-jax compress`: a faster form of a trained model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tensornet_jax.cli.common import ModelArgument, check_output, read_geometries
+
+
+def compress(
+    model: ModelArgument,
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="Model file to write.", show_default=False)
+    ],
+    tolerance: Annotated[
+        float, typer.Option(help="Largest error allowed, eV/atom and eV/Å.")
+    ] = 1e-5,
+    structures: Annotated[
+        Path | None,
+        typer.Option(
+            help="Structures to measure the error on.", show_default="random clusters of atoms"
+        ),
+    ] = None,
+) -> None:
+    """Tabulate what a model computes of distances alone: faster, the same within a tolerance."""
+    check_output(output, model)
+    frames = None if structures is None else read_geometries(structures)
+
+    from tensornet_jax.compilation_cache import enable_compilation_cache
+    from tensornet_jax.compress import compress as compressed
+    from tensornet_jax.model_file import load_model, save_model
+
+    enable_compilation_cache()
+    result = compressed(load_model(model), tolerance, frames)
+    save_model(output, result)
+    facts, tables = result.metadata["compression"], result.config.compression
+    typer.echo(
+        f"{tables.rank} splines of {tables.intervals} pieces; largest errors on "
+        f"{facts['structures']} structures: {facts['max_error_energy_eV_per_atom']:.1e} eV/atom, "
+        f"{facts['max_error_forces_eV_per_A']:.1e} eV/Å"
+    )
+    typer.echo(f"written: {output}")
