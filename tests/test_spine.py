@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tensornet_jax.cli import app
-from tensornet_jax.cli.md import energy_drift
+from tensornet_jax.cli.md_report import energy_drift
 
 ROOT = Path(__file__).parents[1]
 ETHANOL = ROOT / "tensornet_jax" / "data" / "examples" / "ethanol_gfn2"
@@ -37,9 +37,8 @@ def test_quickstart_learns_ethanol_and_conserves_energy_for_ten_picoseconds(tmp_
     assert errors["forces"] < 0.025
     assert errors["energy_per_atom"] < 0.001
     run(
-        *("md", folder / "model.safetensors", ETHANOL / "test.xyz", "--ensemble", "nve"),
-        *("--temperature", 300, "--timestep", 0.5, "--steps", 20_000, "--equilibrate", 2000),
-        *("--seed", 1, "--output", tmp_path / "nve.xyz"),
+        *("md", "configs/md_quickstart.yaml", "--set", f"model={folder}/model.safetensors"),
+        *("--set", f"output={tmp_path}/nve"),
     )
     log = rows_of(tmp_path / "nve.csv")
     times = np.array([float(row["time_ps"]) for row in log])

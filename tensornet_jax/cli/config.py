@@ -3,11 +3,18 @@
 import json
 from glob import glob
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-app = typer.Typer(help="Write, describe and check training configurations.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from tensornet_jax.md.config import MDConfig
+    from tensornet_jax.train.config import RunConfig
+
+app = typer.Typer(
+    help="Write, describe and check configurations of training and of dynamics.",
+    no_args_is_help=True,
+)
 
 OverrideOption = Annotated[
     list[str] | None,
@@ -21,6 +28,9 @@ OverrideOption = Annotated[
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="YAML file.", show_default=False)
 ]
+DynamicsOption = Annotated[
+    bool, typer.Option("--md", help="Of molecular dynamics, not of training.")
+]
 
 
 @app.command()
@@ -32,12 +42,12 @@ def template(
     model: Annotated[
         str, typer.Option(help="Model whose settings to write: tensornet, mace, escn.")
     ] = "tensornet",
+    dynamics: DynamicsOption = False,
 ) -> None:
     """Write a configuration with every setting, its default and what it means."""
     from tensornet_jax.cli.template import config_template
-    from tensornet_jax.train.config import RunConfig
 
-    text = config_template(RunConfig, {"model": {"name": model}})
+    text = config_template(_schema(dynamics), {} if dynamics else {"model": {"name": model}})
     if output is None:
         typer.echo(text, nl=False)
         return
@@ -49,12 +59,11 @@ def template(
 
 
 @app.command()
-def schema() -> None:
+def schema(dynamics: DynamicsOption = False) -> None:
     """Print the JSON schema, for editors that check YAML while it is typed."""
     from tensornet_jax.config import config_schema
-    from tensornet_jax.train.config import RunConfig
 
-    typer.echo(json.dumps(config_schema(RunConfig), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(config_schema(_schema(dynamics)), indent=2, ensure_ascii=False))
 
 
 @app.command()
@@ -64,19 +73,35 @@ def validate(
     show: Annotated[
         bool, typer.Option("--show", help="Print the configuration with all defaults.")
     ] = False,
+    dynamics: DynamicsOption = False,
 ) -> None:
     """Check a configuration and the files it names."""
     from tensornet_jax.config import dump_config, load_config
-    from tensornet_jax.train.config import RunConfig
 
-    run = load_config(config, RunConfig, overrides or ())
-    missing = [path for path in run.data.files() if not _matches(path)]
+    run = load_config(config, _schema(dynamics), overrides or ())
+    missing = [path for path in _files_of(run) if not _matches(path)]
     if missing:
         raise ValueError(
             f"{config}: no such file: {', '.join(missing)} (paths are relative to the current "
             f"directory, {Path.cwd()})"
         )
     typer.echo(dump_config(run) if show else f"{config} is valid", nl=not show)
+
+
+def _schema(dynamics: bool) -> "type[RunConfig] | type[MDConfig]":
+    if dynamics:
+        from tensornet_jax.md.config import MDConfig
+
+        return MDConfig
+    from tensornet_jax.train.config import RunConfig
+
+    return RunConfig
+
+
+def _files_of(run: "RunConfig | MDConfig") -> tuple[str, ...]:
+    from tensornet_jax.md.config import MDConfig
+
+    return run.files() if isinstance(run, MDConfig) else run.data.files()
 
 
 def _matches(path: str) -> bool:

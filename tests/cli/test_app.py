@@ -46,11 +46,13 @@ def test_a_damaged_model_is_one_message(cli, model, molecules, tmp_path):
     content[-5] ^= 1
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(content)
+    dynamics = f"model: {damaged}\nstructure: {molecules}\noutput: md\n"
+    (tmp_path / "md.yaml").write_text(dynamics, encoding="utf-8")
     for command in (
         ("evaluate", damaged, molecules),
         ("predict", damaged, molecules, "out.xyz"),
         ("relax", damaged, molecules, "out.xyz"),
-        ("md", damaged, molecules),
+        ("md", "md.yaml"),
         ("inspect", damaged),
     ):
         result = cli(*command)
@@ -67,12 +69,14 @@ def test_an_unknown_element_is_named(cli, model, tmp_path):
     assert "Pt" in result.stderr
 
 
-def test_output_is_checked_before_the_work(cli, model, molecules):
+def test_output_is_checked_before_the_work(cli, model, molecules, tmp_path):
+    dynamics = f"model: {model}\nstructure: {molecules}\noutput: absent/md\n"
+    (tmp_path / "md.yaml").write_text(dynamics, encoding="utf-8")
     for command in (
         ("evaluate", model, molecules, "-o", "absent/table.csv"),
         ("predict", model, molecules, "absent/out.xyz"),
         ("relax", model, molecules, "absent/out.xyz"),
-        ("md", model, molecules, "-o", "absent/md.xyz"),
+        ("md", "md.yaml"),
     ):
         assert "there is no folder absent" in cli(*command).stderr
     assert "is the input" in cli("predict", model, molecules, molecules).stderr

@@ -2,14 +2,33 @@ import csv
 from pathlib import Path
 
 import ase.build
-import ase.constraints
 import ase.io
+import h5py
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
-from ase.md.velocitydistribution import thermalize_momenta
 
-from tensornet_jax.cli.md import bring_to_rest, energy_drift
+from tensornet_jax.cli.md_report import energy_drift
+from tensornet_jax.config import load_config
+from tensornet_jax.md.config import MDConfig
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture
+def md(cli, model, tmp_path):
+    """Return a function that runs `tensornet-jax md` with settings instead of a file."""
+
+    def run(structure, *settings, output="md", **values):
+        config = tmp_path / "md.yaml"
+        config.write_text(
+            f"model: {model}\nstructure: {structure}\noutput: {output}\nensemble: {{name: nve}}\n",
+            encoding="utf-8",
+        )
+        settings = [*settings, *(f"{key}={value}" for key, value in values.items())]
+        return cli("md", config, *(part for each in settings for part in ("--set", each)))
+
+    return run
 
 
 def log_of(path):
@@ -18,13 +37,12 @@ def log_of(path):
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
 
 
+@pytest.mark.parametrize("engine", ["device", "ase"])
 def test_nve_with_the_network_conserves_energy_and_writes_everything(
-    cli, model, molecules, frames_of
+    md, molecules, frames_of, engine
 ):
-    result = cli(
-        *("md", model, molecules, "--steps", 40, "--interval", 10, "--timestep", 0.25),
-        *("--index", 1, "-o", "run.xyz"),
-    )
+    settings = {"steps": 40, "interval": 10, "timestep": 0.25, "index": 1, "engine": engine}
+    result = md(molecules, output="run", **settings)
     assert result.exit_code == 0, result.stderr
     assert "energy drift" in result.stdout
     log = log_of("run.csv")
@@ -33,6 +51,7 @@ def test_nve_with_the_network_conserves_energy_and_writes_everything(
     kinetic = np.ptp(log["kinetic_energy_eV"])
     assert kinetic > 0
     assert np.ptp(log["total_energy_eV"]) < 0.02 * kinetic
+    np.testing.assert_allclose(log["conserved_eV"], log["total_energy_eV"], rtol=1e-12)
     frames = frames_of("run.xyz")
     assert len(frames) == 5
     assert frames[0].get_chemical_formula() == "CH4"
@@ -40,29 +59,49 @@ def test_nve_with_the_network_conserves_energy_and_writes_everything(
     energies = [atoms.get_potential_energy() for atoms in frames]
     assert energies == pytest.approx(log["potential_energy_eV"].tolist(), abs=1e-6)
     assert Path("run.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("run.restart").exists() == (engine == "device")
 
 
-def test_nve_starts_at_rest_at_the_asked_temperature(cli, model, emt, frames_of):
+def test_both_engines_follow_one_path(md, molecules, frames_of):
+    md(molecules, output="start", steps=10, interval=10, plot=False)
+    settings = {"index": -1, "velocities": "keep", "steps": 20, "interval": 5, "plot": False}
+    for engine in ("device", "ase"):
+        result = md("start.xyz", output=engine, engine=engine, **settings)
+        assert result.exit_code == 0, result.stderr
+    for ours, theirs in zip(frames_of("device.xyz"), frames_of("ase.xyz"), strict=True):
+        np.testing.assert_allclose(ours.positions, theirs.positions, atol=2e-8)
+        np.testing.assert_allclose(ours.get_momenta(), theirs.get_momenta(), atol=2e-8)
+    ours, theirs = log_of("device.csv"), log_of("ase.csv")
+    for name in ("total_energy_eV", "temperature_K"):
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-9)
+
+
+def test_nve_starts_at_rest_at_the_asked_temperature(md, emt, frames_of):
     ase.io.write("start.xyz", ase.build.bulk("Cu", cubic=True).repeat(4), format="extxyz")
-    run = ("md", model, "start.xyz", "--steps", 1, "--temperature", 500, "--no-plot")
-    result = cli(*run, "--seed", 3)
+    settings = {"steps": 1, "engine": "ase", "plot": False, "ensemble.temperature": 500}
+    result = md("start.xyz", seed=3, **settings)
     assert result.exit_code == 0, result.stderr
     assert not Path("md.png").exists()
     # Standard error of the mean: 500 K · √(2/765) = 26 K.
     assert log_of("md.csv")["temperature_K"][0] == pytest.approx(500, abs=100)
     start = frames_of("md.xyz")[0]
     assert np.abs(start.get_momenta().sum(axis=0)).max() < 1e-6
-    cli(*run, "--seed", 3)
+    md("start.xyz", seed=3, **settings)
     np.testing.assert_array_equal(frames_of("md.xyz")[0].get_momenta(), start.get_momenta())
-    cli(*run, "--seed", 4)
+    md("start.xyz", seed=4, **settings)
     assert np.abs(frames_of("md.xyz")[0].get_momenta() - start.get_momenta()).max() > 1
 
 
-def test_nvt_holds_the_temperature(cli, model, emt):
+def test_nvt_through_ase_holds_the_temperature(md, emt):
     ase.io.write("start.xyz", ase.build.bulk("Cu", cubic=True).repeat(2), format="extxyz")
-    result = cli(
-        *("md", model, "start.xyz", "--ensemble", "nvt", "--temperature", 400, "--steps", 200),
-        *("--timestep", 2, "--friction", 0.05, "--equilibrate", 100, "--interval", 5),
+    result = md(
+        "start.xyz",
+        "ensemble={name: langevin, temperature: 400, friction: 0.05}",
+        engine="ase",
+        steps=200,
+        timestep=2,
+        equilibrate=100,
+        interval=5,
     )
     assert result.exit_code == 0, result.stderr
     assert "energy drift" not in result.stdout
@@ -71,24 +110,21 @@ def test_nvt_holds_the_temperature(cli, model, emt):
     assert log_of("md.csv")["temperature_K"].mean() == pytest.approx(400, abs=80)
 
 
-def test_equilibration_is_not_recorded_and_leaves_no_net_momentum(cli, model, emt, frames_of):
-    ase.io.write("start.xyz", ase.build.bulk("Cu", cubic=True).repeat(2), format="extxyz")
-    result = cli("md", model, "start.xyz", "--steps", 4, "--equilibrate", 20, "--interval", 2)
+@pytest.mark.parametrize("engine", ["device", "ase"])
+def test_equilibration_is_not_recorded_and_leaves_no_net_momentum(md, molecules, frames_of, engine):
+    result = md(molecules, steps=4, equilibrate=20, interval=2, engine=engine)
     assert result.exit_code == 0, result.stderr
     assert log_of("md.csv")["step"].tolist() == [0, 2, 4]
     assert np.abs(frames_of("md.xyz")[-1].get_momenta().sum(axis=0)).max() < 1e-6
 
 
-def test_md_goes_on_with_the_velocities_of_its_own_trajectory(
-    cli, model, emt, molecules, frames_of
-):
-    refused = cli("md", model, molecules, "--keep-velocities")
+def test_md_goes_on_with_the_velocities_of_its_own_trajectory(md, molecules, frames_of):
+    refused = md(molecules, velocities="keep")
     assert refused.exit_code == 2
     assert "has no velocities" in refused.stderr
-    options = ("--interval", 10, "--no-plot")
-    assert cli("md", model, molecules, "--steps", 20, *options, "-o", "a.xyz").exit_code == 0
-    again = ("md", model, "a.xyz", "--index", 1, "--keep-velocities", "--steps", 10)
-    result = cli(*again, *options, "-o", "b.xyz")
+    settings = {"interval": 10, "plot": False}
+    assert md(molecules, steps=20, output="a", **settings).exit_code == 0
+    result = md("a.xyz", index=1, velocities="keep", steps=10, output="b", **settings)
     assert result.exit_code == 0, result.stderr
     # extended XYZ keeps 8 decimals.
     np.testing.assert_allclose(
@@ -96,7 +132,53 @@ def test_md_goes_on_with_the_velocities_of_its_own_trajectory(
     )
 
 
-def test_an_energy_that_is_not_finite_stops_the_run(cli, model, molecules, monkeypatch):
+def test_the_same_command_extends_a_run_and_leaves_it_alone_when_it_is_done(md, molecules):
+    settings = {"interval": 5, "plot": False, "formats": "[extxyz, hdf5]", "replicas": 2}
+    ensemble = "ensemble={name: csvr, temperature: [200, 400]}"
+    assert md(molecules, ensemble, steps=10, **settings).exit_code == 0
+    result = md(molecules, ensemble, steps=20, **settings)
+    assert "going on from step 10" in result.stdout
+    log = log_of("md.csv")
+    assert log["step"].tolist() == [0, 0, 5, 5, 10, 10, 15, 15, 20, 20]
+    assert log["replica"].tolist() == [0, 1] * 5
+    with h5py.File("md.h5") as file:
+        np.testing.assert_array_equal(file["001/step"], [0, 5, 10, 15, 20])
+    assert len(ase.io.read("md-001.xyz", ":")) == 5
+    again = md(molecules, ensemble, steps=20, **settings)
+    assert again.exit_code == 0
+    assert "all 20 steps are done" in again.stdout
+    other = md(molecules, ensemble, steps=30, timestep=0.1, **settings)
+    assert other.exit_code == 2
+    assert "its timestep is 0.5, not 0.1" in other.stderr
+    anew = md(molecules, ensemble, steps=5, timestep=0.1, resume=False, **settings)
+    assert anew.exit_code == 0, anew.stderr
+    assert log_of("md.csv")["step"].tolist() == [0, 0, 5, 5]
+
+
+def test_an_explosion_ends_the_run_with_readable_files(md, molecules, frames_of):
+    result = md(molecules, steps=100, timestep=100, interval=1)
+    assert result.exit_code == 1
+    assert "cannot start: atom" in result.stderr
+    # The untrained network repels nothing: a cold start heats up at a long timestep.
+    result = md(
+        molecules,
+        "ensemble.temperature=1",
+        output="hot",
+        steps=2000,
+        timestep=4,
+        interval=1,
+        max_temperature=300,
+        max_displacement=5,
+    )
+    assert result.exit_code == 1
+    assert "structure 0 has a temperature of" in result.stderr
+    frames = frames_of("hot.xyz")
+    assert 0 < len(frames) < 2001
+    assert log_of("hot.csv")["temperature_K"].max() < 300
+    assert Path("hot.restart").exists()
+
+
+def test_an_energy_that_is_not_finite_stops_the_run(md, molecules, monkeypatch):
     class Broken(EMT):
         def __init__(self, potential):
             super().__init__()
@@ -105,13 +187,44 @@ def test_an_energy_that_is_not_finite_stops_the_run(cli, model, molecules, monke
             return float("nan")
 
     monkeypatch.setattr("tensornet_jax.calculator.TensorNetCalculator", Broken)
-    result = cli("md", model, molecules, "--steps", 5)
-    assert result.exit_code == 2
+    result = md(molecules, steps=5, engine="ase")
+    assert result.exit_code == 1
     assert "no longer finite at step 0" in result.stderr
 
 
-def test_md_index_outside_is_named(cli, model, molecules):
-    assert "has 2 structures" in cli("md", model, molecules, "--index", 7).stderr
+def test_md_index_outside_is_named(md, molecules):
+    assert "has 2 structures" in md(molecules, index=7).stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("restart_every=30", "must be a multiple of interval"),
+        ("ensemble.name=nvt", "not one of 'nve', 'langevin', 'nose_hoover', 'csvr', 'npt'"),
+        ("ensemble.temperature=-3", "must be greater than 0"),
+        ("ensemble.temperature=[1, 2, 3]", "3 numbers for 1 replicas"),
+        ("formats=[traj, traj]", "name one format twice"),
+        ("timestp=1", "did you mean 'timestep'"),
+    ],
+)
+def test_mistaken_settings_are_explained(md, molecules, setting, problem):
+    result = md(molecules, setting)
+    assert result.exit_code == 2
+    assert problem in result.stderr
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["replicas=2"],
+        ["ensemble={name: csvr}"],
+        ["restart_every=20"],
+    ],
+)
+def test_what_ase_cannot_do_is_refused(md, molecules, settings):
+    result = md(molecules, "engine=ase", *settings)
+    assert result.exit_code == 2
+    assert "engine: device" in result.stderr
 
 
 def test_drift_is_the_slope_per_atom():
@@ -119,21 +232,18 @@ def test_drift_is_the_slope_per_atom():
     assert energy_drift(times, -1e4 + 3e-3 * times, 9) == pytest.approx(1 / 3, rel=1e-6)
 
 
-@pytest.mark.parametrize(("name", "removed"), [("CO2", 5), ("CH4", 6), ("H2", 5)])
-def test_a_molecule_at_rest_neither_moves_nor_turns(name, removed):
-    atoms = ase.build.molecule(name)
-    atoms.rotate(50, (1, 2, 3))
-    thermalize_momenta(atoms, temperature_K=300, rng=np.random.default_rng(0))
-    assert bring_to_rest(atoms) == removed
-    assert np.abs(atoms.get_momenta().sum(axis=0)).max() < 1e-9
-    assert np.abs(atoms.get_angular_momentum()).max() < 1e-9
-    assert atoms.get_kinetic_energy() > 0
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("md_*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configurations_are_understood(path):
+    load_config(path, MDConfig)
 
 
-def test_a_fixed_atom_takes_up_momentum_so_nothing_is_removed():
-    atoms = ase.build.molecule("CH4")
-    atoms.set_constraint(ase.constraints.FixAtoms([0]))
-    thermalize_momenta(atoms, temperature_K=300, rng=np.random.default_rng(0))
-    before = atoms.get_momenta()
-    assert bring_to_rest(atoms) == 0
-    np.testing.assert_array_equal(atoms.get_momenta(), before)
+def test_the_template_of_dynamics_validates(cli, tmp_path):
+    assert cli("config", "template", "--md", "-o", "md.yaml").exit_code == 0
+    text = (tmp_path / "md.yaml").read_text(encoding="utf-8")
+    assert "# or ensemble: {name: npt" in text
+    for name in ("runs/example/model.safetensors", "start.xyz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    result = cli("config", "validate", "md.yaml", "--md")
+    assert result.exit_code == 0, result.stderr
+    assert "MDConfig" in cli("config", "schema", "--md").stdout

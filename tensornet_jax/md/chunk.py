@@ -1,0 +1,187 @@
+"""The compiled loop: steps of an integrator until one cannot be done."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from tensornet_jax.md.device_lists import DeviceSearch
+from tensornet_jax.md.limits import Limits, Report, Status, status_of
+from tensornet_jax.md.neighbourhood import Neighbours
+from tensornet_jax.md.state import State, System, select
+from tensornet_jax.potential import predict
+
+
+class Integrator(Protocol):
+    """One way to take a step; see `tensornet_jax.md.verlet.VelocityVerlet`."""
+
+    @property
+    def conserves_momentum(self) -> bool:
+        """Whether the total momentum stays zero once it is."""
+        ...
+
+    @property
+    def needs_stress(self) -> bool:
+        """Whether a step needs the stress."""
+        ...
+
+    @property
+    def changes_cell(self) -> bool:
+        """Whether the cell may change."""
+        ...
+
+    def start(self, system: System, state: State) -> State:
+        """Return the state with the integrator's variables at their start."""
+        ...
+
+    def advance(self, system: System, state: State) -> State:
+        """Return the state with positions and cell of the next step."""
+        ...
+
+    def finish(self, system: System, state: State) -> State:
+        """Return the state after the step, given energy, forces and stress at the new positions."""
+        ...
+
+    def conserved(self, system: System, state: State) -> Array:
+        """Return (B,) eV, what only the error of the timestep changes."""
+        ...
+
+
+Finished = Callable[[Any, System, State], Array]
+"""() bool of the integrator, the system and a state whose forces are known."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What of the loop is fixed when it is compiled; equal programs are compiled once.
+
+    module: the model.
+    cutoff: Å.
+    stress: whether the stress is computed.
+    finished: ends a chunk early; a function of a module, or equal programs would not be equal.
+    on_device: the search that makes new lists within the loop; None leaves that to the host.
+    compiled: gets one entry each time the loop is traced.
+    """
+
+    module: nn.Module
+    cutoff: float
+    stress: bool
+    finished: Finished | None = None
+    on_device: DeviceSearch | None = None
+    compiled: list[Any] = field(default_factory=list, compare=False)
+
+
+class Inputs(NamedTuple):
+    """Arrays of a simulation that no step changes.
+
+    variables: of the model.
+    energy_scale: () eV per unit of network output.
+    system: masses and so on.
+    limits: what no sound simulation exceeds.
+    """
+
+    variables: dict[str, Any]
+    energy_scale: Array
+    system: System
+    limits: Limits
+
+
+class Measured(NamedTuple):
+    """Scalars of the state at the end of a chunk, (B,) each: eV, K and eV."""
+
+    kinetic: Array
+    temperature: Array
+    conserved: Array
+
+
+_Carry = tuple[State, Neighbours | None, Report]
+
+
+@partial(jax.jit, static_argnames="program", donate_argnames="state")
+def run_chunk(
+    program: Program,
+    inputs: Inputs,
+    integrator: Integrator,
+    state: State,
+    neighbours: Neighbours,
+    until: Array,
+) -> tuple[State, Neighbours | None, Measured, Report]:
+    """Advance to a step, or to the step before the one that cannot be done.
+
+    A state without forces gets them first, in the same loop: a second program for that would
+    compile the model a second time.
+
+    Args:
+        program: what is fixed.
+        inputs: what no step changes.
+        integrator: takes the steps.
+        state: the start; its memory is used again.
+        neighbours: the lists.
+        until: () int32 number of the last step.
+
+    Returns:
+        the last good state, the list if it was made within the loop, scalars of the state, and
+        the step that was done or tried last.
+    """
+    # Python runs this only while JAX traces.
+    program.compiled.append(None)
+    system, limits = inputs.system, inputs.limits
+    compute = ("forces", "stress") if program.stress else ("forces",)
+    cutoff, changes_cell = program.cutoff, integrator.changes_cell
+    # A list that stays the same does not travel through the loop.
+    travelling = None if program.on_device is None else neighbours
+
+    def wanted(carry: _Carry) -> Array:
+        state, _, report = carry
+        more = (state.step < until) | ~state.ready
+        if program.finished is not None:
+            more = more & ~(state.ready & program.finished(integrator, system, state))
+        return more & (report.status == Status.DONE)
+
+    def one_step(carry: _Carry) -> _Carry:
+        state, travelling, _ = carry
+        moved = select(state.ready, integrator.advance(system, state), state)
+        place = moved.positions, moved.cell
+        current = neighbours if travelling is None else travelling
+        left = current.used_up(system, *place, cutoff, changes_cell)
+        if program.on_device is not None:
+            current, left = lax.cond(
+                jnp.all(left >= 0),
+                lambda old, *_: (old, left),
+                partial(program.on_device.renewed, changes_cell=changes_cell),
+                *(current, *place),
+            )
+            travelling = current
+        graph = current.at(*place)
+        outputs = predict(program.module, inputs.variables, graph, compute, inputs.energy_scale)
+        moved = moved.replace(**{name: outputs[name] for name in ("energy", *compute)})
+        new = select(state.ready, integrator.finish(system, moved), moved)
+        new = new.replace(
+            ready=jnp.ones_like(state.ready), step=state.step + state.ready.astype(jnp.int32)
+        )
+        temperature = system.temperature(new.velocities)
+        status = status_of(system, limits, state, moved, left, temperature)
+        report = Report(status, *place, new.velocities, new.energy, temperature, left)
+        return select(status == Status.DONE, new, state), travelling, report
+
+    report = Report(
+        jnp.int32(Status.DONE),
+        state.positions,
+        state.cell,
+        state.velocities,
+        state.energy,
+        jnp.zeros_like(state.energy),
+        jnp.zeros_like(state.energy),
+    )
+    state, travelling, report = lax.while_loop(wanted, one_step, (state, travelling, report))
+    measured = Measured(
+        system.kinetic_energy(state.velocities),
+        system.temperature(state.velocities),
+        integrator.conserved(system, state),
+    )
+    return state, travelling, measured, report

@@ -1,0 +1,87 @@
+"""Constant temperature: canonical sampling through velocity rescaling."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from tensornet_jax.md.state import State, System, accelerate, drift, step_keys
+
+# Streams of random numbers; the barostat, which may come with this thermostat, has others.
+NORMAL, GAMMA = 1, 2
+
+
+def rescaled(system: System, state: State, thermal_energy: Array, decay: Array) -> State:
+    """Scale all velocities of a structure by one random factor.
+
+    The kinetic energy takes an exact step of its own stochastic dynamics, Eq. A7 of Bussi,
+    Donadio & Parrinello, doi:10.1063/1.2408420; the change is booked as heat.
+
+    Args:
+        system: what stays.
+        state: what is changed.
+        thermal_energy: (B,) k_B·T, eV.
+        decay: (B,) exp(−Δt/τ), what is kept of the old kinetic energy.
+    """
+    dtype = state.velocities.dtype
+    kinetic = system.kinetic_energy(state.velocities)
+    normal = jax.vmap(lambda key: jax.random.normal(key, (), dtype))(
+        step_keys(system, state.step, NORMAL)
+    )
+    # The sum of N_f − 1 squared normal numbers is twice a gamma variable.
+    shape = 0.5 * jnp.maximum(system.freedom - 1, 0)
+    others = 2 * jax.vmap(lambda key, a: jax.random.gamma(key, jnp.maximum(a, 0.5), dtype=dtype))(
+        step_keys(system, state.step, GAMMA), shape
+    )
+    others = jnp.where(shape > 0, others, 0)
+    moves = kinetic > 0
+    ratio = 0.5 * thermal_energy / jnp.where(moves, kinetic, 1)
+    fresh = (1 - decay) * ratio
+    squared = decay + fresh * (normal**2 + others) + 2 * normal * jnp.sqrt(decay * fresh)
+    # Rounding may leave a tiny negative number where both terms cancel.
+    factor = jnp.sqrt(jnp.maximum(squared, 0))
+    flips = normal + jnp.sqrt(decay / jnp.where(fresh > 0, fresh, 1)) < 0
+    factor = jnp.where(flips & (fresh > 0), -factor, factor)
+    factor = jnp.where(moves, factor, 1)
+    velocities = state.velocities * factor[system.node_graph][:, None]
+    return state.replace(velocities=velocities).heated(system.kinetic_energy(velocities) - kinetic)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class VelocityRescaling:
+    """Velocity Verlet and the stochastic velocity rescaling of Bussi, Donadio & Parrinello (2007).
+
+    Canonical, and gentle: it changes one number, so that diffusion and spectra are hardly touched.
+
+    Conserved: kinetic + potential energy − heat.
+
+    thermal_energy: (B,) k_B·T, eV.
+    relaxation_time: (B,) τ, Å·√(amu/eV).
+    """
+
+    thermal_energy: Any
+    relaxation_time: Any
+
+    conserves_momentum: bool = field(default=True, metadata={"static": True})
+    needs_stress: bool = field(default=False, metadata={"static": True})
+    changes_cell: bool = field(default=False, metadata={"static": True})
+
+    def start(self, system: System, state: State) -> State:
+        """Return the state with the integrator's variables at their start."""
+        return state
+
+    def advance(self, system: System, state: State) -> State:
+        """Half a kick, and all of the drift."""
+        return drift(system, accelerate(system, state))
+
+    def finish(self, system: System, state: State) -> State:
+        """The other half of the kick, and the thermostat."""
+        decay = jnp.exp(-system.timestep / self.relaxation_time)
+        return rescaled(system, accelerate(system, state), self.thermal_energy, decay)
+
+    def conserved(self, system: System, state: State) -> Array:
+        """Return the conserved quantity of each structure, (B,) eV."""
+        return state.energy + system.kinetic_energy(state.velocities) - state.heat.total

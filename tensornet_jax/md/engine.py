@@ -1,0 +1,221 @@
+"""The engine: steps of an integrator in one compiled loop, and what has to happen between loops.
+
+A chunk is one `lax.while_loop` on the device. It ends before the step that cannot be done, because
+a neighbour list no longer covers it or because the simulation explodes, so that nothing has to be
+undone: the host makes a new list, around the positions of that very step, and goes on. The list of
+one large structure is made within the loop, which ends for it only if it outgrows its arrays.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import ase
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tensornet_jax.md.chunk import Finished, Inputs, Integrator, Measured, Program, run_chunk
+from tensornet_jax.md.device_lists import DeviceListBuilder
+from tensornet_jax.md.frame import Frame
+from tensornet_jax.md.limits import (
+    REMEDY,
+    Limits,
+    Report,
+    SimulationError,
+    Status,
+    explanation,
+)
+from tensornet_jax.md.neighbourhood import ListBuilder
+from tensornet_jax.md.state import CompensatedSum, State, System
+from tensornet_jax.potential import Potential
+
+# A list with less than this share of its skin left is renewed along with one that ran out.
+NEARLY_USED_UP = 0.3
+# Lists made for one step before giving up; the second absorbs the rounding of the first.
+ATTEMPTS = 4
+# Atoms from which on a single structure's list is made on the device: on a CPU, on an accelerator.
+# On two cores the device takes 1.1 ms for 500 atoms and the host 12; but its program takes seconds
+# more to compile, and on a CPU a step of the model takes longer than either.
+LARGE = (500, 100)
+
+
+Lists = ListBuilder | DeviceListBuilder
+
+
+def lists_on_device(num_atoms: int) -> bool:
+    """Tell whether the list of one structure of so many atoms is made within the loop."""
+    return num_atoms >= LARGE[jax.default_backend() != "cpu"]
+
+
+class Engine:
+    """A batch of structures, its state on the device and the compiled loop that advances it.
+
+    state: the last good state.
+    measured: its scalars.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        atoms: Sequence[ase.Atoms],
+        integrator: Integrator,
+        system: Callable[[Lists], System],
+        limits: Limits,
+        *,
+        skin: float,
+        stress: bool = False,
+        finished: Finished | None = None,
+    ) -> None:
+        """Prepare structures; nothing is compiled yet.
+
+        Args:
+            potential: gives the forces.
+            atoms: the structures; not changed.
+            integrator: takes the steps.
+            system: makes the constant arrays, padded as the list builder says.
+            limits: when to stop.
+            skin: Å the neighbour lists reach beyond the cutoff.
+            stress: compute the stress even if the integrator does not need it.
+            finished: ends a chunk early, see `Program`; never by default.
+        """
+        many = len(atoms) > 1
+        structures = [
+            potential.structure(each, f" (structure {index})" if many else "", skin)
+            for index, each in enumerate(atoms)
+        ]
+        self.potential = potential
+        self.integrator = integrator
+        self.limits = limits
+        self.symbols = [each.get_chemical_symbols() for each in atoms]
+        about = (potential.cutoff, skin, potential.dtype)
+        self.lists: Lists
+        if len(structures) == 1 and lists_on_device(len(structures[0])):
+            self.lists = DeviceListBuilder(structures[0], *about)
+        else:
+            self.lists = ListBuilder(structures, *about)
+        self.frame = Frame(atoms, structures)
+        self.reference_energies = np.array(
+            [potential.reference_energies(structure).sum() for structure in structures]
+        )
+        self._made = 0
+        self._program = Program(
+            potential.module, potential.cutoff, stress or integrator.needs_stress, finished
+        )
+        positions, cell = self.frame.start
+        with potential.precision():
+            self.neighbours = self.lists.build(positions, cell)
+            self.system = system(self.lists)
+            self.state = self._begin(positions, cell)
+        self.measured: Measured | None = None
+
+    @property
+    def num_compiles(self) -> int:
+        """How often this engine has compiled the loop; one compiled for another may serve it."""
+        return len(self._program.compiled)
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return int(self.state.step)
+
+    @property
+    def num_rebuilds(self) -> int:
+        """How often a neighbour list was made."""
+        return self.lists.num_rebuilds + self._made + int(self.neighbours.made)
+
+    def set_velocities(self, velocities: np.ndarray) -> None:
+        """Replace all velocities, (n, 3) Å/(Å·√(amu/eV))."""
+        with self.potential.precision():
+            padded = self._padded(velocities)
+            self.state = self.state.replace(velocities=jnp.asarray(padded))
+
+    def advance(self, until: int) -> None:
+        """Go on to a step; the first call also evaluates the first forces.
+
+        Raises:
+            SimulationError: the simulation explodes; the state is that of the last good step.
+        """
+        attempts, last = 0, -1
+        with self.potential.precision():
+            scale = jnp.asarray(self.potential.energy_scale, self.potential.dtype)
+            while True:
+                on_device = None
+                if isinstance(self.lists, DeviceListBuilder):
+                    on_device = self.lists.search
+                state, neighbours, measured, report = run_chunk(
+                    replace(self._program, on_device=on_device),
+                    Inputs(self.potential.variables, scale, self.system, self.limits),
+                    self.integrator,
+                    self.state,
+                    self.neighbours,
+                    np.int32(until),
+                )
+                self.state, self.measured = state, measured
+                if neighbours is not None:
+                    self.neighbours = neighbours
+                status = Status(int(report.status))
+                if status is Status.DONE:
+                    return
+                step = int(state.step)
+                attempts, last = (attempts + 1 if step == last else 1), step
+                if status is not Status.NO_LIST or attempts > ATTEMPTS:
+                    raise SimulationError(self._explanation(report), step)
+                self._renew_lists(report, step)
+
+    def restore(self, state: State, positions: np.ndarray, cell: np.ndarray) -> None:
+        """Take over a state, and the lists made for other positions (n, 3) and cells (B, 3, 3)."""
+        with self.potential.precision():
+            self.neighbours = self.lists.build(positions, cell)
+            self.state = jax.tree.map(lambda x: jnp.array(x, copy=True), state)
+        self.measured = None
+
+    def _begin(self, positions: np.ndarray, cell: np.ndarray) -> State:
+        dtype = self.potential.dtype
+        padded, graphs = self._padded(positions), len(cell)
+        energy = jnp.zeros(graphs, dtype)
+        state = State(
+            ready=jnp.asarray(False),
+            step=jnp.int32(0),
+            positions=jnp.asarray(padded),
+            velocities=jnp.zeros_like(jnp.asarray(padded)),
+            cell=jnp.asarray(cell, dtype),
+            energy=energy,
+            forces=jnp.zeros_like(jnp.asarray(padded)),
+            stress=jnp.zeros((graphs, 3, 3), dtype),
+            heat=CompensatedSum.zero(energy),
+        )
+        state = self.integrator.start(self.system, state)
+        # A buffer that appears twice could not be donated.
+        return jax.tree.map(lambda x: jnp.array(x, copy=True), state)
+
+    def _padded(self, rows: np.ndarray) -> np.ndarray:
+        padded = np.zeros((self.neighbours.positions.shape[0], 3), self.potential.dtype)
+        padded[: len(rows)] = rows
+        return padded
+
+    def _renew_lists(self, report: Report, step: int) -> None:
+        count = self.lists.num_atoms
+        positions, cell = np.asarray(report.positions)[:count], np.asarray(report.cell)
+        left, reach = np.asarray(report.left), np.asarray(self.neighbours.reach)
+        # Written so that NaN counts as used up.
+        enough = np.where(np.isfinite(reach), NEARLY_USED_UP * reach, 0)
+        which = ~(left > enough)
+        shift = self.frame.rehome(positions, cell, self.lists.atoms, which)
+        if shift.any():
+            shift = shift.astype(self.potential.dtype)
+            positions = positions - shift
+            moved = self.state.positions - jnp.asarray(self._padded(shift))
+            self.state = self.state.replace(positions=moved)
+        self._made += int(self.neighbours.made)
+        try:
+            self.neighbours = self.lists.build(positions, cell, which)
+        except ValueError as error:
+            raise SimulationError(
+                f"step {step + 1}: {error}. The simulation has exploded: {REMEDY}", step
+            ) from error
+
+    def _explanation(self, report: Report) -> str:
+        timestep = float(self.system.timestep)
+        return explanation(
+            report, self.state, timestep, self.limits, self.lists.atoms, self.symbols
+        )

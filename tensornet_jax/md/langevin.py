@@ -1,0 +1,59 @@
+"""Constant temperature: Langevin dynamics."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from tensornet_jax.md.state import State, System, accelerate, atom_normals, drift
+
+NOISE = 0
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LangevinBaoab:
+    """Langevin dynamics in the BAOAB splitting (Leimkuhler & Matthews, doi:10.1093/amrx/abs010).
+
+    Configurations of a harmonic well have the exact distribution at any stable timestep. Momentum
+    is not conserved. The energy that the O step puts in is booked as heat.
+
+    Conserved: kinetic + potential energy − heat, up to the error of the timestep.
+
+    thermal_energy: (B,) k_B·T, eV.
+    friction: (B,) 1/(Å·√(amu/eV)).
+    """
+
+    thermal_energy: Any
+    friction: Any
+
+    conserves_momentum: bool = field(default=False, metadata={"static": True})
+    needs_stress: bool = field(default=False, metadata={"static": True})
+    changes_cell: bool = field(default=False, metadata={"static": True})
+
+    def start(self, system: System, state: State) -> State:
+        """Return the state with the integrator's variables at their start."""
+        return state
+
+    def advance(self, system: System, state: State) -> State:
+        """B, A, O, A."""
+        state = drift(system, accelerate(system, state), 0.5)
+        before = system.kinetic_energy(state.velocities)
+        kept = jnp.exp(-self.friction * system.timestep)[system.node_graph]
+        width = jnp.sqrt((1 - kept**2) * self.thermal_energy[system.node_graph] / system.masses)
+        noise = atom_normals(system, state.step, NOISE, state.velocities.dtype)
+        velocities = kept[:, None] * state.velocities + width[:, None] * noise
+        velocities = jnp.where(system.mobile[:, None], velocities, 0)
+        state = state.replace(velocities=velocities)
+        state = state.heated(system.kinetic_energy(velocities) - before)
+        return drift(system, state, 0.5)
+
+    def finish(self, system: System, state: State) -> State:
+        """B."""
+        return accelerate(system, state)
+
+    def conserved(self, system: System, state: State) -> Array:
+        """Return the conserved quantity of each structure, (B,) eV."""
+        return state.energy + system.kinetic_energy(state.velocities) - state.heat.total

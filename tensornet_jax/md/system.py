@@ -1,0 +1,55 @@
+"""The constant arrays of a simulation, from ASE structures."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import ase
+import jax.numpy as jnp
+import numpy as np
+
+from tensornet_jax.md.device_lists import DeviceListBuilder
+from tensornet_jax.md.neighbourhood import ListBuilder
+from tensornet_jax.md.state import System, replica_keys
+
+
+def make_system(
+    atoms: Sequence[ase.Atoms],
+    mobile: Sequence[np.ndarray],
+    freedom: Sequence[int],
+    lists: ListBuilder | DeviceListBuilder,
+    *,
+    timestep: float,
+    seed: int = 0,
+    replicas: Sequence[int] | None = None,
+) -> System:
+    """Return the arrays, padded as the neighbour lists are.
+
+    Args:
+        atoms: structures.
+        mobile: (n,) bool of each, False for fixed atoms.
+        freedom: degrees of freedom of each.
+        lists: their neighbour lists.
+        timestep: Å·√(amu/eV).
+        seed: of the random numbers.
+        replicas: numbers the structures have among the random numbers; 0, 1, … by default.
+    """
+    dtype, padded = lists.dtype, lists.padded_atoms
+
+    def filled(parts: Sequence[np.ndarray], rest: Any, kind: Any) -> Any:
+        rows = np.full(padded, rest, kind)
+        rows[: lists.num_atoms] = np.concatenate(parts)
+        return jnp.asarray(rows)
+
+    sizes = [len(each) for each in atoms]
+    graphs = [np.full(size, index) for index, size in enumerate(sizes)]
+    numbers = list(range(len(sizes)) if replicas is None else replicas)
+    return System(
+        masses=filled([each.get_masses() for each in atoms], 1, dtype),
+        mobile=filled(mobile, False, bool),
+        node_graph=filled(graphs, len(sizes) - 1, np.int32),
+        atom_index=filled([np.arange(size) for size in sizes], 0, np.int32),
+        node_mask=filled([np.ones(size, bool) for size in sizes], False, bool),
+        freedom=jnp.asarray(freedom, dtype),
+        timestep=jnp.asarray(timestep, dtype),
+        keys=replica_keys(seed, jnp.asarray(numbers, jnp.int32)),
+    )
