@@ -1,0 +1,224 @@
+"""Time energy and forces of TensorNet against torchmd-net with the same weights, on nine systems.
+
+pip install torch torchmd-net
+python benchmarks/inference.py [FOLDER] [--layers 0 1 2] [--tolerance 1e-5]
+
+Energies and forces of both packages are compared first. Then torchmd-net in each of its modes,
+this package, and this package compressed take turns in one process.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+
+import ase
+import jax
+import numpy as np
+import torchmdnet_peer
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from systems import nine_systems
+
+from tensornet_jax.benchmark.machine import (
+    describe_machine,
+    installed_versions,
+    machine_name,
+    measure_peaks,
+    roofline,
+)
+from tensornet_jax.benchmark.measure import alternate, compile_work
+from tensornet_jax.compress import compress
+from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
+from tensornet_jax.potential import Potential, predict
+
+RESULTS = Path(__file__).parent / "results"
+CHANNELS, NUM_RADIAL, CUTOFF = 128, 32, 4.5
+OURS = {"tensornet_jax": "as trained", "tensornet_jax, compressed": "compressed"}
+# Of the largest value; both compute in float32.
+AGREEMENT = 3e-5
+
+
+def our_work(potential: Potential, atoms: ase.Atoms) -> Any:
+    """Compile energy and forces, on arrays padded as `Potential.evaluate` pads them."""
+    structure = potential.structure(atoms)
+    graph = to_device(batch_structures([structure], Capacity.holding([structure]), "float32"))
+
+    def energy_forces(variables: dict[str, Any], graph: AtomGraph) -> tuple[jax.Array, jax.Array]:
+        found = predict(potential.module, variables, graph, ("energy", "forces"))
+        return found["energy"], found["forces"]
+
+    return compile_work(energy_forces, potential.variables, graph)
+
+
+def check(
+    name: str, atoms: ase.Atoms, work: Any, peer: Callable[[], np.ndarray], tolerance: float
+) -> None:
+    """Raise unless energy and forces are the peer's, but for rounding and a tolerance (eV, eV/Å)."""
+    energy, forces = (np.asarray(x) for x in work())
+    expected = peer()
+    pairs = {
+        "energy": (energy[:1], expected[:1], tolerance * len(atoms)),
+        "forces": (forces[: len(atoms)].ravel(), expected[1:], tolerance),
+    }
+    for quantity, (ours, theirs, allowed) in pairs.items():
+        deviation = abs(ours - theirs).max()
+        if not deviation <= AGREEMENT * abs(theirs).max() + allowed:
+            raise RuntimeError(f"{name}: {quantity} differs from torchmd-net's by {deviation:.1e}")
+
+
+def run(layers: int, tolerance: float) -> list[dict[str, Any]]:
+    """Time all contenders on all systems, system by system."""
+    peer = torchmdnet_peer.build(torchmdnet_peer.arguments(CHANNELS, layers, NUM_RADIAL, CUTOFF))
+    potentials = dict(zip(OURS, (peer.potential, compress(peer.potential, tolerance)), strict=True))
+    facts = potentials["tensornet_jax, compressed"].metadata["compression"]
+    tables = potentials["tensornet_jax, compressed"].config.compression
+    peaks = measure_peaks("float32")
+    records = []
+    for system, atoms in nine_systems().items():
+        works = {name: our_work(potential, atoms) for name, potential in potentials.items()}
+        peers = {m: torchmdnet_peer.energy_forces(peer, atoms, m) for m in torchmdnet_peer.MODES}
+        for name, work in works.items():
+            allowed = 0.0 if name == "tensornet_jax" else tolerance
+            check(f"{system}, {name}", atoms, work, peers["warp"], allowed)
+        contenders: dict[str, Callable[[], Any]] = {**works, **peers}
+        timings = alternate(list(contenders.values()), seconds=1.5, warm_up=3)
+        for name, timing in zip(contenders, timings, strict=True):
+            ours = name in works
+            records.append(
+                {
+                    "layers": layers,
+                    "system": system,
+                    "atoms": len(atoms),
+                    "pairs": len(peer.potential.structure(atoms).pairs),
+                    "name": name,
+                    "ours": ours,
+                    **asdict(timing),
+                    "atom_steps_per_s": len(atoms) / timing.median_s,
+                    "compile_s": works[name].compile_s if ours else None,
+                    "temporary_bytes": works[name].temporary_bytes if ours else None,
+                    **(roofline(works[name], timing.median_s, peaks) if ours else {}),
+                    **(
+                        {"compression": facts | tables.model_dump()} if "compressed" in name else {}
+                    ),
+                }
+            )
+        best = ratio(records, layers, system, "tensornet_jax, compressed")
+        print(f"{layers} layers, {system}: {best:.1f} times as fast compressed", flush=True)
+        jax.clear_caches()
+    return records
+
+
+def pick(records: list[dict[str, Any]], layers: int, system: str) -> dict[str, dict[str, Any]]:
+    """Return the records of one system by name."""
+    return {r["name"]: r for r in records if (r["layers"], r["system"]) == (layers, system)}
+
+
+def ratio(records: list[dict[str, Any]], layers: int, system: str, name: str) -> float:
+    """Time of torchmd-net's fastest mode over that of one of ours."""
+    own = pick(records, layers, system)
+    return min(r["median_s"] for r in own.values() if not r["ours"]) / own[name]["median_s"]
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return times and ratios as Markdown."""
+    machine, versions, records = results["machine"], results["versions"], results["records"]
+    lines = [
+        "# Energy and forces of TensorNet against torchmd-net",
+        "",
+        f"{CHANNELS} channels, {NUM_RADIAL} expnorm functions, cutoff {CUTOFF} Å, the same random "
+        f"weights, float32, on {machine['processor'] or machine['device']}, {machine['threads']} "
+        f"threads; jax {versions['jax']}, torchmd-net {versions['torchmd-net']} with torch "
+        f"{versions['torch']} and warp {versions['warp-lang']}. Medians in ms, everybody in turns "
+        "in one process; energies and forces were compared first. torchmd-net's modes: Warp "
+        "kernels or plain torch, with its own search for neighbours or with the list given, in "
+        "eval mode with tabulated species embeddings. Ratio: the fastest of these over ours. "
+        "torch.compile was slower than all of them on CPUs and is left out.",
+    ]
+    for layers in sorted({r["layers"] for r in records}):
+        of_layers = [r for r in records if r["layers"] == layers]
+        [facts] = {json.dumps(r["compression"]) for r in of_layers if "compression" in r}
+        facts = json.loads(facts)
+        lines += [
+            "",
+            f"## {layers} layers",
+            "",
+            f"Compressed to {facts['rank']} splines; errors up to "
+            f"{facts['max_error_energy_eV_per_atom']:.0e} eV/atom and "
+            f"{facts['max_error_forces_eV_per_A']:.0e} eV/Å (tolerance {facts['tolerance']:g}).",
+            "",
+            "| system | atoms | "
+            + " | ".join(torchmdnet_peer.MODES)
+            + " | as trained | ratio | compressed | ratio | atoms·steps/s |",
+            "|---|---:|" + "---:|" * (len(torchmdnet_peer.MODES) + 5),
+        ]
+        systems = list(dict.fromkeys(r["system"] for r in of_layers))
+        for system in systems:
+            own = pick(records, layers, system)
+            cells = [f"{1e3 * own[m]['median_s']:.1f}" for m in torchmdnet_peer.MODES]
+            for name in OURS:
+                cells += [
+                    f"{1e3 * own[name]['median_s']:.2f}",
+                    f"{ratio(records, layers, system, name):.2f}",
+                ]
+            cells.append(f"{own['tensornet_jax, compressed']['atom_steps_per_s']:,.0f}")
+            atoms = own["warp"]["atoms"]
+            lines.append(f"| {system} | {atoms} | {' | '.join(cells)} |")
+        means = [geometric_mean(ratio(records, layers, s, n) for s in systems) for n in OURS]
+        blank = " |" * (len(torchmdnet_peer.MODES) + 2)
+        lines.append(f"| *geometric mean* |{blank} *{means[0]:.2f}* | | *{means[1]:.2f}* | |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    """Draw time against atoms, a panel for each number of layers."""
+    records = results["records"]
+    depths = sorted({r["layers"] for r in records})
+    figure = Figure(figsize=(4.2 * len(depths), 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, layers in zip(np.ravel(figure.subplots(1, len(depths))), depths, strict=True):
+        systems = list(dict.fromkeys(r["system"] for r in records))
+        atoms = [pick(records, layers, s)["warp"]["atoms"] for s in systems]
+        peers = [
+            min(r["median_s"] for r in pick(records, layers, s).values() if not r["ours"])
+            for s in systems
+        ]
+        axes.loglog(atoms, 1e3 * np.array(peers), "ks", label="torchmd-net, fastest mode")
+        for name, style in zip(OURS, ("o", "^"), strict=True):
+            own = [pick(records, layers, s)[name]["median_s"] for s in systems]
+            axes.loglog(atoms, 1e3 * np.array(own), style, label=f"tensornet_jax, {OURS[name]}")
+        axes.set(title=f"{layers} layers", xlabel="atoms", ylabel="energy + forces (ms)")
+        axes.grid(alpha=0.3, which="both")
+    figure.axes[0].legend(fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Run and write results.json, README.md and inference.png."""
+    parser = argparse.ArgumentParser(description="Time TensorNet against torchmd-net.")
+    parser.add_argument("folder", nargs="?", type=Path, help="default: results/MACHINE/inference")
+    parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--tolerance", type=float, default=1e-5, help="of compression")
+    arguments = parser.parse_args()
+    folder = arguments.folder or RESULTS / machine_name() / "inference"
+    records = []
+    for layers in arguments.layers:
+        records += run(layers, arguments.tolerance)
+    results = {
+        "benchmark": "inference",
+        "machine": describe_machine(),
+        "versions": installed_versions() | torchmdnet_peer.VERSIONS,
+        "records": records,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(table(results), encoding="utf-8")
+    plot(results, folder / "inference.png")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
