@@ -57,7 +57,7 @@ def our_work(potential: Potential, atoms: ase.Atoms) -> Any:
 def check(
     name: str, atoms: ase.Atoms, work: Any, peer: Callable[[], np.ndarray], tolerance: float
 ) -> None:
-    """Raise unless energy and forces are the peer's, but for rounding and a tolerance (eV, eV/Å)."""
+    """Raise unless energy and forces are the peer's up to rounding and a tolerance (eV, eV/Å)."""
     energy, forces = (np.asarray(x) for x in work())
     expected = peer()
     pairs = {

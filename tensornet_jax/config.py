@@ -26,6 +26,8 @@ KeyPath = tuple[str | int, ...]
 
 # Sections within sections; the loader works by recursion.
 DEEPEST = 32
+# Marks a field that commands write and nobody sets by hand: `config template` leaves it out.
+NOT_SET_BY_USERS: dict[str, Any] = {"set_by": "tensornet_jax"}
 
 
 class ConfigError(ValueError):

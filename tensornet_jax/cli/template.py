@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from ruamel.yaml import YAML
 
-from tensornet_jax.config import Config
+from tensornet_jax.config import NOT_SET_BY_USERS, Config
 
 INDENT = "  "
 WIDTH = 92
@@ -35,6 +35,8 @@ def _example(schema: type[Config], given: Mapping[str, Any]) -> Config:
 
 def _section(section: Config, indent: str) -> Iterator[str]:
     for name, field in type(section).model_fields.items():
+        if (field.json_schema_extra or {}) == NOT_SET_BY_USERS:
+            continue
         value = getattr(section, name)
         if not indent:
             yield ""

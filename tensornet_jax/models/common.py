@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from pydantic import Field, model_validator
 
-from tensornet_jax.config import Config
+from tensornet_jax.config import NOT_SET_BY_USERS, Config
 
 
 class Compression(Config):
@@ -36,7 +36,9 @@ class ModelConfig(Config):
     )
 
     compression: Compression | None = Field(
-        default=None, description="left by tensornet-jax compress; null for a model to be trained"
+        default=None,
+        description="left by tensornet-jax compress; null for a model to be trained",
+        json_schema_extra=NOT_SET_BY_USERS,
     )
 
     @model_validator(mode="after")
