@@ -42,7 +42,7 @@ def arguments(num_channels: int, num_layers: int, num_radial: int, cutoff: float
         "activation": "silu",
         "cutoff_lower": 0.0,
         "cutoff_upper": cutoff,
-        "max_z": 10,
+        "max_z": 100,
         "max_num_neighbors": 128,
         "equivariance_invariance_group": "O(3)",
         "output_model": "Scalar",

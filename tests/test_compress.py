@@ -25,7 +25,7 @@ def molecules() -> list[ase.Atoms]:
     return found
 
 
-@pytest.fixture(scope="module", params=["tensornet", "mace"])
+@pytest.fixture(scope="module", params=["tensornet", pytest.param("mace", marks=pytest.mark.slow)])
 def pair(request) -> tuple[Potential, Potential]:
     """Return a potential and its compressed form."""
     potential = small_model(request.param)
