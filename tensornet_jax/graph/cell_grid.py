@@ -120,6 +120,11 @@ def heights(inverse: Any, xp: Any) -> Any:
     return 1 / xp.sqrt(xp.sum(inverse * inverse, axis=0))
 
 
+def with_headroom(fullest: int, headroom: float) -> int:
+    """Places in a bin, given the atoms in the fullest one; one more at least, if any more."""
+    return max(int(fullest * headroom), fullest + (headroom > 1))
+
+
 def choose_grid(
     positions: np.ndarray,
     cell: np.ndarray,
@@ -160,10 +165,9 @@ def choose_grid(
         coordinates = np.where(opened, fractions / widths + counts / 2, coordinates % counts)
         bins = np.clip(coordinates.astype(int), 0, counts - 1)
         held = np.unique(np.ravel_multi_index(bins.T, counts), return_counts=True)[1]
-        fullest = max(int(np.ceil(held.max(initial=0) * headroom)), 1)
         grid = CellListCapacity(
             bins=(int(counts[0]), int(counts[1]), int(counts[2])),
-            per_bin=fullest,
+            per_bin=with_headroom(int(held.max(initial=1)), headroom),
             pairs=1,
             slots=0,
             reach=(int(reach[0]), int(reach[1]), int(reach[2])),

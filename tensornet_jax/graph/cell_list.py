@@ -8,7 +8,6 @@ no sum depends on a race, and rounding cannot make the two directions of a pair 
 memory are linear in the atoms but for one sort of their bin numbers.
 """
 
-import math
 from functools import partial
 from typing import NamedTuple
 
@@ -24,6 +23,7 @@ from tensornet_jax.graph.cell_grid import (
     Periodic,
     choose_grid,
     forward_stencil,
+    with_headroom,
 )
 from tensornet_jax.graph.cell_search import (
     BinnedAtoms,
@@ -33,7 +33,7 @@ from tensornet_jax.graph.cell_search import (
     full_product,
     take,
 )
-from tensornet_jax.graph.neighbours import FARTHEST, neighbour_pairs
+from tensornet_jax.graph.neighbours import neighbour_pairs
 from tensornet_jax.ops.message import SLOT_BLOCK
 
 # Pairs written at a time: intermediate arrays stay in a CPU's cache.
@@ -50,7 +50,7 @@ class Needed(NamedTuple):
     per_bin: () int32, atoms in the fullest bin.
     reach: () bool, the bins within reach cover the cutoff: the cell has not shrunk too far.
     padding: () bool, the last atom is padding.
-    positions: () bool, all positions are finite and not farther out than ``FARTHEST``.
+    positions: () bool, all positions are finite and near enough to resolve distances.
     """
 
     pairs: Array
@@ -129,8 +129,8 @@ def larger_capacity(
     """
     if not needed.positions:
         raise ValueError(
-            f"positions are not finite, or farther out than {FARTHEST:g} Å: the trajectory has "
-            "blown up, use a shorter time step or look at the forces where it began"
+            "positions are not finite, or so far out that their precision does not resolve "
+            "distances: the trajectory has blown up, or must be wrapped into the cell"
         )
     if not needed.padding:
         raise ValueError("the last atom is not padding: make room for one atom more in the graph")
@@ -145,7 +145,7 @@ def larger_capacity(
     if slots > capacity.slots:
         capacity = capacity._replace(slots=_slots(slots, headroom))
     if per_bin > capacity.per_bin:
-        capacity = capacity._replace(per_bin=math.ceil(per_bin * headroom))
+        capacity = capacity._replace(per_bin=with_headroom(per_bin, headroom))
     return capacity
 
 
@@ -189,7 +189,7 @@ def device_pairs(
 
     The edges are those of `neighbour_pairs`, but for pairs whose distance is the cutoff to within
     rounding. Pairs are sorted by their first atom; which of two atoms is first depends on their
-    bins. Coincident atoms are a pair like any other.
+    bins. Coincident atoms are a pair like any other. Nothing is differentiated.
 
     Args:
         positions: (N, 3) Å; may lie outside the cell, shifts refer to them as they are.
@@ -204,6 +204,7 @@ def device_pairs(
     """
     periodic = (bool(pbc[0]), bool(pbc[1]), bool(pbc[2]))
     _check(periodic, cutoff, capacity, positions.shape[0])
+    positions, cell = lax.stop_gradient((positions, cell))
     binned = bin_atoms(positions, node_mask, cell, periodic, cutoff, capacity)
     forward = forward_words(binned, periodic, cutoff, capacity)
     backward = backward_words(forward, periodic, capacity)
@@ -220,7 +221,7 @@ def device_pairs(
         per_bin=binned.per_bin,
         reach=binned.reach,
         padding=~node_mask[-1],
-        positions=binned.finite,
+        positions=binned.resolved,
     )
     fits = (
         (needed.pairs <= capacity.pairs)

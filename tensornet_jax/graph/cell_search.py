@@ -25,6 +25,8 @@ from tensornet_jax.graph.neighbours import FARTHEST
 
 # Coordinates, Å, of a place in a bin where there is no atom.
 NOWHERE = 1e9
+# Å between neighbouring numbers of the precision in use; farther out positions mean nothing.
+COARSEST = 0.01
 # Distances tested at a time: intermediate arrays stay in a CPU's cache.
 TESTS_AT_A_TIME = 1 << 20
 
@@ -40,7 +42,7 @@ class BinnedAtoms(NamedTuple):
     steps: (3, 3) Å, vectors from a bin to the next along each direction.
     per_bin: () int32 atoms in the fullest bin.
     reach: () bool, the bins within reach cover the cutoff.
-    finite: () bool, all positions are finite and not farther out than ``FARTHEST``.
+    resolved: () bool, all positions are finite and near enough to resolve distances.
     """
 
     atoms: Array
@@ -51,7 +53,7 @@ class BinnedAtoms(NamedTuple):
     steps: Array
     per_bin: Array
     reach: Array
-    finite: Array
+    resolved: Array
 
 
 def bin_atoms(
@@ -67,8 +69,9 @@ def bin_atoms(
     dtype = positions.dtype
     box = search_box(cell.astype(dtype), periodic, jnp)
     inverse = inverse_of(box, jnp)
-    finite = jnp.all(jnp.abs(positions) <= FARTHEST, axis=1)
-    inside = node_mask & finite
+    farthest = min(FARTHEST, COARSEST / float(jnp.finfo(dtype).eps))
+    resolved = jnp.all(jnp.abs(positions) <= farthest, axis=1)
+    inside = node_mask & resolved
     positions = jnp.where(inside[:, None], positions, 0)
     positions -= jnp.sum(positions, axis=0) / jnp.maximum(jnp.sum(node_mask), 1).astype(dtype)
 
@@ -104,7 +107,7 @@ def bin_atoms(
         per_bin=jnp.max(jnp.where(real, row + 1, 0)),
         # Widths along open directions are static and were checked on the host.
         reach=jnp.all(opened | (covered >= cutoff * slack)),
-        finite=jnp.all(finite | ~node_mask),
+        resolved=jnp.all(resolved | ~node_mask),
     )
 
 
