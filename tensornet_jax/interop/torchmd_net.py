@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import ase.data
-import jax
 import numpy as np
 
+from tensornet_jax.interop.state_dict import StateDict
 from tensornet_jax.models.tensornet import TensorNetConfig
 from tensornet_jax.potential import ElementTable, Potential, create_potential
 
@@ -64,7 +64,8 @@ def from_state_dict(
         energy_offset=float(state.get("mean", 0.0)),
     )
     _check_masses(state)
-    variables = _Reader(state, potential, bool(config.get("trainable_rbf", False))).variables()
+    tensors = StateDict(state, _NOT_WEIGHTS)
+    variables = tensors.into(potential, _variables(tensors, model))
     return potential.replace(
         variables=variables, metadata={"source": "torchmd-net", "config": dict(config)}
     )
@@ -116,116 +117,74 @@ def _check_masses(state: Mapping[str, np.ndarray]) -> None:
         )
 
 
-class _Reader:
-    """Moves tensors from torch's names and (out, in) layout into the module's variables."""
+# What torchmd-net stores that is not a weight, or is read elsewhere.
+_NOT_WEIGHTS = (
+    "mean",
+    "std",
+    "representation_model.distance.box",
+    "prior_model.0.initial_atomref",
+    "prior_model.0.atomref.weight",
+    "output_model.atomic_mass",
+)
 
-    # What torchmd-net stores that is not a weight, or is read elsewhere.
-    _NOT_WEIGHTS = (
-        "mean",
-        "std",
-        "representation_model.distance.box",
-        "prior_model.0.initial_atomref",
-        "prior_model.0.atomref.weight",
-        "output_model.atomic_mass",
-    )
 
-    def __init__(self, state: dict[str, np.ndarray], potential: Potential, trainable: bool):
-        self.state = state
-        self.potential = potential
-        self.trainable = trainable
-        self.used: set[str] = set(self._NOT_WEIGHTS)
+def _variables(state: StateDict, config: TensorNetConfig) -> dict[str, Any]:
+    base = "representation_model"
+    head = "output_model.output_network.layers"
+    params: dict[str, Any] = {
+        "embedding": _embedding(state, f"{base}.tensor_embedding"),
+        "norm": state.norm(f"{base}.out_norm"),
+        "linear": state.linear(f"{base}.linear"),
+        f"readouts_{config.heads[0]}": {
+            "hidden": state.linear(f"{head}.0"),
+            "output": state.linear(f"{head}.2"),
+        },
+    }
+    for k in range(config.num_layers):
+        params[f"layers_{k}"] = _interaction(state, f"{base}.layers.{k}")
+    names = {"expnorm": ("means", "betas"), "gaussian": ("offsets", "coefficient")}
+    torch_names = {"offsets": "offset", "coefficient": "coeff"}
+    radial = {
+        name: state.take(f"{base}.distance_expansion.{torch_names.get(name, name)}")
+        for name in names[config.radial]
+    }
+    buffers: dict[str, Any] = {}
+    (params if config.trainable_radial else buffers)["radial"] = radial
+    return {"params": params, "buffers": buffers}
 
-    def variables(self) -> dict[str, Any]:
-        """Return the module's variables, every tensor of the checkpoint used exactly once."""
-        config = self.potential.config
-        base = "representation_model"
-        head = "output_model.output_network.layers"
-        params: dict[str, Any] = {
-            "embedding": self._embedding(f"{base}.tensor_embedding"),
-            "norm": self._norm(f"{base}.out_norm"),
-            "linear": self._linear(f"{base}.linear"),
-            f"readouts_{config.heads[0]}": {
-                "hidden": self._linear(f"{head}.0"),
-                "output": self._linear(f"{head}.2"),
-            },
-        }
-        for k in range(config.num_layers):
-            params[f"layers_{k}"] = self._interaction(f"{base}.layers.{k}")
-        names = {"expnorm": ("means", "betas"), "gaussian": ("offsets", "coefficient")}
-        torch_names = {"offsets": "offset", "coefficient": "coeff"}
-        radial = {
-            name: self._take(f"{base}.distance_expansion.{torch_names.get(name, name)}")
-            for name in names[config.radial]
-        }
-        buffers: dict[str, Any] = {}
-        (params if self.trainable else buffers)["radial"] = radial
-        unused = sorted(set(self.state) - self.used)
-        if unused:
-            raise ValueError(f"the checkpoint holds tensors this model has no place for: {unused}")
-        return self._cast({"params": params, "buffers": buffers})
 
-    def _cast(self, variables: dict[str, Any]) -> dict[str, Any]:
-        expected = self.potential.variables
-        with self.potential.precision():
-            if jax.tree.structure(expected) != jax.tree.structure(variables):
-                raise ValueError("the checkpoint's tensors do not make up the configured model")
+def _three(state: StateDict, name: str, ours: str) -> dict[str, Any]:
+    # torch has one layer of 3F outputs, laid out (3, F), where we have one for each part.
+    both = state.linear(name)
+    if both["kernel"].shape[1] % 3:
+        raise ValueError(f"{name} has {both['kernel'].shape[1]} outputs, not three a channel")
+    kernels = np.split(both["kernel"], 3, axis=1)
+    biases = np.split(both["bias"], 3)
+    return {f"{ours}_{k}": {"kernel": kernels[k], "bias": biases[k]} for k in range(3)}
 
-            def cast(path, reference, value):
-                value = np.asarray(value)
-                if value.shape != reference.shape:
-                    name = jax.tree_util.keystr(path)
-                    raise ValueError(
-                        f"{name} has shape {value.shape} in the checkpoint, "
-                        f"{reference.shape} in the configured model"
-                    )
-                return jax.numpy.asarray(value, self.potential.dtype)
 
-            return jax.tree_util.tree_map_with_path(cast, expected, variables)
+def _mixing(state: StateDict, name: str, first: int) -> dict[str, Any]:
+    return {f"parts_{k}": state.kernel(f"{name}.linears_tensor.{first + k}") for k in range(3)}
 
-    def _take(self, name: str) -> np.ndarray:
-        if name not in self.state:
-            raise ValueError(f"the checkpoint lacks {name}")
-        self.used.add(name)
-        return self.state[name]
 
-    def _linear(self, name: str) -> dict[str, np.ndarray]:
-        return {"kernel": self._take(f"{name}.weight").T, "bias": self._take(f"{name}.bias")}
+def _embedding(state: StateDict, name: str) -> dict[str, Any]:
+    return {
+        "pair_species": {
+            "species": {"embedding": state.take(f"{name}.emb.weight")},
+            "linear": state.linear(f"{name}.emb2"),
+        },
+        **{f"filters_{k}": state.linear(f"{name}.distance_proj{k + 1}") for k in range(3)},
+        "gate_hidden": state.linear(f"{name}.linears_scalar.0"),
+        **_three(state, f"{name}.linears_scalar.1", "gates"),
+        "norm": state.norm(f"{name}.init_norm"),
+        "mixing": _mixing(state, name, 0),
+    }
 
-    def _three(self, name: str, ours: str) -> dict[str, Any]:
-        # torch has one layer of 3F outputs, laid out (3, F), where we have one for each part.
-        both = self._linear(name)
-        if both["kernel"].shape[1] % 3:
-            raise ValueError(f"{name} has {both['kernel'].shape[1]} outputs, not three a channel")
-        kernels = np.split(both["kernel"], 3, axis=1)
-        biases = np.split(both["bias"], 3)
-        return {f"{ours}_{k}": {"kernel": kernels[k], "bias": biases[k]} for k in range(3)}
 
-    def _norm(self, name: str) -> dict[str, np.ndarray]:
-        return {"scale": self._take(f"{name}.weight"), "bias": self._take(f"{name}.bias")}
-
-    def _mixing(self, name: str, first: int) -> dict[str, Any]:
-        return {
-            f"parts_{k}": {"kernel": self._take(f"{name}.linears_tensor.{first + k}.weight").T}
-            for k in range(3)
-        }
-
-    def _embedding(self, name: str) -> dict[str, Any]:
-        return {
-            "pair_species": {
-                "species": {"embedding": self._take(f"{name}.emb.weight")},
-                "linear": self._linear(f"{name}.emb2"),
-            },
-            **{f"filters_{k}": self._linear(f"{name}.distance_proj{k + 1}") for k in range(3)},
-            "gate_hidden": self._linear(f"{name}.linears_scalar.0"),
-            **self._three(f"{name}.linears_scalar.1", "gates"),
-            "norm": self._norm(f"{name}.init_norm"),
-            "mixing": self._mixing(name, 0),
-        }
-
-    def _interaction(self, name: str) -> dict[str, Any]:
-        return {
-            **{f"filter_hidden_{k}": self._linear(f"{name}.linears_scalar.{k}") for k in range(2)},
-            **self._three(f"{name}.linears_scalar.2", "filters"),
-            "mixing_before": self._mixing(name, 0),
-            "mixing_after": self._mixing(name, 3),
-        }
+def _interaction(state: StateDict, name: str) -> dict[str, Any]:
+    return {
+        **{f"filter_hidden_{k}": state.linear(f"{name}.linears_scalar.{k}") for k in range(2)},
+        **_three(state, f"{name}.linears_scalar.2", "filters"),
+        "mixing_before": _mixing(state, name, 0),
+        "mixing_after": _mixing(state, name, 3),
+    }
