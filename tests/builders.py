@@ -13,7 +13,8 @@ from ase.build import bulk, fcc111, molecule
 
 import tensornet_jax.potential as potential_module
 from tensornet_jax.graph.atom_graph import Capacity
-from tensornet_jax.models.tensornet import RadialBasis, TensorNetConfig
+from tensornet_jax.models.tensornet_config import TensorNetConfig
+from tensornet_jax.models.tensornet_radial import RadialBasis
 from tensornet_jax.potential import ElementTable, Potential, create_potential
 
 ELEMENTS = ElementTable((1, 6, 7, 8, 14), np.array([-13.6, -1029.5, -1485.3, -2042.6, -7.8]))

@@ -22,7 +22,7 @@ from tensornet_jax.calculator import TensorNetCalculator
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures
 from tensornet_jax.graph.neighbours import neighbour_pairs
 from tensornet_jax.model_file import save_model
-from tensornet_jax.models.tensornet import TensorNetConfig
+from tensornet_jax.models.tensornet_config import TensorNetConfig
 from tensornet_jax.potential import ElementTable, Potential, create_potential
 
 CUTOFF = 3.2

@@ -13,7 +13,7 @@ from ase.build import molecule
 
 from tensornet_jax import model_file
 from tensornet_jax.model_file import ModelFileError, load_model, read_header, save_model
-from tensornet_jax.models.tensornet import TensorNetConfig
+from tensornet_jax.models.tensornet_config import TensorNetConfig
 from tensornet_jax.potential import ElementTable, Potential, create_potential
 
 CONFIG = TensorNetConfig.model_validate(

@@ -11,7 +11,7 @@ import tensornet_jax.potential as potential_module
 from tensornet_jax.calculator import TensorNetCalculator
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.model_file import load_model, save_model
-from tensornet_jax.models.tensornet import TensorNetConfig
+from tensornet_jax.models.tensornet_config import TensorNetConfig
 from tensornet_jax.potential import ElementTable, Potential, create_potential
 from tests import tolerances
 from tests.builders import (

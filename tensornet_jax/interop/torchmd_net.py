@@ -10,7 +10,7 @@ import ase.data
 import numpy as np
 
 from tensornet_jax.interop.state_dict import StateDict
-from tensornet_jax.models.tensornet import TensorNetConfig
+from tensornet_jax.models.tensornet_config import TensorNetConfig
 from tensornet_jax.potential import ElementTable, Potential, create_potential
 
 _RADIAL = {"expnorm": "expnorm", "gauss": "gaussian"}

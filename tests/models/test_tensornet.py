@@ -11,7 +11,9 @@ import pytest
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.models import MODELS
-from tensornet_jax.models.tensornet import RadialBasis, TensorNet, TensorNetConfig
+from tensornet_jax.models.tensornet import TensorNet
+from tensornet_jax.models.tensornet_config import TensorNetConfig
+from tensornet_jax.models.tensornet_radial import RadialBasis
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.cartesian import to_matrix
 from tensornet_jax.potential import Potential

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
-from tensornet_jax.models import tensornet
+from tensornet_jax.models import tensornet_embedding
 from tensornet_jax.ops.densities import neighbour_densities
 from tests import tolerances
 from tests.builders import ethanol, small_potential
@@ -51,7 +51,7 @@ def test_the_embedding_is_the_same_summed_by_species_and_by_edges(potential, mon
     with potential.precision():
         found = []
         for most in (0, 100):
-            monkeypatch.setattr(tensornet, "MOST_SPECIES", most)
+            monkeypatch.setattr(tensornet_embedding, "MOST_SPECIES", most)
             by_both = jax.jit(jax.value_and_grad(energy, (0, 1)))
             found.append(by_both(potential.variables, graph.positions))
     for one, other in zip(*(jax.tree.leaves(f) for f in found), strict=True):

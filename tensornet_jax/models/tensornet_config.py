@@ -1,0 +1,52 @@
+"""Hyperparameters of TensorNet (arXiv:2306.06482)."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tensornet_jax.models.common import ModelConfig
+
+
+class TensorNetConfig(ModelConfig):
+    """Hyperparameters of TensorNet."""
+
+    name: Literal["tensornet"] = "tensornet"
+    num_channels: int = Field(default=128, ge=2, description="channels F of every tensor")
+    num_layers: int = Field(default=2, ge=0, description="interaction layers")
+    num_radial: int = Field(default=32, ge=2, description="radial basis functions R")
+    radial: Literal["expnorm", "gaussian"] = Field(default="expnorm", description="radial basis")
+    trainable_radial: bool = Field(default=False, description="train the radial basis too")
+    activation: Literal["silu", "ssp", "tanh", "sigmoid", "mish"] = Field(
+        default="silu", description="activation function"
+    )
+    cutoff_lower: float = Field(default=0.0, ge=0, description="lower cutoff radius, Å")
+    cutoff_once: bool = Field(
+        default=False,
+        description="apply the cutoff function once, as the paper does, not twice as torchmd-net",
+    )
+    envelope: Literal["cosine", "polynomial"] = Field(
+        default="cosine",
+        description="cutoff function; polynomial has a continuous Hessian, for phonons say",
+    )
+    group: Literal["O(3)", "SO(3)"] = Field(
+        default="O(3)", description="symmetry: O(3) tells no enantiomer from its mirror image"
+    )
+    so3_convention: Literal["python", "warp"] = Field(
+        default="python",
+        description="SO(3) only: sign of edge vectors; torchmd-net's Warp kernels mirror space",
+    )
+
+    @property
+    def basis_size(self) -> int:
+        """How many radial functions there are before any layer."""
+        return self.compression.rank if self.compression else self.num_radial
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TensorNetConfig":
+        if self.cutoff_lower >= self.cutoff:
+            raise ValueError(
+                f"cutoff_lower ({self.cutoff_lower} Å) must be below cutoff ({self.cutoff} Å)"
+            )
+        if self.cutoff_lower > 0 and self.envelope != "cosine":
+            raise ValueError("cutoff_lower needs envelope: cosine, the polynomial has none")
+        return self

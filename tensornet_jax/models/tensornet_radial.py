@@ -1,0 +1,70 @@
+"""The functions of the distance that TensorNet's filters are made of."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tensornet_jax.models.tensornet_config import TensorNetConfig
+from tensornet_jax.ops import radial
+
+
+def envelope(config: TensorNetConfig, distances: Array, cutoff_lower: float) -> Array:
+    """Cutoff function of distances (...) Å, with a lower cutoff or, given as 0, without it."""
+    if config.envelope == "polynomial":
+        return radial.polynomial_envelope(distances, config.cutoff)
+    return radial.cosine_envelope(distances, config.cutoff, cutoff_lower)
+
+
+class RadialBasis(nn.Module):
+    """Radial functions of a distance, with the cosine envelope where torchmd-net has it."""
+
+    config: TensorNetConfig
+    dtype: str
+
+    @nn.compact
+    def __call__(self, distances: Array) -> Array:
+        """(...) Å → (..., R)."""
+        c = self.config
+        size, cutoff, lower = c.num_radial, c.cutoff, c.cutoff_lower
+        if c.radial == "gaussian":
+            offsets, coefficient = radial.gaussian_parameters(size, cutoff, lower)
+            return radial.gaussian(
+                distances,
+                self._constant("offsets", offsets),
+                self._constant("coefficient", coefficient),
+            )
+        means, betas = radial.expnorm_parameters(size, cutoff, lower)
+        values = radial.expnorm(
+            distances, self._constant("means", means), self._constant("betas", betas), cutoff, lower
+        )
+        if c.cutoff_once:
+            return values
+        # The lower cutoff has no part in this factor.
+        return values * envelope(c, distances, 0.0)[..., None]
+
+    def _constant(self, name: str, start: np.ndarray) -> Array:
+        # Kept with the weights even when not trained: checkpoints from elsewhere bring their own
+        # values, which differ in the eighth digit.
+        def init(*_: Array) -> Array:
+            return jnp.asarray(start, self.dtype)
+
+        if self.config.trainable_radial:
+            return self.param(name, init)
+        return self.variable("buffers", name, init).value
+
+
+class AtDistances(NamedTuple):
+    """Radial functions (P, R) of some distances, and the cutoff function (P,)."""
+
+    basis: Array
+    envelope: Array
+
+
+class RadialValues(NamedTuple):
+    """Radial functions of the pairs, 0 for padding by their envelope, and at distance 0."""
+
+    pairs: AtDistances
+    origin: AtDistances
