@@ -2,23 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import jax
 
-DType = Literal["float32", "float64"]
+from tensornet_jax.typing import MatmulPrecision
 
 
 @contextmanager
-def precision_scope(dtype: str) -> Iterator[None]:
+def precision_scope(dtype: str, matmul: MatmulPrecision = "highest") -> Iterator[None]:
     """Compute in float32 or float64 inside the block, and leave JAX's global setting alone.
 
-    float32 means float32: matrix products are not rounded to TF32 or bfloat16 on accelerators.
+    float32 means float32: unless asked to by `matmul`, accelerators do not round the factors of
+    matrix products to TF32 or bfloat16. CPUs never do.
 
     Raises:
         ValueError: dtype is neither "float32" nor "float64".
     """
     if dtype not in ("float32", "float64"):
         raise ValueError(f'dtype must be "float32" or "float64", not {dtype!r}')
-    with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
+    with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(matmul):
         yield

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from tensornet_jax.ops.angular_momentum import is_triangle
 from tensornet_jax.ops.degrees import Degrees
 from tensornet_jax.ops.tensor_products.protocol import Path
-from tensornet_jax.precision import DType
+from tensornet_jax.typing import DType
 
 Regime = Literal["siso", "simo", "mimo"]
 REGIMES: tuple[Regime, ...] = get_args(Regime)

@@ -141,10 +141,18 @@ def check_output(path: Path, *inputs: Path) -> None:
         raise ValueError(f"{path} is the input: choose another output")
 
 
-def open_model(path: Path, dtype: Precision | None) -> "Potential":
-    """Return the potential of a model file, with the compilation cache turned on."""
+def prepare_process() -> None:
+    """Keep compiled functions on disk, and freed memory with the process."""
     from tensornet_jax.compilation_cache import enable_compilation_cache
-    from tensornet_jax.model_file import load_model
+    from tensornet_jax.memory import keep_freed_memory
 
     enable_compilation_cache()
+    keep_freed_memory()
+
+
+def open_model(path: Path, dtype: Precision | None) -> "Potential":
+    """Return the potential of a model file, the process prepared to run it."""
+    from tensornet_jax.model_file import load_model
+
+    prepare_process()
     return load_model(path, dtype=None if dtype is None else dtype.value)

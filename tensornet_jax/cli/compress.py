@@ -5,7 +5,12 @@ from typing import Annotated
 
 import typer
 
-from tensornet_jax.cli.common import ModelArgument, check_output, read_geometries
+from tensornet_jax.cli.common import (
+    ModelArgument,
+    check_output,
+    open_model,
+    read_geometries,
+)
 
 
 def compress(
@@ -27,12 +32,10 @@ def compress(
     check_output(output, model)
     frames = None if structures is None else read_geometries(structures)
 
-    from tensornet_jax.compilation_cache import enable_compilation_cache
     from tensornet_jax.compress import compress as compressed
-    from tensornet_jax.model_file import load_model, save_model
+    from tensornet_jax.model_file import save_model
 
-    enable_compilation_cache()
-    result = compressed(load_model(model), tolerance, frames)
+    result = compressed(open_model(model, None), tolerance, frames)
     save_model(output, result)
     facts, tables = result.metadata["compression"], result.config.compression
     typer.echo(

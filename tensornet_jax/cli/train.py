@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from tensornet_jax.cli.common import prepare_process
 from tensornet_jax.cli.config import ConfigArgument, OverrideOption
 
 FAILED = 1
@@ -28,11 +29,10 @@ def train(
 
     from tensornet_jax.checkpoint import CheckpointError
     from tensornet_jax.cli.progress import TerminalReporter
-    from tensornet_jax.compilation_cache import enable_compilation_cache
     from tensornet_jax.train.loop import TrainingError
     from tensornet_jax.train.run import train as train_run
 
-    enable_compilation_cache()
+    prepare_process()
     try:
         result = train_run(run, resume=resume, reporter=TerminalReporter())
     except (TrainingError, CheckpointError) as error:

@@ -9,9 +9,7 @@ from pydantic import Field, SerializeAsAny
 
 from tensornet_jax.config import Config, problem_at, unknown_name
 from tensornet_jax.data.labels import LabelConfig
-
-DType = Literal["float32", "float64"]
-
+from tensornet_jax.typing import DType, MatmulPrecision
 
 # --- data ------------------------------------------------------------------------------------
 
@@ -299,6 +297,11 @@ class TrainingConfig(Config):
     max_minutes: float | None = Field(
         default=None, gt=0, description="stop in good order after so many minutes; null: no limit"
     )
+    matmul_precision: MatmulPrecision = Field(
+        default="highest",
+        description="bits of float32 matrix products on accelerators: highest, tensorfloat32 or "
+        "bfloat16; faster and less exact, in training and validation alone",
+    )
 
 
 class LoggingConfig(Config):
@@ -366,6 +369,11 @@ class RunConfig(Config):
 
     @pydantic.model_validator(mode="after")
     def _check_sections_together(self) -> Self:
+        if self.dtype == "float64" and self.training.matmul_precision != "highest":
+            raise problem_at(
+                ("training", "matmul_precision"),
+                "matrix products in float64 are never rounded: remove this, or set dtype: float32",
+            )
         warmup, epochs = self.optimizer.schedule.warmup_epochs, self.training.epochs
         if warmup >= epochs:
             raise problem_at(

@@ -16,6 +16,7 @@ from tensornet_jax.data.statistics import force_rms, mean_neighbours
 from tensornet_jax.model_file import load_model, save_model
 from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.potential import ElementTable, Potential, create_potential
+from tensornet_jax.precision import precision_scope
 from tensornet_jax.train.config import LossTerm, RunConfig
 from tensornet_jax.train.datasets import (
     DataError,
@@ -105,7 +106,8 @@ def _train(config: RunConfig, directory: Path, resume: bool, reporter: Reporter)
     def publish(params: Any, progress: Progress) -> None:
         save_model(model_path, _with_weights(potential, params, config, progress))
 
-    with potential.precision(), CheckpointStore(directory / "checkpoints") as store:
+    precision = precision_scope(config.dtype, config.training.matmul_precision)
+    with precision, CheckpointStore(directory / "checkpoints") as store:
         loop = TrainingLoop(
             config,
             potential,
