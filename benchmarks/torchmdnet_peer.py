@@ -3,11 +3,15 @@
 pip install torch torchmd-net
 """
 
+import copy
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module, util
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import ase
@@ -72,34 +76,32 @@ def build(hyperparameters: Mapping[str, Any], seed: int = 0) -> Peer:
     torch.manual_seed(seed)
     create = import_module("torchmdnet.models.model").create_model
     warp = create(dict(hyperparameters))
-    module = import_module("torchmdnet.models.tensornet")
-    if not module.OPT:
-        raise RuntimeError("torchmd-net runs without its Warp kernels: pip install warp-lang")
-    original = sys.modules[module.__name__]
-    try:
-        sys.modules[module.__name__] = _without_warp(module)
+    with _plain():
         plain = create(dict(hyperparameters))
-    finally:
-        sys.modules[module.__name__] = original
     plain.load_state_dict(warp.state_dict())
     state = {name: value.numpy() for name, value in warp.state_dict().items()}
     return Peer({"warp": warp, "python": plain}, from_state_dict(state, hyperparameters))
 
 
-def _without_warp(module: Any) -> Any:
-    """Import torchmd-net's TensorNet once more as it is where Warp is not installed."""
+@contextmanager
+def _plain() -> Iterator[None]:
+    """Let torchmd-net make its TensorNets as it does where Warp is not installed."""
+    module = import_module("torchmdnet.models.tensornet")
+    if not module.OPT:
+        raise RuntimeError("torchmd-net runs without its Warp kernels: pip install warp-lang")
     ops = "torchmdnet.extensions.warp_ops"
     kept = sys.modules[ops]
     spec = util.spec_from_file_location("tensornet_without_warp", module.__file__)
     assert spec is not None
     assert spec.loader is not None
-    copy = util.module_from_spec(spec)
+    without = util.module_from_spec(spec)
     try:
         sys.modules[ops] = None  # pyright: ignore[reportArgumentType]
-        spec.loader.exec_module(copy)
+        spec.loader.exec_module(without)
+        sys.modules[module.__name__] = without
+        yield
     finally:
-        sys.modules[ops] = kept
-    return copy
+        sys.modules[ops], sys.modules[module.__name__] = kept, module
 
 
 def energy_forces(peer: Peer, atoms: ase.Atoms, mode: str) -> Callable[[], np.ndarray]:
@@ -117,7 +119,7 @@ def energy_forces(peer: Peer, atoms: ase.Atoms, mode: str) -> Callable[[], np.nd
     box = torch.tensor(atoms.cell.array, dtype=torch.float32) if atoms.pbc.any() else None
     batch = torch.zeros(len(atoms), dtype=torch.long)
     search = representation.distance
-    distance = given_edges(atoms, representation.cutoff_upper) if given else search
+    distance = given_edges([atoms], representation.cutoff_upper) if given else search
 
     def run() -> np.ndarray:
         representation.distance = distance
@@ -130,21 +132,91 @@ def energy_forces(peer: Peer, atoms: ase.Atoms, mode: str) -> Callable[[], np.nd
     return run
 
 
-def given_edges(atoms: ase.Atoms, cutoff: float) -> Any:
+def training_step(
+    peer: Peer,
+    structures: Sequence[ase.Atoms],
+    labels: tuple[np.ndarray, np.ndarray],
+    weights: tuple[float, float],
+    learning_rate: float,
+    mode: str,
+) -> tuple[Callable[[], np.ndarray], Callable[[], tuple[float, dict[str, Any]]]]:
+    """Return one step of training with AdamW, and the loss with its gradient before any step.
+
+    The weights are a copy: the peer's own stay as they are.
+
+    Args:
+        peer: the network.
+        structures: the batch, molecules.
+        labels: energies (B,) and forces (3N,) of the batch.
+        weights: of the mean squared errors of the energies and of the force components.
+        learning_rate: of AdamW, whose weight decay is 0.
+        mode: one of `MODES`.
+
+    Returns:
+        a function that takes a step and returns the loss before it, and a function that returns
+        the loss and its gradient under this package's names.
+    """
+    implementation, _, given = mode.partition(", ")
+    model = copy.deepcopy(peer.models[implementation]).train()
+    representation = model.representation_model
+    if given:
+        representation.distance = given_edges(structures, representation.cutoff_upper)
+    z = torch.tensor(np.concatenate([atoms.numbers for atoms in structures]), dtype=torch.long)
+    sizes = torch.tensor([len(atoms) for atoms in structures])
+    batch = torch.repeat_interleave(torch.arange(len(structures)), sizes)
+    positions = torch.tensor(
+        np.concatenate([atoms.positions for atoms in structures]), dtype=torch.float32
+    )
+    energies, forces = (torch.tensor(x, dtype=torch.float32).reshape(-1) for x in labels)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, weight_decay=0.0, fused=True
+    )
+
+    def loss() -> Any:
+        found_energies, found_forces = model(z, positions, batch)
+        errors = (found_energies.reshape(-1) - energies, found_forces.reshape(-1) - forces)
+        return sum(w * (error**2).mean() for w, error in zip(weights, errors, strict=True))
+
+    def step() -> np.ndarray:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        optimizer.step()
+        return value.detach().numpy()
+
+    def loss_and_gradient() -> tuple[float, dict[str, Any]]:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        # In torchmd-net's layout a gradient is what its weights are: arrays under their names.
+        state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+        state |= {name: tensor.grad.numpy() for name, tensor in model.named_parameters()}
+        gradient = from_state_dict(state, peer.potential.metadata["config"])
+        return float(value), gradient.variables["params"]
+
+    return step, loss_and_gradient
+
+
+def given_edges(structures: Sequence[ase.Atoms], cutoff: float) -> Any:
     """Return a stand-in for torchmd-net's search that knows the edges already, self edges too."""
-    pairs = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
-    receivers, senders, shifts = pairs.directed()
-    loops = np.arange(len(atoms))
+    found, start = [], 0
+    for atoms in structures:
+        pairs = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+        if np.any(pairs.first == pairs.second):
+            raise ValueError("torchmd-net takes no cell in which an atom is its own neighbour")
+        receivers, senders, shifts = pairs.directed()
+        loops = np.arange(len(atoms))
+        ends = np.stack([np.concatenate([receivers, loops]), np.concatenate([senders, loops])])
+        offsets = np.concatenate([shifts @ atoms.cell.array, np.zeros((len(atoms), 3))])
+        found.append((ends + start, offsets))
+        start += len(atoms)
+    ends = np.concatenate([ends for ends, _ in found], axis=1)
+    offsets = np.concatenate([offsets for _, offsets in found])
     # Sorted by the atom where they arrive, as the search leaves them.
-    first = np.concatenate([receivers, loops])
-    order = np.argsort(first, kind="stable")
-    second = np.concatenate([senders, loops])[order]
-    offsets = np.concatenate([shifts @ atoms.cell.array, np.zeros((len(atoms), 3))])[order]
-    edges = torch.tensor(np.stack([first[order], second]), dtype=torch.long)
-    moved = torch.tensor(offsets, dtype=torch.float32)
+    order = np.argsort(ends[0], kind="stable")
+    edges = torch.tensor(ends[:, order], dtype=torch.long)
+    moved = torch.tensor(offsets[order], dtype=torch.float32)
     loop = edges[0] == edges[1]
-    if len(atoms) and np.any(pairs.first == pairs.second):
-        raise ValueError("torchmd-net takes no cell in which an atom is its own neighbour")
 
     class GivenEdges(torch.nn.Module):
         def forward(self, positions: Any, batch: Any = None, box: Any = None) -> Any:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from tensornet_jax.benchmark.measure import Work, alternate, compile_work
+from tensornet_jax.benchmark.operations import Operations
 from tensornet_jax.precision import precision_scope
 
 PACKAGES = (
@@ -85,14 +86,19 @@ def measure_peaks(dtype: str, gemm_size: int | None = None, copy_bytes: int | No
     )
 
 
-def roofline(work: Work, seconds: float, peaks: Peaks) -> dict[str, Any]:
+def roofline(work: Work | Operations, seconds: float, peaks: Peaks) -> dict[str, Any]:
     """Return how near a time comes to what the machine could do with the same program.
 
-    Two roofs: the operations at the speed of a large matrix product, and the bytes that XLA's
-    fused operations read and write at the speed of a large copy. The higher of the two fractions is
-    the fraction of peak, and its roof is what bounds the program. The bytes are XLA's count: where
-    intermediate arrays stay in a cache the second fraction can exceed 1, and where operations are
-    hidden from XLA (a call into a library) the count is too low. None where XLA does not count.
+    Two roofs: the operations at the speed of a large matrix product, and the bytes read and
+    written at the speed of a large copy. The higher of the two fractions is the fraction of peak,
+    and its roof is what bounds the program. Where arrays stay in a cache the second fraction can
+    exceed 1.
+
+    Args:
+        work: XLA's count, of a program without loops, whose body XLA counts once, and without
+            calls into a library; or that of `count_operations`. None where XLA does not count.
+        seconds: of one call.
+        peaks: of the machine.
     """
     of_flops = _fraction(work.flops, seconds * peaks.gemm_flops_per_s)
     of_bytes = _fraction(work.bytes_accessed, seconds * peaks.copy_bytes_per_s)
