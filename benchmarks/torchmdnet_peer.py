@@ -7,7 +7,7 @@ import copy
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module, util
 from importlib.metadata import version
@@ -16,20 +16,29 @@ from typing import Any
 
 import ase
 import numpy as np
+from ase.calculators.calculator import Calculator
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from tensornet_jax.benchmark.machine import describe_machine
 from tensornet_jax.graph.neighbours import neighbour_pairs
 from tensornet_jax.interop.torchmd_net import from_state_dict
-from tensornet_jax.potential import Potential
+from tensornet_jax.potential import ElementTable, Potential
 
 # By name, since no type checker finds what need not be installed.
 torch: Any = import_module("torch")
 
+ELEMENT_TABLE = ("embedding", "pair_species", "species", "embedding")
 MODES = {
     "warp": "Warp kernels",
     "warp, list given": "Warp kernels, neighbour list given",
     "python": "plain torch",
     "python, list given": "plain torch, neighbour list given",
+}
+CALCULATORS = {
+    "warp": "Warp kernels",
+    "warp, torch.compile": "Warp kernels, compiled",
+    "python": "plain torch",
+    "python, torch.compile": "plain torch, compiled",
 }
 VERSIONS = {name: version(name) for name in ("torchmd-net", "torch", "warp-lang")}
 
@@ -91,10 +100,13 @@ def _plain() -> Iterator[None]:
         raise RuntimeError("torchmd-net runs without its Warp kernels: pip install warp-lang")
     ops = "torchmdnet.extensions.warp_ops"
     kept = sys.modules[ops]
-    spec = util.spec_from_file_location("tensornet_without_warp", module.__file__)
+    name = "tensornet_without_warp"
+    spec = util.spec_from_file_location(name, module.__file__)
     assert spec is not None
     assert spec.loader is not None
     without = util.module_from_spec(spec)
+    # torch.compile looks up by name where a function comes from.
+    sys.modules[name] = without
     try:
         sys.modules[ops] = None  # pyright: ignore[reportArgumentType]
         spec.loader.exec_module(without)
@@ -102,6 +114,22 @@ def _plain() -> Iterator[None]:
         yield
     finally:
         sys.modules[ops], sys.modules[module.__name__] = kept, module
+
+
+def with_own_elements(potential: Potential, structures: Sequence[ase.Atoms]) -> Potential:
+    """Return the same network with a table of the structures' elements alone."""
+    numbers = sorted({int(z) for atoms in structures for z in atoms.numbers})
+    rows = np.array([potential.elements.numbers.index(z) for z in numbers])
+    elements = ElementTable(tuple(numbers), potential.elements.reference_energies[rows])
+    params = rows_of_elements(potential.variables["params"], rows)
+    return potential.replace(variables=potential.variables | {"params": params}, elements=elements)
+
+
+def rows_of_elements(params: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """Return parameters, or their gradient, with some rows of the table of elements."""
+    flat: dict[Any, Any] = flatten_dict(params)
+    flat[ELEMENT_TABLE] = flat[ELEMENT_TABLE][rows]
+    return unflatten_dict(flat)
 
 
 def energy_forces(peer: Peer, atoms: ase.Atoms, mode: str) -> Callable[[], np.ndarray]:
@@ -195,6 +223,33 @@ def training_step(
         return float(value), gradient.variables["params"]
 
     return step, loss_and_gradient
+
+
+def calculator(peer: Peer, mode: str) -> Calculator:
+    """Return torchmd-net's own ASE calculator in one of the modes of `CALCULATORS`."""
+    implementation, _, option = mode.partition(", ")
+    compiled = option == "torch.compile"
+    make = import_module("torchmdnet.calculators").TMDNETCalculator
+    state = peer.models[implementation].state_dict()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.ckpt"
+        hyperparameters = dict(peer.potential.metadata["config"])
+        torch.save(
+            {
+                "state_dict": {f"model.{name}": value for name, value in state.items()},
+                "hyper_parameters": hyperparameters,
+            },
+            file,
+        )
+        with _plain() if implementation == "python" else nullcontext():
+            made = make(
+                str(file),
+                compile=compiled,
+                remove_ref_energy=False,
+                max_num_neighbors=hyperparameters["max_num_neighbors"],
+            )
+    made.model.eval()
+    return made
 
 
 def given_edges(structures: Sequence[ase.Atoms], cutoff: float) -> Any:

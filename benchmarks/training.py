@@ -9,7 +9,7 @@ of it, so that numbers of layers can be run one at a time.
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torchmdnet_peer
-from flax.traverse_util import flatten_dict, unflatten_dict
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from results_file import add_records, results_folder
@@ -37,7 +36,7 @@ from tensornet_jax.graph.atom_graph import (
     batch_targets,
     to_device,
 )
-from tensornet_jax.potential import ElementTable, Potential
+from tensornet_jax.potential import Potential
 from tensornet_jax.precision import precision_scope
 from tensornet_jax.train.config import LossTerm, OptimizerConfig
 from tensornet_jax.train.optimizer import learning_rate_schedule, make_optimizer
@@ -51,7 +50,6 @@ ENERGY_WEIGHT, FORCES_WEIGHT = 1.0, 10.0
 RATTLE = 0.05
 # Of the loss, and of the norm of the gradient; both compute in float32.
 AGREEMENT = {"loss": 3e-5, "gradient": 3e-4}
-ELEMENT_TABLE = ("embedding", "pair_species", "species", "embedding")
 OURS = {
     "tensornet_jax": "torchmd-net's table of 100 elements",
     "tensornet_jax, own elements": "the elements of the data",
@@ -74,22 +72,6 @@ def random_labels(structures: Sequence[ase.Atoms]) -> tuple[np.ndarray, np.ndarr
     rng = np.random.default_rng(0)
     atoms = sum(map(len, structures))
     return rng.normal(size=len(structures)), rng.normal(size=3 * atoms)
-
-
-def with_own_elements(potential: Potential, structures: Sequence[ase.Atoms]) -> Potential:
-    """Return the same network with a table of the structures' elements alone."""
-    numbers = sorted({int(z) for atoms in structures for z in atoms.numbers})
-    rows = np.array([potential.elements.numbers.index(z) for z in numbers])
-    elements = ElementTable(tuple(numbers), potential.elements.reference_energies[rows])
-    params = rows_of_elements(potential.variables["params"], rows)
-    return potential.replace(variables=potential.variables | {"params": params}, elements=elements)
-
-
-def rows_of_elements(params: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
-    """Return parameters, or their gradient, with some rows of the table of elements."""
-    flat: dict[Any, Any] = flatten_dict(params)
-    flat[ELEMENT_TABLE] = flat[ELEMENT_TABLE][rows]
-    return unflatten_dict(flat)
 
 
 class OurStep:
@@ -150,7 +132,7 @@ def check(
     name: str, ours: tuple[float, Any], theirs: tuple[float, Any], rows: np.ndarray
 ) -> dict[str, float]:
     """Return how far loss and gradient are apart, relative; raise if it is beyond rounding."""
-    expected = rows_of_elements(theirs[1], rows)
+    expected = torchmdnet_peer.rows_of_elements(theirs[1], rows)
     difference = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), ours[1], expected)
     found = {
         "loss": abs(ours[0] - theirs[0]) / abs(theirs[0]),
@@ -167,7 +149,7 @@ def run(layers: int, batch: int) -> list[dict[str, Any]]:
     structures = rattled_aspirins(batch)
     labels = random_labels(structures)
     peer = torchmdnet_peer.build(torchmdnet_peer.arguments(CHANNELS, layers, NUM_RADIAL, CUTOFF))
-    few = with_own_elements(peer.potential, structures)
+    few = torchmdnet_peer.with_own_elements(peer.potential, structures)
     potentials = dict(zip(OURS, (peer.potential, few), strict=True))
     ours = {name: OurStep(potential, structures, labels) for name, potential in potentials.items()}
     # The loss here is of energies per atom.

@@ -115,14 +115,11 @@ class TensorNetCalculator(Calculator):
             return list(all_changes)
         if len(atoms) != len(before):
             return ["positions", "numbers"]
-        changes = []
-        for name, new, old in (
-            ("positions", atoms.positions, before.positions),
-            ("cell", atoms.cell.array, before.cell.array),
-        ):
-            # Written so that NaN counts as a change.
-            if not abs(new - old).max(initial=0) <= tol:
-                changes.append(name)
+        changes = [] if _within(tol, atoms.positions, before.positions) else ["positions"]
+        if _conditions(atoms) == _conditions(before):
+            return changes
+        if not _within(tol, atoms.cell.array, before.cell.array):
+            changes.append("cell")
         if (atoms.numbers != before.numbers).any():
             changes.append("numbers")
         if (atoms.pbc != before.pbc).any():
@@ -152,7 +149,7 @@ class TensorNetCalculator(Calculator):
             raise ValueError("no structure to compute: pass atoms")
         self.results = {}
         cell = atoms.cell.array
-        has_volume = abs(np.linalg.det(cell)) > 0
+        has_volume = bool(cell.any()) and abs(np.linalg.det(cell)) > 0
         compute = self._computed_for(properties, has_volume, bool(atoms.pbc.any()))
 
         neighbourhood = self._neighbourhood
@@ -225,24 +222,46 @@ class TensorNetCalculator(Calculator):
         return capacity
 
 
+def _within(tol: float, new: np.ndarray, old: np.ndarray) -> bool:
+    # Written so that NaN counts as a change. A step of dynamics comes through here after a model
+    # has emptied the caches, so what counts is how much of Python and numpy it runs through.
+    return bool(np.maximum.reduce(np.abs(new - old), axis=None, initial=0.0) <= tol)
+
+
+def _conditions(atoms: ase.Atoms) -> tuple[Any, ...]:
+    """Return all but the positions that results depend on, quick to make and to compare."""
+    return (
+        atoms.numbers.tobytes(),
+        atoms.pbc.tobytes(),
+        atoms.cell.array.tobytes(),
+        total_charge(atoms),
+    )
+
+
 @dataclass(frozen=True)
 class _Neighbourhood:
     """A neighbour list on the device, and what is needed to tell how long it stays valid.
 
     atoms: the structure it was made for.
+    conditions: its `_conditions`.
     graph: its padded graph.
+    device_cell: (3, 3) Å its cell, on the device.
     reference_energies: (N,) float64 eV.
     reach: Å the list reaches beyond the cutoff.
     images: (N, 3) lattice vectors taken off each position so that it lies in the cell.
     inverse: (3, 3) pseudo-inverse of the periodic lattice vectors, 0 along the open ones.
+    start: (N, 3) Å its `local_positions`.
     """
 
     atoms: ase.Atoms
+    conditions: tuple[Any, ...]
     graph: AtomGraph
+    device_cell: jax.Array
     reference_energies: np.ndarray
     reach: float
     images: np.ndarray
     inverse: np.ndarray
+    start: np.ndarray
 
     @classmethod
     def around(
@@ -256,13 +275,21 @@ class _Neighbourhood:
         inverse = np.zeros((3, 3))
         inverse[:, atoms.pbc] = np.linalg.pinv(structure.cell[atoms.pbc])
         images = np.rint((atoms.positions - structure.positions) @ inverse)
-        return cls(atoms, graph, reference_energies, reach, images, inverse)
+        return cls(
+            atoms,
+            _conditions(atoms),
+            graph,
+            graph.cell[0],
+            reference_energies,
+            reach,
+            images,
+            inverse,
+            _local_positions(atoms.positions, images, atoms.cell.array),
+        )
 
     def local_positions(self, positions: np.ndarray, cell: np.ndarray) -> np.ndarray:
         """Return (N, 3) positions the graph's shifts refer to, relative to their mean, Å."""
-        # Relative to the mean of now: a molecule that has drifted far keeps its digits in float32.
-        inside = positions - self.images @ cell
-        return inside - inside.mean(axis=0) if len(inside) else inside
+        return _local_positions(positions, self.images, cell)
 
     def covers(self, atoms: ase.Atoms, cutoff: float) -> bool:
         """Tell whether the list still holds every pair within the cutoff.
@@ -271,26 +298,31 @@ class _Neighbourhood:
         vF + u_j − u_i. One not in the list was at least cutoff + reach long, and is now at least
         σ_min(F)·(cutoff + reach) − 2 max|u| long. u leaves out what all atoms moved together.
         """
-        before = self.atoms
-        if (
-            len(atoms) != len(before)
-            or not np.array_equal(atoms.numbers, before.numbers)
-            or not np.array_equal(atoms.pbc, before.pbc)
-            or total_charge(atoms) != total_charge(before)
-        ):
-            return False
-        if len(atoms) == 0:
-            return True
-        start, now = before.cell.array, atoms.cell.array
-        affine = self.local_positions(before.positions, start)
-        shrinkage = 1.0
-        if not np.array_equal(start, now):
-            deformation = np.eye(3) + self.inverse @ (now - start)
+        before, now = self.atoms, atoms.cell.array
+        affine, shrinkage = self.start, 1.0
+        if _conditions(atoms) != self.conditions:
+            if (
+                len(atoms) != len(before)
+                or (atoms.numbers != before.numbers).any()
+                or (atoms.pbc != before.pbc).any()
+                or total_charge(atoms) != total_charge(before)
+            ):
+                return False
+            deformation = np.eye(3) + self.inverse @ (now - before.cell.array)
             shrinkage = np.linalg.svd(deformation, compute_uv=False)[-1]
             affine = affine @ deformation
+        if len(atoms) == 0:
+            return True
         moved = self.local_positions(atoms.positions, now) - affine
         farthest = np.sqrt(np.einsum("nd,nd->n", moved, moved).max())
         return bool(shrinkage * (cutoff + self.reach) - 2 * farthest >= cutoff)
+
+
+def _local_positions(positions: np.ndarray, images: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    # Relative to the mean of now: a molecule that has drifted far keeps its digits in float32.
+    inside = positions - images @ cell
+    # Not numpy's mean: it takes longer than this sum.
+    return inside - inside.sum(axis=0) / max(len(inside), 1)
 
 
 class _Evaluator:
@@ -327,12 +359,13 @@ class _Evaluator:
         count = len(positions)
         padded = np.zeros(neighbourhood.graph.positions.shape, potential.dtype)
         padded[:count] = neighbourhood.local_positions(positions, cell)
+        same = cell.tobytes() == neighbourhood.atoms.cell.array.tobytes()
         with potential.precision():
             outputs = self._run(
                 potential.variables,
                 neighbourhood.graph,
                 padded,
-                cell.astype(potential.dtype),
+                neighbourhood.device_cell if same else cell.astype(potential.dtype),
                 compute=compute,
             )
         results = {}

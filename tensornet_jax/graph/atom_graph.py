@@ -62,7 +62,9 @@ def species_of(numbers: np.ndarray, elements: Sequence[int], where: str = "") ->
 
 def total_charge(atoms: ase.Atoms) -> float:
     """Total charge of a structure in e, from ``atoms.info["charge"]``; 0 if absent."""
-    charge = atoms.info.get("charge", 0.0)
+    if "charge" not in atoms.info:
+        return 0.0
+    charge = atoms.info["charge"]
     if np.ndim(charge) != 0 or not np.isfinite(float(charge)):
         raise ValueError(f'atoms.info["charge"] must be one finite number, not {charge!r}')
     return float(charge)

@@ -1,0 +1,390 @@
+"""Time molecular dynamics of TensorNet: through ASE, against torchmd-net, and on the device.
+
+pip install torch torchmd-net
+python benchmarks/md.py [FOLDER] [--parts ase engine replicas] [--layers 2] [--systems NAME ...]
+
+ase: ethanol through ASE, this package's calculator against torchmd-net's with the same weights.
+engine: this package's dynamics on the device against its calculator in ASE.
+replicas: many ethanols at once on the device.
+
+Everybody starts from the same positions and velocities, and after the first steps positions are
+compared. What is asked for replaces what the folder's results have of it, so that it can be run in
+pieces.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+import ase
+import jax
+import numpy as np
+import torchmdnet_peer
+from ase import units
+from ase.calculators.calculator import Calculator
+from ase.md.velocitydistribution import thermalize_momenta
+from ase.md.verlet import VelocityVerlet
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from results_file import add_records, results_folder
+from systems import nine_systems
+
+from tensornet_jax.benchmark.measure import alternate
+from tensornet_jax.calculator import TensorNetCalculator
+from tensornet_jax.compilation_cache import enable_compilation_cache
+from tensornet_jax.compress import compress
+from tensornet_jax.md import NVE, Simulation
+from tensornet_jax.md.velocities import bring_to_rest
+from tensornet_jax.potential import Potential
+
+CHANNELS, NUM_RADIAL, CUTOFF = 128, 32, 4.5
+TIMESTEP = 0.5
+TEMPERATURE = 300.0
+REPLICAS = (1, 10, 100, 1000)
+# Steps in a sample: as many as take so many seconds, within bounds.
+SECONDS, FEWEST, MOST = 1.0, 4, 50
+# Å that positions may differ after the first sample; all compute in float32.
+AGREEMENT = 1e-3
+AS_TRAINED, COMPRESSED = "as trained", "compressed"
+PARTS = ("ase", "engine", "replicas")
+KEYS = ("part", "layers", "system", "replicas", "name")
+
+
+class Dynamics(Protocol):
+    """Constant-energy dynamics that can be gone on with."""
+
+    def advance(self, steps: int) -> None:
+        """Take steps."""
+        ...
+
+    def turn_around(self) -> None:
+        """Reverse all velocities, so that the steps lead back."""
+        ...
+
+    def positions(self) -> np.ndarray:
+        """Return (N, 3) Å."""
+        ...
+
+
+class InAse:
+    """ASE's velocity Verlet with a calculator."""
+
+    def __init__(self, atoms: ase.Atoms, calculator: Calculator) -> None:
+        self.atoms = atoms.copy()
+        self.atoms.calc = calculator
+        self.dynamics = VelocityVerlet(self.atoms, TIMESTEP * units.fs)
+
+    def advance(self, steps: int) -> None:
+        """Take steps, without observers and without a log."""
+        for _ in range(steps):
+            self.dynamics.step()
+
+    def turn_around(self) -> None:
+        """Reverse all velocities."""
+        self.atoms.set_momenta(-self.atoms.get_momenta())
+
+    def positions(self) -> np.ndarray:
+        """Return (N, 3) Å."""
+        return self.atoms.get_positions()
+
+
+class OnDevice:
+    """The package's own engine, for one structure or many."""
+
+    def __init__(self, potential: Potential, structures: Sequence[ase.Atoms]) -> None:
+        self.simulation = Simulation(
+            potential, structures, NVE(), timestep=TIMESTEP, velocities="keep"
+        )
+
+    def advance(self, steps: int) -> None:
+        """Take steps in one compiled loop."""
+        engine = self.simulation.engine
+        engine.advance(engine.step + steps)
+        jax.block_until_ready(engine.state)
+
+    def turn_around(self) -> None:
+        """Reverse all velocities."""
+        engine = self.simulation.engine
+        count = engine.lists.num_atoms
+        engine.set_velocities(-np.asarray(engine.state.velocities)[:count])
+
+    def positions(self) -> np.ndarray:
+        """Return (N, 3) Å, those of all replicas one after the other."""
+        return self.simulation.sample().positions
+
+
+def started(atoms: ase.Atoms, seed: int = 0) -> ase.Atoms:
+    """Return a copy with thermal velocities, and without a charge that torchmd-net would miss."""
+    start = atoms.copy()
+    start.info["charge"] = 0
+    thermalize_momenta(start, temperature_K=TEMPERATURE, rng=np.random.default_rng(seed))
+    bring_to_rest(start)
+    return start
+
+
+def potentials_of(layers: int, structures: Sequence[ase.Atoms]) -> dict[str, Potential]:
+    """Return the network with the structures' elements, as trained and compressed."""
+    peer = torchmdnet_peer.build(torchmdnet_peer.arguments(CHANNELS, layers, NUM_RADIAL, CUTOFF))
+    own = torchmdnet_peer.with_own_elements(peer.potential, structures)
+    return {AS_TRAINED: own, COMPRESSED: compress(own, structures=structures)}
+
+
+def run_ase(layers: int) -> list[dict[str, Any]]:
+    """Ethanol through ASE: torchmd-net's calculator in its modes, and ours."""
+    atoms = started(nine_systems()["ethanol"])
+    peer = torchmdnet_peer.build(torchmdnet_peer.arguments(CHANNELS, layers, NUM_RADIAL, CUTOFF))
+    contenders: dict[str, Dynamics] = {
+        f"torchmd-net, {mode}": InAse(atoms, torchmdnet_peer.calculator(peer, mode))
+        for mode in torchmdnet_peer.CALCULATORS
+    }
+    potentials = {"100 elements": peer.potential, **potentials_of(layers, [atoms])}
+    for name, potential in potentials.items():
+        contenders[f"ASE, {name}"] = InAse(atoms, TensorNetCalculator(potential))
+    return timed("ase", layers, "ethanol", atoms, contenders)
+
+
+def run_engine(layers: int, system: str) -> list[dict[str, Any]]:
+    """Both ways of this package on one system."""
+    atoms = started(nine_systems()[system])
+    contenders: dict[str, Dynamics] = {}
+    for name, potential in potentials_of(layers, [atoms]).items():
+        contenders[f"ASE, {name}"] = InAse(atoms, TensorNetCalculator(potential))
+        contenders[f"device, {name}"] = OnDevice(potential, [atoms])
+    return timed("engine", layers, system, atoms, contenders)
+
+
+def run_replicas(layers: int, count: int) -> list[dict[str, Any]]:
+    """Ethanols at once, each with its own velocities."""
+    atoms = nine_systems()["ethanol"]
+    starts = [started(atoms, seed) for seed in range(count)]
+    contenders: dict[str, Dynamics] = {
+        f"device, {name}": OnDevice(potential, starts)
+        for name, potential in potentials_of(layers, [atoms]).items()
+    }
+    return timed("replicas", layers, "ethanol", atoms, contenders, count)
+
+
+def timed(
+    part: str,
+    layers: int,
+    system: str,
+    atoms: ase.Atoms,
+    contenders: dict[str, Dynamics],
+    replicas: int = 1,
+) -> list[dict[str, Any]]:
+    """Compare positions after some steps, then time all in turns, to and fro."""
+    seconds = {}
+    for name, each in contenders.items():
+        each.advance(1)
+        begin = perf_counter()
+        each.advance(1)
+        seconds[name] = perf_counter() - begin
+    steps = int(np.clip(SECONDS / max(seconds.values()), FEWEST, MOST))
+    for each in contenders.values():
+        each.advance(steps)
+    reference = next(iter(contenders.values())).positions()
+    deviations = {
+        name: float(abs(each.positions() - reference).max()) for name, each in contenders.items()
+    }
+    for name, deviation in deviations.items():
+        if not deviation <= AGREEMENT:
+            raise RuntimeError(
+                f"{part}, {layers} layers, {system}: after {steps + 2} steps {name} is up to "
+                f"{deviation:.1e} Å from {next(iter(contenders))}"
+            )
+
+    def to_and_fro(each: Dynamics) -> None:
+        each.turn_around()
+        each.advance(steps)
+
+    works = [partial(to_and_fro, each) for each in contenders.values()]
+    timings = alternate(works, seconds=2 * SECONDS, fewest=5, warm_up=1)
+    records = []
+    for name, timing in zip(contenders, timings, strict=True):
+        times = {key: value / steps for key, value in asdict(timing).items() if key != "samples"}
+        rate = replicas / times["median_s"]
+        records.append(
+            {
+                "part": part,
+                "layers": layers,
+                "system": system,
+                "replicas": replicas,
+                "name": name,
+                "atoms": len(atoms) * replicas,
+                "steps_in_a_sample": steps,
+                "samples": timing.samples,
+                **times,
+                "steps_per_s": rate,
+                "atom_steps_per_s": rate * len(atoms),
+                "ns_per_day": rate * TIMESTEP * 86400e-6,
+                "position_deviation": deviations[name],
+            }
+        )
+        print(f"{part}, {layers} layers, {system}, {replicas} × {name}: {rate:.1f} steps/s")
+    return records
+
+
+def pick(records: list[dict[str, Any]], **case: Any) -> dict[str, dict[str, Any]]:
+    """Return the records of a case by name."""
+    return {r["name"]: r for r in records if all(r[key] == value for key, value in case.items())}
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return rates and ratios as Markdown."""
+    machine, versions, records = results["machine"], results["versions"], results["records"]
+    lines = [
+        "# Molecular dynamics of TensorNet",
+        "",
+        f"{CHANNELS} channels, {NUM_RADIAL} expnorm functions, cutoff {CUTOFF} Å, random weights, "
+        f"float32, constant energy, {TIMESTEP} fs, from velocities of {TEMPERATURE:g} K; on "
+        f"{machine['processor'] or machine['device']}, {machine['threads']} threads; jax "
+        f"{versions['jax']}, ASE {versions['ase']}, torchmd-net {versions['torchmd-net']} with "
+        f"torch {versions['torch']} and warp {versions['warp-lang']}. A sample is a number of "
+        "steps, after which velocities are reversed, so that structures stay what they are; "
+        "neighbour lists are renewed on the way. Medians of samples, everybody in turns in one "
+        "process; positions were compared first. *Own elements*: the network's table holds the "
+        "elements of the structure; *100 elements*: torchmd-net's table. *Compressed*: to 1e-5, "
+        "with own elements.",
+        "",
+        "![rates](md.png)",
+    ]
+    depths = sorted({r["layers"] for r in records if r["part"] == "ase"})
+    if depths:
+        peers = [f"torchmd-net, {mode}" for mode in torchmdnet_peer.CALCULATORS]
+        ours = {
+            "ASE, 100 elements": "100 elements",
+            f"ASE, {AS_TRAINED}": "own elements",
+            f"ASE, {COMPRESSED}": COMPRESSED,
+        }
+        lines += [
+            "",
+            "## Ethanol through ASE, against torchmd-net's calculator",
+            "",
+            "Steps/s. torchmd-net's `TMDNETCalculator`: Warp kernels or plain torch, as it is "
+            "or with its option `compile`. Ratio: ours over the fastest of these.",
+            "",
+            "| layers | "
+            + " | ".join(torchmdnet_peer.CALCULATORS)
+            + "".join(f" | {label} | ratio" for label in ours.values())
+            + " | ns/day |",
+            "|---:|" + "---:|" * (len(peers) + 2 * len(ours) + 1),
+        ]
+        for layers in depths:
+            own = pick(records, part="ase", layers=layers)
+            fastest = max(own[name]["steps_per_s"] for name in peers)
+            cells = [f"{own[name]['steps_per_s']:.1f}" for name in peers]
+            for name in ours:
+                rate = own[name]["steps_per_s"]
+                cells += [f"{rate:.1f}", f"**{rate / fastest:.2f}**"]
+            cells.append(f"{own[f'ASE, {COMPRESSED}']['ns_per_day']:.2f}")
+            lines.append(f"| {layers} | {' | '.join(cells)} |")
+    for layers in sorted({r["layers"] for r in records if r["part"] == "engine"}):
+        lines += [
+            "",
+            f"## On the device against ASE, {layers} layers",
+            "",
+            "Steps/s.",
+            "",
+            "| system | atoms | ASE | device | ratio | ASE, compressed | device, compressed "
+            "| ratio | atoms·steps/s | ns/day |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        ]
+        of_layers = [r for r in records if r["part"] == "engine" and r["layers"] == layers]
+        systems = {r["system"]: r["atoms"] for r in of_layers}
+        for system, atoms in sorted(systems.items(), key=lambda item: item[1]):
+            own = pick(of_layers, system=system)
+            cells = []
+            for kind in (AS_TRAINED, COMPRESSED):
+                both = [own[f"{way}, {kind}"]["steps_per_s"] for way in ("ASE", "device")]
+                cells += [*(f"{rate:.1f}" for rate in both), f"{both[1] / both[0]:.2f}"]
+            best = own[f"device, {COMPRESSED}"]
+            cells += [f"{best['atom_steps_per_s']:,.0f}", f"{best['ns_per_day']:.2f}"]
+            lines.append(f"| {system} | {atoms} | {' | '.join(cells)} |")
+    for layers in sorted({r["layers"] for r in records if r["part"] == "replicas"}):
+        lines += [
+            "",
+            f"## Replicas of ethanol on the device, {layers} layers",
+            "",
+            "Steps/s and ns/day of all replicas together.",
+            "",
+            "| replicas | as trained | ns/day | compressed | ns/day | gain over one |",
+            "|---:|---:|---:|---:|---:|---:|",
+        ]
+        of_layers = [r for r in records if r["part"] == "replicas" and r["layers"] == layers]
+        counts = sorted({r["replicas"] for r in of_layers})
+        alone = pick(of_layers, replicas=counts[0])[f"device, {COMPRESSED}"]["steps_per_s"]
+        for count in counts:
+            own = pick(of_layers, replicas=count)
+            cells = []
+            for kind in (AS_TRAINED, COMPRESSED):
+                r = own[f"device, {kind}"]
+                cells += [f"{r['steps_per_s']:,.0f}", f"{r['ns_per_day']:.1f}"]
+            gain = own[f"device, {COMPRESSED}"]["steps_per_s"] / alone
+            lines.append(f"| {count:,} | {' | '.join(cells)} | {gain:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    """Draw the rate against atoms, and against replicas, for the most layers there are."""
+    records = results["records"]
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for axes, part, key in ((left, "engine", "atoms"), (right, "replicas", "replicas")):
+        of_part = [r for r in records if r["part"] == part]
+        layers = max((r["layers"] for r in of_part), default=0)
+        for name in dict.fromkeys(r["name"] for r in of_part):
+            own = [r for r in of_part if (r["name"], r["layers"]) == (name, layers)]
+            own = sorted(own, key=lambda r: r[key])
+            colour = "C0" if AS_TRAINED in name else "C1"
+            style = "s--" if name.startswith("ASE") else "o-"
+            rates = [r["steps_per_s"] for r in own]
+            axes.loglog([r[key] for r in own], rates, style, color=colour, label=name)
+        axes.set(title=f"{layers} layers", xlabel=key)
+        axes.grid(alpha=0.3, which="both")
+    layers = max((r["layers"] for r in records if r["part"] == "engine"), default=None)
+    peers = [r for r in records if r["part"] == "ase" and r["name"].startswith("torchmd-net")]
+    rates = [(r["atoms"], r["steps_per_s"]) for r in peers if r["layers"] == layers]
+    if rates:
+        left.loglog(*max(rates), "kD", label="ASE, torchmd-net, fastest mode")
+    left.set_ylabel("steps/s")
+    right.set_ylabel("steps/s of all together")
+    left.legend(fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Run what is asked for and write results.json, README.md and md.png."""
+    systems = list(nine_systems())
+    parser = argparse.ArgumentParser(description="Time molecular dynamics.")
+    parser.add_argument("folder", nargs="?", type=Path, help="default: results/MACHINE/md")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--systems", nargs="+", choices=systems, default=systems, help="of engine")
+    parser.add_argument("--replicas", type=int, nargs="+", default=REPLICAS)
+    arguments = parser.parse_args()
+    folder = results_folder("md", arguments.folder)
+    enable_compilation_cache()
+    runs: list[Callable[[], list[dict[str, Any]]]] = []
+    for layers in arguments.layers:
+        if "ase" in arguments.parts:
+            runs.append(partial(run_ase, layers))
+        if "engine" in arguments.parts:
+            runs += [partial(run_engine, layers, system) for system in arguments.systems]
+        if "replicas" in arguments.parts:
+            runs += [partial(run_replicas, layers, count) for count in arguments.replicas]
+    for run in runs:
+        versions = torchmdnet_peer.VERSIONS | {"ase": version("ase")}
+        results = add_records(folder, "md", run(), KEYS, versions)
+        (folder / "README.md").write_text(table(results), encoding="utf-8")
+        plot(results, folder / "md.png")
+        jax.clear_caches()
+
+
+if __name__ == "__main__":
+    main()
