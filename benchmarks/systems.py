@@ -36,13 +36,17 @@ def water(side: int, seed: int = 0) -> ase.Atoms:
     molecule = ase.build.molecule("H2O")
     molecule.positions -= molecule.positions.mean(axis=0)
     spacing = WATER_DENSITY ** (-1 / 3)
-    box = ase.Atoms(cell=np.full(3, side * spacing), pbc=True)
+    positions = []
     for corner in np.ndindex(side, side, side):
         one = molecule.copy()
         one.euler_rotate(*rng.uniform(0, 360, 3))
-        one.positions += np.array(corner) * spacing
-        box += one
-    return box
+        positions.append(one.positions + np.array(corner) * spacing)
+    return ase.Atoms(
+        numbers=np.tile(molecule.numbers, side**3),
+        positions=np.concatenate(positions),
+        cell=np.full(3, side * spacing),
+        pbc=True,
+    )
 
 
 def _read(name: str) -> ase.Atoms:

@@ -143,7 +143,9 @@ class TensorNetCalculator(Calculator):
             PropertyNotImplementedError: stress without a volume, dipole of a periodic structure.
             ValueError: unknown element, coincident atoms, or a cell that cannot be periodic.
         """
-        super().calculate(atoms, list(properties), list(system_changes))
+        # What ASE's own method does besides concerns a folder for files, of which there are none.
+        if atoms is not None:
+            self.atoms = atoms.copy()
         atoms = self.atoms
         if atoms is None:
             raise ValueError("no structure to compute: pass atoms")
@@ -223,8 +225,9 @@ class TensorNetCalculator(Calculator):
 
 
 def _within(tol: float, new: np.ndarray, old: np.ndarray) -> bool:
-    # Written so that NaN counts as a change. A step of dynamics comes through here after a model
-    # has emptied the caches, so what counts is how much of Python and numpy it runs through.
+    # Written so that NaN counts as a change. Here and below numpy's ufuncs are called directly: a
+    # step of dynamics comes by after the model has emptied the processor's caches, when every layer
+    # of Python in between costs several times what it does in a tight loop.
     return bool(np.maximum.reduce(np.abs(new - old), axis=None, initial=0.0) <= tol)
 
 
@@ -314,15 +317,14 @@ class _Neighbourhood:
         if len(atoms) == 0:
             return True
         moved = self.local_positions(atoms.positions, now) - affine
-        farthest = np.sqrt(np.einsum("nd,nd->n", moved, moved).max())
+        farthest = np.sqrt(np.maximum.reduce(np.add.reduce(moved * moved, axis=1)))
         return bool(shrinkage * (cutoff + self.reach) - 2 * farthest >= cutoff)
 
 
 def _local_positions(positions: np.ndarray, images: np.ndarray, cell: np.ndarray) -> np.ndarray:
     # Relative to the mean of now: a molecule that has drifted far keeps its digits in float32.
     inside = positions - images @ cell
-    # Not numpy's mean: it takes longer than this sum.
-    return inside - inside.sum(axis=0) / max(len(inside), 1)
+    return inside - np.add.reduce(inside, axis=0) / max(len(inside), 1)
 
 
 class _Evaluator:
