@@ -30,7 +30,7 @@ def neighbour_densities(
     Returns:
         (N, d, S, R).
     """
-    num_atoms, width = len(species), geometry.shape[1]
+    num_atoms, width = species.shape[0], geometry.shape[1]
     neighbours = species[edges.senders[edges.slots]]
     of_species = neighbours[:, :, None] == jnp.arange(num_species, dtype=species.dtype)
     around = to_slots(geometry, edges)[..., None]

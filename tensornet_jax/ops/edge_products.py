@@ -101,7 +101,7 @@ class PathProduct(EdgeProduct):
         neighbours = to_slots(at_senders(features, edges), edges)
         harmonics = to_slots(harmonics, edges)
         weights = to_slots(on_both_edges(weights), edges)
-        num_atoms, num_channels = len(features), features.shape[-1]
+        num_atoms, num_channels = features.shape[0], features.shape[-1]
         first, second, third = self.product.degrees
         coefficients = self.product.coefficients()
         found: dict[int, list[Array]] = {degree: [] for degree in third}
@@ -165,7 +165,7 @@ class GridProduct(SummedProduct):
         """See `EdgeProduct`."""
         product = self.product
         assert isinstance(product, GauntGrid)
-        dtype, num_atoms = features.dtype, len(features)
+        dtype, num_atoms = features.dtype, features.shape[0]
         of_features, of_filter = (jnp.asarray(t, dtype) for t in product.signal_tables())
         # By `mix`: a matrix product would leave the channels in the middle, and the edges, and in
         # the derivative those of the sums, would gather number by number.
