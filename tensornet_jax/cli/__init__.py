@@ -9,9 +9,12 @@ from tensornet_jax.cli.benchmark import app as benchmark_app
 from tensornet_jax.cli.common import Commands
 from tensornet_jax.cli.compress import compress
 from tensornet_jax.cli.config import app as config_app
+from tensornet_jax.cli.convert import app as convert_app
 from tensornet_jax.cli.evaluate import evaluate
+from tensornet_jax.cli.export import export
 from tensornet_jax.cli.inspect import inspect
 from tensornet_jax.cli.md import md
+from tensornet_jax.cli.models import models
 from tensornet_jax.cli.predict import predict
 from tensornet_jax.cli.relax import relax
 from tensornet_jax.cli.train import train
@@ -37,7 +40,8 @@ def _root(
     """Equivariant molecular potentials in JAX: train, test and run them."""
 
 
-for command in (train, evaluate, predict, relax, md, compress, inspect):
+for command in (train, evaluate, predict, relax, md, compress, export, models, inspect):
     app.command()(command)
 app.add_typer(config_app, name="config")
+app.add_typer(convert_app, name="convert")
 app.add_typer(benchmark_app, name="benchmark")

@@ -1,17 +1,22 @@
-"""Read TensorNets of torchmd-net (arXiv:2402.17660) from numpy state dicts.
+"""Read TensorNets of torchmd-net (arXiv:2402.17660) from its checkpoints or numpy state dicts.
 
 The names of the weights and their layout are those of torchmd-net 3; see `from_state_dict`.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ase.data
 import numpy as np
 
 from tensornet_jax.interop.state_dict import StateDict
+from tensornet_jax.interop.torchmd_net_export import to_state_dict
+from tensornet_jax.interop.torchmd_net_files import Layout, read_checkpoint
 from tensornet_jax.models.tensornet_config import TensorNetConfig
 from tensornet_jax.potential import ElementTable, Potential, create_potential
+
+__all__ = ["from_checkpoint", "from_state_dict", "to_state_dict"]
 
 _RADIAL = {"expnorm": "expnorm", "gauss": "gaussian"}
 _ACTIVATION = {
@@ -23,7 +28,54 @@ _ACTIVATION = {
     "mish": "mish",
 }
 _HEAD = {"Scalar": "energy", "DipoleMoment": "dipole"}
+_SPECIES = "representation_model.tensor_embedding.emb.weight"
 _DTYPE = {16: "float32", 32: "float32", 64: "float64"}
+
+
+def from_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    so3_convention: str | None = None,
+    layout: Layout = "auto",
+    elements: Sequence[int] | None = None,
+    dtype: str | None = None,
+) -> Potential:
+    """Build the potential of a file that torchmd-net's training wrote.
+
+    Args:
+        path: a Lightning checkpoint (.ckpt, needs torch), or an .npz; see `read_checkpoint`.
+        so3_convention: as in `from_state_dict`. May be left out for O(3), and for the old layout:
+            the Warp kernels came with the new one.
+        layout: how the file lays out the filters; "auto" to tell from its settings.
+        elements: atomic numbers the model was trained on. By default all below ``max_z``, most of
+            which no checkpoint of torchmd-net was trained on, and none says so.
+        dtype: "float32" or "float64"; by default what ``precision`` says.
+
+    Returns:
+        a potential; its metadata say which layout and convention were assumed.
+
+    Raises:
+        ImportError: a checkpoint, and torch is not installed.
+        ValueError: as in `from_state_dict`; the file is of another kind or refused; an SO(3) model
+            of the new layout without ``so3_convention``.
+    """
+    checkpoint = read_checkpoint(path, layout)
+    config = checkpoint.config
+    if elements is not None:
+        config["elements"] = [int(number) for number in elements]
+    if so3_convention is None:
+        if config.get("equivariance_invariance_group") == "SO(3)" and checkpoint.layout == "(3,F)":
+            raise ValueError(
+                f"{path} holds an SO(3) model: say which of torchmd-net's two implementations, "
+                "mirror images of each other, it was trained with: so3_convention 'warp' where "
+                "warp-lang was installed, else 'python'"
+            )
+        so3_convention = "python"
+    potential = from_state_dict(
+        checkpoint.state, config, so3_convention=so3_convention, dtype=dtype
+    )
+    facts = {"layout": checkpoint.layout, "so3_convention": so3_convention}
+    return potential.replace(metadata=potential.metadata | facts)
 
 
 def from_state_dict(
@@ -38,13 +90,15 @@ def from_state_dict(
     Args:
         state: torchmd-net's names → arrays; a leading "model." is ignored.
         config: torchmd-net's model arguments (its ``hparams``): ``model``,
-            ``embedding_dimension``, ``num_layers``, ``num_rbf``, ``rbf_type``, …
+            ``embedding_dimension``, ``num_layers``, ``num_rbf``, ``rbf_type``, …; besides, as
+            `to_state_dict` writes it, ``elements``, the atomic numbers the model is for.
         so3_convention: "python" or "warp", for ``equivariance_invariance_group: SO(3)``: which of
             torchmd-net's two implementations the model was trained with. They are mirror images.
         dtype: "float32" or "float64"; by default what ``precision`` says.
 
     Returns:
-        a potential whose elements are all atomic numbers below ``max_z``.
+        a potential whose elements are those of ``elements``, or else all atomic numbers below
+        ``max_z``.
 
     Raises:
         ValueError: the checkpoint has something this package does not, or lacks, has too much of
@@ -53,11 +107,15 @@ def from_state_dict(
     state = {name.removeprefix("model."): np.asarray(value) for name, value in state.items()}
     model = _model_config(config, so3_convention)
     max_z = int(config.get("max_z", 100))
-    atomref = state.get("prior_model.0.atomref.weight")
-    energies = np.zeros(max_z) if atomref is None else np.asarray(atomref, np.float64)[:max_z, 0]
+    numbers = _elements(config, max_z)
+    atomref = state.get("prior_model.0.atomref.weight", np.zeros((max_z, 1)))[:max_z, 0]
+    energies = np.zeros(max_z)
+    energies[: len(atomref)] = atomref
+    if len(state.get(_SPECIES, ())) == max_z:
+        state[_SPECIES] = state[_SPECIES][list(numbers)]
     potential = create_potential(
         model,
-        ElementTable(tuple(range(max_z)), energies),
+        ElementTable(numbers, energies[list(numbers)]),
         seed=0,
         dtype=dtype or _DTYPE[int(config.get("precision", 32))],
         energy_scale=float(state.get("std", 1.0)),
@@ -69,6 +127,16 @@ def from_state_dict(
     return potential.replace(
         variables=variables, metadata={"source": "torchmd-net", "config": dict(config)}
     )
+
+
+def _elements(config: Mapping[str, Any], max_z: int) -> tuple[int, ...]:
+    numbers = tuple(config.get("elements") or range(max_z))
+    beyond = [number for number in numbers if not 0 <= number < max_z]
+    if beyond:
+        raise ValueError(
+            f"elements {beyond}: the checkpoint's atomic numbers are below max_z = {max_z}"
+        )
+    return numbers
 
 
 def _model_config(config: Mapping[str, Any], so3_convention: str) -> TensorNetConfig:

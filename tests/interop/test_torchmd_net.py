@@ -1,11 +1,8 @@
 """torchmd-net 3.1.0's own float64 numbers, reproduced from its weights."""
 
-import json
 from functools import partial
-from pathlib import Path
 from typing import cast
 
-import ase
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +13,7 @@ from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.interop.torchmd_net import from_state_dict
 from tensornet_jax.ops.cartesian import RankTwo, to_matrix
 from tests import tolerances
+from tests.interop.reference_cases import relative_error
 
 CASES = (
     "t01_L0_O3",
@@ -28,43 +26,6 @@ CASES = (
     "t32_atomref_meanstd",
     "train_t40_L2_O3",
 )
-
-
-class Reference:
-    """One case of the reference set."""
-
-    def __init__(self, path: Path):
-        with np.load(path) as case:
-            self.arrays = {name: case[name] for name in case.files}
-        self.config = json.loads(bytes(self.arrays["config_json"]).decode())
-        self.state = self.section("param/")
-
-    def section(self, prefix: str) -> dict[str, np.ndarray]:
-        return {k[len(prefix) :]: v for k, v in self.arrays.items() if k.startswith(prefix)}
-
-    def atoms(self) -> list[ase.Atoms]:
-        batch = self.arrays["in/batch"]
-        structures = []
-        for k in range(batch.max() + 1):
-            atoms = ase.Atoms(
-                numbers=self.arrays["in/z"][batch == k], positions=self.arrays["in/pos"][batch == k]
-            )
-            if "in/box" in self.arrays:
-                atoms.set_cell(self.arrays["in/box"])
-                atoms.pbc = True
-            if "in/q" in self.arrays:
-                atoms.info["charge"] = float(self.arrays["in/q"][k])
-            structures.append(atoms)
-        return structures
-
-
-@pytest.fixture
-def reference(shared_data):
-    return lambda name: Reference(shared_data(f"reference_tensornet/{name}.npz"))
-
-
-def relative_error(found, expected) -> float:
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", CASES)

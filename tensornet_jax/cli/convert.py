@@ -1,0 +1,117 @@
+"""`tensornet-jax convert`: potentials of other programs as model files of this package."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tensornet_jax.cli.common import Precision, check_output
+
+if TYPE_CHECKING:
+    from tensornet_jax.potential import Potential
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Turn potentials of other programs into model files; see tensornet-jax models.",
+)
+
+
+class Implementation(StrEnum):
+    """torchmd-net's implementations of SO(3) models."""
+
+    python = "python"
+    warp = "warp"
+
+
+class FilterLayout(StrEnum):
+    """How torchmd-net lays out three filters a channel."""
+
+    auto = "auto"
+    new = "(3,F)"
+    old = "(F,3)"
+
+
+CheckpointArgument = Annotated[
+    Path,
+    typer.Argument(metavar="CKPT", help="Checkpoint (.ckpt) or .npz of it.", show_default=False),
+]
+OutputArgument = Annotated[
+    Path, typer.Argument(metavar="OUTPUT", help="Model file to write.", show_default=False)
+]
+DtypeOption = Annotated[
+    Precision | None,
+    typer.Option("--dtype", help="Precision of the model.", show_default="the checkpoint's"),
+]
+ElementsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="H,C,…",
+        help="Elements the model was trained on; others are then refused. torchmd-net does not "
+        "store them.",
+        show_default="every one the checkpoint has a row for",
+    ),
+]
+
+
+def symbols_to_numbers(text: str) -> list[int]:
+    """Return the atomic numbers of symbols separated by commas."""
+    from ase.data import atomic_numbers
+
+    symbols = [symbol.strip() for symbol in text.split(",")]
+    unknown = [symbol for symbol in symbols if symbol not in atomic_numbers]
+    if unknown:
+        raise ValueError(f"--elements {text}: there is no element {', '.join(unknown)}")
+    return sorted({atomic_numbers[symbol] for symbol in symbols})
+
+
+@app.command("torchmd-net")
+def torchmd_net(
+    checkpoint: CheckpointArgument,
+    output: OutputArgument,
+    so3_convention: Annotated[
+        Implementation | None,
+        typer.Option(
+            help="SO(3) models: which of torchmd-net's implementations trained it; they are "
+            "mirror images. warp where warp-lang was installed.",
+            show_default="must be given where it matters",
+        ),
+    ] = None,
+    layout: Annotated[
+        FilterLayout,
+        typer.Option(help="Layout of the filters; (F,3) before torchmd-net 3."),
+    ] = FilterLayout.auto,
+    elements: ElementsOption = None,
+    dtype: DtypeOption = None,
+) -> None:
+    """Convert a TensorNet of torchmd-net."""
+    check_output(output, checkpoint)
+    numbers = None if elements is None else symbols_to_numbers(elements)
+
+    from tensornet_jax.interop.torchmd_net import from_checkpoint
+
+    potential = from_checkpoint(
+        checkpoint,
+        so3_convention=None if so3_convention is None else so3_convention.value,
+        layout=layout.value,
+        elements=numbers,
+        dtype=None if dtype is None else dtype.value,
+    )
+    facts = [f"filters laid out {potential.metadata['layout']}"]
+    if potential.config.group == "SO(3)":
+        facts.append(f"edges as torchmd-net's {potential.metadata['so3_convention']} code has them")
+    typer.echo(f"read: {', '.join(facts)}")
+    _save(output, potential)
+
+
+def _save(output: Path, potential: "Potential") -> None:
+    from tensornet_jax.model_file import save_model
+
+    save_model(output, potential)
+    symbols = potential.elements.symbols
+    count = f"{len(symbols)} elements" if len(symbols) > 16 else ", ".join(symbols)
+    typer.echo(
+        f"{potential.config.name}, {potential.num_parameters:,} parameters, {potential.dtype}, "
+        f"cutoff {potential.cutoff:g} Å, {count}"
+    )
+    typer.echo(f"written: {output}")

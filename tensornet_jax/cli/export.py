@@ -1,0 +1,73 @@
+"""`tensornet-jax export`: potentials of this package for other programs."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tensornet_jax.cli.common import ModelArgument, Precision, check_output
+from tensornet_jax.cli.convert import Implementation
+
+
+class Target(StrEnum):
+    """What can be written."""
+
+    torchmd_net = "torchmd-net"
+    stablehlo = "stablehlo"
+
+
+def export(
+    model: ModelArgument,
+    output: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUTPUT",
+            help="Checkpoint (.ckpt) for torchmd-net; folder for stablehlo.",
+            show_default=False,
+        ),
+    ],
+    to: Annotated[
+        Target,
+        typer.Option(
+            help="torchmd-net: a checkpoint its load_model reads. stablehlo: a compiled function "
+            "with a manifest, which evaluates with jax and numpy alone.",
+            show_default=False,
+        ),
+    ],
+    so3_convention: Annotated[
+        Implementation | None,
+        typer.Option(
+            help="SO(3) models for torchmd-net: which of its implementations will run it; they "
+            "are mirror images. warp where warp-lang is installed.",
+            show_default="the model's own",
+        ),
+    ] = None,
+    dtype: Annotated[
+        Precision | None,
+        typer.Option(help="Precision of what is written.", show_default="the model file's"),
+    ] = None,
+) -> None:
+    """Write a model for another program."""
+    check_output(output, model)
+    if so3_convention and to is not Target.torchmd_net:
+        raise ValueError("--so3-convention is for --to torchmd-net")
+
+    from tensornet_jax.model_file import load_model
+
+    potential = load_model(model, dtype=None if dtype is None else dtype.value)
+    if to is Target.torchmd_net:
+        from tensornet_jax.interop.torchmd_net_export import write_checkpoint
+
+        convention = None if so3_convention is None else so3_convention.value
+        write_checkpoint(output, potential, so3_convention=convention)
+    else:
+        from tensornet_jax.interop.stablehlo import export_stablehlo
+
+        if output.exists() and not output.is_dir():
+            raise ValueError(f"{output} is a file: give a folder to write into")
+        manifest = export_stablehlo(output, potential)
+        typer.echo(
+            f"{manifest['model']}, {manifest['dtype']}, for {' and '.join(manifest['platforms'])}"
+        )
+    typer.echo(f"written: {output}")

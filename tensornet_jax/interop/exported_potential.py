@@ -1,0 +1,209 @@
+"""Evaluate what `tensornet-jax export --to stablehlo` wrote; needs jax and numpy alone.
+
+A copy of this file lies in every exported folder, beside the compiled function and its manifest:
+
+    from exported_potential import ExportedPotential
+
+    potential = ExportedPotential("folder")
+    results = potential.evaluate(positions, numbers, cell, pbc)
+
+An engine with neighbour lists of its own calls `ExportedPotential.call` with the arrays that
+`arrays` shows how to make; manifest.json says what each of them means.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+
+FUNCTION = "potential.jaxexport"
+MANIFEST = "manifest.json"
+SLOT_BLOCK = 4
+COINCIDENT = 1e-6
+
+
+class ExportedPotential:
+    """A potential read from its folder.
+
+    manifest: what manifest.json says.
+    call: dict of arrays → dict of arrays, compiled once for each combination of shapes.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        """Read a folder.
+
+        Raises:
+            ValueError: the function is not the one the manifest was written with.
+            ImportError: the installed jax is known to compute wrong numbers.
+        """
+        folder = Path(folder)
+        self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+        content = (folder / FUNCTION).read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.manifest["sha256"]:
+            raise ValueError(
+                f"{folder / FUNCTION} does not match the checksum in {MANIFEST}: one of them is "
+                "damaged or from another export; copy the whole folder again"
+            )
+        for name in ("jax", "jaxlib"):
+            if version(name) in self.manifest["refused_versions"]:
+                raise ImportError(
+                    f"{name} {version(name)} computes wrong numbers: install another release"
+                )
+        self._call = jax.jit(export.deserialize(bytearray(content)).call)
+
+    def call(self, arrays: dict[str, Any]) -> dict[str, jax.Array]:
+        """Evaluate arrays as the manifest describes them, on JAX's default device."""
+        with jax.enable_x64(self.manifest["dtype"] == "float64"):
+            return self._call(arrays)
+
+    def evaluate(
+        self,
+        positions: Any,
+        numbers: Any,
+        cell: Any = None,
+        pbc: Any = False,
+        charge: float = 0.0,
+    ) -> dict[str, Any]:
+        """Evaluate one structure.
+
+        Args:
+            positions: (N, 3) Å.
+            numbers: (N,) atomic numbers.
+            cell: (3, 3) rows are lattice vectors, Å; None without.
+            pbc: (3,) bool, or one bool for all directions.
+            charge: total charge, e.
+
+        Returns:
+            energy (eV) and energies (N,), reference energies of the elements included, forces
+            (N, 3) eV/Å, stress (3, 3) eV/Å³ (0 without a volume); dipole (3,) e·Å. As far as the
+            model has them.
+
+        Raises:
+            ValueError: an element the potential does not know, or two atoms at one place.
+        """
+        arrays = self.arrays(positions, numbers, cell, pbc, charge)
+        found = {name: np.asarray(value, float) for name, value in self.call(arrays).items()}
+        count = len(arrays["species"][arrays["species"] >= 0])
+        results: dict[str, Any] = {}
+        if "forces" in found:
+            reference = np.array(self.manifest["reference_energies"])[arrays["species"][:count]]
+            reference += self.manifest["energy_offset"] / max(count, 1)
+            results["energies"] = found["energies_without_e0"][:count] + reference
+            results["energy"] = float(results["energies"].sum())
+            results["forces"] = found["forces"][:count]
+            results["stress"] = found["stress"][0]
+        if "dipole" in found:
+            results["dipole"] = found["dipole"][0]
+        return results
+
+    def arrays(
+        self,
+        positions: Any,
+        numbers: Any,
+        cell: Any = None,
+        pbc: Any = False,
+        charge: float = 0.0,
+    ) -> dict[str, np.ndarray]:
+        """Return the arrays that `call` takes, for one structure; arguments as `evaluate`.
+
+        Sizes are rounded up, so that a changing number of neighbours rarely means to compile again.
+        """
+        dtype = self.manifest["dtype"]
+        positions = np.array(positions, float).reshape(-1, 3)
+        cell = np.zeros((3, 3)) if cell is None else np.array(cell, float)
+        pbc = np.broadcast_to(np.asarray(pbc, bool), 3)
+        known = {number: k for k, number in enumerate(self.manifest["elements"]["numbers"])}
+        unknown = sorted(set(np.asarray(numbers).tolist()) - set(known))
+        if unknown:
+            raise ValueError(
+                f"atomic numbers {unknown} are not in the potential "
+                f"[{', '.join(self.manifest['elements']['symbols'])}]"
+            )
+        # The image in the cell, and the middle at the origin: float32 has digits for no more.
+        images = np.zeros_like(positions)
+        if pbc.any():
+            images[:, pbc] = np.floor(positions @ np.linalg.pinv(cell[pbc]))
+        positions = positions - images @ cell
+        pairs, shifts = neighbour_pairs(positions, cell, pbc, self.manifest["cutoff"])
+        count = len(positions)
+        atoms = _round_up(count + 1)
+        padding = _round_up(len(pairs) + 1) - len(pairs)
+        pairs = np.concatenate([pairs, np.full((padding, 2), atoms - 1)]).astype(np.int32)
+        shifts = np.concatenate([shifts, np.zeros((padding, 3))]).astype(np.int32)
+        filled = np.zeros((atoms, 3), dtype)
+        filled[:count] = positions - (positions.mean(axis=0) if count else 0)
+        species = np.full(atoms, -1, np.int32)
+        species[:count] = [known[number] for number in np.asarray(numbers).tolist()]
+        return {
+            "cell": cell[None].astype(dtype),
+            "charge": np.full(1, charge, dtype),
+            "incoming_edges": incoming_edges(pairs, atoms),
+            "pairs": pairs,
+            "positions": filled,
+            "shifts": shifts,
+            "species": species,
+            "structure": np.zeros(atoms, np.int32),
+        }
+
+
+def neighbour_pairs(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return pairs (P, 2) closer than the cutoff, each once, and their lattice shifts (P, 3).
+
+    The vector of a pair is positions[pair[1]] + shift @ cell − positions[pair[0]]. Positions lie in
+    the cell. The work grows with the square of the number of atoms.
+    """
+    reach = np.zeros(3, int)
+    if pbc.any():
+        # |fractional component| ≤ distance · |reciprocal vector|, and atoms differ by less than 1.
+        reach[pbc] = np.ceil(cutoff * np.linalg.norm(np.linalg.pinv(cell[pbc]), axis=0))
+    pairs, shifts = [], []
+    for shift in itertools.product(*(range(-n, n + 1) for n in reach)):
+        # Of a shift and its opposite one is enough, and without shift half of the pairs.
+        if shift < (0, 0, 0):
+            continue
+        vectors = positions + np.array(shift) @ cell - positions[:, None]
+        near = np.einsum("ijk,ijk->ij", vectors, vectors)
+        close = near < cutoff**2
+        if shift == (0, 0, 0):
+            close = np.triu(close, 1)
+        if (near[close] < COINCIDENT**2).any():
+            raise ValueError("two atoms are at one place")
+        found = np.argwhere(close)
+        pairs.append(found)
+        shifts.append(np.broadcast_to(shift, (len(found), 3)))
+    return np.concatenate(pairs), np.concatenate(shifts)
+
+
+def incoming_edges(pairs: np.ndarray, num_atoms: int) -> np.ndarray:
+    """Return the table of edges that arrive at each atom, (N, K) int32.
+
+    Pair p = (i, j) of P is two edges: number p arrives at i, number P + p at j. The last pair is
+    padding, as is every pair of the last atom; unused places hold 2P − 1. K is a multiple of four.
+    """
+    receivers = np.concatenate([pairs[:, 0], pairs[:, 1]])
+    edges = np.flatnonzero(receivers != num_atoms - 1)
+    edges = edges[np.argsort(receivers[edges], kind="stable")]
+    owners = receivers[edges]
+    places = np.arange(len(edges)) - np.searchsorted(owners, owners)
+    width = -(-_round_up(places.max(initial=0) + 1) // SLOT_BLOCK) * SLOT_BLOCK
+    table = np.full((num_atoms, width), 2 * len(pairs) - 1, np.int32)
+    table[owners, places] = edges
+    return table
+
+
+def _round_up(size: int) -> int:
+    """Round up to 4, 5, 6 or 7 times a power of two."""
+    size = int(size)
+    if size <= 4:
+        return 4
+    step = 1 << ((size - 1).bit_length() - 3)
+    return -(-size // step) * step

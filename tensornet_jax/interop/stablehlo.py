@@ -1,0 +1,211 @@
+"""Export a potential as a compiled function that evaluates without this package.
+
+jax.export lowers energies, forces and stress to StableHLO, for CPUs and NVIDIA GPUs at once, with
+all weights inside and all sizes open: one file serves any number of atoms, pairs and structures.
+It takes what an MD engine has, one list with each pair of neighbours once, and a batch of
+structures, of which one is the usual case and the beads of a ring polymer are another.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from tensornet_jax.backend import EXCLUDED_VERSIONS
+from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.interop import exported_potential
+from tensornet_jax.model_file import UNITS
+from tensornet_jax.potential import Potential
+from tensornet_jax.version import __version__
+
+PLATFORMS = ("cpu", "cuda")
+FORMAT_VERSION = 1
+SIZES = "atoms, pairs, structures, 4*slots"
+
+PADDING = (
+    "The last atom is padding, as is any atom with species -1: atoms > number of real atoms.",
+    "Padding atoms come last and name the last structure.",
+    "Atoms of a structure are contiguous; structure does not decrease along the atoms.",
+    "The last pair is padding: pairs > number of real pairs. A padding pair is (atoms - 1, "
+    "atoms - 1) with shift 0.",
+    "Each pair of neighbours closer than the cutoff appears once, as (i, j) or as (j, i) with the "
+    "opposite shift; an atom paired with its own image too.",
+    "Pair p = (i, j) is two edges: number p arrives at i, number pairs + p arrives at j. Each row "
+    "of incoming_edges lists the edges that arrive at its atom, in any order; unused places hold "
+    "2*pairs - 1, and the width is a multiple of 4.",
+    "Nothing is checked: an index out of range, a missing neighbour or a pair listed twice gives "
+    "wrong numbers.",
+)
+
+
+class _Argument(NamedTuple):
+    shape: str
+    dtype: str
+    unit: str | None
+    meaning: str
+
+
+def _inputs(dtype: str) -> dict[str, _Argument]:
+    index = "int32"
+    return {
+        "cell": _Argument("structures, 3, 3", dtype, "Å", "lattice vectors in rows; 0 without"),
+        "charge": _Argument("structures", dtype, "e", "total charge"),
+        "incoming_edges": _Argument("atoms, 4*slots", index, None, "edges arriving at each atom"),
+        "pairs": _Argument("pairs, 2", index, None, "atoms i and j of each pair of neighbours"),
+        "positions": _Argument("atoms, 3", dtype, "Å", "best near the origin, for their digits"),
+        "shifts": _Argument(
+            "pairs, 3", index, None, "vector = positions[j] + shift @ cell - positions[i]"
+        ),
+        "species": _Argument("atoms", index, None, "place in elements; -1 for padding"),
+        "structure": _Argument("atoms", index, None, "structure each atom belongs to"),
+    }
+
+
+def _outputs(potential: Potential) -> dict[str, _Argument]:
+    dtype = potential.dtype
+    known = {
+        "energy": {
+            "energies_without_e0": _Argument(
+                "atoms", dtype, "eV", "add reference_energies[species] in float64"
+            ),
+            "energy_without_e0": _Argument(
+                "structures", dtype, "eV", "add reference_energies and energy_offset in float64"
+            ),
+            "forces": _Argument("atoms, 3", dtype, "eV/Å", "minus the gradient of the energy"),
+            "stress": _Argument(
+                "structures, 3, 3", dtype, "eV/Å^3", "(1/V) dE/dstrain; 0 without a volume"
+            ),
+        },
+        "dipole": {
+            "dipole": _Argument("structures, 3", dtype, "e·Å", "about the centre of mass"),
+        },
+    }
+    return {name: spec for head in potential.heads for name, spec in known[head].items()}
+
+
+def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> dict[str, Any]:
+    """Write a folder from which a potential evaluates with jax and numpy alone.
+
+    The folder holds the function (``potential.jaxexport``, serialised by jax.export),
+    ``manifest.json``, which describes its inputs and outputs, and ``exported_potential.py``, which
+    reads both and has a neighbour search.
+
+    Args:
+        folder: made if it does not exist; files of an earlier export in it are replaced.
+        potential: what to export, in its precision.
+
+    Returns:
+        the manifest.
+
+    Raises:
+        ImportError: flatbuffers, which jax.export needs to write, is not installed.
+    """
+    content = _serialised(potential)
+    manifest = _manifest(potential, content)
+    text = json.dumps(manifest, allow_nan=False, ensure_ascii=False, indent=1)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    reader = Path(exported_potential.__file__)
+    # The manifest last: without it, or with an older one, the reader refuses the function.
+    (folder / exported_potential.FUNCTION).write_bytes(content)
+    (folder / reader.name).write_bytes(reader.read_bytes())
+    (folder / exported_potential.MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return manifest
+
+
+def _serialised(potential: Potential) -> bytes:
+    sizes = jax.export.symbolic_shape(SIZES)
+    named = dict(zip(SIZES.split(", "), sizes, strict=True))
+
+    def abstract(argument: _Argument) -> jax.ShapeDtypeStruct:
+        shape = [named.get(size) or int(size) for size in argument.shape.split(", ")]
+        return jax.ShapeDtypeStruct(tuple(shape), argument.dtype)
+
+    with potential.precision():
+        arguments = {name: abstract(spec) for name, spec in _inputs(potential.dtype).items()}
+        exported = jax.export.export(jax.jit(_function(potential)), platforms=PLATFORMS)(arguments)
+        try:
+            return bytes(exported.serialize())
+        except ImportError:
+            raise ImportError(
+                "jax.export writes its files with flatbuffers: pip install 'tensornet_jax[interop]'"
+            ) from None
+
+
+def _function(potential: Potential) -> Any:
+    outputs = _outputs(potential)
+    wanted = tuple(name for name in ("forces", "stress", "dipole") if name in outputs)
+
+    def function(arrays: dict[str, Array]) -> dict[str, Array]:
+        found = potential.predict(potential.variables, _graph(arrays), wanted)
+        renamed = {"energies": "energies_without_e0", "energy": "energy_without_e0"}
+        found = {renamed.get(name, name): value for name, value in found.items()}
+        return {name: found[name] for name in outputs}
+
+    return function
+
+
+def _graph(arrays: dict[str, Array]) -> AtomGraph:
+    species, pairs, shifts, cell = (arrays[k] for k in ("species", "pairs", "shifts", "cell"))
+    real = pairs[:, 0] != species.shape[0] - 1
+    # What no model of this package asks for: energies depend on the shifts.
+    unused = jnp.ones(cell.shape[:1], bool)
+    return AtomGraph(
+        positions=arrays["positions"],
+        species=jnp.maximum(species, 0),
+        node_graph=arrays["structure"],
+        node_mask=species >= 0,
+        receivers=jnp.concatenate([pairs[:, 0], pairs[:, 1]]),
+        senders=jnp.concatenate([pairs[:, 1], pairs[:, 0]]),
+        shifts=jnp.concatenate([shifts, -shifts]),
+        edge_mask=jnp.concatenate([real, real]),
+        slots=arrays["incoming_edges"],
+        cell=cell,
+        pbc=jnp.stack([unused] * 3, axis=-1),
+        charge=arrays["charge"],
+        graph_mask=unused,
+    )
+
+
+def _manifest(potential: Potential, content: bytes) -> dict[str, Any]:
+    return {
+        "format": "tensornet_jax StableHLO",
+        "format_version": FORMAT_VERSION,
+        "file": exported_potential.FUNCTION,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "written_by": {"tensornet_jax": __version__, "jax": jax.__version__},
+        "refused_versions": sorted(EXCLUDED_VERSIONS),
+        "platforms": list(PLATFORMS),
+        "model": potential.config.name,
+        "dtype": potential.dtype,
+        "cutoff": potential.cutoff,
+        "elements": {
+            "numbers": [int(number) for number in potential.elements.numbers],
+            "symbols": list(potential.elements.symbols),
+        },
+        "reference_energies": potential.elements.reference_energies.tolist(),
+        "energy_offset": float(potential.energy_offset),
+        "units": UNITS,
+        "inputs": _described(_inputs(potential.dtype)),
+        "outputs": _described(_outputs(potential)),
+        "rules": list(PADDING),
+        "metadata": potential.metadata,
+    }
+
+
+def _described(arguments: dict[str, _Argument]) -> dict[str, Any]:
+    # jax takes the arguments in the order of their names.
+    return {
+        name: {
+            "shape": [int(s) if s.isdigit() else s for s in spec.shape.split(", ")],
+            "dtype": spec.dtype,
+            **({"unit": spec.unit} if spec.unit else {}),
+            "meaning": spec.meaning,
+        }
+        for name, spec in sorted(arguments.items())
+    }

@@ -1,0 +1,32 @@
+import numpy as np
+
+from tensornet_jax.interop.torchmd_net import from_state_dict
+from tensornet_jax.model_file import load_model
+from tests.builders import ethanol
+from tests.interop.reference_cases import Reference
+from tests.interop.torchmd_net_checkpoints import write_npz
+
+
+def test_a_model_of_torchmd_net_becomes_a_model_file(cli, shared_data, tmp_path):
+    case = Reference(shared_data("reference_tensornet/t32_atomref_meanstd.npz"))
+    checkpoint = write_npz(tmp_path / "model.npz", case.state, case.config)
+    result = cli("convert", "torchmd-net", checkpoint, "model.safetensors", "--elements", "H,C,O")
+    assert result.exit_code == 0, result.stderr
+    assert "filters laid out (3,F)" in result.stdout
+    assert "float64, cutoff 4.5 Å, H, C, O" in result.stdout
+    (found,) = load_model("model.safetensors").evaluate(ethanol())
+    (expected,) = from_state_dict(case.state, case.config).evaluate(ethanol())
+    assert abs(found["energy"] - expected["energy"]) < 1e-12 * abs(expected["energy"])
+    np.testing.assert_allclose(found["forces"], expected["forces"], atol=1e-12)
+
+
+def test_what_cannot_be_converted_is_one_message(cli, shared_data, tmp_path):
+    case = Reference(shared_data("reference_tensornet/t05_L1_SO3_q.npz"))
+    checkpoint = write_npz(tmp_path / "model.npz", case.state, case.config)
+    result = cli("convert", "torchmd-net", checkpoint, "model.safetensors")
+    assert result.exit_code == 2
+    assert "mirror images" in result.stderr
+    result = cli("convert", "torchmd-net", checkpoint, "model.safetensors", "--elements", "H,Foo")
+    assert "no element Foo" in result.stderr
+    result = cli("convert", "torchmd-net", checkpoint, "absent/model.safetensors")
+    assert "no folder absent" in result.stderr

@@ -1,0 +1,29 @@
+import json
+
+import pytest
+
+
+def test_a_model_is_exported_to_stablehlo(cli, model, tmp_path):
+    pytest.importorskip("flatbuffers", reason="flatbuffers (extra 'interop') is not installed")
+    result = cli("export", model, "potential", "--to", "stablehlo", "--dtype", "float32")
+    assert result.exit_code == 0, result.stderr
+    assert "tensornet, float32, for cpu and cuda" in result.stdout
+    manifest = json.loads((tmp_path / "potential" / "manifest.json").read_text("utf-8"))
+    assert manifest["elements"]["symbols"] == ["H", "C", "O"]
+
+
+def test_a_model_is_exported_to_torchmd_net(cli, model, tmp_path):
+    torch = pytest.importorskip("torch", reason="torch (the extra 'interop') is not installed")
+    result = cli("export", model, "model.ckpt", "--to", "torchmd-net")
+    assert result.exit_code == 0, result.stderr
+    content = torch.load(tmp_path / "model.ckpt", weights_only=True)
+    assert content["hyper_parameters"]["elements"] == [1, 6, 8]
+
+
+def test_what_cannot_be_exported_is_one_message(cli, model, tmp_path):
+    (tmp_path / "file").touch()
+    assert "is a file" in cli("export", model, "file", "--to", "stablehlo").stderr
+    arguments = ("--to", "stablehlo", "--so3-convention", "warp")
+    assert "is for --to torchmd-net" in cli("export", model, "folder", *arguments).stderr
+    assert "is the input" in cli("export", model, model, "--to", "torchmd-net").stderr
+    assert cli("export", model, "folder").exit_code == 2

@@ -1,0 +1,215 @@
+"""An exported potential gives the same numbers where this package is not installed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tensornet_jax.graph.atom_graph import Capacity, batch_structures
+from tensornet_jax.interop.exported_potential import ExportedPotential, neighbour_pairs
+from tensornet_jax.interop.stablehlo import export_stablehlo
+from tensornet_jax.models import MODELS
+from tensornet_jax.potential import create_potential
+from tests import tolerances
+from tests.builders import ELEMENTS, ethanol, in_box, rattled_crystals, small_potential
+from tests.interop.reference_cases import relative_error
+
+pytest.importorskip("flatbuffers", reason="flatbuffers (the extra 'interop') is not installed")
+
+DOCS = Path(__file__).parents[2] / "docs" / "interoperability.md"
+# Refuses what an MD engine's author need not have, then runs a script given on standard input.
+BLOCKED = (
+    "tensornet_jax",
+    "flax",
+    "ase",
+    "e3nn_jax",
+    "optax",
+    "matscipy",
+    "pydantic",
+    "safetensors",
+)
+ISOLATED = f"""
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {BLOCKED}:
+            raise ModuleNotFoundError(f"blocked: {{name}}")
+
+sys.meta_path.insert(0, Blocker())
+exec(compile(sys.stdin.read(), "script", "exec"))
+"""
+
+
+def run_without_the_package(script: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-I", "-W", "error", "-c", ISOLATED],
+        input=script,
+        cwd=folder,
+        # Compiling for every size would dominate.
+        env=os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def structures():
+    crystals = rattled_crystals()
+    return [
+        in_box(ethanol()),
+        in_box(ethanol()[:1]),
+        crystals["smaller than the cutoff"],
+        crystals["slab"],
+        crystals["left-handed"],
+    ]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A potential in double precision, and the folder it was exported to."""
+    potential = small_potential(num_channels=4, num_layers=1).replace(energy_offset=0.5)
+    folder = tmp_path_factory.mktemp("exported")
+    export_stablehlo(folder / "potential", potential)
+    return potential, folder
+
+
+def test_the_numbers_are_those_of_the_package(exported, structures):
+    potential, folder = exported
+    for k, atoms in enumerate(structures):
+        arrays = {"positions": atoms.positions, "numbers": atoms.numbers}
+        np.savez(folder / f"{k}.npz", **arrays, cell=atoms.cell.array, pbc=atoms.pbc)
+    run_without_the_package(
+        "import sys; sys.path.insert(0, 'potential')\n"
+        "import numpy as np\n"
+        "from exported_potential import ExportedPotential\n"
+        "potential = ExportedPotential('potential')\n"
+        f"for k in range({len(structures)}):\n"
+        "    results = potential.evaluate(**np.load(f'{k}.npz'))\n"
+        "    np.savez(f'results_{k}.npz', **results)\n",
+        folder,
+    )
+    compute = ("energy", "energies", "forces", "stress")
+    for k, expected in enumerate(potential.evaluate(structures, compute)):
+        with np.load(folder / f"results_{k}.npz") as found:
+            assert set(found) == set(compute)
+            scale = max(1.0, np.abs(expected["forces"]).max())
+            for name in compute:
+                np.testing.assert_allclose(
+                    found[name],
+                    expected[name],
+                    rtol=tolerances.SAME_SUM,
+                    atol=tolerances.SAME_SUM * scale,
+                    err_msg=f"{name} of structure {k}",
+                )
+
+
+def test_the_script_of_the_documentation_runs(exported):
+    _, folder = exported
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), flags=re.DOTALL)
+    scripts = [block for block in blocks if "ExportedPotential(" in block]
+    assert len(scripts) == 2
+    for script in scripts:
+        assert "eV" in run_without_the_package(script, folder)
+
+
+def test_several_structures_are_one_batch(exported):
+    potential, folder = exported
+    atoms = [ethanol(), rattled_crystals()["bulk"]]
+    structures = [potential.structure(a) for a in atoms]
+    graph = batch_structures(structures, Capacity.holding(structures), "float64")
+    half = len(graph.receivers) // 2
+    found = ExportedPotential(folder / "potential").call(
+        {
+            "cell": graph.cell,
+            "charge": graph.charge,
+            "incoming_edges": graph.slots,
+            "pairs": np.column_stack([graph.receivers[:half], graph.senders[:half]]),
+            "positions": graph.positions,
+            "shifts": graph.shifts[:half],
+            "species": np.where(graph.node_mask, graph.species, -1).astype(np.int32),
+            "structure": graph.node_graph,
+        }
+    )
+    expected = potential.evaluate(atoms)
+    forces = np.concatenate([result["forces"] for result in expected])
+    assert relative_error(np.asarray(found["forces"])[: len(forces)], forces) < tolerances.SAME_SUM
+    for k, (result, structure) in enumerate(zip(expected, structures, strict=True)):
+        energy = found["energy_without_e0"][k] + potential.reference_energies(structure).sum()
+        assert energy == pytest.approx(result["energy"], rel=tolerances.SAME_SUM)
+
+
+def test_the_manifest_says_what_is_in_the_folder(exported):
+    potential, folder = exported
+    manifest = json.loads((folder / "potential" / "manifest.json").read_text("utf-8"))
+    assert manifest["elements"]["symbols"] == ["H", "C", "N", "O", "Si"]
+    assert manifest["reference_energies"] == potential.elements.reference_energies.tolist()
+    assert (manifest["cutoff"], manifest["dtype"]) == (4.0, "float64")
+    assert manifest["platforms"] == ["cpu", "cuda"]
+    arrays = ExportedPotential(folder / "potential").arrays([[0.0, 0, 0]], [1])
+    assert list(manifest["inputs"]) == sorted(arrays)
+    for name, described in manifest["inputs"].items():
+        assert described["dtype"] == arrays[name].dtype
+        assert len(described["shape"]) == arrays[name].ndim
+
+
+def test_damage_and_unknown_elements_are_errors(exported, tmp_path):
+    _, folder = exported
+    reader = ExportedPotential(folder / "potential")
+    with pytest.raises(ValueError, match=r"\[79\].*H, C, N, O, Si"):
+        reader.evaluate([[0.0, 0, 0]], [79])
+    with pytest.raises(ValueError, match="at one place"):
+        reader.evaluate(np.zeros((2, 3)), [1, 1])
+    for file in (folder / "potential").iterdir():
+        content = bytearray(file.read_bytes())
+        if file.suffix == ".jaxexport":
+            content[len(content) // 2] ^= 1
+        (tmp_path / file.name).write_bytes(content)
+    with pytest.raises(ValueError, match="checksum"):
+        ExportedPotential(tmp_path)
+
+
+def test_jax_versions_that_compute_wrong_numbers_are_refused(exported, monkeypatch):
+    _, folder = exported
+    monkeypatch.setattr("tensornet_jax.interop.exported_potential.version", lambda name: "0.10.2")
+    with pytest.raises(ImportError, match=r"0\.10\.2 computes wrong numbers"):
+        ExportedPotential(folder / "potential")
+
+
+@pytest.mark.parametrize("name", list(rattled_crystals()))
+def test_the_readers_neighbour_search_is_the_packages(name):
+    from tensornet_jax.graph.neighbours import neighbour_pairs as search
+
+    atoms = rattled_crystals()[name]
+    atoms.wrap()
+    pairs, shifts = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, 4.0)
+    expected = search(atoms.positions, atoms.cell.array, atoms.pbc, 4.0)
+
+    def once(first, second, shifts):
+        rows = np.column_stack([first, second, shifts]).tolist()
+        return sorted(min((i, j, *s), (j, i, *(-n for n in s))) for i, j, *s in rows)
+
+    assert once(*pairs.T, shifts) == once(expected.first, expected.second, expected.shifts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_can_be_exported(name, dtype, tmp_path):
+    config = MODELS[name][0](num_channels=8, cutoff=4.0, heads=("energy", "dipole"))
+    potential = create_potential(config, ELEMENTS, seed=0, dtype=dtype)
+    export_stablehlo(tmp_path, potential)
+    reader, atoms = ExportedPotential(tmp_path), ethanol()
+    found = reader.evaluate(atoms.positions, atoms.numbers)
+    (expected,) = potential.evaluate(atoms, ("forces", "dipole"))
+    for key, value in expected.items():
+        tolerance = 1e-9 if dtype == "float64" else tolerances.MODEL_FLOAT32
+        assert relative_error(found[key], value) < tolerance
