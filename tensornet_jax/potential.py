@@ -111,6 +111,13 @@ class Potential:
         """Number of trainable parameters."""
         return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.variables["params"]))
 
+    def variable_shapes(self) -> dict[str, Any]:
+        """Shapes and dtypes of the variables that the module makes; computes nothing."""
+        with self.precision():
+            graph = batch_structures([], Capacity.holding([]), self.dtype)
+            made = jax.eval_shape(self.module.init, jax.random.key(0), graph)
+        return {"params": {}, "buffers": {}, **made}
+
     def precision(self) -> AbstractContextManager[None]:
         """Scope in which every JAX computation with this potential has to happen."""
         return precision_scope(self.dtype)

@@ -59,7 +59,11 @@ class ExportedPotential:
         self._call = jax.jit(export.deserialize(bytearray(content)).call)
 
     def call(self, arrays: dict[str, Any]) -> dict[str, jax.Array]:
-        """Evaluate arrays as the manifest describes them, on JAX's default device."""
+        """Evaluate arrays as the manifest describes them, on JAX's default device.
+
+        Arrays in float64 are best turned into numpy's before anything is computed with them:
+        outside of ``jax.enable_x64`` JAX would round them to float32.
+        """
         with jax.enable_x64(self.manifest["dtype"] == "float64"):
             return self._call(arrays)
 

@@ -47,6 +47,10 @@ class StateDict:
     def into(self, potential: Potential, variables: dict[str, Any]) -> dict[str, Any]:
         """Return the variables in the potential's precision.
 
+        Args:
+            potential: what they are for; its own variables don't matter.
+            variables: arrays, nested as the potential's module has its variables.
+
         Raises:
             ValueError: a tensor of the checkpoint was left over, or one is missing or misshapen for
                 the potential's module; the message names it.
@@ -54,7 +58,7 @@ class StateDict:
         unused = sorted(set(self.tensors) - self._used)
         if unused:
             raise ValueError(f"the checkpoint holds tensors this model has no place for: {unused}")
-        expected = potential.variables
+        expected = potential.variable_shapes()
         if jax.tree.structure(expected) != jax.tree.structure(variables):
             raise ValueError("the checkpoint's tensors do not make up the configured model")
 

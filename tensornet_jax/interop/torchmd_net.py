@@ -14,7 +14,7 @@ from tensornet_jax.interop.state_dict import StateDict
 from tensornet_jax.interop.torchmd_net_export import to_state_dict
 from tensornet_jax.interop.torchmd_net_files import Layout, read_checkpoint
 from tensornet_jax.models.tensornet_config import TensorNetConfig
-from tensornet_jax.potential import ElementTable, Potential, create_potential
+from tensornet_jax.potential import ElementTable, Potential
 
 __all__ = ["from_checkpoint", "from_state_dict", "to_state_dict"]
 
@@ -113,10 +113,10 @@ def from_state_dict(
     energies[: len(atomref)] = atomref
     if len(state.get(_SPECIES, ())) == max_z:
         state[_SPECIES] = state[_SPECIES][list(numbers)]
-    potential = create_potential(
+    potential = Potential(
         model,
+        {},
         ElementTable(numbers, energies[list(numbers)]),
-        seed=0,
         dtype=dtype or _DTYPE[int(config.get("precision", 32))],
         energy_scale=float(state.get("std", 1.0)),
         energy_offset=float(state.get("mean", 0.0)),

@@ -64,13 +64,8 @@ def run_without_the_package(script: str, folder: Path) -> str:
 @pytest.fixture(scope="module")
 def structures():
     crystals = rattled_crystals()
-    return [
-        in_box(ethanol()),
-        in_box(ethanol()[:1]),
-        crystals["smaller than the cutoff"],
-        crystals["slab"],
-        crystals["left-handed"],
-    ]
+    small = in_box(ethanol())[:3]
+    return [in_box(ethanol()), small, crystals["smaller than the cutoff"], crystals["slab"]]
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +134,10 @@ def test_several_structures_are_one_batch(exported):
             "structure": graph.node_graph,
         }
     )
+    found = {name: np.asarray(value) for name, value in found.items()}
     expected = potential.evaluate(atoms)
     forces = np.concatenate([result["forces"] for result in expected])
-    assert relative_error(np.asarray(found["forces"])[: len(forces)], forces) < tolerances.SAME_SUM
+    assert relative_error(found["forces"][: len(forces)], forces) < tolerances.SAME_SUM
     for k, (result, structure) in enumerate(zip(expected, structures, strict=True)):
         energy = found["energy_without_e0"][k] + potential.reference_energies(structure).sum()
         assert energy == pytest.approx(result["energy"], rel=tolerances.SAME_SUM)
@@ -168,7 +164,7 @@ def test_damage_and_unknown_elements_are_errors(exported, tmp_path):
         reader.evaluate([[0.0, 0, 0]], [79])
     with pytest.raises(ValueError, match="at one place"):
         reader.evaluate(np.zeros((2, 3)), [1, 1])
-    for file in (folder / "potential").iterdir():
+    for file in (folder / "potential").glob("*.*"):
         content = bytearray(file.read_bytes())
         if file.suffix == ".jaxexport":
             content[len(content) // 2] ^= 1
