@@ -17,6 +17,10 @@ app = typer.Typer(
 )
 
 
+FEW = 16
+"""Up to so many elements are shown one by one."""
+
+
 class Implementation(StrEnum):
     """torchmd-net's implementations of SO(3) models."""
 
@@ -109,7 +113,7 @@ def _save(output: Path, potential: "Potential") -> None:
 
     save_model(output, potential)
     symbols = potential.elements.symbols
-    count = f"{len(symbols)} elements" if len(symbols) > 16 else ", ".join(symbols)
+    count = f"{len(symbols)} elements" if len(symbols) > FEW else ", ".join(symbols)
     typer.echo(
         f"{potential.config.name}, {potential.num_parameters:,} parameters, {potential.dtype}, "
         f"cutoff {potential.cutoff:g} Å, {count}"

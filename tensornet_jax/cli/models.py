@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tensornet_jax.cli.convert import symbols_to_numbers
+from tensornet_jax.cli.convert import FEW, symbols_to_numbers
 
 if TYPE_CHECKING:
     from tensornet_jax.data.catalogue import PublicPotential
@@ -39,22 +39,16 @@ def models(
         for line in _table(found):
             typer.echo(line)
         typer.echo("\nOne in full: tensornet-jax models NAME")
-    typer.echo(f"As the publishers' pages said on {catalogue.checked}.")
+    typer.echo(f"As of {catalogue.checked}, from what the publishers say of them.")
 
 
 def _table(potentials: "tuple[PublicPotential, ...]") -> list[str]:
     rows = [("name", "elements", "level of theory", "licence")]
     for p in potentials:
-        count = f"{len(p.elements)} {' '.join(p.elements)}" if len(p.elements) < 16 else None
-        rows.append(
-            (
-                p.name,
-                count or f"{len(p.elements)}",
-                p.level_of_theory or "",
-                p.licence or "",
-            )
-        )
-    widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        symbols = f" {' '.join(p.elements)}" if len(p.elements) <= FEW else ""
+        elements = f"{len(p.elements)}{symbols}"
+        rows.append((p.name, elements, p.level_of_theory or "", p.licence or ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows

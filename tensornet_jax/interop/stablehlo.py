@@ -119,12 +119,13 @@ def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> di
 
 
 def _serialised(potential: Potential) -> bytes:
-    sizes = jax.export.symbolic_shape(SIZES)
-    named = dict(zip(SIZES.split(", "), sizes, strict=True))
+    symbols = jax.export.symbolic_shape(SIZES)
+    sizes: dict[str, Any] = dict(zip(SIZES.split(", "), symbols, strict=True))
 
     def abstract(argument: _Argument) -> jax.ShapeDtypeStruct:
-        shape = [named.get(size) or int(size) for size in argument.shape.split(", ")]
-        return jax.ShapeDtypeStruct(tuple(shape), argument.dtype)
+        named = argument.shape.split(", ")
+        shape = tuple(sizes[size] if size in sizes else int(size) for size in named)
+        return jax.ShapeDtypeStruct(shape, argument.dtype)
 
     with potential.precision():
         arguments = {name: abstract(spec) for name, spec in _inputs(potential.dtype).items()}
@@ -133,7 +134,7 @@ def _serialised(potential: Potential) -> bytes:
             return bytes(exported.serialize())
         except ImportError:
             raise ImportError(
-                "jax.export writes its files with flatbuffers: pip install 'tensornet_jax[interop]'"
+                "jax.export writes its files with flatbuffers: pip install 'tensornet_jax[export]'"
             ) from None
 
 

@@ -8,6 +8,7 @@ may rebuild besides is ``ALLOWED``. torch comes with the extra ``interop``.
 import argparse
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,13 @@ def write_torch_file(path: str | os.PathLike[str], content: Any) -> None:
 
 def _torch() -> Any:
     try:
-        import torch
+        # By name, since no type checker finds what need not be installed.
+        return import_module("torch")
     except ImportError:
         raise ImportError(
             "files of torch need torch: pip install 'tensornet_jax[interop]', or hand over numpy "
             "arrays (.npz)"
         ) from None
-    return torch
 
 
 def _foreign_names(torch: Any, path: Path) -> list[str]:

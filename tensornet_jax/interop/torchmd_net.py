@@ -12,7 +12,7 @@ import numpy as np
 
 from tensornet_jax.interop.state_dict import StateDict
 from tensornet_jax.interop.torchmd_net_export import to_state_dict
-from tensornet_jax.interop.torchmd_net_files import Layout, read_checkpoint
+from tensornet_jax.interop.torchmd_net_files import MODEL_ARGUMENTS, Layout, read_checkpoint
 from tensornet_jax.models.tensornet_config import TensorNetConfig
 from tensornet_jax.potential import ElementTable, Potential
 
@@ -74,8 +74,13 @@ def from_checkpoint(
     potential = from_state_dict(
         checkpoint.state, config, so3_convention=so3_convention, dtype=dtype
     )
-    facts = {"layout": checkpoint.layout, "so3_convention": so3_convention}
-    return potential.replace(metadata=potential.metadata | facts)
+    metadata = {
+        "source": "torchmd-net",
+        "layout": checkpoint.layout,
+        "so3_convention": so3_convention,
+        "config": {key: config[key] for key in MODEL_ARGUMENTS if key in config},
+    }
+    return potential.replace(metadata=metadata)
 
 
 def from_state_dict(

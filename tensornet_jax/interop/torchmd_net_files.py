@@ -15,6 +15,33 @@ from tensornet_jax.interop.torch_files import read_torch_file
 
 Layout = Literal["auto", "(3,F)", "(F,3)"]
 
+MODEL_ARGUMENTS = (
+    "model",
+    "embedding_dimension",
+    "num_layers",
+    "num_rbf",
+    "rbf_type",
+    "trainable_rbf",
+    "activation",
+    "cutoff_lower",
+    "cutoff_upper",
+    "max_z",
+    "equivariance_invariance_group",
+    "output_model",
+    "output_mlp_num_layers",
+    "reduce_op",
+    "prior_model",
+    "prior_args",
+    "remove_ref_energy",
+    "q_dim",
+    "q_weights",
+    "coulomb_cutoff",
+    "repulsion",
+    "precision",
+    "elements",
+)
+"""What of a checkpoint's settings describes the model; the rest is about its training."""
+
 _DEVELOPMENT_NAMES = {"tensornetv2_alt": "tensornet2", "tensornet-nqe": "tensornet2"}
 _OLD_READOUT = re.compile(r"(output_model\.output_network)\.(\d)\.(weight|bias)")
 _GATES = "representation_model.tensor_embedding.linears_scalar.1"
@@ -54,7 +81,8 @@ def read_checkpoint(path: str | os.PathLike[str], layout: Layout = "auto") -> Ch
     """
     path = Path(path)
     state, config = _read_npz(path) if path.suffix == ".npz" else _read_ckpt(path)
-    config["model"] = _DEVELOPMENT_NAMES.get(config.get("model", ""), config.get("model"))
+    model = str(config.get("model"))
+    config["model"] = model = _DEVELOPMENT_NAMES.get(model, model)
     state = {name.removeprefix("model."): value for name, value in state.items()}
     old_names = any(_OLD_READOUT.fullmatch(name) for name in state)
     state = {_OLD_READOUT.sub(r"\1.layers.\2.\3", name): value for name, value in state.items()}
@@ -62,7 +90,7 @@ def read_checkpoint(path: str | os.PathLike[str], layout: Layout = "auto") -> Ch
         layout = "(F,3)" if "check_errors" in config or old_names else "(3,F)"
     if layout == "(F,3)":
         state = {
-            name: _channels_last(value, name) if _is_three(name, config["model"]) else value
+            name: _channels_last(value, name) if _is_three(name, model) else value
             for name, value in state.items()
         }
     return Checkpoint(state, config, layout)

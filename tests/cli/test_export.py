@@ -4,7 +4,7 @@ import pytest
 
 
 def test_a_model_is_exported_to_stablehlo(cli, model, tmp_path):
-    pytest.importorskip("flatbuffers", reason="flatbuffers (extra 'interop') is not installed")
+    pytest.importorskip("flatbuffers", reason="flatbuffers (extra 'export') is not installed")
     result = cli("export", model, "potential", "--to", "stablehlo", "--dtype", "float32")
     assert result.exit_code == 0, result.stderr
     assert "tensornet, float32, for cpu and cuda" in result.stdout

@@ -19,7 +19,7 @@ from tests import tolerances
 from tests.builders import ELEMENTS, ethanol, in_box, rattled_crystals, small_potential
 from tests.interop.reference_cases import relative_error
 
-pytest.importorskip("flatbuffers", reason="flatbuffers (the extra 'interop') is not installed")
+pytest.importorskip("flatbuffers", reason="flatbuffers (the extra 'export') is not installed")
 
 DOCS = Path(__file__).parents[2] / "docs" / "interoperability.md"
 # Refuses what an MD engine's author need not have, then runs a script given on standard input.
@@ -189,18 +189,19 @@ def test_the_readers_neighbour_search_is_the_packages(name):
     pairs, shifts = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, 4.0)
     expected = search(atoms.positions, atoms.cell.array, atoms.pbc, 4.0)
 
-    def once(first, second, shifts):
-        rows = np.column_stack([first, second, shifts]).tolist()
+    def once(*columns):
+        rows = np.column_stack(columns).tolist()
         return sorted(min((i, j, *s), (j, i, *(-n for n in s))) for i, j, *s in rows)
 
-    assert once(*pairs.T, shifts) == once(expected.first, expected.second, expected.shifts)
+    assert once(pairs, shifts) == once(expected.first, expected.second, expected.shifts)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_can_be_exported(name, dtype, tmp_path):
-    config = MODELS[name][0](num_channels=8, cutoff=4.0, heads=("energy", "dipole"))
+    settings = {"num_channels": 8, "cutoff": 4.0, "heads": ("energy", "dipole")}
+    config = MODELS[name][0].model_validate(settings)
     potential = create_potential(config, ELEMENTS, seed=0, dtype=dtype)
     export_stablehlo(tmp_path, potential)
     reader, atoms = ExportedPotential(tmp_path), ethanol()
