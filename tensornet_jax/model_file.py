@@ -23,6 +23,7 @@ import safetensors.numpy
 
 from tensornet_jax.config import Config
 from tensornet_jax.models import MODELS
+from tensornet_jax.parameter_paths import by_path, nested
 from tensornet_jax.potential import ElementTable, Potential
 from tensornet_jax.version import __version__
 
@@ -78,7 +79,7 @@ def save_model(path: str | os.PathLike[str], potential: Potential) -> None:
     text = json.dumps(header, allow_nan=False, ensure_ascii=False, indent=1)
     # safetensors takes the memory as it lies, strides ignored.
     tensors = {
-        name: np.array(value, order="C") for name, value in _flatten(potential.variables).items()
+        name: np.array(value, order="C") for name, value in by_path(potential.variables).items()
     }
     text = text.replace(BLANK_CHECKSUM, _checksum(text, tensors), 1)
     _write_atomically(Path(path), safetensors.numpy.save(tensors, {HEADER_ENTRY: text}))
@@ -120,7 +121,7 @@ def load_model(path: str | os.PathLike[str], dtype: str | None = None) -> Potent
         ) from error
     _check_tensors(path, potential, tensors)
     with potential.precision():
-        variables = _nest({name: jnp.asarray(tensor) for name, tensor in tensors.items()})
+        variables = nested({name: jnp.asarray(tensor) for name, tensor in tensors.items()})
     potential = potential.replace(variables={"params": {}, "buffers": {}, **variables})
     return potential if dtype in (None, potential.dtype) else potential.astype(dtype)
 
@@ -202,7 +203,7 @@ def _model_config(path: Path, fields: Any) -> Config:
 
 def _check_tensors(path: Path, potential: Potential, tensors: Mapping[str, np.ndarray]) -> None:
     """Compare names, shapes and dtypes with what the model of the header would create."""
-    created = _flatten(potential.variable_shapes())
+    created = by_path(potential.variable_shapes())
     expected = {name: f"{leaf.dtype}{leaf.shape}" for name, leaf in created.items()}
     found = {name: f"{tensor.dtype}{tensor.shape}" for name, tensor in tensors.items()}
     faults = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
@@ -237,29 +238,6 @@ def _checksum(text: str, tensors: Mapping[str, np.ndarray]) -> str:
         add(f"{tensor.dtype.name}{tensor.shape}".encode())
         add(tensor.tobytes())
     return digest.hexdigest()
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of a nested dict under their paths joined by "/"."""
-    leaves = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            leaves |= _flatten(value, f"{prefix}{key}/")
-        else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves
-
-
-def _nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nested dict that `_flatten` took apart."""
-    tree: dict[str, Any] = {}
-    for path, leaf in leaves.items():
-        *branches, name = path.split("/")
-        branch = tree
-        for key in branches:
-            branch = branch.setdefault(key, {})
-        branch[name] = leaf
-    return tree
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

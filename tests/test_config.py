@@ -17,7 +17,8 @@ from tensornet_jax.config import (
     parse_config,
 )
 from tensornet_jax.models import MODELS
-from tensornet_jax.train.config import CosineSchedule, PlateauSchedule, RunConfig
+from tensornet_jax.train.config import RunConfig
+from tensornet_jax.train.optimizer_config import CosineSchedule, PlateauSchedule
 
 MINIMAL = "directory: runs/a\ndata:\n  train: a.xyz\n"
 

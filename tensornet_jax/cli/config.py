@@ -79,7 +79,7 @@ def validate(
     from tensornet_jax.config import dump_config, load_config
 
     run = load_config(config, _schema(dynamics), overrides or ())
-    missing = [path for path in _files_of(run) if not _matches(path)]
+    missing = [path for path in run.files() if not _matches(path)]
     if missing:
         raise ValueError(
             f"{config}: no such file: {', '.join(missing)} (paths are relative to the current "
@@ -96,12 +96,6 @@ def _schema(dynamics: bool) -> "type[RunConfig] | type[MDConfig]":
     from tensornet_jax.train.config import RunConfig
 
     return RunConfig
-
-
-def _files_of(run: "RunConfig | MDConfig") -> tuple[str, ...]:
-    from tensornet_jax.md.config import MDConfig
-
-    return run.files() if isinstance(run, MDConfig) else run.data.files()
 
 
 def _matches(path: str) -> bool:

@@ -62,7 +62,8 @@ class TerminalReporter(Reporter):
         """Print the sizes of the run and start the bar."""
         self._print(
             f"\n{start.num_train} structures to train on, {start.num_validation} to validate on; "
-            f"{start.num_parameters:,} parameters; loss on {', '.join(start.terms)}; "
+            + (f"{start.num_replay} to replay; " if start.num_replay else "")
+            + f"{start.num_parameters:,} parameters; loss on {', '.join(start.terms)}; "
             f"{start.device}\nrun directory: {start.directory}"
         )
         self._bar.start()
@@ -100,13 +101,9 @@ class TerminalReporter(Reporter):
 
     def validation_row(self, row: Mapping[str, float]) -> None:
         """Print the errors of one validation; a star marks the best so far."""
-        errors = ", ".join(
-            f"{name.replace('_', ' ')} {row[f'{name}_mae'] * factor:.4g} / "
-            f"{row[f'{name}_rmse'] * factor:.4g} {unit}"
-            for name in SHOWN
-            if f"{name}_mae" in row
-            for _, unit, factor in [UNITS[name]]
-        )
+        errors = _errors_in(row)
+        replay = _errors_in(row, "replay_")
+        errors += f"; replay {replay}" if replay else ""
         star = " *" if row["best"] else ""
         rate = f", {self._rate}" if self._rate and not self._console.is_terminal else ""
         self._print(
@@ -137,3 +134,14 @@ class TerminalReporter(Reporter):
     def _print(self, text: str) -> None:
         # File names and units may look like rich's markup: [H, C].
         self._console.print(text, markup=False)
+
+
+def _errors_in(row: Mapping[str, float], prefix: str = "") -> str:
+    """Return MAE and RMSE of one set of columns."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {row[f'{prefix}{name}_mae'] * factor:.4g} / "
+        f"{row[f'{prefix}{name}_rmse'] * factor:.4g} {unit}"
+        for name in SHOWN
+        if f"{prefix}{name}_mae" in row
+        for _, unit, factor in [UNITS[name]]
+    )

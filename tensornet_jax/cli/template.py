@@ -17,7 +17,8 @@ def config_template(schema: type[Config], given: Mapping[str, Any] | None = None
     """Return YAML with all defaults but what is given, each under a comment on what it is.
 
     Required fields take the first of their `examples`. A section that may be chosen among several
-    or left out is followed by the other choices as comments.
+    or left out is followed by the other choices as comments: in one line, or at length where a
+    setting has no default.
     """
     return "\n".join(_section(_example(schema, given or {}), "")) + "\n"
 
@@ -50,7 +51,15 @@ def _section(section: Config, indent: str) -> Iterator[str]:
             yield f"{indent}{name}: {_inline(section.model_dump(mode='json')[name])}"
         others = [each for each in _sections_of(field) if not isinstance(value, each)]
         for other in others:
-            yield f"{indent}# or {name}: {_inline(other().model_dump(mode='json'))}"
+            yield from _choice(name, _example(other, {}), indent)
+
+
+def _choice(name: str, section: Config, indent: str) -> Iterator[str]:
+    if not any(field.is_required() for field in type(section).model_fields.values()):
+        yield f"{indent}# or {name}: {_inline(section.model_dump(mode='json'))}"
+        return
+    yield f"{indent}# or {name}:"
+    yield from (f"{indent}# {line}".rstrip() for line in _section(section, INDENT))
 
 
 def _sections_of(field: Any) -> list[type[Config]]:

@@ -50,8 +50,25 @@ class ShuffledBatches:
         return [self[step] for step in range(first, first + self.steps_per_epoch)]
 
 
+class MixedBatches:
+    """Each batch of one plan together with one of another, whose structures are counted after.
+
+    `plan[step]` is `first[step]` followed by `second[step]`, the latter plus `first.num`. Epochs
+    are those of the first; the second goes through its own at its own pace.
+    """
+
+    def __init__(self, first: ShuffledBatches, second: ShuffledBatches) -> None:
+        """Plan mixed batches."""
+        self.first, self.second = first, second
+        self.batch_size = first.batch_size + second.batch_size
+        self.steps_per_epoch = first.steps_per_epoch
+
+    def __getitem__(self, step: int) -> np.ndarray:
+        return np.concatenate([self.first[step], self.first.num + self.second[step]])
+
+
 def batches(
-    plan: ShuffledBatches,
+    plan: ShuffledBatches | MixedBatches,
     start_step: int,
     num_steps: int,
     collate: Callable[[np.ndarray], T],

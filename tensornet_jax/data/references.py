@@ -85,9 +85,24 @@ def reference_energies(
         return ReferenceEnergies(numbers, np.zeros(len(numbers)), "none", 0)
     if spec == "least_squares":
         return _least_squares(numbers, atoms_list)
+    return _from_table(numbers, *stated_energies(spec, atoms_list, labels))
+
+
+def stated_energies(
+    spec: ReferenceSpec, atoms_list: Sequence[Atoms], labels: LabelConfig | None = None
+) -> tuple[dict[int, float], str]:
+    """Return energies of isolated atoms by atomic number, eV, and where they come from.
+
+    Args:
+        spec: as for `reference_energies`, but neither "none" nor "least_squares".
+        atoms_list: structures among which isolated atoms may be.
+        labels: label names and units of the isolated-atom file.
+
+    Raises:
+        ValueError: there is no such kind, or two isolated-atom frames contradict each other.
+    """
     if spec == "isolated_atoms":
-        found = _isolated(atoms_list)
-        return _from_table(numbers, found, "isolated-atom frames of the data")
+        return _isolated(atoms_list), "isolated-atom frames of the data"
     if isinstance(spec, str):
         raise ValueError(
             f"reference_energies is {spec!r}: use least_squares, isolated_atoms, none, "
@@ -100,12 +115,11 @@ def reference_energies(
                 "reference_energies: give a file of isolated atoms or energies, not both"
             )
         found = _isolated(read_structures(path, labels, require_configured=False))
-        return _from_table(numbers, found, f"isolated atoms of {path}")
+        return found, f"isolated atoms of {path}"
     unknown = sorted(set(spec) - set(chemical_symbols[1:]))
     if unknown:
         raise ValueError(f"reference_energies: {', '.join(unknown)} is not a chemical symbol")
-    given = {atomic_numbers[symbol]: float(energy) for symbol, energy in spec.items()}
-    return _from_table(numbers, given, "given")
+    return {atomic_numbers[symbol]: float(energy) for symbol, energy in spec.items()}, "given"
 
 
 def _is_isolated(atoms: Atoms) -> bool:
@@ -145,12 +159,46 @@ def _from_table(
 
 def _least_squares(numbers: tuple[int, ...], atoms_list: Sequence[Atoms]) -> ReferenceEnergies:
     energies = np.array([labels_of(atoms).energy for atoms in atoms_list])
+    fit = fit_to_composition(numbers, atoms_list, energies)
+    source = (
+        f"least squares on {fit.count} energies"
+        if fit.count
+        else "least squares without any energy"
+    )
+    return ReferenceEnergies(numbers, fit.energies, source, fit.rank, fit.undetermined)
+
+
+@dataclass(frozen=True)
+class CompositionFit:
+    """Energies as a sum over atoms of one energy an element.
+
+    Attributes:
+        energies: (S,) float64, eV; the solution of least norm, 0 without any energy.
+        rank: how many independent combinations of them the data determine.
+        undetermined: symbols whose own energy the data do not fix.
+        count: energies fitted to.
+    """
+
+    energies: np.ndarray
+    rank: int
+    undetermined: tuple[str, ...]
+    count: int
+
+
+def fit_to_composition(
+    numbers: tuple[int, ...], atoms_list: Sequence[Atoms], energies: np.ndarray
+) -> CompositionFit:
+    """Fit an energy for each element, by least squares in float64.
+
+    Args:
+        numbers: the elements; atoms of others count nothing.
+        atoms_list: structures.
+        energies: (n,) eV of each structure; NaN is left out.
+    """
     labelled = np.flatnonzero(~np.isnan(energies))
     symbols = tuple(chemical_symbols[z] for z in numbers)
-    if not len(labelled):
-        return ReferenceEnergies(
-            numbers, np.zeros(len(numbers)), "least squares without any energy", 0, symbols
-        )
+    if not len(labelled) or not numbers:
+        return CompositionFit(np.zeros(len(numbers)), 0, symbols, len(labelled))
     composition = np.array(
         [
             np.bincount(atoms_list[i].numbers, minlength=119)[list(numbers)]
@@ -163,5 +211,4 @@ def _least_squares(numbers: tuple[int, ...], atoms_list: Sequence[Atoms]) -> Ref
     row_space = np.linalg.svd(composition, full_matrices=False)[2][:rank]
     fixed = np.linalg.norm(row_space, axis=0)
     undetermined = tuple(s for s, norm in zip(symbols, fixed, strict=True) if norm < 1 - 1e-6)
-    source = f"least squares on {len(labelled)} energies"
-    return ReferenceEnergies(numbers, solution, source, int(rank), undetermined)
+    return CompositionFit(solution, int(rank), undetermined, len(labelled))

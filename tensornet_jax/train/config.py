@@ -1,123 +1,15 @@
 """The configuration of a training run: one immutable object from one YAML file."""
 
-import re
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from ase.data import atomic_numbers
 from pydantic import Field, SerializeAsAny
 
-from tensornet_jax.config import Config, problem_at, unknown_name
-from tensornet_jax.data.labels import LabelConfig
+from tensornet_jax.config import NOT_SET_BY_USERS, Config, problem_at, unknown_name
+from tensornet_jax.train.data_config import DataConfig
+from tensornet_jax.train.optimizer_config import OptimizerConfig
 from tensornet_jax.typing import DType, MatmulPrecision
-
-# --- data ------------------------------------------------------------------------------------
-
-
-def _check_held_out(value: Any) -> Any:
-    if isinstance(value, str | tuple):
-        return _as_paths(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(
-            f"a number of structures, a fraction, or file(s) are needed, not {value!r}"
-        )
-    if isinstance(value, int) and value < 1:
-        raise ValueError(f"hold out at least 1 structure, not {value}")
-    if isinstance(value, float) and not 0 < value < 1:
-        raise ValueError(f"a fraction lies between 0 and 1, not {value}; write a count as integer")
-    return value
-
-
-def _as_paths(value: Any) -> Any:
-    paths = (value,) if isinstance(value, str) else value
-    if not (
-        isinstance(paths, tuple)
-        and paths
-        and all(isinstance(path, str) and path.strip() for path in paths)
-    ):
-        raise ValueError("one path or a list of paths is needed")
-    return paths
-
-
-def _check_references(value: Any) -> Any:
-    names = ("least_squares", "isolated_atoms", "none")
-    if isinstance(value, str) and value not in names:
-        raise ValueError(unknown_name(value, names, "kind of reference energies"))
-    if isinstance(value, dict) and set(value) != {"isolated_atoms"}:
-        for symbol, energy in value.items():
-            if atomic_numbers.get(symbol, 0) < 1:
-                raise ValueError(f"{symbol!r} is not the symbol of an element")
-            if isinstance(energy, bool | str) or not isinstance(energy, int | float):
-                raise ValueError(f"the energy of {symbol} must be a number, not {energy!r}")
-    return value
-
-
-Paths = Annotated[tuple[str, ...], pydantic.BeforeValidator(_as_paths)]
-HeldOut = Annotated[int | float | tuple[str, ...], pydantic.BeforeValidator(_check_held_out)]
-References = Annotated[str | dict[str, float | str], pydantic.BeforeValidator(_check_references)]
-
-
-class DataConfig(Config):
-    """Which structures are trained on, validated on and tested on, and how they are labelled."""
-
-    train: Paths = Field(
-        description="file or list of files to train on: extended XYZ, ASE database, npz, HDF5",
-        examples=["train.xyz"],
-    )
-    validation: HeldOut = Field(
-        default=0.1,
-        description="structures taken out of train at random (a count, or a fraction below 1), "
-        "or file(s)",
-    )
-    test: dict[str, HeldOut] = Field(
-        default={},
-        description="name: file(s), for error tables after training; or name: count (or fraction) "
-        "of structures taken out of train at random",
-    )
-    labels: LabelConfig = Field(
-        default_factory=LabelConfig, description="what the labels are called, and their units"
-    )
-    reference_energies: References = Field(
-        default="least_squares",
-        description="energies of isolated atoms: least_squares, isolated_atoms (one-atom "
-        "structures in train), none, {isolated_atoms: file}, or {H: -13.6, ...} in eV",
-    )
-
-    @pydantic.model_validator(mode="after")
-    def _check_held_out_total(self) -> Self:
-        fractions = sum(size for size in self.held_out().values() if isinstance(size, float))
-        if fractions >= 1:
-            raise ValueError(
-                f"validation and test hold out a fraction of {fractions:g}: nothing is left"
-            )
-        return self
-
-    def held_out(self) -> dict[str, int | float]:
-        """Return the parts drawn at random from train: name → count or fraction, validation first.
-
-        A fraction is of all structures in `train`.
-        """
-        parts: dict[str, Any] = {"validation": self.validation, **self.test}
-        return {name: size for name, size in parts.items() if not isinstance(size, tuple)}
-
-    def files(self) -> tuple[str, ...]:
-        """Return every file this section names."""
-        parts = [self.train, self.validation, *self.test.values()]
-        files = [path for part in parts if isinstance(part, tuple) for path in part]
-        if isinstance(self.reference_energies, dict):
-            files += [path for path in self.reference_energies.values() if isinstance(path, str)]
-        return tuple(files)
-
-    @pydantic.field_validator("test")
-    @classmethod
-    def _check_names(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name in value:
-            # The names become file names in the run directory.
-            if name in ("train", "validation") or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-                raise problem_at(
-                    (name,), "use letters, digits, - and _, and not train or validation"
-                )
-        return value
 
 
 # --- loss ------------------------------------------------------------------------------------
@@ -171,111 +63,6 @@ class LossConfig(Config):
         return self
 
 
-# --- optimizer -------------------------------------------------------------------------------
-
-
-class ConstantSchedule(Config):
-    """The learning rate stays as it is, after an optional linear warm-up."""
-
-    name: Literal["constant"] = Field(default="constant", description="kind of schedule")
-    warmup_epochs: float = Field(
-        default=0.0, ge=0, description="epochs of linear rise from 0 to learning_rate"
-    )
-
-
-class CosineSchedule(Config):
-    """Linear warm-up, then half a cosine down to `final_fraction` at the last epoch."""
-
-    name: Literal["cosine"] = Field(default="cosine", description="kind of schedule")
-    warmup_epochs: float = Field(
-        default=0.0, ge=0, description="epochs of linear rise from 0 to learning_rate"
-    )
-    final_fraction: float = Field(
-        default=0.01, ge=0, le=1, description="last learning rate ÷ learning_rate"
-    )
-
-
-class ExponentialSchedule(Config):
-    """Linear warm-up, then a factor of `decay_rate` every `decay_epochs`, smoothly."""
-
-    name: Literal["exponential"] = Field(default="exponential", description="kind of schedule")
-    warmup_epochs: float = Field(
-        default=0.0, ge=0, description="epochs of linear rise from 0 to learning_rate"
-    )
-    decay_rate: float = Field(default=0.5, gt=0, lt=1, description="factor per decay_epochs")
-    decay_epochs: float = Field(default=100.0, gt=0, description="epochs per factor of decay_rate")
-    final_fraction: float = Field(
-        default=0.0, ge=0, le=1, description="learning rate never below this × learning_rate"
-    )
-
-
-class PlateauSchedule(Config):
-    """Linear warm-up; lowered whenever the validation loss has stopped improving."""
-
-    name: Literal["plateau"] = Field(default="plateau", description="kind of schedule")
-    warmup_epochs: float = Field(
-        default=0.0, ge=0, description="epochs of linear rise from 0 to learning_rate"
-    )
-    factor: float = Field(default=0.5, gt=0, lt=1, description="factor of each reduction")
-    patience: int = Field(
-        default=15, ge=1, description="validations without improvement before a reduction"
-    )
-    final_fraction: float = Field(
-        default=0.001, ge=0, le=1, description="learning rate never below this × learning_rate"
-    )
-
-
-Schedule = Annotated[
-    ConstantSchedule | CosineSchedule | ExponentialSchedule | PlateauSchedule,
-    Field(discriminator="name"),
-]
-
-
-class OptimizerConfig(Config):
-    """How the parameters are moved."""
-
-    name: Literal["adamw", "adam", "amsgrad", "muon"] = Field(
-        default="adamw", description="adamw, adam, amsgrad or muon"
-    )
-    learning_rate: float = Field(default=1e-3, gt=0, description="highest learning rate")
-    weight_decay: float = Field(
-        default=0.0, ge=0, description="decoupled weight decay per step; adamw and muon only"
-    )
-    betas: tuple[float, float] = Field(
-        default=(0.9, 0.999), description="decay of the gradient's first and second moment"
-    )
-    epsilon: float = Field(default=1e-8, gt=0, description="added to the root of the second moment")
-    schedule: Schedule = Field(
-        default=CosineSchedule(),
-        description="learning rate over time: constant, cosine, exponential or plateau",
-    )
-    clip_norm: float | None = Field(
-        default=10.0, gt=0, description="largest norm of the whole gradient; null: no clipping"
-    )
-    ema_decay: float | None = Field(
-        default=0.99,
-        gt=0,
-        lt=1,
-        description="decay per step of the averaged weights that are validated and saved; "
-        "null: no averaging",
-    )
-
-    @pydantic.field_validator("betas")
-    @classmethod
-    def _check_betas(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not all(0 <= beta < 1 for beta in value):
-            raise ValueError(f"both betas lie in [0, 1), not {value}")
-        return value
-
-    @pydantic.model_validator(mode="after")
-    def _check_decay(self) -> Self:
-        if self.weight_decay and self.name in ("adam", "amsgrad"):
-            raise ValueError(
-                f"{self.name} has no weight decay: use name: adamw, or remove weight_decay"
-            )
-        return self
-
-
 # --- run -------------------------------------------------------------------------------------
 
 
@@ -321,7 +108,7 @@ def _model_configs() -> dict[str, type[Config]]:
 
 
 def _model_config(value: Any) -> Any:
-    if isinstance(value, Config):
+    if value is None or isinstance(value, Config):
         return value
     configs = _model_configs()
     if not isinstance(value, dict) or "name" not in value:
@@ -341,6 +128,49 @@ class _ModelSchema:
         }
 
 
+def _check_new_elements(value: Any) -> Any:
+    if isinstance(value, str) and value not in ("forbid", "add"):
+        raise ValueError(unknown_name(value, ("forbid", "add"), "way with new elements"))
+    if isinstance(value, dict):
+        for symbol in (*value, *value.values()):
+            if not isinstance(symbol, str) or atomic_numbers.get(symbol, 0) < 1:
+                raise ValueError(f"{symbol!r} is not the symbol of an element")
+    return value
+
+
+class StartConfig(Config):
+    """A trained model that training starts from. Its architecture, cutoff and scale are kept."""
+
+    model: str = Field(
+        min_length=1,
+        description="model file with the weights to start from",
+        examples=["universal.safetensors"],
+    )
+    reference_energies: Literal["refit", "keep"] = Field(
+        default="refit",
+        description="energies of isolated atoms, which the network does not see: refit takes those "
+        "of data.reference_energies, where least_squares fits what the starting model leaves of "
+        "the new energies; keep takes the starting model's, for data of its own level of theory",
+    )
+    elements: Literal["keep", "data"] = Field(
+        default="keep",
+        description="elements of the new model: keep all of the starting model, or only those of "
+        "the data, which is faster",
+    )
+    new_elements: Annotated[str | dict[str, str], pydantic.BeforeValidator(_check_new_elements)] = (
+        Field(
+            default="forbid",
+            description="elements of the data that the starting model does not know: forbid, add "
+            "(each begins as the mean of the known), or {Ge: Si} (germanium begins as silicon)",
+        )
+    )
+    sha256: str | None = Field(
+        default=None,
+        description="checksum of the model file, recorded when the run begins",
+        json_schema_extra=NOT_SET_BY_USERS,
+    )
+
+
 class RunConfig(Config):
     """Everything that defines a training run; paths are relative to the current directory."""
 
@@ -352,11 +182,15 @@ class RunConfig(Config):
     seed: int = Field(default=0, ge=0, description="fixes splits, initial parameters and batches")
     dtype: DType = Field(default="float32", description="precision of training: float32 or float64")
     data: DataConfig = Field(description="structures and labels")
+    start: StartConfig | None = Field(
+        default=None, description="trained model to start from; null: random weights"
+    )
     model: Annotated[
-        SerializeAsAny[Config], pydantic.BeforeValidator(_model_config), _ModelSchema
+        SerializeAsAny[Config] | None, pydantic.BeforeValidator(_model_config), _ModelSchema
     ] = Field(
         default_factory=lambda: _model_config({"name": "tensornet"}),
-        description="model; name picks the architecture",
+        description="model; name picks the architecture. With start leave it out: it is that of "
+        "the model file",
     )
     loss: LossConfig = Field(default=LossConfig(), description="what is minimised")
     optimizer: OptimizerConfig = Field(
@@ -366,6 +200,13 @@ class RunConfig(Config):
         default=TrainingConfig(), description="how long and in what portions"
     )
     logging: LoggingConfig = Field(default=LoggingConfig(), description="where metrics go")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _leave_model_to_start(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("start") is not None:
+            return {"model": None} | data
+        return data
 
     @pydantic.model_validator(mode="after")
     def _check_sections_together(self) -> Self:
@@ -386,11 +227,24 @@ class RunConfig(Config):
                 f"{self.training.validate_every} must not exceed training.epochs, {epochs}: "
                 "nothing would be validated",
             )
+        if self.model is None and self.start is None:
+            raise problem_at(("model",), "a section with a name is needed unless there is a start")
+        if self.data.replay is not None and self.start is None:
+            raise problem_at(
+                ("data", "replay"),
+                "needs start, the model that is not to forget; without it put all structures into "
+                "data.train",
+            )
         if getattr(self.model, "compression", None) is not None:
             raise problem_at(
                 ("model", "compression"), "a compressed model cannot be trained: leave it out"
             )
         dipole = self.loss.dipole
-        if dipole and dipole.weight > 0 and "dipole" not in getattr(self.model, "heads", ()):
+        heads = getattr(self.model, "heads", ("dipole",))
+        if dipole and dipole.weight > 0 and "dipole" not in heads:
             raise problem_at(("loss", "dipole"), "needs the dipole head: add dipole to model.heads")
         return self
+
+    def files(self) -> tuple[str, ...]:
+        """Return every file this configuration names."""
+        return (*self.data.files(), *([self.start.model] if self.start else []))

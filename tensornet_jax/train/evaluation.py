@@ -19,7 +19,8 @@ from tensornet_jax.train.capacities import Capacities
 from tensornet_jax.train.config import LossTerm
 from tensornet_jax.train.datasets import Examples
 from tensornet_jax.train.losses import penalty, weighted_sum
-from tensornet_jax.train.metrics import ErrorTable, errors_of
+from tensornet_jax.train.metrics import UNITS, ErrorTable, errors_of
+from tensornet_jax.train.replay import Replay
 from tensornet_jax.train.step import EvaluateStep
 
 PyTree = Any
@@ -88,7 +89,7 @@ class Validator:
     Args:
         potential: the model; its own parameters are not used.
         examples: the structures and targets.
-        terms: the loss, by property; each must have a label somewhere in the set.
+        terms: the loss, by property; one without any label in the set is 0.
         batch_size: structures per evaluation.
     """
 
@@ -151,6 +152,66 @@ class Validator:
             waiting = dispatched
         if waiting is not None:
             yield waiting[0], jax.device_get(waiting[1])
+
+
+class JointValidator:
+    """Validates on the new data and, where there is one, on the held-out part of the replay set.
+
+    The loss is that of the new data plus the replay set's weight times its own, as in training.
+
+    Args:
+        potential: the model; its own parameters are not used.
+        validation: new structures.
+        replay: the replay set.
+        terms: the loss, by property.
+        batch_size: structures per evaluation.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        validation: Examples,
+        replay: Replay | None,
+        terms: Mapping[str, LossTerm],
+        batch_size: int,
+    ):
+        self._new = Validator(potential, validation, terms, batch_size)
+        self._weight = 0.0 if replay is None else replay.weight
+        self._replay = (
+            None if replay is None else Validator(potential, replay.validation, terms, batch_size)
+        )
+        names = [name for name in UNITS if name in terms]
+        self._names = [*names, "energy_per_atom"] if "energy" in names else names
+        losses = ["loss", *(f"loss_{name}" for name in terms)]
+        errors = [f"{name}_{kind}" for name in self._names for kind in ("mae", "rmse")]
+        if replay is not None:
+            losses.append("loss_replay")
+            errors += [f"replay_{name}" for name in errors]
+        self.columns = (*losses, *errors)
+
+    @property
+    def compilations(self) -> int:
+        """How often predictions were compiled."""
+        validators = [self._new, *([self._replay] if self._replay else [])]
+        return sum(validator.compilations for validator in validators)
+
+    def __call__(self, params: PyTree) -> dict[str, float]:
+        """Return a value for each of `columns`."""
+        new = self._new(params)
+        row = {"loss": new.loss, **{f"loss_{name}": value for name, value in new.terms.items()}}
+        row |= self._errors(new.errors)
+        if self._replay is not None:
+            again = self._replay(params)
+            errors = self._errors(again.errors)
+            row |= {f"replay_{name}": value for name, value in errors.items()}
+            row |= {"loss": new.loss + self._weight * again.loss, "loss_replay": again.loss}
+        return row
+
+    def _errors(self, table: ErrorTable) -> dict[str, float]:
+        totals = {name: table.total(name) for name in self._names}
+        return {f"{name}_mae": total.mae for name, total in totals.items()} | {
+            f"{name}_rmse": total.rmse for name, total in totals.items()
+        }
 
 
 def _of_structure(

@@ -15,17 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from tensornet_jax.checkpoint import CheckpointStore
-from tensornet_jax.data.loader import ShuffledBatches, batches
-from tensornet_jax.graph.atom_graph import AtomGraph, Targets, batch_structures, batch_targets
+from tensornet_jax.data.loader import batches
 from tensornet_jax.potential import Potential
-from tensornet_jax.train.capacities import Capacities
+from tensornet_jax.train.batches import Batch, TrainingBatches
 from tensornet_jax.train.config import LossTerm, RunConfig
 from tensornet_jax.train.csv_log import CsvLog
 from tensornet_jax.train.datasets import Examples
-from tensornet_jax.train.evaluation import Validator
-from tensornet_jax.train.metrics import UNITS
+from tensornet_jax.train.evaluation import JointValidator
 from tensornet_jax.train.optimizer import Plateau, learning_rate_schedule, make_optimizer
+from tensornet_jax.train.parameter_groups import ParameterGroups
 from tensornet_jax.train.progress import Progress, StopSignals
+from tensornet_jax.train.replay import Replay
 from tensornet_jax.train.reporter import Reporter, StepReport
 from tensornet_jax.train.state import TrainState
 from tensornet_jax.train.step import TrainStep
@@ -38,8 +38,6 @@ SAVE_AT_EPOCH_END = 10.0
 SAVE_WITHIN_EPOCH = 600.0
 # Steps between rows of the training log in an epoch that is longer than this.
 LOG_INTERVAL = 100
-# Batches looked at in choosing capacities.
-EXAMPLE_BATCHES = 200
 
 
 class TrainingError(RuntimeError):
@@ -51,7 +49,7 @@ class TrainingLoop:
 
     Args:
         config: the resolved configuration.
-        potential: the untrained potential; gives buffers, scale and `predict`.
+        potential: the potential before the first step; gives buffers, scale and `predict`.
         train: training structures.
         validation: validation structures.
         terms: the loss terms that training structures have labels for.
@@ -60,6 +58,9 @@ class TrainingLoop:
         reporter: is told what happens.
         publish: takes the best averaged weights whenever they have changed since the last save.
         resume: continue from the newest intact checkpoint.
+        replay: a set of which every batch gets some.
+        trained_before: the potential has been trained: its errors are the first row of the
+            validation log, and it stays the best until they become smaller.
     """
 
     def __init__(
@@ -75,31 +76,41 @@ class TrainingLoop:
         reporter: Reporter,
         publish: Callable[[PyTree, Progress], None],
         resume: bool,
+        replay: Replay | None = None,
+        trained_before: bool = False,
     ):
         self.config = config
         self.progress = Progress()
-        self._potential = potential
-        self._train = train
         self._terms = dict(terms)
+        self._trained_before = trained_before
         self._store = store
         self._reporter = reporter
         self._publish = publish
-        self._plan = ShuffledBatches(len(train), config.training.batch_size, config.seed)
-        self.steps_per_epoch = self._plan.steps_per_epoch
+        self.batches = TrainingBatches(config, train, replay)
+        self.steps_per_epoch = self.batches.plan.steps_per_epoch
         self.num_steps = config.training.epochs * self.steps_per_epoch
-        # Their number does not depend on epochs, which a resumed run may change.
-        examples = [self._plan[k] for k in range(EXAMPLE_BATCHES)]
-        self._capacities = Capacities.choose(train.structures, self._plan.batch_size, examples)
-        schedule = learning_rate_schedule(config.optimizer, self.num_steps, self.steps_per_epoch)
-        optimizer = make_optimizer(config.optimizer, schedule)
-        averaging = config.optimizer.ema_decay
-        self._step = TrainStep(potential, self._terms, optimizer, schedule, averaging)
-        self._plateau = Plateau.from_config(config.optimizer)
-        self._validator = Validator(
-            potential, validation, terms, config.training.validation_batch_size
-        )
         params = potential.variables["params"]
-        self.state = TrainState.create(params, optimizer, averaging=averaging is not None)
+        groups = ParameterGroups.from_config(config.optimizer, params)
+        self.num_trained = groups.count(params)
+        schedule = learning_rate_schedule(config.optimizer, self.num_steps, self.steps_per_epoch)
+        optimizer = make_optimizer(config.optimizer, schedule, groups)
+        averaging = config.optimizer.ema_decay
+        self._step = TrainStep(
+            potential,
+            self._terms,
+            optimizer,
+            schedule,
+            averaging,
+            groups,
+            replay.weight if replay else 1.0,
+        )
+        self._plateau = Plateau.from_config(config.optimizer)
+        self._validator = JointValidator(
+            potential, validation, replay, terms, config.training.validation_batch_size
+        )
+        self.state = TrainState.create(
+            params, optimizer, averaging=averaging is not None, groups=groups
+        )
         self.best = _on_host(params)
         self._saved_step = self._validated_step = self._published_step = -1
         if resume:
@@ -128,13 +139,15 @@ class TrainingLoop:
             TrainingError: more steps than allowed were not finite, or no validation was.
         """
         with StopSignals() as signals:
+            if self._trained_before and not self.progress.validation_rows:
+                self._validate()
             outcome = self._reason_to_stop(signals)
             todo = self.num_steps - self.progress.step
             if outcome is None:
-                for _, indices, (graph, targets) in batches(
-                    self._plan, self.progress.step, todo, self._collate
+                for _, indices, batch in batches(
+                    self.batches.plan, self.progress.step, todo, self.batches.collate
                 ):
-                    self._take_step(indices, graph, targets)
+                    self._take_step(indices, batch)
                     outcome = self._reason_to_stop(signals)
                     if outcome is not None:
                         break
@@ -190,23 +203,14 @@ class TrainingLoop:
         self._saved_step = restored.step
         self._reporter.message(f"resumed at step {restored.step} of {self.num_steps}")
 
-    def _collate(self, indices: np.ndarray) -> tuple[AtomGraph, Targets]:
-        capacity = self._capacities.of(indices)
-        dtype = self.config.dtype
-        structures = [self._train.structures[k] for k in indices]
-        targets = [self._train.targets[k] for k in indices]
-        return (
-            batch_structures(structures, capacity, dtype),
-            batch_targets(targets, capacity, dtype),
-        )
-
-    def _take_step(self, indices: np.ndarray, graph: AtomGraph, targets: Targets) -> None:
+    def _take_step(self, indices: np.ndarray, batch: Batch) -> None:
+        graph, targets, replayed = batch
         scale = np.asarray(self.progress.plateau.scale, self.config.dtype)
-        self.state, scalars = self._step(self.state, graph, targets, scale)
+        self.state, scalars = self._step(self.state, graph, targets, scale, replayed)
         # The scalars of the step before are read only now, while the device is busy with this one.
         self._read_scalars()
         self.progress.step += 1
-        self.progress.padding.add(self._capacities, indices)
+        self.progress.padding.add(self.batches.capacities, indices)
         self._unread = self.progress.step, indices, scalars
         since_save = time.monotonic() - self._saved_at
         position = self.progress.step % self.steps_per_epoch
@@ -259,7 +263,7 @@ class TrainingLoop:
 
     def _log_skipped(self, step: int, indices: np.ndarray, values: Mapping[str, float]) -> None:
         self.progress.skipped += 1
-        sources = " ".join(self._train.sources[k] for k in indices)
+        sources = self.batches.sources(indices)
         self._skipped_log.append(
             {
                 "step": step,
@@ -275,17 +279,9 @@ class TrainingLoop:
         )
 
     def _train_columns(self) -> tuple[str, ...]:
-        losses = ("loss", *(f"loss_{name}" for name in self._terms))
-        return (
-            "epoch",
-            "step",
-            "steps",
-            *losses,
-            "gradient_norm",
-            "learning_rate",
-            "skipped",
-            "seconds",
-        )
+        losses = [name for name in self._validator.columns if name.startswith("loss")]
+        rest = ("gradient_norm", "learning_rate", "skipped", "seconds")
+        return ("epoch", "step", "steps", *losses, *rest)
 
     def _write_train_row(self) -> None:
         self._read_scalars()
@@ -294,10 +290,11 @@ class TrainingLoop:
             "epoch": progress.step / self.steps_per_epoch,
             "step": progress.step,
             "steps": running.steps,
-            "loss": running.mean("loss"),
-            **{f"loss_{name}": running.mean(name) for name in self._terms},
-            "gradient_norm": running.mean("gradient_norm"),
-            "learning_rate": running.mean("learning_rate"),
+            **{
+                name: running.mean(name.removeprefix("loss_"))
+                for name in self._train_columns()
+                if name.startswith("loss") or name in ("gradient_norm", "learning_rate")
+            },
             "skipped": progress.skipped,
             "seconds": self.seconds,
         }
@@ -306,42 +303,31 @@ class TrainingLoop:
         progress.train_rows = self._train_log.num_rows
         self._reporter.train_row(row)
 
-    def _error_properties(self) -> list[str]:
-        names = [name for name in UNITS if name in self._terms]
-        return [*names, "energy_per_atom"] if "energy" in names else names
-
     def _validation_columns(self) -> tuple[str, ...]:
-        losses = ("loss", *(f"loss_{name}" for name in self._terms))
-        errors = [f"{name}_{kind}" for name in self._error_properties() for kind in ("mae", "rmse")]
-        return ("epoch", "step", *losses, *errors, "best", "learning_rate_scale", "seconds")
+        columns = self._validator.columns
+        return ("epoch", "step", *columns, "best", "learning_rate_scale", "seconds")
 
     def _validate(self) -> None:
-        result = self._validator(self.state.evaluated)
-        progress = self.progress
+        values = self._validator(self.state.evaluated)
+        loss, progress = values["loss"], self.progress
         self._validated_step = progress.step
-        best = result.loss < progress.best_loss
+        best = loss < progress.best_loss
         if best:
-            progress.best_loss, progress.best_step, progress.stale = result.loss, progress.step, 0
+            progress.best_loss, progress.best_step, progress.stale = loss, progress.step, 0
             self.best = _on_host(self.state.evaluated)
         else:
             progress.stale += 1
         if self._plateau is not None:
-            lowered = self._plateau.update(progress.plateau, result.loss)
+            lowered = self._plateau.update(progress.plateau, loss)
             if lowered.scale != progress.plateau.scale:
                 self._reporter.message(
                     f"validation loss has stopped improving: learning rate × {lowered.scale:.3g}"
                 )
             progress.plateau = lowered
-        errors = {}
-        for name in self._error_properties():
-            total = result.errors.total(name)
-            errors |= {f"{name}_mae": total.mae, f"{name}_rmse": total.rmse}
         row = {
             "epoch": progress.step / self.steps_per_epoch,
             "step": progress.step,
-            "loss": result.loss,
-            **{f"loss_{name}": value for name, value in result.terms.items()},
-            **errors,
+            **values,
             "best": float(best),
             "learning_rate_scale": progress.plateau.scale,
             "seconds": self.seconds,

@@ -78,6 +78,13 @@ def loss_terms(
     return values
 
 
+def only(graph: AtomGraph, chosen: jax.Array) -> AtomGraph:
+    """Return a graph that takes all structures but the chosen ones (B,) for padding."""
+    return graph.replace(
+        graph_mask=graph.graph_mask & chosen, node_mask=graph.node_mask & chosen[graph.node_graph]
+    )
+
+
 def weighted_sum(values: Mapping[str, Any], terms: Mapping[str, LossTerm]) -> Any:
     """Return the loss: the sum of weight × value over the terms."""
     return sum(term.weight * values[name] for name, term in terms.items())

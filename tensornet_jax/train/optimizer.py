@@ -12,14 +12,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tensornet_jax.train.config import (
+from tensornet_jax.train.optimizer_config import (
     CosineSchedule,
     ExponentialSchedule,
     OptimizerConfig,
     PlateauSchedule,
 )
+from tensornet_jax.train.parameter_groups import ParameterGroups
 
 PyTree = Any
+EVERYTHING_ALIKE = ParameterGroups()
 
 
 def learning_rate_schedule(
@@ -79,7 +81,9 @@ def _muon_dimensions(params: PyTree) -> PyTree:
 
 
 def make_optimizer(
-    config: OptimizerConfig, schedule: optax.Schedule
+    config: OptimizerConfig,
+    schedule: optax.Schedule,
+    groups: ParameterGroups = EVERYTHING_ALIKE,
 ) -> optax.GradientTransformation:
     """Return gradient clipping followed by the configured optimizer.
 
@@ -88,11 +92,13 @@ def make_optimizer(
     each two-dimensional weight matrix, scaled to the size of Adam's updates so that one learning
     rate serves both (arXiv:2502.16982), and leaves the other parameters to Adam with Nesterov
     momentum. Weight decay is decoupled, times the learning rate, and acts on weight matrices only
-    (`is_weight_matrix`).
+    (`is_weight_matrix`). Learning rates of single parameters, weight decay included, are multiples
+    of the schedule's.
 
     Args:
         config: the optimizer section.
         schedule: learning rate by number of updates.
+        groups: factors on the learning rate; the frozen parameters are not to be given at all.
 
     References:
         Adam: arXiv:1412.6980; AdamW: arXiv:1711.05101; AMSGrad: arXiv:1904.09237;
@@ -123,6 +129,8 @@ def make_optimizer(
             muon_weight_dimension_numbers=_muon_dimensions,
             consistent_rms=0.2,
         )
+    if groups.factors:
+        rule = optax.chain(rule, optax.stateless(lambda updates, _: groups.scaled(updates)))
     if config.clip_norm is None:
         return rule
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)

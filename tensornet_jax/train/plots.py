@@ -165,7 +165,7 @@ def plot_learning_curves(
     Args:
         path: PNG to write.
         train: rows of log_train.csv.
-        validation: rows of log_validation.csv.
+        validation: rows of log_validation.csv, those of a replay set too.
         best_epoch: marked where it is known.
     """
     names = [n for n in TITLES if any(_finite(row.get(f"{n}_mae")) for row in validation)]
@@ -183,6 +183,7 @@ def plot_learning_curves(
         _, unit, factor = UNITS[name]
         _curve(axes, validation, f"{name}_mae", factor, "MAE", COLOURS[2])
         _curve(axes, validation, f"{name}_rmse", factor, "RMSE", COLOURS[3])
+        _curve(axes, validation, f"replay_{name}_mae", factor, "MAE of replay", COLOURS[0])
         axes.set_title(f"{TITLES[name]}, validation", fontsize=10, color=INK)
         axes.set_ylabel(f"error ({unit})", fontsize=9)
     _curve(rate, train, "learning_rate", 1.0, "learning rate", COLOURS[0])

@@ -4,16 +4,18 @@ import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from ase import Atoms
 
 from tensornet_jax.data.references import ReferenceEnergies
+from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.potential import Potential
 from tensornet_jax.train.config import RunConfig
 from tensornet_jax.train.csv_log import read_rows
 from tensornet_jax.train.datasets import DataSets
 from tensornet_jax.train.evaluation import error_table, evaluate_structures
-from tensornet_jax.train.metrics import ErrorRow, render, summary
+from tensornet_jax.train.metrics import UNITS, ErrorRow, render, summary
 from tensornet_jax.train.plots import parities, plot_learning_curves, plot_parity
 from tensornet_jax.train.result import RunFacts
 
@@ -43,12 +45,36 @@ def evaluate_sets(
         if found:
             count = f"{len(atoms_list):,} structures"
             plot_parity(directory / f"parity_{name}.png", f"{name}: {count}", found)
-    with (directory / "errors.csv").open("w", newline="", encoding="utf-8") as file:
+    _write_rows(directory / "errors.csv", rows)
+    return rows
+
+
+def errors_before(
+    directory: Path, potential: Potential, sets: Mapping[str, Sequence[Atoms]], batch_size: int
+) -> list[ErrorRow]:
+    """Return the errors of the potential that training started from, of all but the training set.
+
+    Args:
+        directory: where `errors_before.csv` goes, which exists.
+        potential: before the first step.
+        sets: structures with canonical labels, by name.
+        batch_size: structures evaluated at a time.
+    """
+    rows = []
+    for name, atoms_list in sets.items():
+        if name != "train":
+            predictions = evaluate_structures(potential, atoms_list, batch_size)
+            rows += error_table(name, atoms_list, predictions).rows()
+    _write_rows(directory / "errors_before.csv", rows)
+    return rows
+
+
+def _write_rows(path: Path, rows: Sequence[ErrorRow]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
         names = [field.name for field in dataclasses.fields(ErrorRow)]
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(dataclasses.asdict(row) for row in rows)
-    return rows
 
 
 def write_report(
@@ -57,6 +83,7 @@ def write_report(
     data: DataSets,
     rows: Sequence[ErrorRow],
     facts: RunFacts,
+    before: Sequence[ErrorRow] = (),
 ) -> Path:
     """Write learning curves and report.md into `directory`/report and return the page's path.
 
@@ -66,6 +93,7 @@ def write_report(
         data: the data sets.
         rows: the errors.
         facts: what else is to be said.
+        before: the errors of the model that the run started from.
     """
     folder = directory / "report"
     plot_learning_curves(
@@ -89,6 +117,7 @@ def write_report(
         "",
         "All rows, in eV and Å: [errors.csv](errors.csv).",
         "",
+        *_comparison(before, rows),
         "## Learning curves",
         "",
         "![Loss, validation errors and learning rate by epoch](learning_curves.png)",
@@ -120,19 +149,46 @@ def write_report(
     return path
 
 
+def _comparison(before: Sequence[ErrorRow], after: Sequence[ErrorRow]) -> list[str]:
+    """Return a section with the errors of the starting model beside those after training."""
+    if not before:
+        return []
+    now = {(row.data_set, row.property): row for row in summary(after)}
+    lines = [
+        "## Against the starting model",
+        "",
+        "Before the first step, with the reference energies of this run, and now. What rises on "
+        "`replay` was forgotten.",
+        "",
+        "| data set | property | MAE before | MAE now | RMSE before | RMSE now | unit |",
+        "|---|---|---:|---:|---:|---:|---|",
+    ]
+    for row in summary(before):
+        _, unit, factor = UNITS[row.property]
+        found = now[row.data_set, row.property]
+        errors = (row.mae, found.mae, row.rmse, found.rmse)
+        cells = " | ".join(f"{error * factor:.4g}" for error in errors)
+        name = row.property.replace("_", " ")
+        lines.append(f"| {row.data_set} | {name} | {cells} | {unit} |")
+    return [*lines, "", "All rows: [errors_before.csv](errors_before.csv).", ""]
+
+
 def _config_lines(config: RunConfig) -> list[str]:
     schedule = config.optimizer.schedule
     terms = {name: getattr(config.loss, name) for name in type(config.loss).model_fields}
     loss = ", ".join(
         f"{name} {term.weight:g} × {term.kind}" for name, term in terms.items() if term is not None
     )
-    model = ", ".join(
+    model = cast(ModelConfig, config.model)
+    hyperparameters = ", ".join(
         f"{key} {' + '.join(map(str, value)) if isinstance(value, tuple) else value}"
-        for key, value in config.model.model_dump().items()
+        for key, value in model.model_dump().items()
         if key != "name"
     )
+    start = {} if config.start is None else {"starts from": config.start.model}
     settings = {
-        "model": f"{getattr(config.model, 'name', '')}: {model}",
+        "model": f"{model.name}: {hyperparameters}",
+        **start,
         "loss": loss,
         "optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
         f"{schedule.name}, averaging {config.optimizer.ema_decay}",

@@ -18,13 +18,14 @@ class RunStart:
         directory: the run directory.
         num_train: structures to train on.
         num_validation: structures to validate on.
-        num_parameters: trainable parameters.
+        num_parameters: parameters that are trained.
         start_step: steps already done, not 0 for a resumed run.
         steps_per_epoch: steps in one epoch.
         num_steps: steps in the whole run.
         batch_size: structures per step.
         terms: the properties in the loss.
         device: what computes, e.g. "cpu" or "NVIDIA H100".
+        num_replay: structures of the replay set, of which every batch gets some.
     """
 
     directory: str
@@ -37,6 +38,7 @@ class RunStart:
     batch_size: int
     terms: tuple[str, ...]
     device: str
+    num_replay: int = 0
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ class RunFacts:
         compilations: functions compiled for training and validation, in all pieces.
         atom_padding: share of the atom slots of training batches that was padding.
         pair_padding: the same for neighbour pairs.
-        num_parameters: trainable parameters.
+        num_parameters: parameters.
+        num_trained: those of them that are not frozen.
         device: what computed.
         versions: package → version.
     """
@@ -41,17 +42,21 @@ class RunFacts:
     atom_padding: float
     pair_padding: float
     num_parameters: int
+    num_trained: int
     device: str
     versions: Mapping[str, str]
 
     def lines(self) -> list[str]:
         """Return the facts as a Markdown table."""
+        parameters = f"{self.num_parameters:,}"
+        if self.num_trained != self.num_parameters:
+            parameters += f", {self.num_trained:,} of them trained"
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         facts = {
             "ended": self.outcome,
             "epochs": f"{self.epochs:.4g} ({self.num_steps} steps, {self.skipped} skipped)",
             "best epoch": f"{self.best_epoch:.4g} (validation loss {self.best_loss:.5g})",
-            "parameters": f"{self.num_parameters:,}",
+            "parameters": parameters,
             "wall time": f"{self.minutes:.1f} min",
             "speed": f"{self.structures_per_second:.3g} training structures/s, everything included",
             "compilations": str(self.compilations),

@@ -1,7 +1,9 @@
 """A training run from its configuration to the finished run directory."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -23,15 +25,19 @@ from tensornet_jax.train.datasets import (
     DataSets,
     Examples,
     labelled_properties,
+    make_data_sets,
     make_examples,
     read_data_sets,
+    read_parts,
 )
 from tensornet_jax.train.loop import TrainingError, TrainingLoop
 from tensornet_jax.train.losses import active_terms
 from tensornet_jax.train.progress import Progress
-from tensornet_jax.train.report import evaluate_sets, write_report
+from tensornet_jax.train.replay import Replay, counted_from, labelled_by
+from tensornet_jax.train.report import errors_before, evaluate_sets, write_report
 from tensornet_jax.train.reporter import Reporter, Reporters, RunStart
 from tensornet_jax.train.result import RunFacts, TrainingResult
+from tensornet_jax.train.start import load_start, make_start, resolve, save_start
 from tensornet_jax.train.trackers import trackers
 from tensornet_jax.version import __version__
 
@@ -57,9 +63,9 @@ def train(
     """Train a potential and write its run directory.
 
     The directory holds config.yaml (resolved), split.json, log_train.csv, log_validation.csv,
-    skipped_steps.csv, checkpoints/, model.safetensors (best averaged weights) and report/. On CPU
-    the same configuration gives the same weights bit for bit, in one piece or resumed after having
-    been killed at any moment.
+    skipped_steps.csv, checkpoints/, model.safetensors (best averaged weights) and report/, and
+    start.safetensors if the run starts from a trained model. On CPU the same configuration gives
+    the same weights bit for bit, in one piece or resumed after having been killed at any moment.
 
     Args:
         config: the run.
@@ -71,36 +77,51 @@ def train(
         DataError: the data cannot be trained on.
         TrainingError: the run cannot go on.
         CheckpointError: no checkpoint can be used.
+        ConfigError: the starting model does not fit the configuration.
+        ModelFileError: the starting model cannot be read.
     """
     directory = Path(config.directory)
+    begun = any((directory / "checkpoints").glob("[0-9]*"))
+    notes: list[str] = []
+    if config.start is not None:
+        config = resolve(config, directory, begun, notes.append)
     listeners = Reporters([*([reporter] if reporter else []), *trackers(config, directory)])
+    for note in notes:
+        listeners.message(note)
     try:
-        return _train(config, directory, resume, listeners)
+        return _train(config, directory, begun, resume, listeners)
     finally:
         listeners.close()
 
 
-def _train(config: RunConfig, directory: Path, resume: bool, reporter: Reporter) -> TrainingResult:
-    begun = _open_directory(config, directory, resume)
-    data = read_data_sets(
-        config.data,
-        config.seed,
-        directory / "split.json",
-        reuse_split=begun,
-        message=reporter.message,
-    )
+def _train(
+    config: RunConfig, directory: Path, begun: bool, resume: bool, reporter: Reporter
+) -> TrainingResult:
+    _open_directory(config, directory, begun, resume)
+    data, start = _data_and_start(config, directory, begun, reporter)
     reporter.audit(data.audit.lines())
     terms = _terms(config, data, reporter)
     model = cast(ModelConfig, config.model)
-    train_examples = make_examples(data.train, data.references, model.cutoff)
-    potential = create_potential(
+    offset = 0.0 if start is None else start.energy_offset
+    examples = partial(
+        make_examples, references=data.references, cutoff=model.cutoff, offset=offset
+    )
+    train_examples, validation_examples = examples(data.train), examples(data.validation)
+    potential = start or create_potential(
         model.fitted(_mean_neighbours(train_examples)),
         ElementTable(data.references.numbers, data.references.energies),
         seed=config.seed,
         dtype=config.dtype,
         energy_scale=_energy_scale(data),
     )
-    validation_examples = make_examples(data.validation, data.references, potential.cutoff)
+    replay = None
+    if data.replay is not None and config.data.replay is not None:
+        replay = Replay(
+            examples(data.replay.train),
+            examples(data.replay.validation),
+            config.data.replay.batch_size or config.training.batch_size,
+            config.data.replay.weight,
+        )
     model_path = directory / "model.safetensors"
 
     def publish(params: Any, progress: Progress) -> None:
@@ -119,13 +140,16 @@ def _train(config: RunConfig, directory: Path, resume: bool, reporter: Reporter)
             reporter=reporter,
             publish=publish,
             resume=begun,
+            replay=replay,
+            trained_before=config.start is not None,
         )
         reporter.start(
             RunStart(
                 directory=str(directory),
                 num_train=len(train_examples),
                 num_validation=len(validation_examples),
-                num_parameters=potential.num_parameters,
+                num_parameters=loop.num_trained,
+                num_replay=0 if replay is None else len(replay.train),
                 start_step=loop.progress.step,
                 steps_per_epoch=loop.steps_per_epoch,
                 num_steps=loop.num_steps,
@@ -135,7 +159,7 @@ def _train(config: RunConfig, directory: Path, resume: bool, reporter: Reporter)
             )
         )
         outcome = loop.run()
-    facts = _facts(loop, outcome, potential, len(train_examples))
+    facts = _facts(loop, outcome, potential)
     if outcome == "interrupted":
         best = _with_weights(potential, loop.best, config, loop.progress)
         result = TrainingResult(directory, best, [], facts, interrupted=True)
@@ -144,32 +168,39 @@ def _train(config: RunConfig, directory: Path, resume: bool, reporter: Reporter)
         publish(loop.best, loop.progress)
         # Read back, so that what is evaluated is the file that users will get.
         final = load_model(model_path)
-        rows = evaluate_sets(
-            directory / "report",
-            final,
-            data.all(),
-            data.references,
-            config.training.validation_batch_size,
-        )
-        write_report(directory, config, data, rows, facts)
+        size = config.training.validation_batch_size
+        rows = evaluate_sets(directory / "report", final, data.all(), data.references, size)
+        former = []
+        if start is not None:
+            former = errors_before(directory / "report", start, data.all(), size)
+        write_report(directory, config, data, rows, facts, former)
         result = TrainingResult(directory, final, rows, facts, interrupted=False)
     reporter.finish(result)
     return result
 
 
-def _open_directory(config: RunConfig, directory: Path, resume: bool) -> bool:
-    """Write the resolved configuration and return whether there is a run to resume.
+def _open_directory(config: RunConfig, directory: Path, begun: bool, resume: bool) -> None:
+    """Write the resolved configuration.
 
-    If there is, the configuration must be that of its first piece, but for RESUMABLE.
+    If there is a run to resume, it must be that of its first piece, but for RESUMABLE.
     """
     path = directory / "config.yaml"
-    begun = any((directory / "checkpoints").glob("[0-9]*"))
     if begun and not resume:
         raise FileExistsError(
             f"{directory} already holds a run: resume it, or choose another directory"
         )
     if begun:
-        saved, asked = _flat(load_config(path, RunConfig)), _flat(config)
+        former = load_config(path, RunConfig)
+        origins = [
+            "random weights" if each.start is None else f"start.model {each.start.model}"
+            for each in (former, config)
+        ]
+        if origins[0] != origins[1]:
+            raise TrainingError(
+                f"{path}: the run began from {origins[0]}, not from {origins[1]}: resume with the "
+                "former, or choose another directory"
+            )
+        saved, asked = _flat(former), _flat(config)
         for key in sorted(saved.keys() | asked.keys()):
             if saved.get(key) != asked.get(key) and key not in RESUMABLE:
                 raise TrainingError(
@@ -178,7 +209,30 @@ def _open_directory(config: RunConfig, directory: Path, resume: bool) -> bool:
                 )
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(dump_config(config), encoding="utf-8")
-    return begun
+
+
+def _data_and_start(
+    config: RunConfig, directory: Path, begun: bool, reporter: Reporter
+) -> tuple[DataSets, Potential | None]:
+    """Return the data, and the potential before the first step if that is a trained model."""
+    where = {"split_path": directory / "split.json", "reuse_split": begun}
+    if config.start is None:
+        data = read_data_sets(config.data, config.seed, **where, message=reporter.message)
+        return data, None
+    parts = read_parts(config.data, config.seed, **where, message=reporter.message)
+    if begun:
+        start = load_start(config, directory)
+    else:
+        start = make_start(config, parts, reporter.message)
+        save_start(start, directory)
+    replay = parts.replay
+    if replay is not None and start.replay_references is not None:
+        replay = counted_from(replay, start.replay_references, start.references)
+    elif replay is not None:
+        replay = labelled_by(replay, start.potential, config.training.validation_batch_size)
+    parts = dataclasses.replace(parts, replay=replay)
+    data = make_data_sets(parts, config.data, start.references, reporter.message)
+    return data, start.potential
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -234,7 +288,7 @@ def _energy_scale(data: DataSets) -> float:
     return 1.0
 
 
-def _facts(loop: TrainingLoop, outcome: str, potential: Potential, num_train: int) -> RunFacts:
+def _facts(loop: TrainingLoop, outcome: str, potential: Potential) -> RunFacts:
     progress = loop.progress
     epochs = progress.step / loop.steps_per_epoch
     atoms, pairs = progress.padding.fractions()
@@ -247,11 +301,12 @@ def _facts(loop: TrainingLoop, outcome: str, potential: Potential, num_train: in
         best_loss=progress.best_loss,
         skipped=progress.skipped,
         minutes=loop.seconds / 60,
-        structures_per_second=epochs * num_train / max(loop.seconds, 1e-9),
+        structures_per_second=epochs * loop.batches.structures_per_epoch / max(loop.seconds, 1e-9),
         compilations=progress.compilations + sum(loop.compilations),
         atom_padding=atoms,
         pair_padding=pairs,
         num_parameters=potential.num_parameters,
+        num_trained=loop.num_trained,
         device=jax.devices()[0].device_kind,
         versions={"tensornet_jax": __version__} | {name: version(name) for name in packages},
     )
@@ -261,7 +316,10 @@ def _with_weights(
     potential: Potential, params: Any, config: RunConfig, progress: Progress
 ) -> Potential:
     """Return the potential with these weights and a note of where they come from."""
-    metadata = {"training": config.model_dump(mode="json"), "step": progress.best_step}
+    metadata = potential.metadata | {
+        "training": config.model_dump(mode="json"),
+        "step": progress.best_step,
+    }
     if math.isfinite(progress.best_loss):
         metadata["validation_loss"] = progress.best_loss
     variables = {"params": params, "buffers": potential.variables["buffers"]}

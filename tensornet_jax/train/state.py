@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from tensornet_jax.train.optimizer import EVERYTHING_ALIKE
+from tensornet_jax.train.parameter_groups import ParameterGroups
+
 PyTree = Any
 
 
@@ -21,9 +24,10 @@ class TrainState:
     Attributes:
         step: int32, batches seen, skipped ones included.
         skipped: int32, batches whose loss or gradient was not finite.
-        params: trained parameters.
+        params: all parameters, frozen ones too.
         averaged: exponential moving average of the parameters; None without averaging.
-        optimizer: optax state; its own counters are updates made, step − skipped.
+        optimizer: optax state, without entries for frozen parameters; its own counters are
+            updates made, step − skipped.
     """
 
     step: Any
@@ -34,7 +38,12 @@ class TrainState:
 
     @classmethod
     def create(
-        cls, params: PyTree, optimizer: optax.GradientTransformation, *, averaging: bool
+        cls,
+        params: PyTree,
+        optimizer: optax.GradientTransformation,
+        *,
+        averaging: bool,
+        groups: ParameterGroups = EVERYTHING_ALIKE,
     ) -> "TrainState":
         """Return the state before the first step; the arrays are copies of `params`."""
         params = jax.tree.map(jnp.array, params)
@@ -43,7 +52,7 @@ class TrainState:
             skipped=jnp.zeros((), jnp.int32),
             params=params,
             averaged=jax.tree.map(jnp.array, params) if averaging else None,
-            optimizer=optimizer.init(params),
+            optimizer=optimizer.init(groups.trained(params)),
         )
 
     @property

@@ -9,8 +9,9 @@ import optax
 
 from tensornet_jax.graph.atom_graph import AtomGraph, Targets
 from tensornet_jax.train.config import LossTerm
-from tensornet_jax.train.losses import loss_terms, weighted_sum
-from tensornet_jax.train.optimizer import update_average
+from tensornet_jax.train.losses import loss_terms, only, weighted_sum
+from tensornet_jax.train.optimizer import EVERYTHING_ALIKE, update_average
+from tensornet_jax.train.parameter_groups import ParameterGroups
 from tensornet_jax.train.state import TrainState
 
 PyTree = Any
@@ -43,6 +44,8 @@ class TrainStep:
         optimizer: as made by `make_optimizer`.
         schedule: learning rate by number of updates, for the record only.
         ema_decay: decay of the averaged parameters; None without averaging.
+        groups: which parameters are frozen: they, and their average, stay bit for bit as they are.
+        replay_weight: factor on the loss of the structures that a call says are replayed.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class TrainStep:
         optimizer: optax.GradientTransformation,
         schedule: optax.Schedule,
         ema_decay: float | None,
+        groups: ParameterGroups = EVERYTHING_ALIKE,
+        replay_weight: float = 1.0,
     ):
         self.compilations = 0
         self._potential = potential
@@ -59,10 +64,17 @@ class TrainStep:
         self._optimizer = optimizer
         self._schedule = schedule
         self._ema_decay = ema_decay
+        self._groups = groups
+        self._replay_weight = replay_weight
         self._jitted = jax.jit(self._step, donate_argnums=0)
 
     def __call__(
-        self, state: TrainState, graph: AtomGraph, targets: Targets, scale: Any
+        self,
+        state: TrainState,
+        graph: AtomGraph,
+        targets: Targets,
+        scale: Any,
+        replayed: Any = None,
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         """Return the next state and the step's scalars; `state` is donated.
 
@@ -71,37 +83,57 @@ class TrainStep:
             graph: the batch.
             targets: its labels.
             scale: factor on the update, from the plateau schedule.
+            replayed: (B,) whether a structure is of the replay set; None if there is none. Both
+                kinds have a loss of their own, a mean over their own labels, and the loss is that
+                of the new ones plus replay_weight times that of the replayed.
 
         Returns:
-            The new state, and loss, one value a term, gradient_norm (before clipping),
-            learning_rate, and skipped (bool).
+            The new state, and loss, one value a term (of the new structures), replay (the loss of
+            the replayed, if there are any), gradient_norm (before clipping), learning_rate, and
+            skipped (bool).
         """
-        return self._jitted(state, graph, targets, scale)
+        return self._jitted(state, graph, targets, scale, replayed)
 
     def _step(
-        self, state: TrainState, graph: AtomGraph, targets: Targets, scale: jax.Array
+        self,
+        state: TrainState,
+        graph: AtomGraph,
+        targets: Targets,
+        scale: jax.Array,
+        replayed: jax.Array | None,
     ) -> tuple[TrainState, dict[str, Any]]:
         # Python runs here only while jax traces, which is once for each compilation.
         self.compilations += 1
         buffers = self._potential.variables["buffers"]
 
-        def loss_of(params: PyTree) -> tuple[jax.Array, dict[str, jax.Array]]:
+        def loss_of(trained: PyTree) -> tuple[jax.Array, dict[str, jax.Array]]:
+            params = self._groups.merged(state.params, trained)
             variables = {"params": params, "buffers": buffers}
             predictions = self._potential.predict(variables, graph, tuple(self._terms))
-            values = loss_terms(predictions, targets, graph, self._terms)
-            return weighted_sum(values, self._terms), values
+            if replayed is None:
+                values = loss_terms(predictions, targets, graph, self._terms)
+                return weighted_sum(values, self._terms), values
+            values = loss_terms(predictions, targets, only(graph, ~replayed), self._terms)
+            again = loss_terms(predictions, targets, only(graph, replayed), self._terms)
+            replay = weighted_sum(again, self._terms)
+            loss = weighted_sum(values, self._terms) + self._replay_weight * replay
+            return loss, {**values, "replay": replay}
 
-        (loss, values), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        trained = self._groups.trained(state.params)
+        (loss, values), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
         norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
         made = state.step - state.skipped
-        updates, optimizer_state = self._optimizer.update(gradients, state.optimizer, state.params)
+        updates, optimizer_state = self._optimizer.update(gradients, state.optimizer, trained)
         updates = jax.tree.map(lambda u: u * scale.astype(u.dtype), updates)
-        params = optax.apply_updates(state.params, updates)
+        trained = optax.apply_updates(trained, updates)
+        params = self._groups.merged(state.params, trained)
         averaged = state.averaged
         if averaged is not None and self._ema_decay is not None:
-            averaged = update_average(averaged, params, made, self._ema_decay)
+            own = self._groups.trained(averaged)
+            own = update_average(own, trained, made, self._ema_decay)
+            averaged = self._groups.merged(averaged, own)
         changed = (params, averaged, optimizer_state)
         unchanged = (state.params, state.averaged, state.optimizer)
         params, averaged, optimizer_state = jax.tree.map(

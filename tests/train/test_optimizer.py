@@ -8,19 +8,19 @@ import numpy as np
 import optax
 import pytest
 
-from tensornet_jax.train.config import (
-    ConstantSchedule,
-    CosineSchedule,
-    ExponentialSchedule,
-    OptimizerConfig,
-    PlateauSchedule,
-)
 from tensornet_jax.train.optimizer import (
     Plateau,
     PlateauState,
     learning_rate_schedule,
     make_optimizer,
     update_average,
+)
+from tensornet_jax.train.optimizer_config import (
+    ConstantSchedule,
+    CosineSchedule,
+    ExponentialSchedule,
+    OptimizerConfig,
+    PlateauSchedule,
 )
 
 pytestmark = pytest.mark.usefixtures("x64")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tensornet_jax.graph.atom_graph import AtomGraph, Targets
-from tensornet_jax.train.config import LossTerm, OptimizerConfig
+from tensornet_jax.train.config import LossTerm
 from tensornet_jax.train.optimizer import learning_rate_schedule, make_optimizer
+from tensornet_jax.train.optimizer_config import OptimizerConfig
 from tensornet_jax.train.state import TrainState
 from tensornet_jax.train.step import EvaluateStep, TrainStep
 from tests.train.small import graph_of

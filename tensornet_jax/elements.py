@@ -1,0 +1,92 @@
+"""Other elements for a trained potential: some dropped, some added, in another order."""
+
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from ase.data import chemical_symbols
+
+from tensornet_jax.models.species_axes import species_axes
+from tensornet_jax.parameter_paths import by_path, nested
+from tensornet_jax.potential import ElementTable, Potential, create_potential
+
+
+def with_elements(
+    potential: Potential,
+    numbers: Sequence[int],
+    reference_energies: Mapping[int, float] | None = None,
+    like: Mapping[int, int] | None = None,
+) -> Potential:
+    """Return the potential with another element table; what it says of old elements stays the same.
+
+    What the network keeps for each element (embeddings, weights that depend on the element) is
+    dropped with the elements that are not wanted, and extended for new ones. A new element begins
+    as a copy of the one it is said to be like, or else as the mean of the known ones, and has to be
+    trained. Buffers, which are not trained, get what the model creates for the new elements.
+
+    Args:
+        potential: not changed.
+        numbers: atomic numbers wanted, in the order wanted.
+        reference_energies: of new elements, atomic number → eV.
+        like: new element → known element that it is to resemble.
+
+    Raises:
+        ValueError: a new element has no reference energy, or is like an unknown one.
+    """
+    old, table = list(potential.elements.numbers), tuple(int(number) for number in numbers)
+    given, like = dict(reference_energies or {}), dict(like or {})
+    missing = [number for number in table if number not in old and number not in given]
+    if missing:
+        raise ValueError(
+            f"no reference energy for {_symbols(missing)}, which the model does not know"
+        )
+    strange = [number for number in like.values() if number not in old]
+    if strange:
+        raise ValueError(f"{_symbols(strange)} is not among the model's elements {_symbols(old)}")
+    # One row after the old ones stands for the mean.
+    rows = [
+        old.index(number)
+        if number in old
+        else old.index(like[number])
+        if number in like
+        else len(old)
+        for number in table
+    ]
+    energies = dict(zip(old, potential.elements.reference_energies, strict=True))
+    elements = ElementTable(table, np.array([(given | energies)[number] for number in table]))
+    axes = species_axes(potential.config, potential.elements.numbers)
+    added = np.array([number not in old for number in table])
+    fresh = {}
+    if added.any() and any(axes[path] for path in axes if path.startswith("buffers/")):
+        created = create_potential(potential.config, elements, seed=0, dtype=potential.dtype)
+        fresh = by_path(created.variables)
+    leaves = {}
+    with potential.precision():
+        for path, leaf in by_path(potential.variables).items():
+            value = np.asarray(leaf)
+            for axis in axes[path]:
+                value = _picked(value, axis, rows)
+            if path.startswith("buffers/") and fresh:
+                value = _replaced(value, np.asarray(fresh[path]), axes[path], added)
+            leaves[path] = jnp.asarray(value)
+    variables = {"params": {}, "buffers": {}} | nested(leaves)
+    return potential.replace(variables=variables, elements=elements)
+
+
+def _picked(value: np.ndarray, axis: int, rows: Sequence[int]) -> np.ndarray:
+    mean = np.mean(value, axis, np.float64, keepdims=True).astype(value.dtype)
+    return np.take(np.concatenate([value, mean], axis), rows, axis)
+
+
+def _replaced(
+    value: np.ndarray, fresh: np.ndarray, axes: tuple[int, ...], added: np.ndarray
+) -> np.ndarray:
+    """Take entries that belong to an added element, on any axis, from `fresh`."""
+    new = np.zeros(value.shape, bool)
+    for axis in axes:
+        new |= np.expand_dims(added, [k for k in range(value.ndim) if k != axis])
+    return np.where(new, fresh, value)
+
+
+def _symbols(numbers: Sequence[int]) -> str:
+    return ", ".join(chemical_symbols[number] for number in numbers)

@@ -1,0 +1,153 @@
+"""Other elements for a trained potential: what it says of the old ones stays the same."""
+
+from typing import Literal
+
+import ase
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tensornet_jax.elements import with_elements
+from tensornet_jax.models import MODELS
+from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.species_axes import species_axes
+from tensornet_jax.parameter_paths import by_path
+from tensornet_jax.potential import ElementTable, Potential, create_potential
+from tests import tolerances
+from tests.builders import ethanol, in_box
+from tests.models.every_model import NUMBERS, small_model
+
+EVERY_MODEL = [
+    "tensornet",
+    "mace",
+    pytest.param("mace gaunt_grid", marks=pytest.mark.slow),
+    pytest.param("escn truncated", marks=pytest.mark.slow),
+]
+KEPT_FOR_EACH_ELEMENT = {
+    "tensornet": {"params/embedding/pair_species/species/embedding"},
+    "mace": {
+        "params/embedding",
+        *(f"params/element_0/kernel_{degree}" for degree in range(3)),
+        "params/element_1/kernel_0",
+        "params/many_body_0/weights",
+        "params/many_body_1/weights",
+    },
+    "escn truncated": {
+        "params/embedding",
+        *(
+            f"params/{owner}/{end}"
+            for owner in (
+                "surroundings",
+                "convolutions_0/EdgeNetwork_0",
+                "convolutions_1/EdgeNetwork_0",
+            )
+            for end in ("receiver", "sender")
+        ),
+    },
+}
+
+
+def energies(potential: Potential, atoms: ase.Atoms) -> np.ndarray:
+    return potential.evaluate(atoms, ("energies",))[0]["energies"]
+
+
+@pytest.mark.parametrize("variant", KEPT_FOR_EACH_ELEMENT)
+def test_what_a_model_keeps_for_each_element_is_found(variant):
+    """Also where channels are as many as elements, as in this MACE."""
+    potential = small_model(variant)
+    axes = species_axes(potential.config, potential.elements.numbers)
+    assert {path for path, found in axes.items() if found} == KEPT_FOR_EACH_ELEMENT[variant]
+    assert {found for found in axes.values() if found} == {(0,)}
+
+
+@pytest.mark.parametrize("variant", EVERY_MODEL)
+def test_more_fewer_and_reordered_elements_change_nothing_for_the_others(variant):
+    potential = small_model(variant)
+    atoms = in_box(ethanol())
+    expected = energies(potential, atoms)
+    for table in ((1, 6, 8, 14, 32, 35), (8, 6, 1)):
+        other = with_elements(potential, table, {32: -3.0, 35: 2.0})
+        assert other.elements.numbers == table
+        np.testing.assert_allclose(energies(other, atoms), expected, rtol=tolerances.SAME_SUM)
+
+
+@pytest.mark.parametrize("variant", EVERY_MODEL)
+def test_an_element_that_begins_as_another_bonds_like_it(variant):
+    potential = small_model(variant)
+    silicon = in_box(ase.Atoms("SiOH", [[0, 0, 0], [1.7, 0.2, 0], [0.2, 1.5, 0.1]]))
+    germanium = silicon.copy()
+    germanium.numbers[0] = 32
+    other = with_elements(potential, (*NUMBERS, 32), {32: -7.0}, like={32: 14})
+    expected = energies(potential, silicon) + np.array([-7.0, 0, 0])
+    np.testing.assert_allclose(energies(other, germanium), expected, rtol=tolerances.SAME_SUM)
+
+
+def test_many_elements_take_another_way_to_the_same_numbers():
+    """TensorNet sums by element only where there are few."""
+    potential, atoms = small_model("tensornet"), in_box(ethanol())
+    many = with_elements(potential, range(1, 31), dict.fromkeys(range(1, 31), 0.0))
+    np.testing.assert_allclose(
+        energies(many, atoms), energies(potential, atoms), rtol=tolerances.SAME_SUM
+    )
+
+
+def test_a_new_element_begins_as_the_mean_of_the_known():
+    potential = small_model("mace")
+    found = by_path(with_elements(potential, (9, *NUMBERS), {9: 0.0}).variables)
+    for path in KEPT_FOR_EACH_ELEMENT["mace"]:
+        old = np.asarray(by_path(potential.variables)[path])
+        np.testing.assert_array_equal(found[path][1:], old)
+        np.testing.assert_allclose(found[path][0], old.mean(axis=0), rtol=1e-14)
+
+
+def test_new_elements_need_an_energy_and_a_model_that_is_known():
+    potential = small_model("tensornet")
+    with pytest.raises(ValueError, match="no reference energy for Ge"):
+        with_elements(potential, (14, 32))
+    with pytest.raises(ValueError, match="Sn is not among the model's elements H, C, O, Si"):
+        with_elements(potential, (14, 32), {32: 0.0}, like={32: 50})
+
+
+class ChargesConfig(ModelConfig):
+    name: Literal["charges"] = "charges"
+    flat: bool = False
+
+
+class Charges(nn.Module):
+    """Weights of every two elements, and a table of nuclear charges that is not trained."""
+
+    config: ChargesConfig
+    numbers: tuple[int, ...]
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, graph):
+        size = len(self.numbers)
+        charges = self.variable(
+            "buffers", "charges", lambda: jnp.asarray(self.numbers, self.dtype)
+        ).value
+        shape = (3 * size,) if self.config.flat else (size, 2, size)
+        weights = self.param("weights", nn.initializers.normal(), shape, self.dtype)
+        energies = charges[graph.species] + 0 * weights.ravel()[0]
+        return {"energies": jnp.where(graph.node_mask, energies, 0)}
+
+
+@pytest.fixture
+def charges(monkeypatch):
+    monkeypatch.setitem(MODELS, "charges", (ChargesConfig, Charges))
+    return create_potential(ChargesConfig(), ElementTable((1, 8), np.zeros(2)), seed=0)
+
+
+def test_tables_of_two_elements_and_constants_of_elements_are_extended(charges):
+    found = with_elements(charges, (6, 1, 8), {6: 0.0}).variables
+    np.testing.assert_array_equal(found["buffers"]["charges"], [6, 1, 8])
+    old, new = charges.variables["params"]["weights"], found["params"]["weights"]
+    assert new.shape == (3, 2, 3)
+    np.testing.assert_array_equal(new[1:, :, 1:], old)
+    np.testing.assert_allclose(new[0, :, 0], np.mean(old, axis=(0, 2)), rtol=1e-6)
+
+
+def test_elements_that_are_not_an_axis_are_refused_by_name(charges):
+    with pytest.raises(ValueError, match=r"params/weights of model charges .*\(6,\)"):
+        species_axes(ChargesConfig(flat=True), (1, 8))
