@@ -19,12 +19,17 @@ def inspect(
     ],
     labels: LabelOption = None,
     units: UnitOption = None,
+    parameters: Annotated[
+        bool,
+        typer.Option("--parameters", help="List a model's parameters, to freeze or pace some."),
+    ] = False,
 ) -> None:
     """Describe a model file, or audit a data set."""
     if paths[0].suffix == ".safetensors":
         if len(paths) > 1:
             raise ValueError("inspect one model at a time")
         lines = _model_lines(paths[0])
+        lines += _parameter_lines(paths[0]) if parameters else []
     else:
         lines = _data_lines(paths, labels, units)
     for line in lines:
@@ -56,6 +61,16 @@ def _model_lines(path: Path) -> list[str]:
     if header["metadata"]:
         lines += ["", "metadata", *_key_lines(header["metadata"])]
     return lines
+
+
+def _parameter_lines(path: Path) -> list[str]:
+    from tensornet_jax.model_file import load_model
+    from tensornet_jax.parameter_paths import by_path
+
+    found = by_path(load_model(path).variables["params"])
+    width = max(len(name) for name in found)
+    shapes = {name: " × ".join(map(str, leaf.shape)) for name, leaf in found.items()}
+    return ["", "parameters", *(f"  {name:<{width}}  {shape}" for name, shape in shapes.items())]
 
 
 def _key_lines(section: dict[str, Any], indent: str = "  ") -> list[str]:

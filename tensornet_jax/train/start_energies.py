@@ -150,10 +150,15 @@ def _own(potential: Potential) -> ReferenceEnergies:
 
 
 def _bonding(potential: Potential, structures: Sequence[Atoms]) -> np.ndarray:
-    """Return what the network makes of each structure, offset included, eV; NaN if unlabelled."""
+    """Return what the network makes of each structure, offset included, eV.
+
+    NaN where no energy is known, or where the model has none.
+    """
     numbers = potential.elements.numbers
     bare = potential.replace(elements=ElementTable(numbers, np.zeros(len(numbers))))
     found = np.full(len(structures), np.nan)
+    if "energy" not in potential.properties:
+        return found
     labelled = [k for k, atoms in enumerate(structures) if not np.isnan(labels_of(atoms).energy)]
     results = bare.evaluate([structures[k] for k in labelled], ("energy",))
     found[labelled] = [result["energy"] for result in results]
