@@ -11,7 +11,6 @@ from tensornet_jax.train.data_config import DataConfig
 from tensornet_jax.train.optimizer_config import OptimizerConfig
 from tensornet_jax.typing import DType, MatmulPrecision
 
-
 # --- loss ------------------------------------------------------------------------------------
 
 
