@@ -44,7 +44,9 @@ def with_config(potential: Potential, **changes: Any) -> Potential:
     if config.trainable_radial:
         variables = {"params": {**params, "radial": radial["params"]}, "buffers": {}}
     else:
-        variables = {"params": params, "buffers": {"radial": radial["buffers"]}}
+        # Smooth Bessel functions have nothing to store.
+        buffers = {"radial": radial["buffers"]} if radial else {}
+        variables = {"params": params, "buffers": buffers}
     return potential.replace(config=config, variables=variables)
 
 

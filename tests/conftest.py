@@ -16,7 +16,7 @@ def x64() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data():
     """Return a function from a name to its path below ../shared/data; skips where absent."""
 

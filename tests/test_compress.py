@@ -25,7 +25,13 @@ def molecules() -> list[ase.Atoms]:
     return found
 
 
-@pytest.fixture(scope="module", params=["tensornet", pytest.param("mace", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "tensornet",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("tensornet as MatGL", "mace")),
+    ],
+)
 def pair(request) -> tuple[Potential, Potential]:
     """Return a potential and its compressed form."""
     potential = small_model(request.param)

@@ -15,6 +15,9 @@ REFERENCE_GRADIENTS = 1e-8
 REFERENCE_LOSSES = 1e-7
 """Relative, against torchmd-net 3.1.0's own float64 numbers."""
 
+MATGL = 1e-9
+"""eV, eV/Å and eV/Å³, against MatGL 2.0.4's own float64 numbers."""
+
 FINITE_DIFFERENCE_FORCES = 1e-6
 """eV/Å, forces against central differences of the energy."""
 

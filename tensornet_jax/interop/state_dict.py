@@ -49,7 +49,7 @@ class StateDict:
 
         Args:
             potential: what they are for; its own variables don't matter.
-            variables: arrays, nested as the potential's module has its variables.
+            variables: {"params": …, "buffers": …} of what was taken.
 
         Raises:
             ValueError: a tensor of the checkpoint was left over, or one is missing or misshapen for

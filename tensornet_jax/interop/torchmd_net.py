@@ -11,6 +11,7 @@ import ase.data
 import numpy as np
 
 from tensornet_jax.interop.state_dict import StateDict
+from tensornet_jax.interop.tensornet_weights import embedding_weights, interaction_weights
 from tensornet_jax.interop.torchmd_net_export import to_state_dict
 from tensornet_jax.interop.torchmd_net_files import MODEL_ARGUMENTS, Layout, read_checkpoint
 from tensornet_jax.models.tensornet_config import TensorNetConfig
@@ -205,7 +206,7 @@ def _variables(state: StateDict, config: TensorNetConfig) -> dict[str, Any]:
     base = "representation_model"
     head = "output_model.output_network.layers"
     params: dict[str, Any] = {
-        "embedding": _embedding(state, f"{base}.tensor_embedding"),
+        "embedding": embedding_weights(state, f"{base}.tensor_embedding"),
         "norm": state.norm(f"{base}.out_norm"),
         "linear": state.linear(f"{base}.linear"),
         f"readouts_{config.heads[0]}": {
@@ -214,7 +215,7 @@ def _variables(state: StateDict, config: TensorNetConfig) -> dict[str, Any]:
         },
     }
     for k in range(config.num_layers):
-        params[f"layers_{k}"] = _interaction(state, f"{base}.layers.{k}")
+        params[f"layers_{k}"] = interaction_weights(state, f"{base}.layers.{k}")
     names = {"expnorm": ("means", "betas"), "gaussian": ("offsets", "coefficient")}
     torch_names = {"offsets": "offset", "coefficient": "coeff"}
     radial = {
@@ -224,40 +225,3 @@ def _variables(state: StateDict, config: TensorNetConfig) -> dict[str, Any]:
     buffers: dict[str, Any] = {}
     (params if config.trainable_radial else buffers)["radial"] = radial
     return {"params": params, "buffers": buffers}
-
-
-def _three(state: StateDict, name: str, ours: str) -> dict[str, Any]:
-    # torch has one layer of 3F outputs, laid out (3, F), where we have one for each part.
-    both = state.linear(name)
-    if both["kernel"].shape[1] % 3:
-        raise ValueError(f"{name} has {both['kernel'].shape[1]} outputs, not three a channel")
-    kernels = np.split(both["kernel"], 3, axis=1)
-    biases = np.split(both["bias"], 3)
-    return {f"{ours}_{k}": {"kernel": kernels[k], "bias": biases[k]} for k in range(3)}
-
-
-def _mixing(state: StateDict, name: str, first: int) -> dict[str, Any]:
-    return {f"parts_{k}": state.kernel(f"{name}.linears_tensor.{first + k}") for k in range(3)}
-
-
-def _embedding(state: StateDict, name: str) -> dict[str, Any]:
-    return {
-        "pair_species": {
-            "species": {"embedding": state.take(f"{name}.emb.weight")},
-            "linear": state.linear(f"{name}.emb2"),
-        },
-        **{f"filters_{k}": state.linear(f"{name}.distance_proj{k + 1}") for k in range(3)},
-        "gate_hidden": state.linear(f"{name}.linears_scalar.0"),
-        **_three(state, f"{name}.linears_scalar.1", "gates"),
-        "norm": state.norm(f"{name}.init_norm"),
-        "mixing": _mixing(state, name, 0),
-    }
-
-
-def _interaction(state: StateDict, name: str) -> dict[str, Any]:
-    return {
-        **{f"filter_hidden_{k}": state.linear(f"{name}.linears_scalar.{k}") for k in range(2)},
-        **_three(state, f"{name}.linears_scalar.2", "filters"),
-        "mixing_before": _mixing(state, name, 0),
-        "mixing_after": _mixing(state, name, 3),
-    }

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.models.common import dense
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.safe import divide
 
@@ -37,6 +38,35 @@ class ScalarReadout(nn.Module):
 
         hidden = layer(self.num_channels // 2, "hidden")(features)
         return layer(1, "output")(ACTIVATIONS[self.activation](hidden))[:, 0]
+
+
+class GatedReadout(nn.Module):
+    """MatGL's read-out: a perceptron times a gate, from features (N, F) to one number, (N,).
+
+    Both have `DEPTH` linear layers of F channels with SiLU between them; the gate is the sigmoid of
+    the second one's last layer.
+    """
+
+    DEPTH = 4
+
+    num_channels: int
+    dtype: str
+
+    def setup(self) -> None:
+        """Create the layers."""
+        width = self.num_channels
+        widths = [width] * (self.DEPTH - 1) + [1]
+        self.layers = [dense(width, w, self.dtype) for w in widths]
+        self.gates = [dense(width, w, self.dtype) for w in widths]
+
+    def __call__(self, features: Array) -> Array:
+        """Return (N,) without unit: the potential multiplies by its scale."""
+        value, gate = features, features
+        for layer in self.layers[:-1]:
+            value = nn.silu(layer(value))
+        for layer in self.gates[:-1]:
+            gate = nn.silu(layer(gate))
+        return (self.layers[-1](value) * nn.sigmoid(self.gates[-1](gate)))[:, 0]
 
 
 def centred_dipole(charges: Array, graph: AtomGraph, numbers: tuple[int, ...]) -> Array:

@@ -14,7 +14,7 @@ from jax import Array
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.common import dense, layer_norm
-from tensornet_jax.models.heads import ScalarReadout, centred_dipole
+from tensornet_jax.models.heads import GatedReadout, ScalarReadout, centred_dipole
 from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.models.tensornet_config import TensorNetConfig
 from tensornet_jax.models.tensornet_embedding import Embedding
@@ -48,7 +48,7 @@ class TensorNet(nn.Module):
         self.layers = [Interaction(c, dtype) for _ in range(c.num_layers)]
         self.norm = layer_norm(dtype)
         self.linear = dense(3 * width, width, dtype)
-        self.readouts = {head: ScalarReadout(width, c.activation, dtype) for head in c.heads}
+        self.readouts = {head: self._readout() for head in c.heads}
 
     def __call__(self, graph: AtomGraph) -> dict[str, Array]:
         """Return "energies" (N,) without scale and "dipole" (B, 3), as far as there are heads."""
@@ -66,8 +66,10 @@ class TensorNet(nn.Module):
         """Invariant features of the atoms, (N, F)."""
         invariants = squared_norms(self.tensors(graph)[-1])
         invariants = invariants.reshape(invariants.shape[0], -1)
-        act = ACTIVATIONS[self.config.activation]
-        return act(self.linear(self.norm(invariants)))
+        features = self.linear(self.norm(invariants))
+        if self.config.readout == "gated":
+            return features
+        return ACTIVATIONS[self.config.activation](features)
 
     def tensors(self, graph: AtomGraph) -> list[RankTwo]:
         """Tensors of the atoms after the embedding and after every layer."""
@@ -80,8 +82,10 @@ class TensorNet(nn.Module):
         mask = graph.edge_mask[: edges.num_pairs]
         pairs = self._at(distances)
         pairs = pairs._replace(envelope=jnp.where(mask, pairs.envelope, 0))
-        radial = RadialValues(pairs, self._at(jnp.zeros(1, distances.dtype)))
-        factor = (1 + 0.1 * graph.charge)[graph.node_graph][:, None, None]
+        origin = self._at(jnp.zeros(1, distances.dtype)) if c.self_edges else None
+        radial = RadialValues(pairs, origin)
+        factor = 1 + 0.1 * graph.charge if c.total_charge else jnp.ones_like(graph.charge)
+        factor = factor[graph.node_graph][:, None, None]
         tensor = self.embedding(graph.species, edges, directions, radial)
         history = [tensor]
         for layer in self.layers:
@@ -119,6 +123,12 @@ class TensorNet(nn.Module):
         kept["embedding", "pair_species", "of_neighbour"] = of_neighbour
         kept["radial", "table"] = table
         return {"params": unflatten_dict(kept), "buffers": {}}
+
+    def _readout(self) -> nn.Module:
+        c = self.config
+        if c.readout == "gated":
+            return GatedReadout(c.num_channels, self.dtype)
+        return ScalarReadout(c.num_channels, c.activation, self.dtype)
 
     def _at(self, distances: Array) -> AtDistances:
         if self.config.compression:

@@ -14,7 +14,9 @@ class TensorNetConfig(ModelConfig):
     num_channels: int = Field(default=128, ge=2, description="channels F of every tensor")
     num_layers: int = Field(default=2, ge=0, description="interaction layers")
     num_radial: int = Field(default=32, ge=2, description="radial basis functions R")
-    radial: Literal["expnorm", "gaussian"] = Field(default="expnorm", description="radial basis")
+    radial: Literal["expnorm", "gaussian", "smooth_bessel"] = Field(
+        default="expnorm", description="radial basis; smooth_bessel is MatGL's, few are enough"
+    )
     trainable_radial: bool = Field(default=False, description="train the radial basis too")
     activation: Literal["silu", "ssp", "tanh", "sigmoid", "mish"] = Field(
         default="silu", description="activation function"
@@ -27,6 +29,22 @@ class TensorNetConfig(ModelConfig):
     envelope: Literal["cosine", "polynomial"] = Field(
         default="cosine",
         description="cutoff function; polynomial has a continuous Hessian, for phonons say",
+    )
+    self_edges: bool = Field(
+        default=True,
+        description="give every atom an edge to itself, as torchmd-net; false as MatGL",
+    )
+    messages: Literal["neighbours", "own"] = Field(
+        default="neighbours",
+        description="tensors that messages carry; own (MatGL with DGL): each atom its own back",
+    )
+    total_charge: bool = Field(
+        default=True,
+        description="let the total charge q in, as a factor 1 + 0.1 q; false as MatGL",
+    )
+    readout: Literal["mlp", "gated"] = Field(
+        default="mlp",
+        description="what makes energies of features; gated (MatGL): perceptron times a gate",
     )
     group: Literal["O(3)", "SO(3)"] = Field(
         default="O(3)", description="symmetry: O(3) tells no enantiomer from its mirror image"
@@ -49,4 +67,8 @@ class TensorNetConfig(ModelConfig):
             )
         if self.cutoff_lower > 0 and self.envelope != "cosine":
             raise ValueError("cutoff_lower needs envelope: cosine, the polynomial has none")
+        if self.radial == "smooth_bessel" and self.trainable_radial:
+            raise ValueError("radial: smooth_bessel has no parameters: set trainable_radial: false")
+        if self.radial == "smooth_bessel" and self.cutoff_lower > 0:
+            raise ValueError("radial: smooth_bessel starts at 0 Å: set cutoff_lower: 0")
         return self

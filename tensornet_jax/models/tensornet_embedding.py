@@ -103,12 +103,14 @@ class Embedding(nn.Module):
         act = ACTIVATIONS[self.config.activation]
         tables = self.pair_species.tables()
         weights = [layer.matrix() for layer in self.filters]
-        basis, at_origin = (self._with_bias(*values) for values in radial)
+        basis = self._with_bias(*radial.pairs)
         geometry = parts_of_unit_vectors(directions)
         sums = self._by_species if self.num_species <= MOST_SPECIES else self._by_edges
         tensor = RankTwo(*sums(species, edges, geometry, basis, weights, tables))
-        to_itself = (tables[0] + tables[1])[species] * (at_origin @ weights[0])
-        tensor = tensor._replace(scalar=tensor.scalar + geometry[0][0] * to_itself[:, None, :])
+        if radial.origin is not None:
+            at_origin = self._with_bias(*radial.origin) @ weights[0]
+            to_itself = (tables[0] + tables[1])[species] * at_origin
+            tensor = tensor._replace(scalar=tensor.scalar + geometry[0][0] * to_itself[:, None, :])
         hidden = act(self.gate_hidden(self.norm(squared_norm(tensor))))
         return self.mixing(tensor).scaled_by_part([act(layer(hidden)) for layer in self.gates])
 

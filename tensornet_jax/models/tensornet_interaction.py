@@ -9,7 +9,7 @@ from tensornet_jax.models.tensornet_layers import LinearFilter, Mixing
 from tensornet_jax.models.tensornet_radial import AtDistances, RadialValues
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.cartesian import RankTwo, anticommutator, matmul, squared_norm
-from tensornet_jax.ops.message import EdgeIndex, convolve
+from tensornet_jax.ops.message import EdgeIndex, convolve, on_both_edges, sum_at_receivers
 
 
 class Interaction(nn.Module):
@@ -38,10 +38,16 @@ class Interaction(nn.Module):
         charge_factor: Array,
     ) -> RankTwo:
         """Return updated tensors; charge_factor: (N, 1, 1), other arguments as `Embedding`."""
-        filters, self_filters = self.filters_of(radial.pairs), self.filters_of(radial.origin)
+        filters = tuple(self.filters_of(radial.pairs))
         tensor = tensor.scaled(1 / (squared_norm(tensor) + 1))
         y = self.mixing_before(tensor)
-        message = RankTwo(*convolve(tuple(filters), y, edges)) + y.scaled_by_part(self_filters)
+        if self.config.messages == "neighbours":
+            message = RankTwo(*convolve(filters, y, edges))
+        else:
+            around = [sum_at_receivers(on_both_edges(f), edges) for f in filters]
+            message = y.scaled_by_part(around)
+        if radial.origin is not None:
+            message = message + y.scaled_by_part(self.filters_of(radial.origin))
         if self.config.group == "O(3)":
             product = anticommutator(y, message).scaled(charge_factor)
         else:

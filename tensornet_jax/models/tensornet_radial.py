@@ -29,6 +29,8 @@ class RadialBasis(nn.Module):
         """(...) Å → (..., R)."""
         c = self.config
         size, cutoff, lower = c.num_radial, c.cutoff, c.cutoff_lower
+        if c.radial == "smooth_bessel":
+            return radial.smooth_bessel(distances, size, cutoff)
         if c.radial == "gaussian":
             offsets, coefficient = radial.gaussian_parameters(size, cutoff, lower)
             return radial.gaussian(
@@ -64,7 +66,7 @@ class AtDistances(NamedTuple):
 
 
 class RadialValues(NamedTuple):
-    """Radial functions of the pairs, 0 for padding by their envelope, and at distance 0."""
+    """Radial functions of the pairs, 0 for padding by their envelope, and of an edge to oneself."""
 
     pairs: AtDistances
-    origin: AtDistances
+    origin: AtDistances | None

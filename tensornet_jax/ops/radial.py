@@ -5,7 +5,7 @@ Symbols follow arXiv:2306.06482 and arXiv:2402.17660; the numbers are those of t
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 
 def cosine_envelope(distances: Array, cutoff: float, cutoff_lower: float = 0.0) -> Array:
@@ -67,6 +67,46 @@ def bessel(distances: Array, num_radial: int, cutoff: float) -> Array:
     frequencies = np.arange(1, num_radial + 1) / cutoff
     # sinc(x) = sin(πx)/(πx).
     return np.sqrt(2 / cutoff) * np.pi * frequencies * jnp.sinc(frequencies * distances[..., None])
+
+
+def smooth_bessel(distances: Array, num_radial: int, cutoff: float) -> Array:
+    """Orthonormal functions that vanish at the cutoff together with their slopes.
+
+    The radial basis of MatGL's "SphericalBessel" with ``use_smooth``: of the spherical Bessel
+    functions of order 0, neighbours in n are combined so that slopes cancel at the cutoff, and the
+    results are made orthonormal with weight d² (Kocer, Mason, Erturk, AIP Advances 9, 015009
+    (2019), doi:10.1063/1.5084871; Eq. 9, arXiv:2202.02450).
+
+    Args:
+        distances: (...) Å; finite at 0, with all derivatives.
+        num_radial: R.
+        cutoff: c, Å.
+
+    Returns:
+        (..., R) Å^(−3/2), without envelope.
+    """
+    order = np.arange(1, num_radial + 1)
+    size = (-1) ** (order - 1) * np.sqrt(2) * np.pi * order * (order + 1) / cutoff**1.5
+    size /= np.hypot(order, order + 1)
+    # sinc(x) = sin(πx)/(πx).
+    waves = jnp.sinc(np.arange(1, num_radial + 2) / cutoff * distances[..., None])
+    mixing = jnp.asarray(orthonormalisation_of_smooth_bessel(num_radial), distances.dtype)
+    without_slope = size * (waves[..., :-1] + waves[..., 1:])
+    return jnp.matmul(without_slope, mixing.T, precision=lax.Precision.HIGHEST)
+
+
+def orthonormalisation_of_smooth_bessel(num_radial: int) -> np.ndarray:
+    """Return the (R, R) lower triangular matrix of a recursion of two terms, see `smooth_bessel`.
+
+    It makes sums of neighbouring Bessel functions orthonormal, of which only neighbours overlap.
+    """
+    mixing = np.eye(num_radial)
+    norm = 1.0
+    for n in range(1, num_radial):
+        overlap = (n * (n + 2)) ** 2 / (4 * (n + 1) ** 4 + 1) / norm
+        norm = 1 - overlap
+        mixing[n] = (mixing[n] + np.sqrt(overlap) * mixing[n - 1]) / np.sqrt(norm)
+    return mixing
 
 
 def expnorm_parameters(

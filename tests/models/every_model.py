@@ -25,6 +25,14 @@ SMALL: dict[str, dict[str, Any]] = {
 VARIANTS: dict[str, dict[str, Any]] = {
     "tensornet": {},
     "tensornet SO(3)": {"group": "SO(3)"},
+    "tensornet as MatGL": {
+        "radial": "smooth_bessel",
+        "num_radial": 3,
+        "self_edges": False,
+        "total_charge": False,
+        "readout": "gated",
+    },
+    "tensornet of own messages": {"messages": "own", "self_edges": False},
     "mace": {},
     "mace of many bodies": {"correlation": 4, "num_layers": 1, "l_max": 1},
     "mace SO(3)": {"group": "SO(3)", "correlation": 2},
@@ -43,6 +51,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 SLOW = (
     "tensornet SO(3)",
+    "tensornet of own messages",
     "mace of many bodies",
     "mace SO(3)",
     "mace gaunt_fourier",

@@ -109,7 +109,11 @@ RADIAL_OPTIONS = {
     "polynomial envelope": {"envelope": "polynomial"},
     "lower cutoff": {"cutoff_lower": 0.9},
 }
-OPTIONS = RADIAL_OPTIONS | {name: {"activation": name} for name in ACTIVATIONS if name != "silu"}
+OPTIONS = RADIAL_OPTIONS | {
+    "smooth Bessel": {"radial": "smooth_bessel"},
+    "no self edges": {"self_edges": False},
+}
+OPTIONS |= {name: {"activation": name} for name in ACTIVATIONS if name != "silu"}
 
 
 def test_every_option_changes_the_energy(potential):
@@ -176,6 +180,8 @@ def test_registry_gives_config_and_module_of_a_name():
         ({"num_layers": -1}, "num_layers"),
         ({"activation": "relu"}, "activation"),
         ({"radial": "bessel"}, "radial"),
+        ({"radial": "smooth_bessel", "trainable_radial": True}, "trainable_radial: false"),
+        ({"radial": "smooth_bessel", "cutoff_lower": 1.0}, "cutoff_lower: 0"),
         ({"group": "O3"}, "group"),
         ({"num_channel": 64}, "did you mean 'num_channels'"),
     ],

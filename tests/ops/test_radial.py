@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,6 +50,21 @@ def test_expnorm_is_its_formula():
     np.testing.assert_allclose(radial.expnorm(d, means, betas, 5.0, 0.5), expected, rtol=OP)
     assert means[0] == np.exp(-4.5)
     assert means[-1] == 1
+
+
+def test_smooth_bessel_functions_are_orthonormal_and_end_without_a_slope():
+    size, cutoff = 5, 4.2
+    functions = partial(radial.smooth_bessel, num_radial=size, cutoff=cutoff)
+    # Gauss–Legendre points, exact for what is nearly a polynomial.
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    d = jnp.asarray(cutoff / 2 * (nodes + 1))
+    values = functions(d) * d[:, None]
+    overlaps = values.T @ (cutoff / 2 * weights[:, None] * values)
+    np.testing.assert_allclose(overlaps, np.eye(size), atol=OP)
+    slope = jax.jacfwd(functions)
+    for end in (functions(jnp.asarray(cutoff)), slope(cutoff)):
+        np.testing.assert_allclose(end, 0, atol=OP)
+    assert np.isfinite(slope(0.0)).all()
 
 
 def test_gaussians_are_centred_on_equally_spaced_distances():
