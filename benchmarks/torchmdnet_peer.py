@@ -220,7 +220,7 @@ def training_step(
         state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
         state |= {name: tensor.grad.numpy() for name, tensor in model.named_parameters()}
         gradient = from_state_dict(state, peer.potential.metadata["config"])
-        return float(value), gradient.variables["params"]
+        return value.item(), gradient.variables["params"]
 
     return step, loss_and_gradient
 
