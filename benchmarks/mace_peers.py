@@ -131,7 +131,7 @@ def ours(case: Case, name: str) -> Contender:
         name,
         "clebsch_gordan" if config.products == ("clebsch_gordan",) * 2 else "gaunt",
         potential.num_parameters,
-        int(np.sum(graph.edge_mask)),
+        int(np.sum(graph.edges.mask)),
         jax_tasks(energy_forces, potential.variables, graph),
     )
 

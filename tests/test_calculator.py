@@ -72,7 +72,7 @@ def evaluated(potential) -> dict[str, dict[str, np.ndarray]]:
 
 def num_edges(calc: TensorNetCalculator) -> int:
     assert calc._neighbourhood is not None
-    return int(np.sum(calc._neighbourhood.graph.edge_mask))
+    return int(np.sum(calc._neighbourhood.graph.edges.mask))
 
 
 def rattled(atoms: ase.Atoms, seed: int = 0) -> ase.Atoms:

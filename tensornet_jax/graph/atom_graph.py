@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from ase.data import chemical_symbols
 
-from tensornet_jax.graph.neighbours import Pairs, neighbour_pairs
-from tensornet_jax.ops.message import SLOT_BLOCK, EdgeIndex, at_receivers
+from tensornet_jax.graph.edges import EdgeList, pack_pairs
+from tensornet_jax.graph.neighbours import Pairs, long_range_pairs, neighbour_pairs
+from tensornet_jax.ops.message import SLOT_BLOCK
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Structure:
     pbc: (3,) bool.
     charge: total charge, e.
     pairs: neighbour pairs; their shifts refer to ``positions``.
+    long_pairs: the pairs of a potential that reaches farther than its network; None without.
+    initial_charges: (N,) e, of a potential with fixed charges; None without.
     """
 
     positions: np.ndarray
@@ -36,6 +39,8 @@ class Structure:
     pbc: np.ndarray
     charge: float
     pairs: Pairs
+    long_pairs: Pairs | None = None
+    initial_charges: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.species)
@@ -70,8 +75,27 @@ def total_charge(atoms: ase.Atoms) -> float:
     return float(charge)
 
 
+def fixed_charges(atoms: ase.Atoms) -> np.ndarray:
+    """Charges of the atoms, (N,) e, from ``atoms.set_initial_charges``; ValueError if not set."""
+    if not atoms.has("initial_charges"):
+        raise ValueError(
+            "this potential has a Coulomb energy of fixed charges, and the structure has none: "
+            "give it some by atoms.set_initial_charges (zeros, if that is meant)"
+        )
+    charges = np.array(atoms.get_initial_charges(), np.float64)
+    if not np.isfinite(charges).all():
+        raise ValueError(f"initial charges must be finite, not {charges.tolist()}")
+    return charges
+
+
 def make_structure(
-    atoms: ase.Atoms, elements: Sequence[int], cutoff: float, where: str = ""
+    atoms: ase.Atoms,
+    elements: Sequence[int],
+    cutoff: float,
+    where: str = "",
+    *,
+    long_cutoff: float | None = None,
+    charged: bool = False,
 ) -> Structure:
     """Prepare a structure: species, neighbour pairs, positions wrapped into the cell.
 
@@ -80,47 +104,65 @@ def make_structure(
         elements: atomic numbers of the element table.
         cutoff: Å.
         where: how messages name the structure, e.g. ``" (structure 17)"``.
+        long_cutoff: Å of a second list; infinite for every pair of a molecule; None for no list.
+        charged: take over the charges of the atoms, which must have some.
 
     Raises:
-        ValueError: unknown element, coincident atoms, a cell that cannot be periodic.
+        ValueError: unknown element, coincident atoms, a cell that cannot be periodic, an infinite
+            list of a periodic structure, no charges where they are needed.
     """
     positions = np.array(atoms.positions, np.float64)
     cell = np.array(atoms.cell.array, np.float64)
     pbc = np.array(atoms.pbc, bool)
     try:
         species = species_of(atoms.numbers, elements, where)
-        pairs = neighbour_pairs(positions, cell, pbc, cutoff)
+        pairs, long_pairs = neighbour_pairs(positions, cell, pbc, cutoff), None
+        if long_cutoff is not None:
+            long_pairs = long_range_pairs(positions, cell, pbc, long_cutoff)
+        charges = fixed_charges(atoms) if charged else None
     except ValueError as error:
         if where and where not in str(error):
             raise ValueError(f"{error}{where}") from error
         raise
-    positions, pairs = _wrap(positions, cell, pbc, pairs)
-    return Structure(positions, species, cell, pbc, total_charge(atoms), pairs)
+    images = _images(positions, cell, pbc)
+    return Structure(
+        positions=positions - images @ cell,
+        species=species,
+        cell=cell,
+        pbc=pbc,
+        charge=total_charge(atoms),
+        pairs=_between_images(pairs, images),
+        long_pairs=None if long_pairs is None else _between_images(long_pairs, images),
+        initial_charges=charges,
+    )
 
 
-def _wrap(
-    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, pairs: Pairs
-) -> tuple[np.ndarray, Pairs]:
+def _images(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
+    """Lattice vectors to take off the positions so that they lie in the cell, (N, 3) int32."""
     # An atom that has diffused far away would lose digits in float32; its image has not.
-    if not pbc.any() or len(positions) == 0:
-        return positions, pairs
-    periodic = cell[pbc]
     images = np.zeros((len(positions), 3), np.int32)
-    images[:, pbc] = np.floor(positions @ np.linalg.pinv(periodic)).astype(np.int32)
-    shifts = pairs.shifts + images[pairs.second] - images[pairs.first]
-    return positions - images @ cell, replace(pairs, shifts=shifts)
+    if pbc.any():
+        images[:, pbc] = np.floor(positions @ np.linalg.pinv(cell[pbc])).astype(np.int32)
+    return images
+
+
+def _between_images(pairs: Pairs, images: np.ndarray) -> Pairs:
+    return replace(pairs, shifts=pairs.shifts + images[pairs.second] - images[pairs.first])
 
 
 class Capacity(NamedTuple):
     """Static sizes of an `AtomGraph`: graphs, atoms, neighbour pairs, edge slots per atom.
 
-    One atom and one pair are always padding: padding edges connect the padding atom to itself.
+    One atom and one pair of each list are always padding: padding edges connect the padding atom
+    to itself. Where the long list has no room, there is none.
     """
 
     graphs: int
     atoms: int
     pairs: int
     slots: int
+    long_pairs: int = 0
+    long_slots: int = 0
 
     @classmethod
     def holding(cls, structures: Sequence[Structure], headroom: float = 1.0) -> "Capacity":
@@ -130,22 +172,28 @@ class Capacity(NamedTuple):
             structures: what must fit.
             headroom: factor on pairs and slots, for lists that will grow.
         """
-        atoms, pairs, slots = _sizes(structures)
-        return cls(
-            max(len(structures), 1),
-            rung(atoms + 1),
-            rung(int(pairs * headroom) + 1),
-            -(-rung(int(slots * headroom)) // SLOT_BLOCK) * SLOT_BLOCK,
-        )
+
+        def room(needed: tuple[int, int]) -> tuple[int, int]:
+            pairs, slots = needed
+            blocks = -(-rung(int(slots * headroom)) // SLOT_BLOCK)
+            return rung(int(pairs * headroom) + 1), blocks * SLOT_BLOCK
+
+        atoms, near, far = _sizes(structures)
+        graphs = max(len(structures), 1)
+        return cls(graphs, rung(atoms + 1), *room(near), *(room(far) if far else ()))
 
     def holds(self, structures: Sequence[Structure]) -> bool:
         """Tell whether these structures fit."""
-        atoms, pairs, slots = _sizes(structures)
+        atoms, near, far = _sizes(structures)
+
+        def fits(needed: tuple[int, int], pairs: int, slots: int) -> bool:
+            return needed[0] < pairs and needed[1] <= slots
+
         return (
             len(structures) <= self.graphs
             and atoms < self.atoms
-            and pairs < self.pairs
-            and slots <= self.slots
+            and fits(near, self.pairs, self.slots)
+            and (far is None or fits(far, self.long_pairs, self.long_slots))
         )
 
 
@@ -157,74 +205,69 @@ def rung(size: int) -> int:
     return -(-size // step) * step
 
 
-def _sizes(structures: Sequence[Structure]) -> tuple[int, int, int]:
+def _sizes(
+    structures: Sequence[Structure],
+) -> tuple[int, tuple[int, int], tuple[int, int] | None]:
+    """Atoms, and pairs and slots of the lists; None for a long list that nobody has."""
+
+    def of(lists: list[Pairs]) -> tuple[int, int]:
+        slots = max((_degrees(pairs).max(initial=0) for pairs in lists), default=0)
+        return sum(len(pairs) for pairs in lists), int(slots)
+
+    far = [s.long_pairs for s in structures if s.long_pairs is not None]
     atoms = sum(len(s) for s in structures)
-    pairs = sum(len(s.pairs) for s in structures)
-    slots = max((_degrees(s).max(initial=0) for s in structures), default=0)
-    return atoms, pairs, int(slots)
+    return atoms, of([s.pairs for s in structures]), of(far) if far else None
 
 
-def _degrees(structure: Structure) -> np.ndarray:
-    receivers, _, _ = structure.pairs.directed()
-    return np.bincount(receivers, minlength=len(structure))
+def _degrees(pairs: Pairs) -> np.ndarray:
+    receivers, _, _ = pairs.directed()
+    return np.bincount(receivers)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class AtomGraph:
-    """Structures packed into arrays of static shape: N atoms, E edges, B graphs, K slots.
+    """Structures packed into arrays of static shape: N atoms, B graphs.
 
-    Atoms of a structure are contiguous and in their order; padding comes last. Edge e + E/2 is
-    the reverse of edge e, so a pair's two edges share what depends on the distance alone.
+    Atoms of a structure are contiguous and in their order; padding comes last.
 
     positions: (N, 3) Å.
     species: (N,) int32.
     node_graph: (N,) int32 structure of each atom.
     node_mask: (N,) bool, False for padding.
-    receivers: (E,) int32 centre i.
-    senders: (E,) int32 neighbour j; the vector is r_j + shifts @ cell − r_i.
-    shifts: (E, 3) int32.
-    edge_mask: (E,) bool.
-    slots: (N, K) int32 edges arriving at each atom, padded with the last (masked) edge.
+    edges: the pairs within the cutoff.
     cell: (B, 3, 3) Å.
     pbc: (B, 3) bool.
     charge: (B,) e.
     graph_mask: (B,) bool.
+    long_edges: the pairs that energies beyond the cutoff need; None where there are none.
+    initial_charges: (N,) e, of a potential with fixed charges; None without.
     """
 
     positions: Any
     species: Any
     node_graph: Any
     node_mask: Any
-    receivers: Any
-    senders: Any
-    shifts: Any
-    edge_mask: Any
-    slots: Any
+    edges: EdgeList
     cell: Any
     pbc: Any
     charge: Any
     graph_mask: Any
-
-    @property
-    def edges(self) -> EdgeIndex:
-        """Connectivity in the form `ops.message` takes."""
-        return EdgeIndex(self.receivers, self.senders, self.slots)
+    long_edges: EdgeList | None = None
+    initial_charges: Any = None
 
     @property
     def num_graphs(self) -> int:
         """Number of structures, padding included (static)."""
         return self.cell.shape[0]
 
-    def pair_vectors(self) -> jax.Array:
-        """r_j + shift·cell − r_i of the first edge of each pair, (E/2, 3) Å; 0 for padding."""
-        edges = self.edges
-        half = edges.num_pairs
-        cells = self.cell[self.node_graph[self.receivers[:half]]]
-        offsets = jnp.einsum("pa,pab->pb", self.shifts[:half].astype(cells.dtype), cells)
-        centres = at_receivers(self.positions, edges)
-        vectors = centres[half:] + offsets - centres[:half]
-        return jnp.where(self.edge_mask[:half, None], vectors, 0)
+    def pair_vectors(self, edges: EdgeList | None = None) -> jax.Array:
+        """r_j + shift·cell − r_i of the first edge of each pair, (P, 3) Å; 0 for padding.
+
+        Of the pairs within the cutoff, or of another list of this graph.
+        """
+        edges = self.edges if edges is None else edges
+        return edges.pair_vectors(self.positions, self.cell, self.node_graph)
 
     def replace(self, **changes: Any) -> "AtomGraph":
         """Return a copy with some fields replaced."""
@@ -244,68 +287,65 @@ def batch_structures(
     """
     if not capacity.holds(structures):
         raise ValueError(
-            f"{len(structures)} structures with (atoms, pairs, slots) = {_sizes(structures)} do "
-            f"not fit {capacity}: use Capacity.holding(structures)"
+            f"{len(structures)} structures with {_described(structures)} do not fit {capacity}: "
+            "use Capacity.holding(structures)"
         )
-    graphs, atoms, pairs, slots = capacity
+    graphs, atoms = capacity.graphs, capacity.atoms
     positions = np.zeros((atoms, 3), dtype)
     species = np.zeros(atoms, np.int32)
     node_graph = np.full(atoms, graphs - 1, np.int32)
     node_mask = np.zeros(atoms, bool)
-    first = np.full(pairs, atoms - 1, np.int32)
-    second = np.full(pairs, atoms - 1, np.int32)
-    shifts = np.zeros((pairs, 3), np.int32)
-    pair_mask = np.zeros(pairs, bool)
+    charges = np.zeros(atoms, dtype)
     cell = np.zeros((graphs, 3, 3), dtype)
     pbc = np.zeros((graphs, 3), bool)
     charge = np.zeros(graphs, dtype)
     graph_mask = np.zeros(graphs, bool)
-    atom, pair = 0, 0
+    offsets = []
+    atom = 0
     for index, structure in enumerate(structures):
-        here, there = slice(atom, atom + len(structure)), slice(pair, pair + len(structure.pairs))
+        here = slice(atom, atom + len(structure))
         if len(structure):
             positions[here] = structure.positions - structure.positions.mean(axis=0)
+        if structure.initial_charges is not None:
+            charges[here] = structure.initial_charges
         species[here] = structure.species
         node_graph[here] = index
         node_mask[here] = True
-        first[there] = structure.pairs.first + atom
-        second[there] = structure.pairs.second + atom
-        shifts[there] = structure.pairs.shifts
-        pair_mask[there] = True
         cell[index] = structure.cell
         pbc[index] = structure.pbc
         charge[index] = structure.charge
         graph_mask[index] = True
-        atom, pair = here.stop, there.stop
-    receivers = np.concatenate([first, second])
+        offsets.append(atom)
+        atom = here.stop
+    near = [s.pairs for s in structures]
+    far = [s.long_pairs for s in structures if s.long_pairs is not None]
     return AtomGraph(
         positions=positions,
         species=species,
         node_graph=node_graph,
         node_mask=node_mask,
-        receivers=receivers,
-        senders=np.concatenate([second, first]),
-        shifts=np.concatenate([shifts, -shifts]),
-        edge_mask=np.concatenate([pair_mask, pair_mask]),
-        slots=slot_table(receivers, np.concatenate([pair_mask, pair_mask]), atoms, slots),
+        edges=pack_pairs(near, offsets, atoms, capacity.pairs, capacity.slots),
         cell=cell,
         pbc=pbc,
         charge=charge,
         graph_mask=graph_mask,
+        long_edges=pack_pairs(far, offsets, atoms, capacity.long_pairs, capacity.long_slots)
+        if capacity.long_pairs
+        else None,
+        initial_charges=charges if _all_charged(structures) else None,
     )
 
 
-def slot_table(
-    receivers: np.ndarray, edge_mask: np.ndarray, num_atoms: int, num_slots: int
-) -> np.ndarray:
-    """Edges arriving at each atom, (N, K) int32; unused slots name the last edge."""
-    table = np.full((num_atoms, num_slots), len(receivers) - 1, np.int32)
-    edges = np.flatnonzero(edge_mask)
-    edges = edges[np.argsort(receivers[edges], kind="stable")]
-    owners = receivers[edges]
-    starts = np.searchsorted(owners, np.arange(num_atoms))
-    table[owners, np.arange(len(owners)) - starts[owners]] = edges
-    return table
+def _all_charged(structures: Sequence[Structure]) -> bool:
+    return bool(structures) and all(s.initial_charges is not None for s in structures)
+
+
+def _described(structures: Sequence[Structure]) -> str:
+    atoms, (pairs, slots), far = _sizes(structures)
+    sizes = {"atoms": atoms, "pairs": pairs, "slots": slots}
+    if far:
+        sizes |= {"long_pairs": far[0], "long_slots": far[1]}
+    return ", ".join(f"{name} {size}" for name, size in sizes.items())
 
 
 @jax.tree_util.register_dataclass
@@ -327,7 +367,7 @@ class Targets:
 
 def batch_targets(labels: Sequence["Targets"], capacity: Capacity, dtype: str) -> Targets:
     """Pack per-structure labels (energy (), forces (n, 3), …) to match `batch_structures`."""
-    graphs, atoms, _, _ = capacity
+    graphs, atoms = capacity.graphs, capacity.atoms
     packed = Targets(
         np.full(graphs, np.nan, dtype),
         np.full((atoms, 3), np.nan, dtype),

@@ -96,6 +96,29 @@ def neighbour_pairs(positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutof
     return Pairs(first[close], second[close], shifts[close])
 
 
+def all_pairs(count: int) -> Pairs:
+    """Return every pair of so many atoms, without images."""
+    first, second = np.triu_indices(count, 1)
+    none = np.zeros((len(first), 3), np.int32)
+    return Pairs(first.astype(np.int32), second.astype(np.int32), none)
+
+
+def long_range_pairs(positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutoff: float) -> Pairs:
+    """Find the pairs below a cutoff that may be infinite, which means every pair of a molecule.
+
+    Raises:
+        ValueError: an infinite cutoff of a periodic structure, or as `neighbour_pairs`.
+    """
+    if np.isfinite(cutoff):
+        return neighbour_pairs(positions, cell, pbc, cutoff)
+    if np.any(pbc):
+        raise ValueError(
+            "a Coulomb energy of all pairs has no end in a periodic structure: set atoms.pbc to "
+            "False for a molecule, or give the model's Coulomb section a cutoff, 12 Å say"
+        )
+    return all_pairs(len(np.asarray(positions)))
+
+
 def _check_geometry(
     positions: np.ndarray, cell: np.ndarray, periodic: np.ndarray, cutoff: float
 ) -> None:

@@ -18,6 +18,7 @@ from tensornet_jax.graph.atom_graph import (
 )
 from tensornet_jax.graph.cell_grid import CellListCapacity
 from tensornet_jax.graph.cell_list import cell_list_capacity, device_pairs
+from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.graph.neighbours import Pairs
 from tensornet_jax.md.neighbourhood import HEADROOM, Neighbours
 
@@ -51,14 +52,14 @@ class DeviceSearch:
             self.reach,
             self.capacity,
         )
-        graph = graph.replace(
+        edges = EdgeList(
             receivers=found.receivers,
             senders=found.senders,
             shifts=found.shifts,
-            edge_mask=found.edge_mask,
+            mask=found.edge_mask,
             slots=found.slots,
         )
-        return replace(neighbours, graph=graph), found.overflow
+        return replace(neighbours, graph=graph.replace(edges=edges)), found.overflow
 
     def renewed(
         self, old: Neighbours, positions: Array, cell: Array, *, changes_cell: bool

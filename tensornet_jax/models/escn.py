@@ -309,12 +309,13 @@ class ESCN(nn.Module):
             lambda distances: radial_basis(distances, c),
         )
         directions = on_both_edges(geometry.directions, -1)
+        edges = graph.edges
         return Edges(
-            graph.edges,
+            edges.index,
             edge_frames(directions[:, None], c.l_max),
             geometry.harmonics,
             on_both_edges(geometry.basis),
-            (graph.species[graph.receivers], graph.species[graph.senders]),
+            (graph.species[edges.receivers], graph.species[edges.senders]),
         )
 
     def _isolated(self, scalars: Array) -> Array:

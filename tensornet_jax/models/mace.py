@@ -212,7 +212,7 @@ class MACE(nn.Module):
         for layer in range(c.num_layers):
             l_out_max = c.hidden_l_max if layer < c.num_layers - 1 else 0
             messages = Interaction(c, dtype, name=f"interaction_{layer}")(
-                features, geometry, graph.edges
+                features, geometry, graph.edges.index
             )
             # Element-dependent weights: of the messages in the first layer, so that nothing is
             # left of an atom without neighbours, and later of what the layer adds to.

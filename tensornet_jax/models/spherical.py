@@ -89,11 +89,10 @@ def edge_geometry(graph: AtomGraph, l_max: int, basis: Callable[[Array], Array])
     of_pairs = solid_harmonics(directions, l_max, "component")
     # An edge and its reverse differ by inversion.
     signs = np.where(Degrees(0, l_max).of_components % 2, -1, 1)
-    mask = graph.edge_mask[: graph.edges.num_pairs]
     return EdgeGeometry(
         directions,
         on_both_edges(of_pairs, signs),
-        jnp.where(mask[:, None], basis(distances), 0),
+        jnp.where(graph.edges.pair_mask[:, None], basis(distances), 0),
     )
 
 

@@ -73,15 +73,14 @@ class TensorNet(nn.Module):
 
     def tensors(self, graph: AtomGraph) -> list[RankTwo]:
         """Tensors of the atoms after the embedding and after every layer."""
-        c, edges = self.config, graph.edges
+        c, edges = self.config, graph.edges.index
         vectors = graph.pair_vectors()
         distances = norm(vectors)
         # torchmd-net points edges from neighbour to centre: A changes sign, which SO(3) sees.
         sign = 1 if c.so3_convention == "warp" else -1
         directions = sign * divide(vectors, distances[:, None])
-        mask = graph.edge_mask[: edges.num_pairs]
         pairs = self._at(distances)
-        pairs = pairs._replace(envelope=jnp.where(mask, pairs.envelope, 0))
+        pairs = pairs._replace(envelope=jnp.where(graph.edges.pair_mask, pairs.envelope, 0))
         origin = self._at(jnp.zeros(1, distances.dtype)) if c.self_edges else None
         radial = RadialValues(pairs, origin)
         factor = 1 + 0.1 * graph.charge if c.total_charge else jnp.ones_like(graph.charge)

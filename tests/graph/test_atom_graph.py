@@ -22,7 +22,7 @@ def structures(*atoms: ase.Atoms, cutoff: float = 4.0):
 
 
 def real_edges(graph: AtomGraph) -> np.ndarray:
-    return np.flatnonzero(graph.edge_mask)
+    return np.flatnonzero(graph.edges.mask)
 
 
 def test_ladder_of_sizes_wastes_at_most_a_quarter():
@@ -36,21 +36,21 @@ def test_ladder_of_sizes_wastes_at_most_a_quarter():
 def test_edge_and_its_reverse_are_half_the_array_apart():
     (structure,) = structures(bulk("Si"))
     graph = batch_structures([structure], Capacity.holding([structure]), "float64")
-    half = len(graph.senders) // 2
-    np.testing.assert_array_equal(graph.senders[:half], graph.receivers[half:])
-    np.testing.assert_array_equal(graph.receivers[:half], graph.senders[half:])
-    np.testing.assert_array_equal(graph.shifts[:half], -graph.shifts[half:])
+    half = len(graph.edges.senders) // 2
+    np.testing.assert_array_equal(graph.edges.senders[:half], graph.edges.receivers[half:])
+    np.testing.assert_array_equal(graph.edges.receivers[:half], graph.edges.senders[half:])
+    np.testing.assert_array_equal(graph.edges.shifts[:half], -graph.edges.shifts[half:])
 
 
 def test_slots_list_every_real_edge_once_at_its_receiver():
     batch = structures(molecule("CH3CH2OH"), bulk("Si"), molecule("H2O"))
     graph = batch_structures(batch, Capacity.holding(batch), "float64")
-    last = len(graph.senders) - 1
-    listed = graph.slots[graph.slots != last]
+    last = len(graph.edges.senders) - 1
+    listed = graph.edges.slots[graph.edges.slots != last]
     assert sorted(listed.tolist()) == real_edges(graph).tolist()
-    atoms, _ = np.nonzero(graph.slots != last)
-    np.testing.assert_array_equal(graph.receivers[listed], atoms)
-    assert not graph.edge_mask[last]
+    atoms, _ = np.nonzero(graph.edges.slots != last)
+    np.testing.assert_array_equal(graph.edges.receivers[listed], atoms)
+    assert not graph.edges.mask[last]
 
 
 def test_no_edge_joins_two_structures_and_padding_joins_only_padding():
@@ -58,10 +58,10 @@ def test_no_edge_joins_two_structures_and_padding_joins_only_padding():
     graph = batch_structures(batch, Capacity(3, 20, 60, 16), "float32")
     edges = real_edges(graph)
     np.testing.assert_array_equal(
-        graph.node_graph[graph.senders[edges]], graph.node_graph[graph.receivers[edges]]
+        graph.node_graph[graph.edges.senders[edges]], graph.node_graph[graph.edges.receivers[edges]]
     )
-    padding = np.flatnonzero(~graph.edge_mask)
-    assert not graph.node_mask[graph.senders[padding]].any()
+    padding = np.flatnonzero(~graph.edges.mask)
+    assert not graph.node_mask[graph.edges.senders[padding]].any()
     assert graph.graph_mask.tolist() == [True, True, False]
     assert 1 - graph.node_mask.mean() == pytest.approx(1 - 12 / 20)
 
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_refused_not_truncated():
 def test_one_atom_no_atom_and_no_structure_make_a_graph():
     for batch in (structures(ase.Atoms("H")), structures(ase.Atoms()), []):
         graph = batch_structures(batch, Capacity.holding(batch), "float32")
-        assert not graph.edge_mask.any()
+        assert not graph.edges.mask.any()
         assert graph.node_mask.sum() == sum(len(s) for s in batch)
 
 

@@ -42,16 +42,16 @@ class LennardJones(nn.Module):
 
     @nn.compact
     def __call__(self, graph: AtomGraph) -> dict[str, Array]:
-        c, edges = self.config, graph.edges
+        c = self.config
         distances = norm(graph.pair_vectors())
-        real = graph.edge_mask[: edges.num_pairs]
+        real = graph.edges.pair_mask
         distances = jnp.where(real, distances, 1.0)
         attraction = (c.sigma / distances) ** 6
         pairs = 4 * c.epsilon * (attraction**2 - attraction)
         pairs = jnp.where(real, pairs * polynomial_envelope(distances, c.cutoff), 0)
         count = graph.positions.shape[0]
         halves = jnp.concatenate([pairs, pairs]) / 2
-        energies = jax.ops.segment_sum(halves, graph.receivers, count)
+        energies = jax.ops.segment_sum(halves, graph.edges.receivers, count)
         return {"energies": jnp.where(graph.node_mask, energies, 0)}
 
 
@@ -71,13 +71,13 @@ class Spring(nn.Module):
 
     @nn.compact
     def __call__(self, graph: AtomGraph) -> dict[str, Array]:
-        c, edges = self.config, graph.edges
+        c = self.config
         distances = norm(graph.pair_vectors())
-        real = graph.edge_mask[: edges.num_pairs]
+        real = graph.edges.pair_mask
         pairs = jnp.where(real, 0.5 * c.stiffness * (distances - c.length) ** 2, 0)
         count = graph.positions.shape[0]
         halves = jnp.concatenate([pairs, pairs]) / 2
-        energies = jax.ops.segment_sum(halves, graph.receivers, count)
+        energies = jax.ops.segment_sum(halves, graph.edges.receivers, count)
         return {"energies": jnp.where(graph.node_mask, energies, 0)}
 
 

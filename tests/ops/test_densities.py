@@ -27,15 +27,13 @@ def graph_of(potential):
 
 def test_densities_are_sums_over_the_neighbours_of_each_species(potential):
     graph = graph_of(potential)
-    edges = graph.edges
+    edges = graph.edges.index
     rng = np.random.default_rng(0)
     geometry = rng.normal(size=(2 * edges.num_pairs, 3))
-    basis = (
-        rng.normal(size=(edges.num_pairs, 4)) * np.asarray(graph.edge_mask)[: edges.num_pairs, None]
-    )
+    basis = rng.normal(size=(edges.num_pairs, 4)) * np.asarray(graph.edges.pair_mask)[:, None]
     species = np.asarray(graph.species)
     expected = np.zeros((len(species), 3, 5, 4))
-    for e, (i, j) in enumerate(zip(graph.receivers, graph.senders, strict=True)):
+    for e, (i, j) in enumerate(zip(edges.receivers, edges.senders, strict=True)):
         expected[i, :, species[j]] += np.outer(geometry[e], basis[e % edges.num_pairs])
     found = neighbour_densities(jnp.asarray(geometry), jnp.asarray(basis), graph.species, 5, edges)
     np.testing.assert_allclose(found, expected, atol=tolerances.OP * 100)

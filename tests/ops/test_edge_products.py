@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tensornet_jax.graph.atom_graph import slot_table
+from tensornet_jax.graph.edges import slot_table
 from tensornet_jax.ops.degrees import Degrees
 from tensornet_jax.ops.edge_products import edge_product
 from tensornet_jax.ops.message import EdgeIndex

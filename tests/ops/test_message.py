@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from tensornet_jax.graph.atom_graph import slot_table
+from tensornet_jax.graph.edges import slot_table
 from tensornet_jax.ops import message
 from tests.tolerances import OP
 

@@ -12,6 +12,7 @@ import numpy as np
 from ase.calculators.morse import MorsePotential
 
 from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.train.reporter import Reporter, RunStart, StepReport
 from tensornet_jax.train.result import TrainingResult
@@ -52,13 +53,14 @@ class PairModel(nn.Module):
         table = self.param("embedding", nn.initializers.normal(), (size, size, width), dtype)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (width, 1), dtype)
         shift = self.param("bias", nn.initializers.zeros, (size,), dtype)
-        first, second = graph.receivers[:half], graph.senders[:half]
+        edges = graph.edges
+        first, second = edges.receivers[:half], edges.senders[:half]
         ends = table + table.transpose(1, 0, 2)
         hidden = jnp.tanh(gaussians + ends[graph.species[first], graph.species[second]])
         envelope = jnp.clip(1 - square / self.config.cutoff**2, 0) ** 2
-        pair = jnp.where(graph.edge_mask[:half], (hidden @ kernel)[:, 0] * envelope, 0)
+        pair = jnp.where(edges.pair_mask, (hidden @ kernel)[:, 0] * envelope, 0)
         energies = 0.5 * jax.ops.segment_sum(
-            jnp.concatenate([pair, pair]), graph.receivers, graph.positions.shape[0]
+            jnp.concatenate([pair, pair]), edges.receivers, graph.positions.shape[0]
         )
         energies = jnp.where(graph.node_mask, energies + shift[graph.species], 0)
         outputs = {"energies": energies} if "energy" in self.config.heads else {}
@@ -110,11 +112,13 @@ def graph_of(node_graph: list[int], num_graphs: int, num_padding: int, **fields:
         "species": np.zeros(atoms, np.int32),
         "node_graph": np.array(node_graph, np.int32),
         "node_mask": np.arange(atoms) < atoms - num_padding,
-        "receivers": none,
-        "senders": none,
-        "shifts": np.zeros((0, 3), np.int32),
-        "edge_mask": none.astype(bool),
-        "slots": np.zeros((atoms, 0), np.int32),
+        "edges": EdgeList(
+            receivers=none,
+            senders=none,
+            shifts=np.zeros((0, 3), np.int32),
+            mask=none.astype(bool),
+            slots=np.zeros((atoms, 0), np.int32),
+        ),
         "cell": np.zeros((num_graphs, 3, 3), np.float32),
         "pbc": np.zeros((num_graphs, 3), bool),
         "charge": np.zeros(num_graphs, np.float32),

@@ -72,7 +72,7 @@ def test_padding_is_what_the_masks_of_the_graph_say():
         padding.add(capacities, indices)
         graph = batch_structures([made[k] for k in indices], capacities.of(indices), "float32")
         atoms.append(graph.node_mask)
-        pairs.append(graph.edge_mask)
+        pairs.append(graph.edges.mask)
     expected = [1 - np.concatenate(masks).mean() for masks in (atoms, pairs)]
     np.testing.assert_allclose(padding.fractions(), expected, rtol=1e-12)
 
