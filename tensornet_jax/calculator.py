@@ -32,7 +32,8 @@ from tensornet_jax.graph.atom_graph import (
 from tensornet_jax.model_file import load_model
 from tensornet_jax.potential import Potential
 
-PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "dipole")
+PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
+PER_ATOM = ("energies", "forces", "charges")
 # Pairs and edge slots a list may gain before the arrays have to grow and the model to compile.
 HEADROOM = 1.2
 # A capacity compiled for a larger structure is used again up to this many times the atoms needed.
@@ -44,8 +45,9 @@ class TensorNetCalculator(Calculator):
 
     Computes `energy`, `free_energy` (the same), `energies` (per atom, with isolated-atom energies;
     they sum to `energy`), `forces`, `stress` (Voigt xx, yy, zz, yz, xz, xy in eV/Å³, tensile
-    positive; needs a cell with a volume) and, if the model has it, `dipole` (of structures that
-    are not periodic). The total charge is read from `atoms.info["charge"]`, default 0.
+    positive; needs a cell with a volume) and, if the model has them, `dipole` (of structures that
+    are not periodic) and `charges`. The total charge is read from `atoms.info["charge"]`, default
+    0; a model with a Coulomb energy of fixed charges takes them from `atoms.set_initial_charges`.
 
     The structures it is given are never changed. Unknown elements, coincident atoms and cells that
     cannot be periodic raise ValueError.
@@ -126,6 +128,8 @@ class TensorNetCalculator(Calculator):
             changes.append("pbc")
         if total_charge(atoms) != total_charge(before):
             changes.append("charge")
+        if self.potential.config.needs_charges and not _same_charges(atoms, before):
+            changes.append("initial_charges")
         return changes
 
     def calculate(
@@ -155,7 +159,7 @@ class TensorNetCalculator(Calculator):
         compute = self._computed_for(properties, has_volume, bool(atoms.pbc.any()))
 
         neighbourhood = self._neighbourhood
-        if neighbourhood is None or not neighbourhood.covers(atoms, self.potential.cutoff):
+        if neighbourhood is None or not neighbourhood.covers(atoms, self.potential.list_cutoff):
             # Nothing stale may stay behind if the new structure is refused.
             self._neighbourhood = None
             neighbourhood = self._rebuild(atoms)
@@ -170,8 +174,9 @@ class TensorNetCalculator(Calculator):
             results["forces"] = outputs["forces"]
         if "stress" in outputs:
             results["stress"] = full_3x3_to_voigt_6_stress(outputs["stress"])
-        if "dipole" in outputs:
-            results["dipole"] = outputs["dipole"]
+        for name in ("dipole", "charges"):
+            if name in outputs:
+                results[name] = outputs[name]
         for value in results.values():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
@@ -197,6 +202,8 @@ class TensorNetCalculator(Calculator):
                 compute += ["forces", "stress"] if has_volume else ["forces"]
         if "dipole" in self.implemented_properties and not periodic:
             compute.append("dipole")
+        if "charges" in self.implemented_properties:
+            compute.append("charges")
         return tuple(compute)
 
     def _rebuild(self, atoms: ase.Atoms) -> "_Neighbourhood":
@@ -233,11 +240,13 @@ def _within(tol: float, new: np.ndarray, old: np.ndarray) -> bool:
 
 def _conditions(atoms: ase.Atoms) -> tuple[Any, ...]:
     """Return all but the positions that results depend on, quick to make and to compare."""
+    charges = atoms.arrays.get("initial_charges")
     return (
         atoms.numbers.tobytes(),
         atoms.pbc.tobytes(),
         atoms.cell.array.tobytes(),
         total_charge(atoms),
+        None if charges is None else charges.tobytes(),
     )
 
 
@@ -309,6 +318,7 @@ class _Neighbourhood:
                 or (atoms.numbers != before.numbers).any()
                 or (atoms.pbc != before.pbc).any()
                 or total_charge(atoms) != total_charge(before)
+                or (self.graph.initial_charges is not None and not _same_charges(atoms, before))
             ):
                 return False
             deformation = np.eye(3) + self.inverse @ (now - before.cell.array)
@@ -325,6 +335,10 @@ def _local_positions(positions: np.ndarray, images: np.ndarray, cell: np.ndarray
     # Relative to the mean of now: a molecule that has drifted far keeps its digits in float32.
     inside = positions - images @ cell
     return inside - np.add.reduce(inside, axis=0) / max(len(inside), 1)
+
+
+def _same_charges(atoms: ase.Atoms, before: ase.Atoms) -> bool:
+    return np.array_equal(atoms.get_initial_charges(), before.get_initial_charges())
 
 
 class _Evaluator:
@@ -373,5 +387,5 @@ class _Evaluator:
         results = {}
         for name, value in outputs.items():
             rows = np.array(value, np.float64)
-            results[name] = rows[:count] if name in ("energies", "forces") else rows[0]
+            results[name] = rows[:count] if name in PER_ATOM else rows[0]
         return results

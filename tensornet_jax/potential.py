@@ -24,6 +24,8 @@ from tensornet_jax.graph.atom_graph import (
     to_device,
 )
 from tensornet_jax.models import MODELS
+from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.priors import prior_energies
 from tensornet_jax.precision import precision_scope
 
 ENERGY_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "hessian")
@@ -64,9 +66,10 @@ class ElementTable:
 class Potential:
     """A model with its parameters, ready to evaluate structures.
 
-    energy = energy_scale · Σ_i (network output of atom i) + energy_offset + Σ_i E0(i). The network
-    never sees the E0: they are added on the host in float64, since float32 resolves only 2 meV
-    at −17 000 eV.
+    energy = energy_scale · Σ_i (network output of atom i) + priors + energy_offset + Σ_i E0(i).
+    The network never sees the E0: they are added on the host in float64, since float32 resolves
+    only 2 meV at −17 000 eV. Priors, and Coulomb energies of charges a model predicts, are in eV
+    and not scaled.
 
     config: the model's hyperparameters; ``config.name`` is a key of ``MODELS``.
     variables: {"params": …, "buffers": …} as flax has them, in ``dtype``.
@@ -92,8 +95,13 @@ class Potential:
 
     @property
     def cutoff(self) -> float:
-        """Cutoff radius, Å."""
+        """Cutoff radius of the network, Å."""
         return float(self.config.cutoff)
+
+    @property
+    def list_cutoff(self) -> float:
+        """Longest cutoff of its lists of pairs that an atom can cross, Å."""
+        return self.config.reach if np.isfinite(self.config.reach) else self.cutoff
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -104,7 +112,8 @@ class Potential:
     def properties(self) -> tuple[str, ...]:
         """What `evaluate` can compute."""
         energy = ENERGY_PROPERTIES if "energy" in self.heads else ()
-        return energy + tuple(head for head in self.heads if head != "energy")
+        charges = ("charges",) if self.config.predicts_charges else ()
+        return energy + tuple(head for head in self.heads if head != "energy") + charges
 
     @property
     def num_parameters(self) -> int:
@@ -114,8 +123,7 @@ class Potential:
     def variable_shapes(self) -> dict[str, Any]:
         """Shapes and dtypes of the variables that the module makes; computes nothing."""
         with self.precision():
-            graph = batch_structures([], Capacity.holding([]), self.dtype)
-            made = jax.eval_shape(self.module.init, jax.random.key(0), graph)
+            made = jax.eval_shape(self.module.init, jax.random.key(0), self.blank_graph())
         return {"params": {}, "buffers": {}, **made}
 
     def precision(self) -> AbstractContextManager[None]:
@@ -133,8 +141,15 @@ class Potential:
         return self.replace(variables=variables, dtype=dtype)
 
     def structure(self, atoms: ase.Atoms, where: str = "", skin: float = 0.0) -> Structure:
-        """Prepare one structure; ``skin`` widens the neighbour list, in Å."""
-        return make_structure(atoms, self.elements.numbers, self.cutoff + skin, where)
+        """Prepare one structure; ``skin`` widens the neighbour lists, in Å."""
+        return prepare_structure(self.config, self.elements.numbers, atoms, where, skin)
+
+    def blank_graph(self) -> AtomGraph:
+        """Return the graph of no structure, for what depends on no structure, as numpy arrays."""
+        capacity = Capacity.holding([])
+        if self.config.long_cutoff is not None:
+            capacity = capacity._replace(long_pairs=capacity.pairs, long_slots=capacity.slots)
+        return batch_structures([], capacity, self.dtype)
 
     def reference_energies(self, structure: Structure) -> np.ndarray:
         """E0 of each atom plus its share of the offset, (N,) float64 eV."""
@@ -160,8 +175,8 @@ class Potential:
         Args:
             structures: one structure or several; not changed.
             compute: any of `properties`: "energy" (eV), "energies" per atom (N,) eV, "forces"
-                (N, 3) eV/Å, "stress" (3, 3) eV/Å³, "dipole" (3,) e·Å, "hessian" (3N, 3N) eV/Å².
-                Energies include E0.
+                (N, 3) eV/Å, "stress" (3, 3) eV/Å³, "dipole" (3,) e·Å, "charges" (N,) e,
+                "hessian" (3N, 3N) eV/Å². Energies include E0.
             batch_size: structures evaluated at a time; by default as many as fill
                 ``ATOMS_PER_BATCH`` atoms.
 
@@ -208,9 +223,9 @@ class Potential:
         # times.
         capacity = Capacity.holding(structures)
         capacity = capacity._replace(graphs=_power_of_two(capacity.graphs))
-        derivatives = tuple(sorted({"forces", "stress", "dipole"} & set(compute)))
+        others = tuple(sorted({"forces", "stress", "dipole", "charges"} & set(compute)))
         energy = {"energy", "free_energy", "energies"} & set(compute)
-        wanted = (("energies",) if energy else ()) + derivatives
+        wanted = (("energies",) if energy else ()) + others
         with self.precision():
             graph = to_device(batch_structures(structures, capacity, self.dtype))
             scale = jnp.asarray(self.energy_scale, self.dtype)
@@ -225,8 +240,9 @@ class Potential:
                 energies = outputs["energies"][atoms] + self.reference_energies(structure)
                 total = float(energies.sum())
                 found |= {"energies": energies, "energy": total, "free_energy": total}
-            if "forces" in outputs:
-                found["forces"] = outputs["forces"][atoms]
+            for name in ("forces", "charges"):
+                if name in outputs:
+                    found[name] = outputs[name][atoms]
             for name in ("stress", "dipole"):
                 if name in outputs:
                     found[name] = outputs[name][index]
@@ -241,6 +257,33 @@ class Potential:
             size = 3 * len(structure)
             rows = _hessian_jit(self.module, self.variables, graph, scale)
             return np.asarray(rows, np.float64)[:size, :size]
+
+
+def prepare_structure(
+    config: ModelConfig,
+    numbers: Sequence[int],
+    atoms: ase.Atoms,
+    where: str = "",
+    skin: float = 0.0,
+) -> Structure:
+    """Prepare a structure for a model: the lists of pairs, and the charges, that it needs.
+
+    Args:
+        config: of the model.
+        numbers: element table.
+        atoms: the structure; not changed.
+        where: how messages name the structure.
+        skin: Å the lists reach beyond their cutoffs.
+    """
+    far = config.long_cutoff
+    return make_structure(
+        atoms,
+        numbers,
+        config.cutoff + skin,
+        where,
+        long_cutoff=None if far is None else far + skin,
+        charged=config.needs_charges,
+    )
 
 
 def create_potential(
@@ -264,7 +307,7 @@ def create_potential(
     """
     potential = Potential(config, {}, elements, energy_scale, energy_offset, dtype)
     with potential.precision():
-        graph = to_device(batch_structures([], Capacity.holding([]), dtype))
+        graph = to_device(potential.blank_graph())
         variables = jax.jit(potential.module.init)(jax.random.key(seed), graph)
     return potential.replace(variables={"params": {}, "buffers": {}, **variables})
 
@@ -285,24 +328,29 @@ def predict(
         module: a model of ``MODELS``.
         variables: its parameters and buffers.
         graph: padded structures.
-        compute: of "energy", "energies", "forces", "stress", "dipole".
+        compute: of "energy", "energies", "forces", "stress", "dipole", "charges".
         energy_scale: eV per unit of network output.
 
     Returns:
         what was asked for, without E0: energy (B,), energies (N,), forces (N, 3), stress
-        (B, 3, 3), dipole (B, 3); padding rows are 0. With any of the first four, energy and
-        energies are always there.
+        (B, 3, 3), dipole (B, 3), charges (N,); padding rows are 0. With any of the first four,
+        energy and energies are always there.
     """
 
     def strained(positions: Array, strain: Array) -> tuple[Array, dict[str, Array]]:
         symmetric = 0.5 * (strain + strain.mT)
         moved = positions + jnp.einsum("na,nab->nb", positions, symmetric[graph.node_graph])
         cell = graph.cell + graph.cell @ symmetric
+        now = graph.replace(positions=moved, cell=cell)
         outputs: dict[str, Any] = {}
-        outputs |= cast(dict, module.apply(variables, graph.replace(positions=moved, cell=cell)))
+        outputs |= cast(dict, module.apply(variables, now))
         if "energies" not in outputs:
             return jnp.zeros((), positions.dtype), outputs
-        outputs["energies"] = outputs["energies"] * energy_scale
+        energies = outputs["energies"] * energy_scale + outputs.pop("energies_in_eV", 0)
+        c = module.config
+        if c.priors:
+            energies = energies + prior_energies(c.priors, c.cutoff, module.numbers, now)
+        outputs["energies"] = energies
         return jnp.sum(outputs["energies"]), outputs
 
     strain = jnp.zeros_like(graph.cell)

@@ -10,6 +10,9 @@ from ase import units as ase_units
 
 Quantity = Literal["energy", "length", "force", "stress", "dipole"]
 
+COULOMB = ase_units.Hartree * ase_units.Bohr
+"""e²/(4πε₀) in eV·Å: the energy of two elementary charges 1 Å apart."""
+
 # The first spelling of each unit is the one that messages show.
 _ENERGY: dict[tuple[str, ...], float] = {
     ("eV", "ev", "electronvolt"): 1.0,

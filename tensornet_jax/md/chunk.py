@@ -61,7 +61,7 @@ class Program:
     """What of the loop is fixed when it is compiled; equal programs are compiled once.
 
     module: the model.
-    cutoff: Å.
+    cutoff: Å, the longest of the lists that can run out.
     stress: whether the stress is computed.
     finished: ends a chunk early; a function of a module, or equal programs would not be equal.
     on_device: the search that makes new lists within the loop; None leaves that to the host.

@@ -88,18 +88,20 @@ class Engine:
         self.limits = limits
         self.symbols = [each.get_chemical_symbols() for each in atoms]
         about = (potential.cutoff, skin, potential.dtype)
+        far = potential.config.long_cutoff
         self.lists: Lists
-        if len(structures) == 1 and lists_on_device(len(structures[0])):
+        # A second, longer list is made by the host.
+        if len(structures) == 1 and far is None and lists_on_device(len(structures[0])):
             self.lists = DeviceListBuilder(structures[0], *about)
         else:
-            self.lists = ListBuilder(structures, *about)
+            self.lists = ListBuilder(structures, *about, far)
         self.frame = Frame(atoms, structures)
         self.reference_energies = np.array(
             [potential.reference_energies(structure).sum() for structure in structures]
         )
         self._made = 0
         self._program = Program(
-            potential.module, potential.cutoff, stress or integrator.needs_stress, finished
+            potential.module, potential.list_cutoff, stress or integrator.needs_stress, finished
         )
         positions, cell = self.frame.start
         with potential.precision():

@@ -17,7 +17,7 @@ from tensornet_jax.graph.atom_graph import (
     rung,
     to_device,
 )
-from tensornet_jax.graph.neighbours import Pairs, neighbour_pairs
+from tensornet_jax.graph.neighbours import all_pairs, long_range_pairs, neighbour_pairs
 from tensornet_jax.md.state import System
 
 # Pairs and slots a list may gain before the arrays have to grow and the model to compile.
@@ -102,7 +102,12 @@ class ListBuilder:
     on_device = False
 
     def __init__(
-        self, structures: Sequence[Structure], cutoff: float, skin: float, dtype: str
+        self,
+        structures: Sequence[Structure],
+        cutoff: float,
+        skin: float,
+        dtype: str,
+        long_cutoff: float | None = None,
     ) -> None:
         """Take over species, pbc and charge of the structures.
 
@@ -111,8 +116,10 @@ class ListBuilder:
             cutoff: Å.
             skin: Å the lists reach beyond it.
             dtype: of the arrays on the device.
+            long_cutoff: Å of a second list, may be infinite; None without.
         """
         self.cutoff = cutoff
+        self.long_cutoff = long_cutoff
         self.skin = skin
         self.dtype = dtype
         self.num_rebuilds = 0
@@ -159,19 +166,21 @@ class ListBuilder:
         cell = np.asarray(cell, self.dtype).astype(np.float64)
         try:
             pairs = neighbour_pairs(positions, cell, old.pbc, self.cutoff + self.skin)
+            far = None
+            if self.long_cutoff is not None:
+                reach = self.long_cutoff + self.skin
+                far = long_range_pairs(positions, cell, old.pbc, reach)
         except ValueError as error:
             raise ValueError(f"structure {index}: {error}") from error
         everyone = len(old) * (len(old) - 1) // 2
         complete = not old.pbc.any() and everyone <= COMPLETE * len(pairs)
         if complete:
-            first, second = np.triu_indices(len(old), 1)
-            pairs = Pairs(
-                first.astype(np.int32),
-                second.astype(np.int32),
-                np.zeros((everyone, 3), np.int32),
-            )
+            pairs = all_pairs(len(old))
+            far = None if far is None else pairs
         self._reach[index] = np.inf if complete else self.skin
-        self._structures[index] = replace(old, positions=positions, cell=cell, pairs=pairs)
+        self._structures[index] = replace(
+            old, positions=positions, cell=cell, pairs=pairs, long_pairs=far
+        )
 
     def _packed(self, capacity: Capacity) -> Neighbours:
         graph = batch_structures(self._structures, capacity, self.dtype)

@@ -10,6 +10,7 @@ from jax import Array
 from pydantic import Field, model_validator
 
 from tensornet_jax.config import NOT_SET_BY_USERS, Config
+from tensornet_jax.models.priors import AnyPrior, Coulomb, longest_reach
 
 
 class Compression(Config):
@@ -34,6 +35,11 @@ class ModelConfig(Config):
     heads: tuple[Literal["energy", "dipole"], ...] = Field(
         default=("energy",), min_length=1, description="what the model predicts besides derivatives"
     )
+    priors: tuple[AnyPrior, ...] = Field(
+        default=(),
+        description="energies of pairs of atoms that are added to the network's and need not be "
+        "learned: zbl, d2, coulomb",
+    )
 
     compression: Compression | None = Field(
         default=None,
@@ -46,6 +52,26 @@ class ModelConfig(Config):
         if len(set(self.heads)) != len(self.heads):
             raise ValueError(f"heads {list(self.heads)} name one head twice")
         return self
+
+    @property
+    def reach(self) -> float:
+        """Distance in Å beyond which atoms have no energy together; may be infinite."""
+        return longest_reach(self.priors, self.cutoff)
+
+    @property
+    def long_cutoff(self) -> float | None:
+        """Reach of a second list of pairs in Å, infinite for all; None where none is needed."""
+        return self.reach if self.reach > self.cutoff else None
+
+    @property
+    def needs_charges(self) -> bool:
+        """Whether structures have to bring the charges of their atoms."""
+        return any(isinstance(prior, Coulomb) for prior in self.priors)
+
+    @property
+    def predicts_charges(self) -> bool:
+        """Whether the model has charges of the atoms among its outputs."""
+        return False
 
     def fitted(self, avg_num_neighbors: float) -> Self:
         """Return the configuration with what it leaves to the training data filled in.

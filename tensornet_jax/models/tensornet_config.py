@@ -1,16 +1,15 @@
-"""Hyperparameters of TensorNet (arXiv:2306.06482)."""
+"""Hyperparameters of TensorNet (arXiv:2306.06482), and those it shares with TensorNet2."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from tensornet_jax.models.common import ModelConfig
 
 
-class TensorNetConfig(ModelConfig):
-    """Hyperparameters of TensorNet."""
+class CartesianConfig(ModelConfig):
+    """Hyperparameters of the models whose features are tensors of three by three."""
 
-    name: Literal["tensornet"] = "tensornet"
     num_channels: int = Field(default=128, ge=2, description="channels F of every tensor")
     num_layers: int = Field(default=2, ge=0, description="interaction layers")
     num_radial: int = Field(default=32, ge=2, description="radial basis functions R")
@@ -60,7 +59,7 @@ class TensorNetConfig(ModelConfig):
         return self.compression.rank if self.compression else self.num_radial
 
     @model_validator(mode="after")
-    def _consistent(self) -> "TensorNetConfig":
+    def _consistent(self) -> Self:
         if self.cutoff_lower >= self.cutoff:
             raise ValueError(
                 f"cutoff_lower ({self.cutoff_lower} Å) must be below cutoff ({self.cutoff} Å)"
@@ -72,3 +71,9 @@ class TensorNetConfig(ModelConfig):
         if self.radial == "smooth_bessel" and self.cutoff_lower > 0:
             raise ValueError("radial: smooth_bessel starts at 0 Å: set cutoff_lower: 0")
         return self
+
+
+class TensorNetConfig(CartesianConfig):
+    """Hyperparameters of TensorNet."""
+
+    name: Literal["tensornet"] = "tensornet"

@@ -6,7 +6,7 @@ import numpy as np
 from jax import Array
 
 from tensornet_jax.models.common import dense, layer_norm
-from tensornet_jax.models.tensornet_config import TensorNetConfig
+from tensornet_jax.models.tensornet_config import CartesianConfig
 from tensornet_jax.models.tensornet_layers import LinearFilter, Mixing
 from tensornet_jax.models.tensornet_radial import AtDistances, RadialValues
 from tensornet_jax.ops.activations import ACTIVATIONS
@@ -72,7 +72,7 @@ class SpeciesTables(nn.Module):
 class Embedding(nn.Module):
     """Initial tensors of the atoms from species, distances and directions (Eqs. 6–10)."""
 
-    config: TensorNetConfig
+    config: CartesianConfig
     num_species: int
     dtype: str
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tensornet_jax.models.tensornet_config import TensorNetConfig
+from tensornet_jax.models.tensornet_config import CartesianConfig
 from tensornet_jax.ops import radial
 
 
-def envelope(config: TensorNetConfig, distances: Array, cutoff_lower: float) -> Array:
+def envelope(config: CartesianConfig, distances: Array, cutoff_lower: float) -> Array:
     """Cutoff function of distances (...) Å, with a lower cutoff or, given as 0, without it."""
     if config.envelope == "polynomial":
         return radial.polynomial_envelope(distances, config.cutoff)
@@ -21,7 +21,7 @@ def envelope(config: TensorNetConfig, distances: Array, cutoff_lower: float) -> 
 class RadialBasis(nn.Module):
     """Radial functions of a distance, with the cosine envelope where torchmd-net has it."""
 
-    config: TensorNetConfig
+    config: CartesianConfig
     dtype: str
 
     @nn.compact

@@ -100,7 +100,7 @@ def at_receivers(field: Array, edges: EdgeIndex) -> Array:
 
 def at_senders(field: Array, edges: EdgeIndex) -> Array:
     """Value of an atom field at the atom from which each edge comes: (N, ...) → (E, ...)."""
-    return _at_receivers(field, _reversed(edges))
+    return _at_receivers(field, reversed_edges(edges))
 
 
 def on_both_edges(pairs: Array, reverse: ArrayLike = 1) -> Array:
@@ -132,8 +132,8 @@ def to_slots(values: Array, edges: EdgeIndex) -> Array:
     return _to_slots(values, edges)
 
 
-def _reversed(edges: EdgeIndex) -> EdgeIndex:
-    """The same connections with every edge turned around, under its old number."""
+def reversed_edges(edges: EdgeIndex) -> EdgeIndex:
+    """Return the same connections with every edge turned around, under its old number."""
     padding = 2 * edges.num_pairs - 1
     reverse = jnp.where(
         edges.slots == padding, padding, (edges.slots + edges.num_pairs) % (2 * edges.num_pairs)
@@ -168,7 +168,16 @@ def _gathered_sum(term: Term, tables: tuple[Array, ...]) -> Parts:
     return tuple(jnp.sum(part, axis=1) for part in term(*tables))
 
 
-def _aggregate(term: Term, *tables: Array) -> Parts:
+def aggregate(term: Term, *tables: Array) -> Parts:
+    """Σ_k term(table[:, k], …): sum over the slots of every atom, in the way the backend likes.
+
+    Args:
+        term: of one slot of every atom, (N,) of each table, to per part (N, d, F).
+        tables: (N, K) each.
+
+    Returns:
+        per part (N, d, F).
+    """
     return lax.platform_dependent(
         cpu=lambda: _sum_over_slots(term, tables), default=lambda: _gathered_sum(term, tables)
     )
@@ -181,7 +190,7 @@ def _convolve(filters: Parts, features: Parts, edges: EdgeIndex) -> Parts:
             rows(f, pair) * rows(y, sender) for f, y in zip(filters, features, strict=True)
         )
 
-    return _aggregate(term, edges.slots % edges.num_pairs, rows(edges.senders, edges.slots))
+    return aggregate(term, edges.slots % edges.num_pairs, rows(edges.senders, edges.slots))
 
 
 def _convolve_backward(residuals, cotangent):
@@ -215,7 +224,7 @@ def _collect(geometry: Parts, weights: Parts, edges: EdgeIndex) -> Parts:
             for y, w in zip(geometry, weights, strict=True)
         )
 
-    return _aggregate(term, edges.slots)
+    return aggregate(term, edges.slots)
 
 
 @jax.custom_vjp
@@ -251,7 +260,7 @@ def _sum_at_receivers(values: Array, edges: EdgeIndex) -> Array:
         weight = weight.reshape(weight.shape + (1,) * (values.ndim - 1))
         return (rows(values, edge) * weight,)
 
-    return _aggregate(term, edges.slots, used)[0]
+    return aggregate(term, edges.slots, used)[0]
 
 
 _at_receivers.defvjp(

@@ -53,6 +53,20 @@ def polynomial_envelope(distances: Array, cutoff: float, exponent: int = 6) -> A
     return jnp.where(distances < cutoff, value, 0)
 
 
+def switched_off(distances: Array, cutoff: float, width: float) -> Array:
+    """1 up to `width` before the cutoff, then a quintic with two continuous derivatives to 0.
+
+    Args:
+        distances: (...) Å.
+        cutoff: Å.
+        width: Å; 0 for a step.
+    """
+    if width == 0:
+        return jnp.where(distances < cutoff, 1, 0).astype(distances.dtype)
+    t = jnp.clip((distances - (cutoff - width)) / width, 0, 1)
+    return 1 - t**3 * (10 - 15 * t + 6 * t**2)
+
+
 def bessel(distances: Array, num_radial: int, cutoff: float) -> Array:
     """Spherical Bessel functions √(2/c) sin(nπd/c)/d, n = 1 … R (Eq. 7, arXiv:2003.03123).
 

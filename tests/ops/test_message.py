@@ -16,8 +16,7 @@ NUM_ATOMS, WIDTH = 7, 3
 DEGREES = (1, 3, 5)
 
 
-@pytest.fixture
-def edges() -> message.EdgeIndex:
+def random_edges() -> message.EdgeIndex:
     """Return random pairs, among them an atom with its own image and one padding pair."""
     rng = np.random.default_rng(0)
     first = np.append(rng.integers(0, NUM_ATOMS - 1, 11), [2, NUM_ATOMS - 1]).astype(np.int32)
@@ -27,6 +26,11 @@ def edges() -> message.EdgeIndex:
     table = slot_table(receivers, np.concatenate([mask, mask]), NUM_ATOMS, 12)
     index = (receivers, np.concatenate([second, first]), table)
     return message.EdgeIndex(*map(jnp.asarray, index))
+
+
+@pytest.fixture
+def edges() -> message.EdgeIndex:
+    return random_edges()
 
 
 def random_parts(seed: int, rows: int, *, lone: bool = False) -> tuple:

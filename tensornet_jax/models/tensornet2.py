@@ -1,0 +1,104 @@
+"""TensorNet2: TensorNet with charges of the atoms that it predicts, uses and sums up by Coulomb.
+
+The model of AceFF-2.0, with the numbers of torchmd-net 3.1.0. After the embedding and after every
+layer each atom gets charges, several sets of them side by side. They are shifted so that each set
+sums to the total charge of the structure (neutral charge equilibration as in AIMNet2,
+doi:10.1039/D4SC08572H), and say to the next layer's filters what kind of atoms an edge joins: a
+filter is no longer the same in both directions. The Coulomb energy is the weighted mean of those of
+all sets.
+"""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.models.common import dense, layer_norm
+from tensornet_jax.models.heads import centred_dipole
+from tensornet_jax.models.priors import coulomb_kernel, edges_within, pair_distances
+from tensornet_jax.models.tensornet2_config import PredictedCoulomb, TensorNet2Config
+from tensornet_jax.models.tensornet2_layers import MLP, ChargedInteraction, Charges
+from tensornet_jax.models.tensornet_embedding import Embedding
+from tensornet_jax.models.tensornet_radial import AtDistances, RadialBasis, RadialValues, envelope
+from tensornet_jax.ops.activations import ACTIVATIONS
+from tensornet_jax.ops.cartesian import RankTwo, squared_norms
+from tensornet_jax.ops.coulomb import electrostatic_energies, overlap_damping
+from tensornet_jax.ops.safe import divide, norm
+from tensornet_jax.units import COULOMB
+
+
+class TensorNet2(nn.Module):
+    """TensorNet2 from a padded graph to per-atom energies, charges and the like.
+
+    config: hyperparameters.
+    numbers: element table.
+    dtype: "float32" or "float64".
+    """
+
+    config: TensorNet2Config
+    numbers: tuple[int, ...]
+    dtype: str = "float32"
+
+    def setup(self) -> None:
+        """Create the layers."""
+        c, dtype, width = self.config, self.dtype, self.config.num_channels
+        self.radial = RadialBasis(c, dtype)
+        self.embedding = Embedding(c, len(self.numbers), dtype)
+        self.layers = [ChargedInteraction(c, dtype) for _ in range(c.num_layers)]
+        self.charges = [Charges(c, dtype) for _ in range(c.num_layers + 1)]
+        if "energy" in c.heads:
+            self.norm = layer_norm(dtype)
+            self.linear = dense(3 * width, width, dtype)
+            self.readout = MLP((width // 2,) * c.readout_layers + (1,), c.activation, dtype)
+
+    def __call__(self, graph: AtomGraph) -> dict[str, Array]:
+        """Return "charges" (N,) e, and as far as there are heads "energies" (N,) without scale, the
+        Coulomb energies as "energies_in_eV" (N,), and "dipole" (B, 3) of the charges.
+        """
+        c = self.config
+        tensor, charges = self.tensor_and_charges(graph)
+        weights = jnp.asarray(c.set_weights(), charges.dtype)
+        outputs = {"charges": charges @ weights}
+        if "dipole" in c.heads:
+            outputs["dipole"] = centred_dipole(outputs["charges"], graph, self.numbers)
+        if "energy" in c.heads:
+            invariants = squared_norms(tensor).reshape(len(charges), -1)
+            features = ACTIVATIONS[c.activation](self.linear(self.norm(invariants)))
+            outputs["energies"] = jnp.where(graph.node_mask, self.readout(features)[:, 0], 0)
+            if c.coulomb:
+                outputs["energies_in_eV"] = self._coulomb(charges, c.coulomb, graph) @ weights
+        return outputs
+
+    def tensor_and_charges(self, graph: AtomGraph) -> tuple[RankTwo, Array]:
+        """Tensors of the atoms after the last layer, and charges (N, (L + 1) · Q) of all stages."""
+        c, edges = self.config, graph.edges.index
+        vectors = graph.pair_vectors()
+        distances = norm(vectors)
+        # torchmd-net points edges from neighbour to centre: A changes sign, which SO(3) sees.
+        sign = 1 if c.so3_convention == "warp" else -1
+        directions = sign * divide(vectors, distances[:, None])
+        pairs = self._at(distances)
+        pairs = pairs._replace(envelope=jnp.where(graph.edges.pair_mask, pairs.envelope, 0))
+        radial = RadialValues(pairs, self._at(jnp.zeros(1, distances.dtype)))
+        tensor = self.embedding(graph.species, edges, directions, radial)
+        stages = [self.charges[0](tensor, graph)]
+        for layer, charges in zip(self.layers, self.charges[1:], strict=True):
+            tensor = layer(tensor, stages[-1], edges, radial)
+            stages.append(charges(tensor, graph))
+        return tensor, jnp.concatenate(stages, axis=-1)
+
+    def _coulomb(self, charges: Array, coulomb: PredictedCoulomb, graph: AtomGraph) -> Array:
+        """Coulomb energies of all sets of charges, (N, (L + 1) · Q) eV."""
+        reach = coulomb.cutoff or math.inf
+        edges = edges_within(graph, reach, self.config.cutoff)
+        distances = pair_distances(graph, edges)
+        kernel = overlap_damping(distances, coulomb.damping_radius)
+        kernel = kernel * coulomb_kernel(distances, coulomb.cutoff, coulomb.dielectric)
+        kernel = jnp.where(edges.pair_mask, COULOMB * coulomb.scale * kernel, 0)
+        return electrostatic_energies(charges, kernel, edges.index)
+
+    def _at(self, distances: Array) -> AtDistances:
+        values = envelope(self.config, distances, self.config.cutoff_lower)
+        return AtDistances(self.radial(distances), values)

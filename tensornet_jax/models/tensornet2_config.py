@@ -1,0 +1,80 @@
+"""Hyperparameters of TensorNet2."""
+
+import math
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from tensornet_jax.config import Config
+from tensornet_jax.models.tensornet_config import CartesianConfig
+
+
+class PredictedCoulomb(Config):
+    """Coulomb energy of predicted charges."""
+
+    damping_radius: float = Field(
+        default=4.6,
+        gt=0,
+        description="Å, below which the energy is reduced and left to the network",
+    )
+    cutoff: float | None = Field(
+        default=None,
+        gt=0,
+        description="Å, of a reaction field, also for periodic structures; null for all pairs of a "
+        "molecule",
+    )
+    dielectric: float | None = Field(
+        default=None,
+        ge=1,
+        description="constant beyond the cutoff; null for a conductor, whose forces end smoothly",
+    )
+    scale: float = Field(default=1.0, description="factor on the energy")
+
+
+class TensorNet2Config(CartesianConfig):
+    """Hyperparameters of TensorNet2."""
+
+    name: Literal["tensornet2"] = "tensornet2"
+    num_charges: int = Field(default=16, ge=1, description="charges of an atom, sets side by side")
+    charge_weights: tuple[float, ...] | None = Field(
+        default=None,
+        description="weights of the charges after the embedding and after each layer, in the "
+        "Coulomb energy and in what the model gives as charges; null for the last alone",
+    )
+    coulomb: PredictedCoulomb | None = Field(
+        default=PredictedCoulomb(),
+        description="Coulomb energy of the charges; null for charges that only filters see",
+    )
+    readout_layers: int = Field(default=1, ge=1, description="hidden layers of the read-out")
+
+    @model_validator(mode="after")
+    def _one_weight_a_stage(self) -> "TensorNet2Config":
+        weights = self.charge_weights
+        if weights is None:
+            return self
+        if len(weights) != self.num_layers + 1:
+            raise ValueError(
+                f"charge_weights {list(weights)} are {len(weights)}: give num_layers + 1 = "
+                f"{self.num_layers + 1}, one for the embedding and one for each layer"
+            )
+        if min(weights) < 0 or sum(weights) <= 0:
+            raise ValueError(f"charge_weights {list(weights)} must not be negative, nor all 0")
+        return self
+
+    @property
+    def reach(self) -> float:
+        """Distance in Å beyond which atoms have no energy together; may be infinite."""
+        own = (self.coulomb.cutoff or math.inf) if self.coulomb else 0.0
+        return max(super().reach, own)
+
+    @property
+    def predicts_charges(self) -> bool:
+        """Charges of the atoms are among the outputs."""
+        return True
+
+    def set_weights(self) -> np.ndarray:
+        """Weights of all sets of charges, stage by stage, ((L + 1) · Q,); they sum to 1."""
+        stages = self.charge_weights or (0.0,) * self.num_layers + (1.0,)
+        weights = np.repeat(stages, self.num_charges)
+        return weights / weights.sum()
