@@ -16,7 +16,7 @@ def embedding_weights(state: StateDict, name: str) -> dict[str, Any]:
         },
         **{f"filters_{k}": state.linear(f"{name}.distance_proj{k + 1}") for k in range(3)},
         "gate_hidden": state.linear(f"{name}.linears_scalar.0"),
-        **_three(state, f"{name}.linears_scalar.1", "gates"),
+        **filters_by_part(state, f"{name}.linears_scalar.1", "gates"),
         "norm": state.norm(f"{name}.init_norm"),
         "mixing": _mixing(state, name, 0),
     }
@@ -26,10 +26,14 @@ def interaction_weights(state: StateDict, name: str) -> dict[str, Any]:
     """Return the parameters of the interaction layer called ``name``."""
     return {
         **{f"filter_hidden_{k}": state.linear(f"{name}.linears_scalar.{k}") for k in range(2)},
-        **_three(state, f"{name}.linears_scalar.2", "filters"),
-        "mixing_before": _mixing(state, name, 0),
-        "mixing_after": _mixing(state, name, 3),
+        **filters_by_part(state, f"{name}.linears_scalar.2", "filters"),
+        **mixings(state, name),
     }
+
+
+def mixings(state: StateDict, name: str) -> dict[str, Any]:
+    """Return the linear maps of tensors in the interaction layer called ``name``."""
+    return {"mixing_before": _mixing(state, name, 0), "mixing_after": _mixing(state, name, 3)}
 
 
 def parts_first(value: np.ndarray, name: str) -> np.ndarray:
@@ -39,8 +43,8 @@ def parts_first(value: np.ndarray, name: str) -> np.ndarray:
     return value.reshape(-1, 3, *value.shape[1:]).swapaxes(0, 1).reshape(value.shape)
 
 
-def _three(state: StateDict, name: str, ours: str) -> dict[str, Any]:
-    # torch has one layer of 3F outputs, laid out (3, F), where we have one for each part.
+def filters_by_part(state: StateDict, name: str, ours: str) -> dict[str, Any]:
+    """Return ``ours_0`` to ``ours_2``: torch has one layer of 3F outputs, laid out (3, F)."""
     both = state.linear(name)
     if both["kernel"].shape[1] % 3:
         raise ValueError(f"{name} has {both['kernel'].shape[1]} outputs, not three a channel")

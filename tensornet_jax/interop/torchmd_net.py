@@ -10,12 +10,21 @@ from typing import Any
 import ase.data
 import numpy as np
 
+from tensornet_jax.interop import tensornet2_weights as tensornet2
 from tensornet_jax.interop.state_dict import StateDict
-from tensornet_jax.interop.tensornet_weights import embedding_weights, interaction_weights
+from tensornet_jax.interop.tensornet_weights import (
+    embedding_weights,
+    filters_by_part,
+    interaction_weights,
+    mixings,
+)
 from tensornet_jax.interop.torchmd_net_export import to_state_dict
 from tensornet_jax.interop.torchmd_net_files import MODEL_ARGUMENTS, Layout, read_checkpoint
-from tensornet_jax.models.tensornet_config import TensorNetConfig
+from tensornet_jax.interop.torchmd_net_priors import TorchPriors, read_priors
+from tensornet_jax.models import MODELS
+from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.potential import ElementTable, Potential
+from tensornet_jax.units import conversion_factor
 
 __all__ = ["from_checkpoint", "from_state_dict", "to_state_dict"]
 
@@ -29,6 +38,10 @@ _ACTIVATION = {
     "mish": "mish",
 }
 _HEAD = {"Scalar": "energy", "DipoleMoment": "dipole"}
+_HEADS = {
+    "tensornet": _HEAD,
+    "tensornet2": {"Scalar": "energy", tensornet2.WEIGHTED_COULOMB: "energy"},
+}
 _SPECIES = "representation_model.tensor_embedding.emb.weight"
 _DTYPE = {16: "float32", 32: "float32", 64: "float64"}
 
@@ -89,6 +102,7 @@ def from_state_dict(
     config: Mapping[str, Any],
     *,
     so3_convention: str = "python",
+    energy_unit: str = "eV",
     dtype: str | None = None,
 ) -> Potential:
     """Build the potential of a torchmd-net checkpoint.
@@ -100,23 +114,29 @@ def from_state_dict(
             `to_state_dict` writes it, ``elements``, the atomic numbers the model is for.
         so3_convention: "python" or "warp", for ``equivariance_invariance_group: SO(3)``: which of
             torchmd-net's two implementations the model was trained with. They are mirror images.
+        energy_unit: of the energies it was trained on, e.g. "kcal/mol"; checkpoints do not say.
+            Lengths are in Å.
         dtype: "float32" or "float64"; by default what ``precision`` says.
 
     Returns:
         a potential whose elements are those of ``elements``, or else all atomic numbers below
-        ``max_z``.
+        ``max_z``; with a D2 prior only those that D2 has parameters for.
 
     Raises:
         ValueError: the checkpoint has something this package does not, or lacks, has too much of
             or misshapes a tensor; the message names it.
     """
     state = {name.removeprefix("model."): np.asarray(value) for name, value in state.items()}
-    model = _model_config(config, so3_convention)
+    unit = conversion_factor(energy_unit, "energy")
+    scale = unit * float(state.get("std", 1.0))
+    priors = read_priors(state, config, unit)
+    model = _model_config(state, config, so3_convention, priors, scale)
     max_z = int(config.get("max_z", 100))
-    numbers = _elements(config, max_z)
-    atomref = state.get("prior_model.0.atomref.weight", np.zeros((max_z, 1)))[:max_z, 0]
+    numbers = _elements(config, max_z, priors)
     energies = np.zeros(max_z)
-    energies[: len(atomref)] = atomref
+    if priors.atomic_energies:
+        atomref = unit * np.asarray(state[priors.atomic_energies], np.float64)[:max_z, 0]
+        energies[: len(atomref)] = atomref
     if len(state.get(_SPECIES, ())) == max_z:
         state[_SPECIES] = state[_SPECIES][list(numbers)]
     potential = Potential(
@@ -124,52 +144,60 @@ def from_state_dict(
         {},
         ElementTable(numbers, energies[list(numbers)]),
         dtype=dtype or _DTYPE[int(config.get("precision", 32))],
-        energy_scale=float(state.get("std", 1.0)),
-        energy_offset=float(state.get("mean", 0.0)),
+        energy_scale=scale,
+        energy_offset=unit * float(state.get("mean", 0.0)),
     )
     _check_masses(state)
-    tensors = StateDict(state, _NOT_WEIGHTS)
-    variables = tensors.into(potential, _variables(tensors, model))
+    tensors = StateDict(state, (*_NOT_WEIGHTS, *priors.tensors))
+    make = _tensornet2_variables if model.name == "tensornet2" else _tensornet_variables
+    variables = tensors.into(potential, make(tensors, model))
     return potential.replace(
         variables=variables, metadata={"source": "torchmd-net", "config": dict(config)}
     )
 
 
-def _elements(config: Mapping[str, Any], max_z: int) -> tuple[int, ...]:
-    numbers = tuple(config.get("elements") or range(max_z))
-    beyond = [number for number in numbers if not 0 <= number < max_z]
+def _elements(config: Mapping[str, Any], max_z: int, priors: TorchPriors) -> tuple[int, ...]:
+    known = tuple(number for number in priors.elements or range(max_z) if number < max_z)
+    numbers = tuple(config.get("elements") or known)
+    beyond = [number for number in numbers if number not in known]
     if beyond:
         raise ValueError(
-            f"elements {beyond}: the checkpoint's atomic numbers are below max_z = {max_z}"
+            f"elements {beyond}: the checkpoint's atomic numbers are below max_z = {max_z}, and "
+            "those its priors have parameters for"
         )
     return numbers
 
 
-def _model_config(config: Mapping[str, Any], so3_convention: str) -> TensorNetConfig:
-    _require(config, "model", {"tensornet"})
+def _model_config(
+    state: Mapping[str, np.ndarray],
+    config: Mapping[str, Any],
+    so3_convention: str,
+    priors: TorchPriors,
+    scale: float,
+) -> ModelConfig:
+    _require(config, "model", set(_HEADS))
     _require(config, "rbf_type", set(_RADIAL))
     _require(config, "activation", set(_ACTIVATION))
-    _require(config, "output_model", set(_HEAD))
+    heads = _HEADS[config["model"]]
+    _require(config, "output_model", set(heads))
     _require(config, "reduce_op", {"add", "sum"})
-    for prior in config.get("prior_model") or []:
-        name = prior if isinstance(prior, str) else next(iter(prior))
-        if name != "Atomref":
-            raise ValueError(f"torchmd-net prior {name!r} is not supported, only Atomref is")
-    return TensorNetConfig.model_validate(
-        {
-            "num_channels": config["embedding_dimension"],
-            "num_layers": config["num_layers"],
-            "num_radial": config["num_rbf"],
-            "radial": _RADIAL[config["rbf_type"]],
-            "trainable_radial": config.get("trainable_rbf", False),
-            "activation": _ACTIVATION[config["activation"]],
-            "cutoff": config["cutoff_upper"],
-            "cutoff_lower": config.get("cutoff_lower", 0.0),
-            "group": config.get("equivariance_invariance_group", "O(3)"),
-            "so3_convention": so3_convention,
-            "heads": (_HEAD[config.get("output_model", "Scalar")],),
-        }
-    )
+    settings = {
+        "num_channels": config["embedding_dimension"],
+        "num_layers": config["num_layers"],
+        "num_radial": config["num_rbf"],
+        "radial": _RADIAL[config["rbf_type"]],
+        "trainable_radial": config.get("trainable_rbf", False),
+        "activation": _ACTIVATION[config["activation"]],
+        "cutoff": config["cutoff_upper"],
+        "cutoff_lower": config.get("cutoff_lower", 0.0),
+        "group": config.get("equivariance_invariance_group", "O(3)"),
+        "so3_convention": so3_convention,
+        "heads": (heads[config.get("output_model", "Scalar")],),
+    }
+    if config["model"] == "tensornet2":
+        settings |= tensornet2.charge_settings(state, config, scale)
+    settings["priors"] = (*settings.get("priors", ()), *priors.sections)
+    return MODELS[config["model"]][0].model_validate(settings)
 
 
 def _require(config: Mapping[str, Any], key: str, known: set[str]) -> None:
@@ -196,30 +224,53 @@ _NOT_WEIGHTS = (
     "mean",
     "std",
     "representation_model.distance.box",
-    "prior_model.0.initial_atomref",
-    "prior_model.0.atomref.weight",
     "output_model.atomic_mass",
+    *tensornet2.NOT_WEIGHTS,
 )
 
 
-def _variables(state: StateDict, config: TensorNetConfig) -> dict[str, Any]:
-    base = "representation_model"
+_BASE = "representation_model"
+
+
+def _tensornet_variables(state: StateDict, config: Any) -> dict[str, Any]:
     head = "output_model.output_network.layers"
-    params: dict[str, Any] = {
-        "embedding": embedding_weights(state, f"{base}.tensor_embedding"),
-        "norm": state.norm(f"{base}.out_norm"),
-        "linear": state.linear(f"{base}.linear"),
-        f"readouts_{config.heads[0]}": {
-            "hidden": state.linear(f"{head}.0"),
-            "output": state.linear(f"{head}.2"),
-        },
+    params = {
+        f"layers_{k}": interaction_weights(state, f"{_BASE}.layers.{k}")
+        for k in range(config.num_layers)
     }
+    params[f"readouts_{config.heads[0]}"] = {
+        "hidden": state.linear(f"{head}.0"),
+        "output": state.linear(f"{head}.2"),
+    }
+    return _with_shared(state, config, params)
+
+
+def _tensornet2_variables(state: StateDict, config: Any) -> dict[str, Any]:
+    params = {"readout": tensornet2.readout_weights(state, config.readout_layers)}
     for k in range(config.num_layers):
-        params[f"layers_{k}"] = interaction_weights(state, f"{base}.layers.{k}")
+        name = f"{_BASE}.layers.{k}"
+        params[f"layers_{k}"] = {
+            **tensornet2.first_filter_weights(state, name, config.num_radial),
+            **filters_by_part(state, f"{name}.linears_scalar.2", "filters"),
+            **mixings(state, name),
+        }
+    stages = ["charge_predict_0", *(f"charge_predicts.{k}" for k in range(config.num_layers))]
+    for k, name in enumerate(stages):
+        params[f"charges_{k}"] = tensornet2.charges_weights(state, f"{_BASE}.{name}")
+    return _with_shared(state, config, params)
+
+
+def _with_shared(state: StateDict, config: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Return variables with what TensorNet and TensorNet2 have in common."""
+    params |= {
+        "embedding": embedding_weights(state, f"{_BASE}.tensor_embedding"),
+        "norm": state.norm(f"{_BASE}.out_norm"),
+        "linear": state.linear(f"{_BASE}.linear"),
+    }
     names = {"expnorm": ("means", "betas"), "gaussian": ("offsets", "coefficient")}
     torch_names = {"offsets": "offset", "coefficient": "coeff"}
     radial = {
-        name: state.take(f"{base}.distance_expansion.{torch_names.get(name, name)}")
+        name: state.take(f"{_BASE}.distance_expansion.{torch_names.get(name, name)}")
         for name in names[config.radial]
     }
     buffers: dict[str, Any] = {}
