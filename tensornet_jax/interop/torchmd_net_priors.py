@@ -1,7 +1,7 @@
 """torchmd-net's priors as sections of a model's configuration.
 
-Its own constants are kept, as factors on the energy, so that energies agree. Two of its ways are kept
-with them: the Coulomb prior divides by a distance in nm where its constant is for the unit of
+Its own constants are kept, as factors on the energy, so that energies agree. Two of its ways are
+kept with them: the Coulomb prior divides by a distance in nm where its constant is for the unit of
 positions, which makes the energy ten times what it should be; and screening lengths of ZBL are
 float32 in all models. One is not: its D2 prior has no periodic images, ours has.
 """
