@@ -11,6 +11,7 @@ from typing import Any
 
 import ase
 import numpy as np
+from ase import units
 
 from tensornet_jax.benchmark.machine import describe_machine
 
@@ -44,7 +45,7 @@ def network(potential: Any, atoms: ase.Atoms) -> Callable[[], np.ndarray]:
 
     def run() -> np.ndarray:
         energy, forces, stress, _ = potential(graph, lattice, state)
-        found = [energy, forces, stress * ase.units.GPa]
+        found = [energy, forces, stress * units.GPa]
         return np.concatenate([x.detach().numpy().ravel() for x in found])
 
     return run

@@ -21,6 +21,7 @@ import ase.io
 import jax
 import matgl_peer
 import numpy as np
+from ase import units
 from ase.build import bulk
 from ase.eos import EquationOfState
 from ase.filters import FrechetCellFilter
@@ -80,7 +81,8 @@ def crystals(folder: Path) -> list[dict[str, Any]]:
         for contender, calculator in contenders.items():
             atoms = crystal(name)
             atoms.calc = calculator
-            BFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=1e-5, steps=200)
+            cell: Any = FrechetCellFilter(atoms)
+            BFGS(cell, logfile=None).run(fmax=1e-5, steps=200)
             records.append(
                 {
                     "crystal": name,
@@ -103,7 +105,7 @@ def bulk_modulus(atoms: ase.Atoms) -> float:
         strained.set_cell(atoms.cell.array * (1 + strain), scale_atoms=True)
         volumes.append(strained.get_volume())
         energies.append(strained.get_potential_energy())
-    return EquationOfState(volumes, energies, eos="birchmurnaghan").fit()[2] / ase.units.GPa
+    return EquationOfState(volumes, energies, eos="birchmurnaghan").fit()[2] / units.GPa
 
 
 def forces(folder: Path, mlearn: Path) -> list[dict[str, Any]]:

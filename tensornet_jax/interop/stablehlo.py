@@ -18,6 +18,7 @@ from jax import Array
 
 from tensornet_jax.backend import EXCLUDED_VERSIONS
 from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.interop import exported_potential
 from tensornet_jax.model_file import UNITS
 from tensornet_jax.potential import Potential
@@ -104,7 +105,9 @@ def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> di
 
     Raises:
         ImportError: flatbuffers, which jax.export needs to write, is not installed.
+        ValueError: the potential reaches farther than its cutoff, or needs charges of the atoms.
     """
+    _check(potential)
     content = _serialised(potential)
     manifest = _manifest(potential, content)
     text = json.dumps(manifest, allow_nan=False, ensure_ascii=False, indent=1)
@@ -116,6 +119,16 @@ def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> di
     (folder / reader.name).write_bytes(reader.read_bytes())
     (folder / exported_potential.MANIFEST).write_text(text + "\n", encoding="utf-8")
     return manifest
+
+
+def _check(potential: Potential) -> None:
+    config = potential.config
+    if config.long_cutoff is not None or config.needs_charges:
+        what = ", ".join(prior.name for prior in config.priors) or "charges"
+        raise ValueError(
+            f"this {config.name} cannot be exported: its energy beyond the cutoff ({what}) needs "
+            "a second list of neighbours or charges, for which the artefact has no inputs"
+        )
 
 
 def _serialised(potential: Potential) -> bytes:
@@ -161,11 +174,13 @@ def _graph(arrays: dict[str, Array]) -> AtomGraph:
         species=jnp.maximum(species, 0),
         node_graph=arrays["structure"],
         node_mask=species >= 0,
-        receivers=jnp.concatenate([pairs[:, 0], pairs[:, 1]]),
-        senders=jnp.concatenate([pairs[:, 1], pairs[:, 0]]),
-        shifts=jnp.concatenate([shifts, -shifts]),
-        edge_mask=jnp.concatenate([real, real]),
-        slots=arrays["incoming_edges"],
+        edges=EdgeList(
+            receivers=jnp.concatenate([pairs[:, 0], pairs[:, 1]]),
+            senders=jnp.concatenate([pairs[:, 1], pairs[:, 0]]),
+            shifts=jnp.concatenate([shifts, -shifts]),
+            mask=jnp.concatenate([real, real]),
+            slots=arrays["incoming_edges"],
+        ),
         cell=cell,
         pbc=jnp.stack([unused] * 3, axis=-1),
         charge=arrays["charge"],

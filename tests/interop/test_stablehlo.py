@@ -121,15 +121,15 @@ def test_several_structures_are_one_batch(exported):
     atoms = [ethanol(), rattled_crystals()["bulk"]]
     structures = [potential.structure(a) for a in atoms]
     graph = batch_structures(structures, Capacity.holding(structures), "float64")
-    half = len(graph.receivers) // 2
+    edges, half = graph.edges, graph.edges.num_pairs
     found = ExportedPotential(folder / "potential").call(
         {
             "cell": graph.cell,
             "charge": graph.charge,
-            "incoming_edges": graph.slots,
-            "pairs": np.column_stack([graph.receivers[:half], graph.senders[:half]]),
+            "incoming_edges": edges.slots,
+            "pairs": np.column_stack([edges.receivers[:half], edges.senders[:half]]),
             "positions": graph.positions,
-            "shifts": graph.shifts[:half],
+            "shifts": edges.shifts[:half],
             "species": np.where(graph.node_mask, graph.species, -1).astype(np.int32),
             "structure": graph.node_graph,
         }

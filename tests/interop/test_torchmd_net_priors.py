@@ -13,7 +13,7 @@ from tensornet_jax.interop.torchmd_net import from_state_dict
 from tensornet_jax.interop.torchmd_net_priors import read_priors
 from tensornet_jax.units import conversion_factor
 from tests import tolerances
-from tests.interop.test_torchmd_net import Reference, relative_error
+from tests.interop.reference_cases import Reference, relative_error
 
 CASES: dict[str, Any] = json.loads(
     Path(__file__).with_name("torchmd_net_cases.json").read_text(encoding="utf-8")

@@ -1,5 +1,7 @@
 """Frozen parameters and learning rates by pattern."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,7 +82,7 @@ def test_a_factor_multiplies_the_whole_step_decay_included(name):
     found = []
     for factors in (ParameterGroups(), ParameterGroups.from_config(settings, params)):
         optimizer = make_optimizer(settings, optax.constant_schedule(1e-2), factors)
-        updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+        updates: Any = optimizer.update(gradient, optimizer.init(params), params)[0]
         found.append(by_path(updates))
     for path, update in found[0].items():
         factor = 0.25 if path.startswith("layers_0") else 1.0

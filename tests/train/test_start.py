@@ -369,7 +369,7 @@ def test_both_sets_are_counted_from_their_own_atoms(tuned, old, recorder):
 
 @pytest.fixture
 def contradiction(tuned, tmp_path) -> MAKE:
-    """Return a function that makes runs on data without bonds, replaying what the model predicts."""
+    """Return a function that makes runs on data without bonds, replaying the model's own."""
     geometries = [ase.Atoms(a.symbols, a.positions) for a in clusters(16, seed=7)]
     path = write(tmp_path / "geometries.xyz", geometries)
     new = clusters(24)
