@@ -4,7 +4,8 @@ pip install torch torchmd-net
 python benchmarks/inference.py [FOLDER] [--layers 0 1 2] [--tolerance 1e-5]
 
 Energies and forces of both packages are compared first. Then torchmd-net in each of its modes,
-this package, and this package compressed take turns in one process.
+this package, and this package compressed take turns in one process. What is asked for replaces
+what the folder's results have of it, so that numbers of layers can be run one at a time.
 """
 
 import argparse
@@ -21,28 +22,23 @@ import numpy as np
 import torchmdnet_peer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from results_file import add_records, results_folder
 from systems import nine_systems
 
-from tensornet_jax.benchmark.machine import (
-    describe_machine,
-    installed_versions,
-    machine_name,
-    measure_peaks,
-    roofline,
-)
-from tensornet_jax.benchmark.measure import alternate, compile_work
+from tensornet_jax.benchmark.machine import costs, measure_peaks
+from tensornet_jax.benchmark.measure import Work, alternate, compile_work
 from tensornet_jax.compress import compress
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.potential import Potential, predict
+from tensornet_jax.precision import precision_scope
 
-RESULTS = Path(__file__).parent / "results"
 CHANNELS, NUM_RADIAL, CUTOFF = 128, 32, 4.5
 OURS = {"tensornet_jax": "as trained", "tensornet_jax, compressed": "compressed"}
 # Of the largest value; both compute in float32.
 AGREEMENT = 3e-5
 
 
-def our_work(potential: Potential, atoms: ase.Atoms) -> Any:
+def our_work(potential: Potential, atoms: ase.Atoms) -> Work:
     """Compile energy and forces, on arrays padded as `Potential.evaluate` pads them."""
     structure = potential.structure(atoms)
     graph = to_device(batch_structures([structure], Capacity.holding([structure]), "float32"))
@@ -98,9 +94,8 @@ def run(layers: int, tolerance: float) -> list[dict[str, Any]]:
                     "ours": ours,
                     **asdict(timing),
                     "atom_steps_per_s": len(atoms) / timing.median_s,
-                    "compile_s": works[name].compile_s if ours else None,
-                    "temporary_bytes": works[name].temporary_bytes if ours else None,
-                    **(roofline(works[name], timing.median_s, peaks) if ours else {}),
+                    **(costs(works[name], timing.median_s, peaks) if ours else {}),
+                    **({"peaks": asdict(peaks)} if ours else {}),
                     **(
                         {"compression": facts | tables.model_dump()} if "compressed" in name else {}
                     ),
@@ -126,6 +121,7 @@ def ratio(records: list[dict[str, Any]], layers: int, system: str, name: str) ->
 def table(results: dict[str, Any]) -> str:
     """Return times and ratios as Markdown."""
     machine, versions, records = results["machine"], results["versions"], results["records"]
+    peaks = next(r["peaks"] for r in reversed(records) if "peaks" in r)
     lines = [
         "# Energy and forces of TensorNet against torchmd-net",
         "",
@@ -136,7 +132,11 @@ def table(results: dict[str, Any]) -> str:
         "in one process; energies and forces were compared first. torchmd-net's modes: Warp "
         "kernels or plain torch, with its own search for neighbours or with the list given, in "
         "eval mode with tabulated species embeddings. Ratio: the fastest of these over ours. "
-        "torch.compile was slower than all of them on CPUs and is left out.",
+        "torch.compile was slower than all of them on CPUs and is left out. Memory: XLA's "
+        "temporary arrays. Fraction of peak: operations at the speed of a large matrix product "
+        f"({peaks['gemm_flops_per_s'] / 1e9:.0f} GFLOP/s), or bytes gathered and in and out of "
+        f"matrix products at that of a large copy ({peaks['copy_bytes_per_s'] / 1e9:.0f} GB/s), "
+        "over the time; the larger.",
     ]
     for layers in sorted({r["layers"] for r in records}):
         of_layers = [r for r in records if r["layers"] == layers]
@@ -170,6 +170,23 @@ def table(results: dict[str, Any]) -> str:
         means = [geometric_mean(ratio(records, layers, s, n) for s in systems) for n in OURS]
         blank = " |" * (len(torchmdnet_peer.MODES) + 2)
         lines.append(f"| *geometric mean* |{blank} *{means[0]:.2f}* | | *{means[1]:.2f}* | |")
+        lines += [
+            "",
+            "| system | as trained: MB | GFLOP | fraction of peak | bound by "
+            "| compressed: MB | GFLOP | fraction of peak | bound by |",
+            "|---|---:|---:|---:|---|---:|---:|---:|---|",
+        ]
+        for system in systems:
+            cells = []
+            for name in OURS:
+                r = pick(records, layers, system)[name]
+                cells += [
+                    f"{r['temporary_bytes'] / 1e6:.1f}",
+                    f"{r['flops'] / 1e9:.3f}",
+                    f"{r['fraction_of_peak']:.2f}",
+                    r["bound"],
+                ]
+            lines.append(f"| {system} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -203,21 +220,14 @@ def main() -> None:
     parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--tolerance", type=float, default=1e-5, help="of compression")
     arguments = parser.parse_args()
-    folder = arguments.folder or RESULTS / machine_name() / "inference"
-    records = []
+    folder = results_folder("inference", arguments.folder)
     for layers in arguments.layers:
-        records += run(layers, arguments.tolerance)
-    results = {
-        "benchmark": "inference",
-        "machine": describe_machine(),
-        "versions": installed_versions() | torchmdnet_peer.VERSIONS,
-        "records": records,
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(table(results), encoding="utf-8")
-    plot(results, folder / "inference.png")
-    print(table(results))
+        with precision_scope("float32"):
+            records = run(layers, arguments.tolerance)
+        keys, versions = ("layers", "system", "name"), torchmdnet_peer.VERSIONS
+        results = add_records(folder, "inference", records, keys, versions)
+        (folder / "README.md").write_text(table(results), encoding="utf-8")
+        plot(results, folder / "inference.png")
 
 
 if __name__ == "__main__":

@@ -21,9 +21,8 @@ from matplotlib.figure import Figure
 from results_file import add_records, results_folder
 from systems import water
 
-from tensornet_jax.benchmark.machine import Peaks, measure_peaks, roofline
+from tensornet_jax.benchmark.machine import Peaks, costs, measure_peaks
 from tensornet_jax.benchmark.measure import alternate, compile_work
-from tensornet_jax.benchmark.operations import count_operations
 from tensornet_jax.compress import compress
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.graph.cell_list import cell_list_capacity, device_pairs
@@ -97,14 +96,12 @@ def measure(
     reset_peak_memory()
     [timing] = alternate([work], seconds=2.0, fewest=3, warm_up=2 if side < 15 else 1)
     print(f"{name}, {len(atoms):,} atoms: {1e3 * timing.median_s:.4g} ms", flush=True)
-    operations = count_operations(energy_forces, potential.variables, graph)
     return {
         **record,
         **asdict(timing),
         "atom_steps_per_s": len(atoms) / timing.median_s,
         "peak_resident_bytes": peak_memory(),
-        **asdict(operations),
-        **roofline(operations, timing.median_s, peaks),
+        **costs(work, timing.median_s, peaks),
     }
 
 

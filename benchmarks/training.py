@@ -25,9 +25,8 @@ from matplotlib.figure import Figure
 from results_file import add_records, results_folder
 from systems import nine_systems
 
-from tensornet_jax.benchmark.machine import measure_peaks, roofline
-from tensornet_jax.benchmark.measure import alternate, compile_work
-from tensornet_jax.benchmark.operations import Operations, count_operations
+from tensornet_jax.benchmark.machine import costs, measure_peaks
+from tensornet_jax.benchmark.measure import Work, alternate, compile_work
 from tensornet_jax.graph.atom_graph import (
     AtomGraph,
     Capacity,
@@ -116,16 +115,10 @@ class OurStep:
         state, scalars = step(state, self.graph, self.targets, self.scale)
         return float(scalars["loss"]), state.optimizer.trace
 
-    def costs(self) -> dict[str, Any]:
-        """Return operations, memory, and what compiling takes."""
+    def compiled(self) -> Work:
+        """Return the step for its memory and operations; it is not what is timed."""
         arguments = self.state, self.graph, self.targets, self.scale
-        work = compile_work(lambda *arguments: self.train_step(*arguments), *arguments)
-        return {
-            "compile_s": work.compile_s,
-            "temporary_bytes": work.temporary_bytes,
-            "held_bytes": work.held_bytes,
-            **asdict(count_operations(lambda *arguments: self.train_step(*arguments), *arguments)),
-        }
+        return compile_work(lambda *arguments: self.train_step(*arguments), *arguments)
 
 
 def check(
@@ -169,7 +162,7 @@ def run(layers: int, batch: int) -> list[dict[str, Any]]:
             for mode, theirs in gradients.items()
         ]
         deviations[name] = {key: max(each[key] for each in of_modes) for key in of_modes[0]}
-    costs = {name: step.costs() for name, step in ours.items()}
+    works = {name: step.compiled() for name, step in ours.items()}
     contenders: dict[str, Callable[[], Any]] = {**ours, **peers}
     timings = alternate(list(contenders.values()), seconds=5.0, warm_up=3)
     peaks = measure_peaks("float32")
@@ -185,9 +178,8 @@ def run(layers: int, batch: int) -> list[dict[str, Any]]:
             "atom_steps_per_s": sum(map(len, structures)) / timing.median_s,
         }
         if name in ours:
-            operations = Operations(costs[name]["flops"], costs[name]["bytes_accessed"])
-            record |= deviations[name] | costs[name]
-            record |= roofline(operations, timing.median_s, peaks) | {"peaks": asdict(peaks)}
+            record |= deviations[name] | costs(works[name], timing.median_s, peaks)
+            record |= {"peaks": asdict(peaks)}
         records.append(record)
         print(f"{layers} layers, {name}: {1e3 * timing.median_s:.1f} ms", flush=True)
     jax.clear_caches()

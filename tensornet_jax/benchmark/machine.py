@@ -3,7 +3,7 @@
 import os
 import platform
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from tensornet_jax.benchmark.measure import Work, alternate, compile_work
-from tensornet_jax.benchmark.operations import Operations
+from tensornet_jax.benchmark.operations import Operations, count_operations
 from tensornet_jax.precision import precision_scope
 
 PACKAGES = (
@@ -110,6 +110,24 @@ def roofline(work: Work | Operations, seconds: float, peaks: Peaks) -> dict[str,
         "fraction_of_copy": of_bytes,
         "fraction_of_peak": known[bound] if bound else None,
         "bound": bound,
+    }
+
+
+def costs(work: Work, seconds: float, peaks: Peaks) -> dict[str, Any]:
+    """Return what a program needs, loops multiplied out, and how near its time comes to the roofs.
+
+    Args:
+        work: the program.
+        seconds: of one call.
+        peaks: of the machine.
+    """
+    operations = count_operations(work.function, *work.arguments)
+    return {
+        "compile_s": work.compile_s,
+        "temporary_bytes": work.temporary_bytes,
+        "held_bytes": work.held_bytes,
+        **asdict(operations),
+        **roofline(operations, seconds, peaks),
     }
 
 

@@ -14,6 +14,9 @@ class Work:
     """A compiled function with its arguments, and what XLA says that it does.
 
     Attributes:
+        function: what was compiled.
+        compiled: the program.
+        arguments: what it is run on.
         compile_s: seconds for tracing and compiling.
         flops: floating-point operations by XLA's cost analysis; None where it does not say.
         bytes_accessed: bytes that XLA's fused operations read and write; None where unknown.
@@ -21,6 +24,7 @@ class Work:
         held_bytes: size of the arguments and results; None where unknown.
     """
 
+    function: Callable[..., Any]
     compiled: Callable[..., Any]
     arguments: tuple[Any, ...]
     compile_s: float
@@ -65,6 +69,7 @@ def compile_work(function: Callable[..., Any], *arguments: Any) -> Work:
     costs = _costs(compiled)
     memory = compiled.memory_analysis()
     return Work(
+        function=function,
         compiled=compiled,
         arguments=arguments,
         compile_s=seconds,
