@@ -170,7 +170,8 @@ def table(results: dict[str, Any]) -> str:
         f"{machine['processor'] or machine['device']}, {machine['threads']} threads, jax "
         f"{versions['jax']}, ASE {versions['ase']}. Each is called twice a round and "
         "the second call is timed. Over the model: median (and quartiles) of the differences to "
-        f"the compiled energy and forces of the same round; up to {MOST} ms are wanted. Neighbour lists are not renewed meanwhile.",
+        f"the compiled energy and forces of the same round; up to {MOST} ms are wanted. Neighbour "
+        "lists are not renewed meanwhile.",
         "",
         "![overhead](ase_overhead.png)",
     ]
