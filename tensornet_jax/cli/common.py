@@ -115,6 +115,17 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     return name, value
 
 
+def symbols_to_numbers(text: str) -> list[int]:
+    """Return the atomic numbers of symbols separated by commas."""
+    from ase.data import atomic_numbers
+
+    symbols = [symbol.strip() for symbol in text.split(",")]
+    unknown = [symbol for symbol in symbols if symbol not in atomic_numbers]
+    if unknown:
+        raise ValueError(f"--elements {text}: there is no element {', '.join(unknown)}")
+    return sorted({atomic_numbers[symbol] for symbol in symbols})
+
+
 def read_geometries(path: Path) -> "list[Atoms]":
     """Return the structures of a file without its labels, which do not survive moving atoms."""
     from tensornet_jax.data.labels import CANONICAL

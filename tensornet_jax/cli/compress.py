@@ -10,6 +10,7 @@ from tensornet_jax.cli.common import (
     check_output,
     open_model,
     read_geometries,
+    symbols_to_numbers,
 )
 
 
@@ -27,15 +28,27 @@ def compress(
             help="Structures to measure the error on.", show_default="random clusters of atoms"
         ),
     ] = None,
+    elements: Annotated[
+        str | None,
+        typer.Option(
+            metavar="H,C,O",
+            help="Elements to keep: the fewer, the faster, up to 16 above all.",
+            show_default="all",
+        ),
+    ] = None,
 ) -> None:
     """Tabulate what a model computes of distances alone: faster, the same within a tolerance."""
     check_output(output, model)
     frames = None if structures is None else read_geometries(structures)
 
     from tensornet_jax.compress import compress as compressed
+    from tensornet_jax.elements import with_elements
     from tensornet_jax.model_file import save_model
 
-    result = compressed(open_model(model, None), tolerance, frames)
+    potential = open_model(model, None)
+    if elements is not None:
+        potential = with_elements(potential, symbols_to_numbers(elements))
+    result = compressed(potential, tolerance, frames)
     save_model(output, result)
     facts, tables = result.metadata["compression"], result.config.compression
     typer.echo(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tensornet_jax.cli.common import Precision, check_output
+from tensornet_jax.cli.common import Precision, check_output, symbols_to_numbers
 
 if TYPE_CHECKING:
     from tensornet_jax.potential import Potential
@@ -56,17 +56,6 @@ ElementsOption = Annotated[
         show_default="every one the checkpoint has a row for",
     ),
 ]
-
-
-def symbols_to_numbers(text: str) -> list[int]:
-    """Return the atomic numbers of symbols separated by commas."""
-    from ase.data import atomic_numbers
-
-    symbols = [symbol.strip() for symbol in text.split(",")]
-    unknown = [symbol for symbol in symbols if symbol not in atomic_numbers]
-    if unknown:
-        raise ValueError(f"--elements {text}: there is no element {', '.join(unknown)}")
-    return sorted({atomic_numbers[symbol] for symbol in symbols})
 
 
 @app.command("torchmd-net")

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tensornet_jax.cli.convert import FEW, symbols_to_numbers
+from tensornet_jax.cli.common import symbols_to_numbers
+from tensornet_jax.cli.convert import FEW
 
 if TYPE_CHECKING:
     from tensornet_jax.data.catalogue import PublicPotential
