@@ -17,17 +17,16 @@ from typing import Any
 import ase
 import numpy as np
 from ase.calculators.calculator import Calculator
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from tensornet_jax.benchmark.machine import describe_machine
+from tensornet_jax.elements import with_elements
 from tensornet_jax.graph.neighbours import neighbour_pairs
 from tensornet_jax.interop.torchmd_net import from_state_dict
-from tensornet_jax.potential import ElementTable, Potential
+from tensornet_jax.potential import Potential
 
 # By name, since no type checker finds what need not be installed.
 torch: Any = import_module("torch")
 
-ELEMENT_TABLE = ("embedding", "pair_species", "species", "embedding")
 MODES = {
     "warp": "Warp kernels",
     "warp, list given": "Warp kernels, neighbour list given",
@@ -118,18 +117,7 @@ def _plain() -> Iterator[None]:
 
 def with_own_elements(potential: Potential, structures: Sequence[ase.Atoms]) -> Potential:
     """Return the same network with a table of the structures' elements alone."""
-    numbers = sorted({int(z) for atoms in structures for z in atoms.numbers})
-    rows = np.array([potential.elements.numbers.index(z) for z in numbers])
-    elements = ElementTable(tuple(numbers), potential.elements.reference_energies[rows])
-    params = rows_of_elements(potential.variables["params"], rows)
-    return potential.replace(variables=potential.variables | {"params": params}, elements=elements)
-
-
-def rows_of_elements(params: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
-    """Return parameters, or their gradient, with some rows of the table of elements."""
-    flat: dict[Any, Any] = flatten_dict(params)
-    flat[ELEMENT_TABLE] = flat[ELEMENT_TABLE][rows]
-    return unflatten_dict(flat)
+    return with_elements(potential, sorted({int(z) for atoms in structures for z in atoms.numbers}))
 
 
 def energy_forces(peer: Peer, atoms: ase.Atoms, mode: str) -> Callable[[], np.ndarray]:
@@ -167,7 +155,7 @@ def training_step(
     weights: tuple[float, float],
     learning_rate: float,
     mode: str,
-) -> tuple[Callable[[], np.ndarray], Callable[[], tuple[float, dict[str, Any]]]]:
+) -> tuple[Callable[[], np.ndarray], Callable[[], tuple[float, Potential]]]:
     """Return one step of training with AdamW, and the loss with its gradient before any step.
 
     The weights are a copy: the peer's own stay as they are.
@@ -182,7 +170,7 @@ def training_step(
 
     Returns:
         a function that takes a step and returns the loss before it, and a function that returns
-        the loss and its gradient under this package's names.
+        the loss and its gradient, as a potential whose parameters it is.
     """
     implementation, _, given = mode.partition(", ")
     model = copy.deepcopy(peer.models[implementation]).train()
@@ -212,7 +200,7 @@ def training_step(
         optimizer.step()
         return value.detach().numpy()
 
-    def loss_and_gradient() -> tuple[float, dict[str, Any]]:
+    def loss_and_gradient() -> tuple[float, Potential]:
         optimizer.zero_grad()
         value = loss()
         value.backward()
@@ -220,7 +208,7 @@ def training_step(
         state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
         state |= {name: tensor.grad.numpy() for name, tensor in model.named_parameters()}
         gradient = from_state_dict(state, peer.potential.metadata["config"])
-        return value.item(), gradient.variables["params"]
+        return value.item(), gradient
 
     return step, loss_and_gradient
 

@@ -27,6 +27,7 @@ from systems import nine_systems
 
 from tensornet_jax.benchmark.machine import costs, measure_peaks
 from tensornet_jax.benchmark.measure import Work, alternate, compile_work
+from tensornet_jax.elements import with_elements
 from tensornet_jax.graph.atom_graph import (
     AtomGraph,
     Capacity,
@@ -121,14 +122,12 @@ class OurStep:
         return compile_work(lambda *arguments: self.train_step(*arguments), *arguments)
 
 
-def check(
-    name: str, ours: tuple[float, Any], theirs: tuple[float, Any], rows: np.ndarray
-) -> dict[str, float]:
+def check(name: str, ours: tuple[float, Any], loss: float, gradient: Potential) -> dict[str, float]:
     """Return how far loss and gradient are apart, relative; raise if it is beyond rounding."""
-    expected = torchmdnet_peer.rows_of_elements(theirs[1], rows)
+    expected = gradient.variables["params"]
     difference = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), ours[1], expected)
     found = {
-        "loss": abs(ours[0] - theirs[0]) / abs(theirs[0]),
+        "loss": abs(ours[0] - loss) / abs(loss),
         "gradient": float(optax.tree.norm(difference) / optax.tree.norm(expected)),
     }
     for quantity, deviation in found.items():
@@ -155,11 +154,10 @@ def run(layers: int, batch: int) -> list[dict[str, Any]]:
         gradients[mode] = gradient()
     deviations = {}
     for name, step in ours.items():
-        rows = [peer.potential.elements.numbers.index(z) for z in step.potential.elements.numbers]
-        found = step.loss_and_gradient()
+        found, numbers = step.loss_and_gradient(), step.potential.elements.numbers
         of_modes = [
-            check(f"{layers} layers, {name}, {mode}", found, theirs, np.array(rows))
-            for mode, theirs in gradients.items()
+            check(f"{layers} layers, {name}, {mode}", found, loss, with_elements(gradient, numbers))
+            for mode, (loss, gradient) in gradients.items()
         ]
         deviations[name] = {key: max(each[key] for each in of_modes) for key in of_modes[0]}
     works = {name: step.compiled() for name, step in ours.items()}
