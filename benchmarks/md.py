@@ -40,6 +40,7 @@ from tensornet_jax.compilation_cache import enable_compilation_cache
 from tensornet_jax.compress import compress
 from tensornet_jax.md import NVE, Simulation
 from tensornet_jax.md.velocities import bring_to_rest
+from tensornet_jax.memory import keep_freed_memory
 from tensornet_jax.potential import Potential
 
 CHANNELS, NUM_RADIAL, CUTOFF = 128, 32, 4.5
@@ -370,6 +371,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = results_folder("md", arguments.folder)
     enable_compilation_cache()
+    keep_freed_memory()
     runs: list[Callable[[], list[dict[str, Any]]]] = []
     for layers in arguments.layers:
         if "ase" in arguments.parts:

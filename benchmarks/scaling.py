@@ -26,6 +26,7 @@ from tensornet_jax.benchmark.measure import alternate, compile_work
 from tensornet_jax.compress import compress
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.graph.cell_list import cell_list_capacity, device_pairs
+from tensornet_jax.memory import keep_freed_memory
 from tensornet_jax.models.tensornet import TensorNetConfig
 from tensornet_jax.potential import ElementTable, Potential, create_potential, predict
 from tensornet_jax.precision import precision_scope
@@ -266,6 +267,7 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=12.0, help="GB that may be used")
     arguments = parser.parse_args()
     folder = results_folder("scaling", arguments.folder)
+    keep_freed_memory()
     with precision_scope("float32"):
         peaks = measure_peaks("float32")
         for name in arguments.cases:
