@@ -97,6 +97,27 @@ def torchmd_net(
     _save(output, potential)
 
 
+@app.command()
+def matgl(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder with model.json and state.pt.", show_default=False
+        ),
+    ],
+    output: OutputArgument,
+    dtype: DtypeOption = None,
+) -> None:
+    """Convert a TensorNet potential of MatGL, such as those of MatPES."""
+    check_output(output, folder / "model.json", folder / "state.pt")
+
+    from tensornet_jax.interop.matgl import from_directory
+
+    potential = from_directory(folder, dtype=None if dtype is None else dtype.value)
+    typer.echo(f"read: messages as in {potential.metadata['message_convention']}")
+    _save(output, potential)
+
+
 def _save(output: Path, potential: "Potential") -> None:
     from tensornet_jax.model_file import save_model
 

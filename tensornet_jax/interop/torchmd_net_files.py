@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tensornet_jax.interop.tensornet_weights import parts_first
 from tensornet_jax.interop.torch_files import read_torch_file
 
 Layout = Literal["auto", "(3,F)", "(F,3)"]
@@ -90,7 +91,7 @@ def read_checkpoint(path: str | os.PathLike[str], layout: Layout = "auto") -> Ch
         layout = "(F,3)" if "check_errors" in config or old_names else "(3,F)"
     if layout == "(F,3)":
         state = {
-            name: _channels_last(value, name) if _is_three(name, model) else value
+            name: parts_first(value, name) if _is_three(name, model) else value
             for name, value in state.items()
         }
     return Checkpoint(state, config, layout)
@@ -132,10 +133,3 @@ def _is_three(name: str, model: str) -> bool:
     layer = name.rpartition(".")[0]
     # The filters of TensorNet2's interaction layers have been (3, F) from the start.
     return layer == _GATES or (model == "tensornet" and bool(_FILTERS.fullmatch(layer)))
-
-
-def _channels_last(value: np.ndarray, name: str) -> np.ndarray:
-    """Turn outputs (F, 3) into (3, F)."""
-    if len(value) % 3:
-        raise ValueError(f"{name} has {len(value)} outputs, not three a channel")
-    return value.reshape(-1, 3, *value.shape[1:]).swapaxes(0, 1).reshape(value.shape)

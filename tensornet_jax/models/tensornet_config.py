@@ -29,22 +29,6 @@ class CartesianConfig(ModelConfig):
         default="cosine",
         description="cutoff function; polynomial has a continuous Hessian, for phonons say",
     )
-    self_edges: bool = Field(
-        default=True,
-        description="give every atom an edge to itself, as torchmd-net; false as MatGL",
-    )
-    messages: Literal["neighbours", "own"] = Field(
-        default="neighbours",
-        description="tensors that messages carry; own (MatGL with DGL): each atom its own back",
-    )
-    total_charge: bool = Field(
-        default=True,
-        description="let the total charge q in, as a factor 1 + 0.1 q; false as MatGL",
-    )
-    readout: Literal["mlp", "gated"] = Field(
-        default="mlp",
-        description="what makes energies of features; gated (MatGL): perceptron times a gate",
-    )
     group: Literal["O(3)", "SO(3)"] = Field(
         default="O(3)", description="symmetry: O(3) tells no enantiomer from its mirror image"
     )
@@ -77,3 +61,19 @@ class TensorNetConfig(CartesianConfig):
     """Hyperparameters of TensorNet."""
 
     name: Literal["tensornet"] = "tensornet"
+    self_edges: bool = Field(
+        default=True,
+        description="give every atom an edge to itself, as torchmd-net; false as MatGL",
+    )
+    messages: Literal["neighbours", "own"] = Field(
+        default="neighbours",
+        description="tensors that messages carry; own (MatGL with DGL): each atom its own back",
+    )
+    total_charge: bool = Field(
+        default=True,
+        description="let the total charge q in, as a factor 1 + 0.1 q; false as MatGL",
+    )
+    readout: Literal["mlp", "gated"] = Field(
+        default="mlp",
+        description="what makes energies of features; gated (MatGL): perceptron times a gate",
+    )

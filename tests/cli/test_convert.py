@@ -1,8 +1,15 @@
-import numpy as np
+import json
 
+import jax
+import numpy as np
+import pytest
+
+from tensornet_jax.interop import matgl
+from tensornet_jax.interop.torch_files import write_torch_file
 from tensornet_jax.interop.torchmd_net import from_state_dict
 from tensornet_jax.model_file import load_model
 from tests.builders import ethanol
+from tests.interop import matgl_by_edges
 from tests.interop.reference_cases import Reference
 from tests.interop.torchmd_net_checkpoints import write_npz
 
@@ -18,6 +25,20 @@ def test_a_model_of_torchmd_net_becomes_a_model_file(cli, shared_data, tmp_path)
     (expected,) = from_state_dict(case.state, case.config).evaluate(ethanol())
     assert abs(found["energy"] - expected["energy"]) < 1e-12 * abs(expected["energy"])
     np.testing.assert_allclose(found["forces"], expected["forces"], atol=1e-12)
+
+
+def test_a_folder_of_matgl_becomes_a_model_file(cli, tmp_path):
+    pytest.importorskip("torch")
+    config = matgl_by_edges.small_config(1, nblocks=0)
+    state = matgl_by_edges.random_state(matgl_by_edges.ARGUMENTS | {"nblocks": 0})
+    (tmp_path / "model.json").write_text(json.dumps(config), encoding="utf-8")
+    write_torch_file(tmp_path / "state.pt", state)
+    result = cli("convert", "matgl", tmp_path, "model.safetensors")
+    assert result.exit_code == 0, result.stderr
+    assert "messages as in MatGL < 2.2, PyG" in result.stdout
+    found, expected = load_model("model.safetensors"), matgl.from_state_dict(state, config)
+    assert found.config == expected.config
+    jax.tree.map(np.testing.assert_array_equal, found.variables, expected.variables)
 
 
 def test_what_cannot_be_converted_is_one_message(cli, shared_data, tmp_path):

@@ -12,6 +12,23 @@ import numpy as np
 from ase.neighborlist import neighbor_list
 from scipy.special import expit, spherical_jn
 
+ARGUMENTS: dict[str, Any] = {
+    "element_types": ["Si", "C", "O", "H"],
+    "units": 4,
+    "nblocks": 2,
+    "num_rbf": 6,
+    "max_n": 3,
+    "max_l": 3,
+    "rbf_type": "SphericalBessel",
+    "use_smooth": True,
+    "activation_type": "swish",
+    "cutoff": 3.6,
+    "equivariance_invariance_group": "SO(3)",
+    "dtype": "torch.float64",
+    "width": 0.7,
+    "is_intensive": False,
+}
+
 
 class Arrays:
     """A state dict with torch's layers as functions."""
@@ -197,3 +214,14 @@ def random_state(arguments: Mapping[str, Any], seed: int = 0) -> dict[str, np.nd
         for k in (0, 2, 4, 6):
             linear(f"model.final_layer.gated.{branch}.{k}", width, width if k < 6 else 1)
     return state
+
+
+def small_config(version: int, **changes: Any) -> dict[str, Any]:
+    """Return what the model.json of a small potential holds."""
+    model = {
+        "@class": "TensorNet",
+        "@module": "matgl.models._tensornet_pyg",
+        "@model_version": version,
+        "init_args": ARGUMENTS | changes,
+    }
+    return {"@class": "Potential", "kwargs": {"model": model, "calc_repuls": False}}

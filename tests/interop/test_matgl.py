@@ -17,6 +17,7 @@ from tensornet_jax.potential import Potential
 from tests import tolerances
 from tests.builders import ethanol, in_box
 from tests.interop import matgl_by_edges
+from tests.interop.matgl_by_edges import ARGUMENTS, small_config
 from tests.physics.structures import crystals
 
 NAME = "TensorNet-MatPES-PBE-v2025.1-PES"
@@ -56,39 +57,12 @@ def test_energies_forces_and_stress_of_the_matpes_potential_are_matgls(matpes, s
     assert len(matpes.elements.numbers) == 89
 
 
-ARGUMENTS: dict[str, Any] = {
-    "element_types": ["Si", "C", "O", "H"],
-    "units": 4,
-    "nblocks": 2,
-    "num_rbf": 6,
-    "max_n": 3,
-    "max_l": 3,
-    "rbf_type": "SphericalBessel",
-    "use_smooth": True,
-    "activation_type": "swish",
-    "cutoff": 3.6,
-    "equivariance_invariance_group": "SO(3)",
-    "dtype": "torch.float64",
-    "width": 0.7,
-    "is_intensive": False,
-}
 PROGRAMS = {
     "pyg 1": {"rbf_type": "Gaussian"},
     "dgl 1": {},
     "2": {"nblocks": 1},
 }
 """Programs and arguments that differ; SO(3) models see the sign of edge vectors too."""
-
-
-def small_config(version: int, **changes: Any) -> dict[str, Any]:
-    """Return what the model.json of a small potential holds."""
-    model = {
-        "@class": "TensorNet",
-        "@module": "matgl.models._tensornet_pyg",
-        "@model_version": version,
-        "init_args": ARGUMENTS | changes,
-    }
-    return {"@class": "Potential", "kwargs": {"model": model, "calc_repuls": False}}
 
 
 def structures() -> list[ase.Atoms]:
