@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase.data import chemical_symbols
 
-from tensornet_jax.models.species_axes import species_axes
+from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.parameter_paths import by_path, nested
 from tensornet_jax.potential import ElementTable, Potential, create_potential
 
@@ -71,6 +71,49 @@ def with_elements(
             leaves[path] = jnp.asarray(value)
     variables = {"params": {}, "buffers": {}} | nested(leaves)
     return potential.replace(variables=variables, elements=elements)
+
+
+def species_axes(config: ModelConfig, numbers: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Return which axes of a model's variables run over its elements.
+
+    They are those that change when the model is asked for one more element. An axis that only
+    happens to be as long as the element table does not, so nothing has to be known of any model,
+    and what a new model keeps for each element is found too.
+
+    Args:
+        config: of the model.
+        numbers: its element table.
+
+    Returns:
+        path of each parameter and buffer ("params/embedding", …) → its axes over the elements, most
+        often none.
+
+    Raises:
+        ValueError: something depends on the number of elements in another way.
+    """
+    others = [number for number in range(len(chemical_symbols)) if number not in numbers]
+    other = (*numbers, others[-1]) if others else numbers[:-1]
+    now, then = _shapes(config, numbers), _shapes(config, other)
+    sizes, axes = (len(numbers), len(other)), {}
+    for path in now.keys() | then.keys():
+        before, after = now.get(path), then.get(path)
+        changed = None
+        if before is not None and after is not None and len(before) == len(after):
+            changes = list(enumerate(zip(before, after, strict=True)))
+            changed = {axis: change for axis, change in changes if change[0] != change[1]}
+        if changed is None or set(changed.values()) - {sizes}:
+            raise ValueError(
+                f"{path} of model {config.name} has shape {before} and with another number of "
+                f"elements {after}: only axes that run over the elements alone can be extended or "
+                "shortened"
+            )
+        axes[path] = tuple(changed)
+    return axes
+
+
+def _shapes(config: ModelConfig, numbers: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    potential = Potential(config, {}, ElementTable(numbers, np.zeros(len(numbers))))
+    return {path: leaf.shape for path, leaf in by_path(potential.variable_shapes()).items()}
 
 
 def _picked(value: np.ndarray, axis: int, rows: Sequence[int]) -> np.ndarray:

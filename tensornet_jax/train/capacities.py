@@ -25,11 +25,13 @@ class Capacities:
         ladder: from the smallest to the one that holds every possible batch.
         num_atoms: (M,) atoms of each structure.
         num_pairs: (M,) neighbour pairs of each structure.
+        num_long_pairs: (M,) pairs of its long list, 0 where there is none.
     """
 
     ladder: tuple[Capacity, ...]
     num_atoms: np.ndarray
     num_pairs: np.ndarray
+    num_long_pairs: np.ndarray
 
     @classmethod
     def choose(
@@ -45,34 +47,42 @@ class Capacities:
             batch_size: the most structures in a batch.
             examples: indices of structures, for each of a fair number of batches.
         """
-        num_atoms = np.array([len(s) for s in structures], dtype=np.int64)
-        num_pairs = np.array([len(s.pairs) for s in structures], dtype=np.int64)
-        slots = max(Capacity.holding([s]).slots for s in structures)
+        counts = np.array([_counts(s) for s in structures], dtype=np.int64)
+        alone = [Capacity.holding([s]) for s in structures]
+        slots = max(capacity.slots for capacity in alone)
+        long_slots = max(capacity.long_slots for capacity in alone)
 
-        def capacity(atoms: float, pairs: float) -> Capacity:
-            return Capacity(batch_size, _rounded(atoms + 1), _rounded(pairs + 1), slots)
+        def capacity(atoms: float, pairs: float, long_pairs: float) -> Capacity:
+            far = (_rounded(long_pairs + 1), long_slots) if long_slots else ()
+            return Capacity(batch_size, _rounded(atoms + 1), _rounded(pairs + 1), slots, *far)
 
-        sums = np.array([(num_atoms[b].sum(), num_pairs[b].sum()) for b in examples])
-        largest = capacity(
-            np.sort(num_atoms)[-batch_size:].sum(), np.sort(num_pairs)[-batch_size:].sum()
-        )
-        ladder = [largest]
+        sums = np.array([counts[batch].sum(axis=0) for batch in examples])
+        ladder = [capacity(*np.sort(counts, axis=0)[-batch_size:].sum(axis=0))]
         for quantile in (1.0, 0.5):
             smaller = capacity(*np.quantile(sums, quantile, axis=0, method="higher"))
             if _work(smaller) < (1 - WORTHWHILE) * _work(ladder[0]):
                 ladder.insert(0, smaller)
-        return cls(tuple(ladder), num_atoms, num_pairs)
+        return cls(tuple(ladder), *counts.T)
 
     def of(self, indices: np.ndarray) -> Capacity:
         """Return the smallest capacity that holds the structures with these indices."""
-        atoms, pairs = self.num_atoms[indices].sum(), self.num_pairs[indices].sum()
+        counts = (self.num_atoms, self.num_pairs, self.num_long_pairs)
+        atoms, pairs, far = (int(count[indices].sum()) for count in counts)
         for capacity in self.ladder:
-            if atoms < capacity.atoms and pairs < capacity.pairs:
+            # A list has one pair of padding, but where there is no long list there is no room.
+            room = capacity.long_pairs - 1 if capacity.long_pairs else 0
+            if atoms < capacity.atoms and pairs < capacity.pairs and far <= room:
                 return capacity
         raise ValueError(
             f"a batch of {len(indices)} structures with {atoms} atoms and {pairs} pairs exceeds "
             f"{self.ladder[-1]}: batches must not hold more structures than planned"
         )
+
+
+def _counts(structure: Structure) -> tuple[int, int, int]:
+    """Atoms, pairs, and pairs of the long list."""
+    far = 0 if structure.long_pairs is None else len(structure.long_pairs)
+    return len(structure), len(structure.pairs), far
 
 
 def _rounded(size: float) -> int:
@@ -81,7 +91,7 @@ def _rounded(size: float) -> int:
 
 def _work(capacity: Capacity) -> int:
     # Edges dominate where there are any; atoms count so that edgeless data have a size too.
-    return capacity.pairs + capacity.atoms
+    return capacity.pairs + capacity.long_pairs + capacity.atoms
 
 
 @dataclass

@@ -17,7 +17,9 @@ from tensornet_jax.data.references import (
     reference_energies,
 )
 from tensornet_jax.data.splits import Split, make_split
-from tensornet_jax.graph.atom_graph import Structure, Targets, make_structure
+from tensornet_jax.graph.atom_graph import Structure, Targets
+from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.potential import prepare_structure
 from tensornet_jax.train.data_config import DataConfig, ReplayConfig
 
 
@@ -227,20 +229,24 @@ def read_data_sets(
 
 
 def make_examples(
-    atoms_list: Sequence[Atoms], references: ReferenceEnergies, cutoff: float, offset: float = 0.0
+    atoms_list: Sequence[Atoms],
+    references: ReferenceEnergies,
+    model: ModelConfig,
+    offset: float = 0.0,
 ) -> Examples:
-    """Return structures with neighbour pairs and targets, computed once for the whole run.
+    """Return structures with lists of pairs and targets, computed once for the whole run.
 
     Args:
         atoms_list: structures with canonical labels.
         references: isolated-atom energies, subtracted from the energy in float64.
-        cutoff: of the model, Å.
+        model: says which lists it needs, how far they reach, and whether it needs charges.
         offset: of the potential, eV per structure, subtracted too.
     """
     structures, targets, sources = [], [], []
     for index, atoms in enumerate(atoms_list):
         sources.append(source_of(atoms, index))
-        structures.append(make_structure(atoms, references.numbers, cutoff, f" ({sources[-1]})"))
+        where = f" ({sources[-1]})"
+        structures.append(prepare_structure(model, references.numbers, atoms, where))
         labels = labels_of(atoms)
         targets.append(
             Targets(

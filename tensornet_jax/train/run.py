@@ -103,9 +103,7 @@ def _train(
     terms = _terms(config, data, reporter)
     model = cast(ModelConfig, config.model)
     offset = 0.0 if start is None else start.energy_offset
-    examples = partial(
-        make_examples, references=data.references, cutoff=model.cutoff, offset=offset
-    )
+    examples = partial(make_examples, references=data.references, model=model, offset=offset)
     train_examples, validation_examples = examples(data.train), examples(data.validation)
     potential = start or create_potential(
         model.fitted(_mean_neighbours(train_examples)),

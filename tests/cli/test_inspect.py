@@ -7,6 +7,13 @@ def test_inspect_describes_a_model(cli, model):
     assert int(parameters.split()[-1].replace(",", "")) > 500
 
 
+def test_inspect_lists_the_paths_that_settings_of_training_take(cli, model):
+    lines = cli("inspect", model, "--parameters").stdout.splitlines()
+    assert any(line.split() == ["embedding/gates_0/bias", "8"] for line in lines)
+    assert any(line.split() == ["readouts_energy/output/kernel", "4", "×", "1"] for line in lines)
+    assert "embedding/gates_0/bias" not in cli("inspect", model).stdout
+
+
 def test_inspect_audits_data(cli, molecules):
     result = cli("inspect", molecules)
     assert result.exit_code == 0, result.stderr

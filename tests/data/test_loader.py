@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from tensornet_jax.data.loader import ShuffledBatches, batches
+from tensornet_jax.data.loader import MixedBatches, ShuffledBatches, batches
 
 
 @pytest.mark.parametrize(("num", "batch_size"), [(10, 4), (12, 4), (3, 8), (1, 1), (7, 1)])
@@ -99,3 +99,16 @@ def test_impossible_plans_are_refused(arguments, message):
         ShuffledBatches(*arguments)
     with pytest.raises(IndexError):
         ShuffledBatches(3, 1, 0)[-1]
+
+
+def test_a_mixed_batch_has_some_of_both_sets_each_at_its_own_pace():
+    plan = MixedBatches(ShuffledBatches(10, 4, seed=0), ShuffledBatches(6, 2, seed=1))
+    assert (plan.batch_size, plan.steps_per_epoch) == (6, 3)
+    steps = [plan[step] for step in range(6)]
+    first = [batch[batch < 10] for batch in steps]
+    second = [batch[batch >= 10] for batch in steps]
+    assert [len(batch) for batch in first] == [4, 4, 2] * 2
+    assert [len(batch) for batch in second] == [2] * 6
+    for k in (0, 3):
+        assert sorted(np.concatenate(first[k : k + 3])) == list(range(10))
+        assert sorted(np.concatenate(second[k : k + 3])) == list(range(10, 16))

@@ -14,7 +14,7 @@ from tensornet_jax.config import ConfigError, load_config
 from tensornet_jax.data.readers import read_structures
 from tensornet_jax.model_file import load_model, read_header, save_model
 from tensornet_jax.models.common import Compression
-from tensornet_jax.models.tensornet import TensorNetConfig
+from tensornet_jax.models.tensornet_config import TensorNetConfig
 from tensornet_jax.parameter_paths import by_path
 from tensornet_jax.potential import ElementTable, Potential, create_potential
 from tensornet_jax.train.config import RunConfig
@@ -325,8 +325,8 @@ def test_a_model_without_energies_keeps_its_reference_energies(run_config, tmp_p
     )
     split = tmp_path / "split.json"
     parts = read_parts(config.data, 0, split, reuse_split=False, message=recorder.message)
-    start = make_start(config, parts, recorder.message)
-    np.testing.assert_array_equal(start.references.energies, table.reference_energies)
+    found = make_start(config, parts, recorder.message).references
+    np.testing.assert_array_equal(found.energies, table.reference_energies)
 
 
 # --- replay ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from tensornet_jax.graph.atom_graph import AtomGraph, Targets
 from tensornet_jax.train.config import LossTerm
 from tensornet_jax.train.optimizer import learning_rate_schedule, make_optimizer
 from tensornet_jax.train.optimizer_config import OptimizerConfig
+from tensornet_jax.train.parameter_groups import ParameterGroups
 from tensornet_jax.train.state import TrainState
 from tensornet_jax.train.step import EvaluateStep, TrainStep
 from tests.train.small import graph_of
@@ -53,13 +54,17 @@ def batch(seed: int = 0, factor: float = 1.0) -> tuple[AtomGraph, Targets]:
     return graph, Targets(energy * factor, forces, missing, missing[0])
 
 
-def step_and_state(**changes) -> tuple[TrainStep, TrainState]:
+def step_and_state(replay_weight: float = 1.0, **changes) -> tuple[TrainStep, TrainState]:
     config = OptimizerConfig(learning_rate=0.1, ema_decay=0.9, **changes)
     schedule = learning_rate_schedule(config, 150, 10)
     optimizer = make_optimizer(config, schedule)
     springs = Springs()
     state = TrainState.create(springs.variables["params"], optimizer, averaging=True)
-    return TrainStep(springs, TERMS, optimizer, schedule, config.ema_decay), state
+    groups = ParameterGroups()
+    return (
+        TrainStep(springs, TERMS, optimizer, schedule, config.ema_decay, groups, replay_weight),
+        state,
+    )
 
 
 def copies(tree) -> list[bytes]:
@@ -119,6 +124,26 @@ def test_the_plateau_scale_multiplies_the_update():
         moves.append(np.asarray(state.params["stiffness"]["kernel"]) - before)
         np.testing.assert_allclose(scalars["learning_rate"], 0.1 * scale, rtol=1e-6)
     np.testing.assert_allclose(moves[1], 0.25 * moves[0], rtol=1e-4)
+
+
+def test_replayed_structures_have_a_loss_of_their_own_and_a_weight():
+    """Each mean is over its own labels, as if the other kind of structures were not there."""
+    graph, targets = batch()
+
+    def alone(chosen: int) -> float:
+        step, state = step_and_state()
+        labels = np.where(np.arange(3) == chosen, targets.energy, np.nan)
+        forces = np.where((graph.node_graph == chosen)[:, None], targets.forces, np.nan)
+        only = Targets(labels.astype(np.float32), forces, targets.stress, targets.dipole)
+        return float(step(state, graph, only, ONE)[1]["loss"])
+
+    step, state = step_and_state(replay_weight=0.25)
+    replayed = np.array([False, True, False])
+    _, scalars = step(state, graph, targets, ONE, replayed)
+    np.testing.assert_allclose(scalars["replay"], alone(1), rtol=1e-5)
+    np.testing.assert_allclose(scalars["loss"], alone(0) + 0.25 * alone(1), rtol=1e-5)
+    parts = float(scalars["energy"]) + 10 * float(scalars["forces"])
+    np.testing.assert_allclose(parts, alone(0), rtol=1e-5)
 
 
 def test_buffers_and_the_given_parameters_are_not_touched():
