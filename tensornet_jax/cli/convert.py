@@ -98,6 +98,34 @@ def torchmd_net(
 
 
 @app.command()
+def aceff(
+    checkpoint: CheckpointArgument,
+    output: OutputArgument,
+    coulomb_cutoff: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="AceFF-2.0: Å within which charges see each other; periodic structures need it.",
+            show_default="all pairs of a molecule",
+        ),
+    ] = None,
+    dtype: DtypeOption = None,
+) -> None:
+    """Convert an AceFF potential of Acellera, version 1.0, 1.1 or 2.0."""
+    check_output(output, checkpoint)
+
+    from tensornet_jax.interop.aceff import from_checkpoint
+
+    potential = from_checkpoint(
+        checkpoint,
+        coulomb_cutoff=coulomb_cutoff,
+        dtype=None if dtype is None else dtype.value,
+    )
+    typer.echo(f"read: energies {potential.metadata['energies']}")
+    _save(output, potential)
+
+
+@app.command()
 def matgl(
     folder: Annotated[
         Path,

@@ -41,6 +41,14 @@ def test_a_folder_of_matgl_becomes_a_model_file(cli, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found.variables, expected.variables)
 
 
+def test_aceff_becomes_a_model_file(cli, shared_data):
+    weights = shared_data("reference_aceff/aceff_v2.0_weights.npz")
+    result = cli("convert", "aceff", weights, "model.safetensors", "--coulomb-cutoff", "12")
+    assert result.exit_code == 0, result.stderr
+    assert "E0 = 0" in result.stdout
+    assert load_model("model.safetensors").config.coulomb.cutoff == 12
+
+
 def test_what_cannot_be_converted_is_one_message(cli, shared_data, tmp_path):
     case = Reference(shared_data("reference_tensornet/t05_L1_SO3_q.npz"))
     checkpoint = write_npz(tmp_path / "model.npz", case.state, case.config)
