@@ -75,9 +75,12 @@ def torchmd_net(
         typer.Option(help="Layout of the filters; (F,3) before torchmd-net 3."),
     ] = FilterLayout.auto,
     elements: ElementsOption = None,
+    energy_unit: Annotated[
+        str, typer.Option(help="Unit of the energies it was trained on; checkpoints don't say.")
+    ] = "eV",
     dtype: DtypeOption = None,
 ) -> None:
-    """Convert a TensorNet of torchmd-net."""
+    """Convert a TensorNet or TensorNet2 of torchmd-net."""
     check_output(output, checkpoint)
     numbers = None if elements is None else symbols_to_numbers(elements)
 
@@ -88,6 +91,7 @@ def torchmd_net(
         so3_convention=None if so3_convention is None else so3_convention.value,
         layout=layout.value,
         elements=numbers,
+        energy_unit=energy_unit,
         dtype=None if dtype is None else dtype.value,
     )
     facts = [f"filters laid out {potential.metadata['layout']}"]

@@ -25,6 +25,7 @@ from jax import export
 
 FUNCTION = "potential.jaxexport"
 MANIFEST = "manifest.json"
+INFINITE = "infinite"
 SLOT_BLOCK = 4
 COINCIDENT = 1e-6
 
@@ -67,44 +68,30 @@ class ExportedPotential:
         with jax.enable_x64(self.manifest["dtype"] == "float64"):
             return self._call(arrays)
 
-    def evaluate(
-        self,
-        positions: Any,
-        numbers: Any,
-        cell: Any = None,
-        pbc: Any = False,
-        charge: float = 0.0,
-    ) -> dict[str, Any]:
-        """Evaluate one structure.
-
-        Args:
-            positions: (N, 3) Å.
-            numbers: (N,) atomic numbers.
-            cell: (3, 3) rows are lattice vectors, Å; None without.
-            pbc: (3,) bool, or one bool for all directions.
-            charge: total charge, e.
+    def evaluate(self, positions: Any, numbers: Any, **more: Any) -> dict[str, Any]:
+        """Evaluate one structure; arguments as `arrays`.
 
         Returns:
             energy (eV) and energies (N,), reference energies of the elements included, forces
-            (N, 3) eV/Å, stress (3, 3) eV/Å³ (0 without a volume); dipole (3,) e·Å. As far as the
-            model has them.
-
-        Raises:
-            ValueError: an element the potential does not know, or two atoms at one place.
+            (N, 3) eV/Å, stress (3, 3) eV/Å³ (0 without a volume); dipole (3,) e·Å, charges (N,) e.
+            As far as the model has them.
         """
-        arrays = self.arrays(positions, numbers, cell, pbc, charge)
+        arrays = self.arrays(positions, numbers, **more)
         found = {name: np.asarray(value, float) for name, value in self.call(arrays).items()}
-        count = len(arrays["species"][arrays["species"] >= 0])
+        species = arrays["species"][arrays["species"] >= 0]
+        count = len(species)
         results: dict[str, Any] = {}
-        if "forces" in found:
-            reference = np.array(self.manifest["reference_energies"])[arrays["species"][:count]]
+        if "energies_without_e0" in found:
+            reference = np.array(self.manifest["reference_energies"])[species]
             reference += self.manifest["energy_offset"] / max(count, 1)
             results["energies"] = found["energies_without_e0"][:count] + reference
             results["energy"] = float(results["energies"].sum())
-            results["forces"] = found["forces"][:count]
-            results["stress"] = found["stress"][0]
-        if "dipole" in found:
-            results["dipole"] = found["dipole"][0]
+        for name in ("forces", "charges"):
+            if name in found:
+                results[name] = found[name][:count]
+        for name in ("stress", "dipole"):
+            if name in found:
+                results[name] = found[name][0]
         return results
 
     def arrays(
@@ -114,47 +101,77 @@ class ExportedPotential:
         cell: Any = None,
         pbc: Any = False,
         charge: float = 0.0,
+        initial_charges: Any = None,
     ) -> dict[str, np.ndarray]:
-        """Return the arrays that `call` takes, for one structure; arguments as `evaluate`.
+        """Return the arrays that `call` takes, for one structure.
 
         Sizes are rounded up, so that a changing number of neighbours rarely means to compile again.
+
+        Args:
+            positions: (N, 3) Å.
+            numbers: (N,) atomic numbers.
+            cell: (3, 3) rows are lattice vectors, Å; None without.
+            pbc: (3,) bool, or one bool for all directions.
+            charge: total charge, e.
+            initial_charges: (N,) e, of a potential with a Coulomb energy of fixed charges.
+
+        Raises:
+            ValueError: an element the potential does not know, two atoms at one place, a periodic
+                structure where every pair of atoms counts, or no charges where they are needed.
         """
-        dtype = self.manifest["dtype"]
+        dtype, wanted = self.manifest["dtype"], self.manifest["inputs"]
         positions = np.array(positions, float).reshape(-1, 3)
         cell = np.zeros((3, 3)) if cell is None else np.array(cell, float)
         pbc = np.broadcast_to(np.asarray(pbc, bool), 3)
-        known = {number: k for k, number in enumerate(self.manifest["elements"]["numbers"])}
-        unknown = sorted(set(np.asarray(numbers).tolist()) - set(known))
-        if unknown:
-            raise ValueError(
-                f"atomic numbers {unknown} are not in the potential "
-                f"[{', '.join(self.manifest['elements']['symbols'])}]"
-            )
+        count, atoms = len(positions), _round_up(len(positions) + 1)
         # The image in the cell, and the middle at the origin: float32 has digits for no more.
         images = np.zeros_like(positions)
         if pbc.any():
             images[:, pbc] = np.floor(positions @ np.linalg.pinv(cell[pbc]))
         positions = positions - images @ cell
-        pairs, shifts = neighbour_pairs(positions, cell, pbc, self.manifest["cutoff"])
-        count = len(positions)
-        atoms = _round_up(count + 1)
-        padding = _round_up(len(pairs) + 1) - len(pairs)
-        pairs = np.concatenate([pairs, np.full((padding, 2), atoms - 1)]).astype(np.int32)
-        shifts = np.concatenate([shifts, np.zeros((padding, 3))]).astype(np.int32)
-        filled = np.zeros((atoms, 3), dtype)
-        filled[:count] = positions - (positions.mean(axis=0) if count else 0)
-        species = np.full(atoms, -1, np.int32)
-        species[:count] = [known[number] for number in np.asarray(numbers).tolist()]
-        return {
+
+        def padded(values: Any, fill: Any, kind: str) -> np.ndarray:
+            values = np.asarray(values)
+            array = np.full((atoms, *values.shape[1:]), fill, kind)
+            array[:count] = values
+            return array
+
+        arrays = {
             "cell": cell[None].astype(dtype),
             "charge": np.full(1, charge, dtype),
-            "incoming_edges": incoming_edges(pairs, atoms),
-            "pairs": pairs,
-            "positions": filled,
-            "shifts": shifts,
-            "species": species,
+            "positions": padded(positions - (positions.mean(axis=0) if count else 0), 0, dtype),
+            "species": padded(self._species(numbers), -1, "int32"),
             "structure": np.zeros(atoms, np.int32),
         }
+        if "initial_charges" in wanted:
+            if initial_charges is None:
+                raise ValueError("this potential needs initial_charges, those of the atoms")
+            arrays["initial_charges"] = padded(initial_charges, 0, dtype)
+        for name in ("", "long_") if "long_pairs" in wanted else ("",):
+            cutoff = self.manifest[f"{name}cutoff"]
+            if cutoff == INFINITE and pbc.any():
+                raise ValueError("every pair of atoms counts, which has no end with pbc")
+            cutoff = np.inf if cutoff == INFINITE else cutoff
+            pairs, shifts = neighbour_pairs(positions, cell, pbc, cutoff)
+            padding = _round_up(len(pairs) + 1) - len(pairs)
+            pairs = np.concatenate([pairs, np.full((padding, 2), atoms - 1)]).astype(np.int32)
+            shifts = np.concatenate([shifts, np.zeros((padding, 3))]).astype(np.int32)
+            edges = incoming_edges(pairs, atoms)
+            arrays |= {f"{name}{k}": v for k, v in (("pairs", pairs), ("shifts", shifts))}
+            arrays[f"{name}incoming_edges"] = edges
+        return arrays
+
+    def _species(self, numbers: Any) -> np.ndarray:
+        elements = self.manifest["elements"]
+        known = {number: k for k, number in enumerate(elements["numbers"])}
+        numbers = np.asarray(numbers).tolist()
+        unknown = sorted(set(numbers) - set(known))
+        if unknown:
+            raise ValueError(
+                f"atomic numbers {unknown} are not in the potential "
+                f"[{', '.join(elements['symbols'])}]"
+            )
+        return np.array([known[number] for number in numbers], int)
 
 
 def neighbour_pairs(

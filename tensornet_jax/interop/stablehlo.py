@@ -8,6 +8,7 @@ structures, of which one is the usual case and the beads of a ring polymer are a
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,8 @@ from tensornet_jax.version import __version__
 
 PLATFORMS = ("cpu", "cuda")
 FORMAT_VERSION = 1
-SIZES = "atoms, pairs, structures, 4*slots"
+INDEX = "int32"
+SIZES = "atoms, pairs, structures, 4*slots, long_pairs, 4*long_slots"
 
 PADDING = (
     "The last atom is padding, as is any atom with species -1: atoms > number of real atoms.",
@@ -39,9 +41,16 @@ PADDING = (
     "Pair p = (i, j) is two edges: number p arrives at i, number pairs + p arrives at j. Each row "
     "of incoming_edges lists the edges that arrive at its atom, in any order; unused places hold "
     "2*pairs - 1, and the width is a multiple of 4.",
+    "Where there are long_pairs, the same holds for them up to long_cutoff, with long_shifts and "
+    "long_incoming_edges; an infinite long_cutoff means all pairs of atoms of one structure, "
+    "without images.",
     "Nothing is checked: an index out of range, a missing neighbour or a pair listed twice gives "
     "wrong numbers.",
 )
+
+
+# Said in their names, since whoever forgets to add the reference energies gets plausible numbers.
+_RENAMED = {"energies": "energies_without_e0", "energy": "energy_without_e0"}
 
 
 class _Argument(NamedTuple):
@@ -51,42 +60,52 @@ class _Argument(NamedTuple):
     meaning: str
 
 
-def _inputs(dtype: str) -> dict[str, _Argument]:
-    index = "int32"
-    return {
+def _inputs(potential: Potential) -> dict[str, _Argument]:
+    dtype, config = potential.dtype, potential.config
+    found = {
         "cell": _Argument("structures, 3, 3", dtype, "Å", "lattice vectors in rows; 0 without"),
         "charge": _Argument("structures", dtype, "e", "total charge"),
-        "incoming_edges": _Argument("atoms, 4*slots", index, None, "edges arriving at each atom"),
-        "pairs": _Argument("pairs, 2", index, None, "atoms i and j of each pair of neighbours"),
         "positions": _Argument("atoms, 3", dtype, "Å", "best near the origin, for their digits"),
-        "shifts": _Argument(
-            "pairs, 3", index, None, "vector = positions[j] + shift @ cell - positions[i]"
-        ),
-        "species": _Argument("atoms", index, None, "place in elements; -1 for padding"),
-        "structure": _Argument("atoms", index, None, "structure each atom belongs to"),
+        "species": _Argument("atoms", INDEX, None, "place in elements; -1 for padding"),
+        "structure": _Argument("atoms", INDEX, None, "structure each atom belongs to"),
     }
+    if config.needs_charges:
+        found["initial_charges"] = _Argument("atoms", dtype, "e", "fixed charges of the atoms")
+    for long in ("", "long_") if config.long_cutoff is not None else ("",):
+        found |= {
+            f"{long}incoming_edges": _Argument(
+                f"atoms, 4*{long}slots", INDEX, None, "edges arriving at each atom"
+            ),
+            f"{long}pairs": _Argument(
+                f"{long}pairs, 2", INDEX, None, f"atoms i and j of each pair within {long}cutoff"
+            ),
+            f"{long}shifts": _Argument(
+                f"{long}pairs, 3",
+                INDEX,
+                None,
+                "vector = positions[j] + shift @ cell - positions[i]",
+            ),
+        }
+    return found
 
 
 def _outputs(potential: Potential) -> dict[str, _Argument]:
     dtype = potential.dtype
     known = {
-        "energy": {
-            "energies_without_e0": _Argument(
-                "atoms", dtype, "eV", "add reference_energies[species] in float64"
-            ),
-            "energy_without_e0": _Argument(
-                "structures", dtype, "eV", "add reference_energies and energy_offset in float64"
-            ),
-            "forces": _Argument("atoms, 3", dtype, "eV/Å", "minus the gradient of the energy"),
-            "stress": _Argument(
-                "structures, 3, 3", dtype, "eV/Å^3", "(1/V) dE/dstrain; 0 without a volume"
-            ),
-        },
-        "dipole": {
-            "dipole": _Argument("structures, 3", dtype, "e·Å", "about the centre of mass"),
-        },
+        "energies": _Argument("atoms", dtype, "eV", "add reference_energies[species] in float64"),
+        "energy": _Argument(
+            "structures", dtype, "eV", "add reference_energies and energy_offset in float64"
+        ),
+        "forces": _Argument("atoms, 3", dtype, "eV/Å", "minus the gradient of the energy"),
+        "stress": _Argument(
+            "structures, 3, 3", dtype, "eV/Å^3", "(1/V) dE/dstrain; 0 without a volume"
+        ),
+        "dipole": _Argument("structures, 3", dtype, "e·Å", "about the centre of mass"),
+        "charges": _Argument("atoms", dtype, "e", "predicted charges of the atoms"),
     }
-    return {name: spec for head in potential.heads for name, spec in known[head].items()}
+    return {
+        _RENAMED.get(name, name): a for name, a in known.items() if name in potential.properties
+    }
 
 
 def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> dict[str, Any]:
@@ -141,7 +160,7 @@ def _serialised(potential: Potential) -> bytes:
         return jax.ShapeDtypeStruct(shape, argument.dtype)
 
     with potential.precision():
-        arguments = {name: abstract(spec) for name, spec in _inputs(potential.dtype).items()}
+        arguments = {name: abstract(spec) for name, spec in _inputs(potential).items()}
         exported = jax.export.export(jax.jit(_function(potential)), platforms=PLATFORMS)(arguments)
         try:
             return bytes(exported.serialize())
@@ -153,20 +172,17 @@ def _serialised(potential: Potential) -> bytes:
 
 def _function(potential: Potential) -> Any:
     outputs = _outputs(potential)
-    wanted = tuple(name for name in ("forces", "stress", "dipole") if name in outputs)
+    wanted = tuple(name for name in ("forces", "stress", "dipole", "charges") if name in outputs)
 
     def function(arrays: dict[str, Array]) -> dict[str, Array]:
         found = potential.predict(potential.variables, _graph(arrays), wanted)
-        renamed = {"energies": "energies_without_e0", "energy": "energy_without_e0"}
-        found = {renamed.get(name, name): value for name, value in found.items()}
-        return {name: found[name] for name in outputs}
+        return {_RENAMED.get(name, name): found[name] for name in outputs}
 
     return function
 
 
 def _graph(arrays: dict[str, Array]) -> AtomGraph:
-    species, pairs, shifts, cell = (arrays[k] for k in ("species", "pairs", "shifts", "cell"))
-    real = pairs[:, 0] != species.shape[0] - 1
+    species, cell = arrays["species"], arrays["cell"]
     # What no model of this package asks for: energies depend on the shifts.
     unused = jnp.ones(cell.shape[:1], bool)
     return AtomGraph(
@@ -174,17 +190,25 @@ def _graph(arrays: dict[str, Array]) -> AtomGraph:
         species=jnp.maximum(species, 0),
         node_graph=arrays["structure"],
         node_mask=species >= 0,
-        edges=EdgeList(
-            receivers=jnp.concatenate([pairs[:, 0], pairs[:, 1]]),
-            senders=jnp.concatenate([pairs[:, 1], pairs[:, 0]]),
-            shifts=jnp.concatenate([shifts, -shifts]),
-            mask=jnp.concatenate([real, real]),
-            slots=arrays["incoming_edges"],
-        ),
+        edges=_edges(arrays, ""),
         cell=cell,
         pbc=jnp.stack([unused] * 3, axis=-1),
         charge=arrays["charge"],
         graph_mask=unused,
+        long_edges=_edges(arrays, "long_") if "long_pairs" in arrays else None,
+        initial_charges=arrays.get("initial_charges"),
+    )
+
+
+def _edges(arrays: dict[str, Array], long: str) -> EdgeList:
+    pairs, shifts = arrays[f"{long}pairs"], arrays[f"{long}shifts"]
+    real = pairs[:, 0] != arrays["species"].shape[0] - 1
+    return EdgeList(
+        receivers=jnp.concatenate([pairs[:, 0], pairs[:, 1]]),
+        senders=jnp.concatenate([pairs[:, 1], pairs[:, 0]]),
+        shifts=jnp.concatenate([shifts, -shifts]),
+        mask=jnp.concatenate([real, real]),
+        slots=arrays[f"{long}incoming_edges"],
     )
 
 
@@ -200,6 +224,7 @@ def _manifest(potential: Potential, content: bytes) -> dict[str, Any]:
         "model": potential.config.name,
         "dtype": potential.dtype,
         "cutoff": potential.cutoff,
+        "long_cutoff": _spelled(potential.config.long_cutoff),
         "elements": {
             "numbers": [int(number) for number in potential.elements.numbers],
             "symbols": list(potential.elements.symbols),
@@ -207,11 +232,18 @@ def _manifest(potential: Potential, content: bytes) -> dict[str, Any]:
         "reference_energies": potential.elements.reference_energies.tolist(),
         "energy_offset": float(potential.energy_offset),
         "units": UNITS,
-        "inputs": _described(_inputs(potential.dtype)),
-        "outputs": _described(_outputs(potential)),
+        "inputs": _described(_inputs(potential)),
+        "outputs": _described(
+            {_RENAMED.get(name, name): spec for name, spec in _outputs(potential).items()}
+        ),
         "rules": list(PADDING),
         "metadata": potential.metadata,
     }
+
+
+def _spelled(cutoff: float | None) -> float | str | None:
+    """A cutoff as JSON, which has no infinity."""
+    return exported_potential.INFINITE if cutoff == math.inf else cutoff
 
 
 def _described(arguments: dict[str, _Argument]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def from_checkpoint(
     so3_convention: str | None = None,
     layout: Layout = "auto",
     elements: Sequence[int] | None = None,
+    energy_unit: str = "eV",
     dtype: str | None = None,
 ) -> Potential:
     """Build the potential of a file that torchmd-net's training wrote.
@@ -63,6 +64,7 @@ def from_checkpoint(
         layout: how the file lays out the filters; "auto" to tell from its settings.
         elements: atomic numbers the model was trained on. By default all below ``max_z``, most of
             which no checkpoint of torchmd-net was trained on, and none says so.
+        energy_unit: as in `from_state_dict`.
         dtype: "float32" or "float64"; by default what ``precision`` says.
 
     Returns:
@@ -86,12 +88,17 @@ def from_checkpoint(
             )
         so3_convention = "python"
     potential = from_state_dict(
-        checkpoint.state, config, so3_convention=so3_convention, dtype=dtype
+        checkpoint.state,
+        config,
+        so3_convention=so3_convention,
+        energy_unit=energy_unit,
+        dtype=dtype,
     )
     metadata = {
         "source": "torchmd-net",
         "layout": checkpoint.layout,
         "so3_convention": so3_convention,
+        "energy_unit": energy_unit,
         "config": {key: config[key] for key in MODEL_ARGUMENTS if key in config},
     }
     return potential.replace(metadata=metadata)

@@ -131,7 +131,7 @@ def _checked(potential: Potential) -> TensorNetConfig:
     config = potential.config
     if not isinstance(config, TensorNetConfig):
         raise ValueError(
-            f"torchmd-net has no model {config.name!r}: only a tensornet can be written for it"
+            f"a model {config.name!r} cannot be written for torchmd-net, only a tensornet can"
         )
     if config.compression:
         raise ValueError(
@@ -143,6 +143,8 @@ def _checked(potential: Potential) -> TensorNetConfig:
         for name, field in type(config).model_fields.items()
         if name not in _EXPRESSIBLE and getattr(config, name) != field.get_default()
     ]
+    if config.radial not in _RADIAL:
+        foreign.insert(0, f"radial: {config.radial!r}")
     if foreign:
         raise ValueError(f"torchmd-net's TensorNet has nothing like {', '.join(foreign)}")
     if len(config.heads) > 1:

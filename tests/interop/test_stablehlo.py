@@ -143,6 +143,27 @@ def test_several_structures_are_one_batch(exported):
         assert energy == pytest.approx(result["energy"], rel=tolerances.SAME_SUM)
 
 
+def test_a_potential_with_a_second_list_and_charges(tmp_path):
+    settings = {"num_channels": 4, "num_layers": 0, "num_charges": 2, "cutoff": 3.0}
+    config = MODELS["tensornet2"][0].model_validate(settings | {"priors": [{"name": "coulomb"}]})
+    potential = create_potential(config, ELEMENTS, seed=0, dtype="float64")
+    atoms = ethanol()
+    atoms.set_initial_charges(np.linspace(-0.3, 0.4, len(atoms)))
+    atoms.info["charge"] = 1.0
+    export_stablehlo(tmp_path, potential)
+    reader = ExportedPotential(tmp_path)
+    assert reader.manifest["long_cutoff"] == "infinite"
+    given = {"positions": atoms.positions, "numbers": atoms.numbers, "charge": 1.0}
+    found = reader.evaluate(**given, initial_charges=atoms.get_initial_charges())
+    (expected,) = potential.evaluate(atoms, ("energies", "forces", "charges"))
+    for name, value in expected.items():
+        assert relative_error(found[name], value) < tolerances.SAME_SUM
+    with pytest.raises(ValueError, match="initial_charges"):
+        reader.evaluate(**given)
+    with pytest.raises(ValueError, match="no end with pbc"):
+        reader.evaluate(**given, initial_charges=np.zeros(9), cell=np.eye(3) * 20, pbc=True)
+
+
 def test_the_manifest_says_what_is_in_the_folder(exported):
     potential, folder = exported
     manifest = json.loads((folder / "potential" / "manifest.json").read_text("utf-8"))
