@@ -124,9 +124,7 @@ def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> di
 
     Raises:
         ImportError: flatbuffers, which jax.export needs to write, is not installed.
-        ValueError: the potential reaches farther than its cutoff, or needs charges of the atoms.
     """
-    _check(potential)
     content = _serialised(potential)
     manifest = _manifest(potential, content)
     text = json.dumps(manifest, allow_nan=False, ensure_ascii=False, indent=1)
@@ -138,16 +136,6 @@ def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> di
     (folder / reader.name).write_bytes(reader.read_bytes())
     (folder / exported_potential.MANIFEST).write_text(text + "\n", encoding="utf-8")
     return manifest
-
-
-def _check(potential: Potential) -> None:
-    config = potential.config
-    if config.long_cutoff is not None or config.needs_charges:
-        what = ", ".join(prior.name for prior in config.priors) or "charges"
-        raise ValueError(
-            f"this {config.name} cannot be exported: its energy beyond the cutoff ({what}) needs "
-            "a second list of neighbours or charges, for which the artefact has no inputs"
-        )
 
 
 def _serialised(potential: Potential) -> bytes:
