@@ -47,6 +47,7 @@ _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "activation_type": tuple(_ACTIVATION),
     "equivariance_invariance_group": ("O(3)", "SO(3)"),
     "dtype": tuple(_DTYPE),
+    # What MatGL itself assumes where nothing is said, an intensive property, is not an energy.
     "is_intensive": (False,),
     "task_type": ("regression",),
     "ntargets": (1,),
@@ -59,8 +60,9 @@ _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "calc_charge": (False,),
 }
 """MatGL's options with the values this package has."""
+_NEEDED = ("element_types", "units", "nblocks", "max_n", "num_rbf", "rbf_type", "cutoff")
 _READ = {
-    *("element_types", "units", "nblocks", "num_rbf", "max_n", "use_smooth", "cutoff", "width"),
+    *(*_NEEDED, "use_smooth", "width"),
     # These say nothing the state dict doesn't, or nothing that such energies depend on.
     *("model", "data_mean", "data_std", "element_refs", "calc_forces", "calc_stresses"),
     *("calc_hessian", "zbl_trainable", "debug_mode", "compile_model", "compile_mode", "max_l"),
@@ -159,18 +161,20 @@ def _arguments(config: Mapping[str, Any]) -> Mapping[str, Any]:
     name = model.get("@class", "TensorNet")
     if name != "TensorNet":
         raise ValueError(f"MatGL's model {name} is not supported, only TensorNet is")
-    if "init_args" not in model:
+    arguments = model.get("init_args", {})
+    missing = [key for key in _NEEDED if key not in arguments]
+    if missing:
         raise ValueError(
-            "the configuration lacks init_args, the arguments of MatGL's TensorNet: give what its "
-            "model.json holds"
+            f"the arguments of MatGL's TensorNet, init_args, lack {', '.join(missing)}: give what "
+            "its model.json holds"
         )
-    for key, value in {**potential, **model["init_args"]}.items():
+    for key, value in {"is_intensive": True, **potential, **arguments}.items():
         if key in _SUPPORTED and value not in _SUPPORTED[key]:
             known = " or ".join(repr(choice) for choice in _SUPPORTED[key])
             raise ValueError(f"MatGL's option {key}: {value!r} is not supported, only {known}")
         if key not in _SUPPORTED and key not in _READ:
             raise ValueError(f"MatGL's option {key}: {value!r} is not known to this package")
-    return model["init_args"]
+    return arguments
 
 
 def _version(config: Mapping[str, Any]) -> int:

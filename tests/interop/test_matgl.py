@@ -160,7 +160,7 @@ def test_other_classes_options_and_versions_are_named():
     model = kwargs["model"] | {"@class": "M3GNet"}
     refused("M3GNet is not supported", config | {"kwargs": {"model": model}})
     refused("MEGNet is not supported", {"@class": "MEGNet", "kwargs": {}})
-    refused("lacks init_args", {"matgl": "2.0.4"})
+    refused("lack element_types, units", {"matgl": "2.0.4"})
     refused("version 3 is not supported", config, version=3)
     # Versions are not guessed: the wrong one gives nonsense.
     refused("give version=1 for MatGL before 2.2", {"init_args": ARGUMENTS})
