@@ -78,41 +78,68 @@ class Peer:
     potential: Potential
 
 
-def build(hyperparameters: Mapping[str, Any], seed: int = 0) -> Peer:
-    """Return a network with random weights in all implementations."""
+def build(
+    hyperparameters: Mapping[str, Any],
+    seed: int = 0,
+    weights: Mapping[str, np.ndarray] | None = None,
+    convert: Callable[..., Potential] = from_state_dict,
+) -> Peer:
+    """Return a network in all implementations.
+
+    Args:
+        hyperparameters: torchmd-net's.
+        seed: of random weights.
+        weights: torch names → arrays to take instead.
+        convert: makes this package's potential of weights and hyperparameters.
+    """
     torch.set_num_threads(describe_machine()["threads"])
     torch.manual_seed(seed)
     create = import_module("torchmdnet.models.model").create_model
     warp = create(dict(hyperparameters))
+    if weights is not None:
+        tensors = {name: torch.tensor(value) for name, value in weights.items()}
+        warp.load_state_dict({**warp.state_dict(), **tensors})
     with _plain():
         plain = create(dict(hyperparameters))
     plain.load_state_dict(warp.state_dict())
     state = {name: value.numpy() for name, value in warp.state_dict().items()}
-    return Peer({"warp": warp, "python": plain}, from_state_dict(state, hyperparameters))
+    return Peer({"warp": warp, "python": plain}, convert(state, hyperparameters))
 
 
 @contextmanager
 def _plain() -> Iterator[None]:
     """Let torchmd-net make its TensorNets as it does where Warp is not installed."""
-    module = import_module("torchmdnet.models.tensornet")
-    if not module.OPT:
+    models = import_module("torchmdnet.models")
+    names = ("tensornet", "tensornet2")
+    modules = {name: import_module(f"torchmdnet.models.{name}") for name in names}
+    if not modules["tensornet"].OPT:
         raise RuntimeError("torchmd-net runs without its Warp kernels: pip install warp-lang")
     ops = "torchmdnet.extensions.warp_ops"
     kept = sys.modules[ops]
-    name = "tensornet_without_warp"
+    try:
+        sys.modules[ops] = None  # pyright: ignore[reportArgumentType]
+        # tensornet2 takes from tensornet whether there is Warp.
+        for name, module in modules.items():
+            without = _imported_again(module, f"{name}_without_warp")
+            sys.modules[module.__name__] = without
+            setattr(models, name, without)
+        yield
+    finally:
+        sys.modules[ops] = kept
+        for name, module in modules.items():
+            sys.modules[module.__name__] = module
+            setattr(models, name, module)
+
+
+def _imported_again(module: Any, name: str) -> Any:
     spec = util.spec_from_file_location(name, module.__file__)
     assert spec is not None
     assert spec.loader is not None
-    without = util.module_from_spec(spec)
+    made = util.module_from_spec(spec)
     # torch.compile looks up by name where a function comes from.
-    sys.modules[name] = without
-    try:
-        sys.modules[ops] = None  # pyright: ignore[reportArgumentType]
-        spec.loader.exec_module(without)
-        sys.modules[module.__name__] = without
-        yield
-    finally:
-        sys.modules[ops], sys.modules[module.__name__] = kept, module
+    sys.modules[name] = made
+    spec.loader.exec_module(made)
+    return made
 
 
 def with_own_elements(potential: Potential, structures: Sequence[ase.Atoms]) -> Potential:
@@ -144,7 +171,8 @@ def energy_forces(peer: Peer, atoms: ase.Atoms, mode: str) -> Callable[[], np.nd
         return np.concatenate([energy.detach().numpy().ravel(), forces.detach().numpy().ravel()])
 
     model.eval()
-    representation.setup_for_inference(z, batch)
+    if hasattr(representation, "setup_for_inference"):
+        representation.setup_for_inference(z, batch)
     return run
 
 

@@ -33,6 +33,10 @@ SAME_ENERGY = 1e-9
 SAME_SUM = 1e-10
 """Relative, the same sum taken in another order (batched, supercell, permuted)."""
 
+EQUILIBRATION = 1e-4
+"""Relative, energies of TensorNet2, and charges in e: they sum to the total charge but for the ε in
+the equilibration, which is not extensive."""
+
 MODEL_FLOAT32 = 1e-4
 """Relative to the largest value, a whole model in float32 against float64."""
 

@@ -51,12 +51,17 @@ def _section(section: Config, indent: str) -> Iterator[str]:
             yield f"{indent}{name}: {_inline(section.model_dump(mode='json')[name])}"
         others = [each for each in _sections_of(field) if not isinstance(value, each)]
         for other in others:
-            yield from _choice(name, _example(other, {}), indent)
+            yield from _choice(name, _example(other, {}), indent, in_list=isinstance(value, tuple))
 
 
-def _choice(name: str, section: Config, indent: str) -> Iterator[str]:
-    if not any(field.is_required() for field in type(section).model_fields.values()):
-        yield f"{indent}# or {name}: {_inline(section.model_dump(mode='json'))}"
+def _choice(name: str, section: Config, indent: str, *, in_list: bool) -> Iterator[str]:
+    fields = type(section).model_fields
+    if not any(field.is_required() for field in fields.values()):
+        hidden = {
+            key for key, field in fields.items() if field.json_schema_extra == NOT_SET_BY_USERS
+        }
+        content = section.model_dump(mode="json", exclude=hidden)
+        yield f"{indent}# or {name}: {_inline([content] if in_list else content)}"
         return
     yield f"{indent}# or {name}:"
     yield from (f"{indent}# {line}".rstrip() for line in _section(section, INDENT))

@@ -38,6 +38,8 @@ def charge_settings(
         ValueError: sets of charges of one stage have different weights, or a table of covalent
             radii is not ours.
     """
+    if "q_dim" not in config:
+        raise ValueError("torchmd-net option q_dim is missing, which a tensornet2 needs")
     settings: dict[str, Any] = {"num_charges": int(config["q_dim"]), "coulomb": None}
     weights = config.get("q_weights")
     if config.get("output_model") == WEIGHTED_COULOMB:

@@ -19,10 +19,9 @@ from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.models.tensornet_config import TensorNetConfig
 from tensornet_jax.models.tensornet_embedding import Embedding
 from tensornet_jax.models.tensornet_interaction import Interaction
-from tensornet_jax.models.tensornet_radial import AtDistances, RadialBasis, RadialValues, envelope
+from tensornet_jax.models.tensornet_radial import AtDistances, RadialBasis, envelope, pair_geometry
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.cartesian import RankTwo, squared_norms
-from tensornet_jax.ops.safe import divide, norm
 
 
 class TensorNet(nn.Module):
@@ -74,15 +73,7 @@ class TensorNet(nn.Module):
     def tensors(self, graph: AtomGraph) -> list[RankTwo]:
         """Tensors of the atoms after the embedding and after every layer."""
         c, edges = self.config, graph.edges.index
-        vectors = graph.pair_vectors()
-        distances = norm(vectors)
-        # torchmd-net points edges from neighbour to centre: A changes sign, which SO(3) sees.
-        sign = 1 if c.so3_convention == "warp" else -1
-        directions = sign * divide(vectors, distances[:, None])
-        pairs = self._at(distances)
-        pairs = pairs._replace(envelope=jnp.where(graph.edges.pair_mask, pairs.envelope, 0))
-        origin = self._at(jnp.zeros(1, distances.dtype)) if c.self_edges else None
-        radial = RadialValues(pairs, origin)
+        directions, radial = pair_geometry(c, graph, self._at, self_edges=c.self_edges)
         factor = 1 + 0.1 * graph.charge if c.total_charge else jnp.ones_like(graph.charge)
         factor = factor[graph.node_graph][:, None, None]
         tensor = self.embedding(graph.species, edges, directions, radial)

@@ -21,11 +21,10 @@ from tensornet_jax.models.priors import coulomb_kernel, edges_within, pair_dista
 from tensornet_jax.models.tensornet2_config import PredictedCoulomb, TensorNet2Config
 from tensornet_jax.models.tensornet2_layers import MLP, ChargedInteraction, Charges
 from tensornet_jax.models.tensornet_embedding import Embedding
-from tensornet_jax.models.tensornet_radial import AtDistances, RadialBasis, RadialValues, envelope
+from tensornet_jax.models.tensornet_radial import AtDistances, RadialBasis, envelope, pair_geometry
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.cartesian import RankTwo, squared_norms
 from tensornet_jax.ops.coulomb import electrostatic_energies, overlap_damping
-from tensornet_jax.ops.safe import divide, norm
 from tensornet_jax.units import COULOMB
 
 
@@ -74,14 +73,7 @@ class TensorNet2(nn.Module):
     def tensor_and_charges(self, graph: AtomGraph) -> tuple[RankTwo, Array]:
         """Tensors of the atoms after the last layer, and charges (N, (L + 1) · Q) of all stages."""
         c, edges = self.config, graph.edges.index
-        vectors = graph.pair_vectors()
-        distances = norm(vectors)
-        # torchmd-net points edges from neighbour to centre: A changes sign, which SO(3) sees.
-        sign = 1 if c.so3_convention == "warp" else -1
-        directions = sign * divide(vectors, distances[:, None])
-        pairs = self._at(distances)
-        pairs = pairs._replace(envelope=jnp.where(graph.edges.pair_mask, pairs.envelope, 0))
-        radial = RadialValues(pairs, self._at(jnp.zeros(1, distances.dtype)))
+        directions, radial = pair_geometry(c, graph, self._at)
         tensor = self.embedding(graph.species, edges, directions, radial)
         stages = [self.charges[0](tensor, graph)]
         for layer, charges in zip(self.layers, self.charges[1:], strict=True):

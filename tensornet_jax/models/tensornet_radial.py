@@ -1,5 +1,6 @@
 """The functions of the distance that TensorNet's filters are made of."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -7,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.tensornet_config import CartesianConfig
 from tensornet_jax.ops import radial
+from tensornet_jax.ops.safe import divide, norm
 
 
 def envelope(config: CartesianConfig, distances: Array, cutoff_lower: float) -> Array:
@@ -70,3 +73,31 @@ class RadialValues(NamedTuple):
 
     pairs: AtDistances
     origin: AtDistances | None
+
+
+def pair_geometry(
+    config: CartesianConfig,
+    graph: AtomGraph,
+    at: Callable[[Array], AtDistances],
+    *,
+    self_edges: bool = True,
+) -> tuple[Array, RadialValues]:
+    """Return directions of the pairs' first edges and functions of their distances.
+
+    Args:
+        config: hyperparameters.
+        graph: structures.
+        at: radial and cutoff functions of distances in Å.
+        self_edges: give every atom an edge to itself.
+
+    Returns:
+        (P, 3) unit vectors, 0 for padding, and what `at` makes of the distances.
+    """
+    vectors = graph.pair_vectors()
+    distances = norm(vectors)
+    # torchmd-net points edges from neighbour to centre: A changes sign, which SO(3) sees.
+    sign = 1 if config.so3_convention == "warp" else -1
+    pairs = at(distances)
+    pairs = pairs._replace(envelope=jnp.where(graph.edges.pair_mask, pairs.envelope, 0))
+    origin = at(jnp.zeros(1, distances.dtype)) if self_edges else None
+    return sign * divide(vectors, distances[:, None]), RadialValues(pairs, origin)

@@ -183,7 +183,8 @@ def check_smooth_at_cutoff(
         model: the potential.
         atoms: what it is drawn away from, taken as not periodic: an atom like the outermost one
             is added outside of it, farther from all other atoms than from that one.
-        cutoff: Å; None for the model's own, which a `Potential` and its calculator know.
+        cutoff: Å; None for the model's own, which a `Potential` and its calculator know: with
+            energies beyond the network's cutoff, where the last of them ends.
         tolerance: of the energy and the force 1e-6 Å inside the cutoff, relative to those 0.1 Å
             inside; those of a function that goes to zero are 1e-5 and smaller.
 
@@ -192,7 +193,7 @@ def check_smooth_at_cutoff(
 
     Raises:
         CheckError: it is above the tolerance, or there is an interaction beyond the cutoff.
-        ValueError: the cutoff is not known, or nothing interacts 0.1 Å inside it.
+        ValueError: the cutoff is not known, there is none, or nothing interacts 0.1 Å inside it.
     """
     reach = _cutoff_of(model) if cutoff is None else cutoff
     direction = np.array([0.48, 0.6, 0.64])
@@ -352,4 +353,8 @@ def _cutoff_of(model: Model) -> float:
     potential = _potential_of(model)
     if potential is None:
         raise ValueError(f"the cutoff of {type(model).__name__} is not known: pass cutoff=")
-    return potential.cutoff
+    if not np.isfinite(potential.config.reach):
+        raise ValueError(
+            "the Coulomb energy of all pairs never ends: nothing to check, or pass cutoff="
+        )
+    return potential.config.reach

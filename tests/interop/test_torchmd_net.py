@@ -133,10 +133,10 @@ def test_names_of_a_lightning_checkpoint_are_understood(reference):
     ("change", "message"),
     [
         ({"model": "equivariant-transformer"}, "equivariant-transformer"),
-        ({"model": "tensornet2"}, "tensornet2"),
+        ({"model": "tensornet2"}, "q_dim is missing"),
         ({"rbf_type": "bessel"}, "rbf_type: 'bessel'"),
         ({"reduce_op": "mean"}, "reduce_op: 'mean'"),
-        ({"prior_model": [{"ZBL": {}}]}, "prior 'ZBL'"),
+        ({"prior_model": ["Dispersion"]}, "prior 'Dispersion'"),
         ({"output_model": "ElectronicSpatialExtent"}, "output_model"),
         ({"embedding_dimension": 32}, "shape"),
         ({"num_layers": 1}, "no place for"),

@@ -41,6 +41,23 @@ def test_an_atom_fast_enough_to_leave_the_skin_within_a_chunk_changes_nothing():
     assert_same(found, expected)
 
 
+def test_a_list_that_reaches_beyond_the_cutoff_is_renewed_in_time_too():
+    """Charges see each other twice as far as the network's list goes, in and out of a molecule."""
+    crystal, molecule = argon(2), cluster()
+    for atoms in (crystal, molecule):
+        atoms.set_initial_charges(0.2 * (-1.0) ** np.arange(len(atoms)))
+    for atoms, cutoff in ((crystal, 8.0), (molecule, None)):
+        prior = {"name": "coulomb", "cutoff": cutoff}
+        potential = analytic("lennard_jones", cutoff=4.0, priors=[prior])
+        ensemble = Langevin(temperature=100, friction=0.01)
+        every_step, expected = final_of(atoms, ensemble, 5.0, 60, 0.0, potential)
+        ours, found = final_of(atoms, ensemble, 5.0, 60, 0.5, potential)
+        assert ours.num_rebuilds < every_step.num_rebuilds / 2
+        assert_same(found, expected)
+        result = potential.evaluate(found[0])[0]
+        np.testing.assert_allclose(found[0].get_forces(), result["forces"], atol=1e-8)
+
+
 @pytest.mark.slow
 def test_a_shrinking_box_outgrows_its_arrays_and_changes_nothing():
     atoms = argon(2, a=6.5)

@@ -11,6 +11,15 @@ from tensornet_jax.potential import ElementTable, Potential, create_potential
 
 SMALL: dict[str, dict[str, Any]] = {
     "tensornet": {"num_channels": 8, "num_layers": 1, "num_radial": 6, "envelope": "polynomial"},
+    "tensornet2": {
+        "num_channels": 8,
+        "num_layers": 1,
+        "num_radial": 6,
+        "num_charges": 3,
+        "charge_weights": [0.5, 1.0],
+        "coulomb": {"cutoff": 4.5},
+        "envelope": "polynomial",
+    },
     "mace": {"num_channels": 4, "l_max": 2, "radial_widths": [8], "avg_num_neighbors": 6.0},
     "escn": {
         "num_channels": 6,
@@ -25,6 +34,8 @@ SMALL: dict[str, dict[str, Any]] = {
 VARIANTS: dict[str, dict[str, Any]] = {
     "tensornet": {},
     "tensornet SO(3)": {"group": "SO(3)"},
+    "tensornet2": {},
+    "tensornet2 SO(3)": {"group": "SO(3)", "coulomb": None, "readout_layers": 2},
     "tensornet as MatGL": {
         "radial": "smooth_bessel",
         "num_radial": 3,
@@ -52,6 +63,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 SLOW = (
     "tensornet SO(3)",
     "tensornet of own messages",
+    "tensornet2 SO(3)",
     "mace of many bodies",
     "mace SO(3)",
     "mace gaunt_fourier",

@@ -33,3 +33,19 @@ def test_model_trains_and_is_saved_with_what_it_took_from_the_data(run_config, r
     expected = result.potential.evaluate(clusters(3))
     for one, two in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one["forces"], two["forces"])
+
+
+@pytest.mark.slow
+def test_tensornet2_trains_with_priors_and_fixed_charges_beside_its_own(run_config, recorder):
+    options = {"num_channels": 4, "num_layers": 1, "num_radial": 4, "num_charges": 2}
+    priors = ({"name": "zbl"}, {"name": "coulomb", "cutoff": 4.0})
+    model = {"name": "tensornet2", "cutoff": 3.0, "priors": priors, **options}
+    with pytest.raises(ValueError, match=r"set_initial_charges.*data"):
+        train(run_config("without charges", model=model), reporter=recorder)
+    result = train(run_config("run", model=model | {"priors": priors[:1]}), reporter=recorder)
+    saved = load_model(result.directory / "model.safetensors")
+    assert [prior.name for prior in saved.config.priors] == ["zbl"]
+    (found,) = saved.evaluate(clusters(1), ("charges", "forces"))
+    (expected,) = result.potential.evaluate(clusters(1), ("charges", "forces"))
+    np.testing.assert_array_equal(found["charges"], expected["charges"])
+    np.testing.assert_array_equal(found["forces"], expected["forces"])
