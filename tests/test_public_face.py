@@ -19,12 +19,22 @@ MODULES = {
 
 # Imports run one way only: a room may know those in earlier rows, and itself.
 ROOMS = (
-    ("version", "backend", "compilation_cache", "precision", "units", "typing", "config"),
+    (
+        "version",
+        "backend",
+        "compilation_cache",
+        "memory",
+        "precision",
+        "units",
+        "typing",
+        "config",
+        "parameter_paths",
+    ),
     ("checkpoint", "data", "ops"),
     ("graph",),
     ("models",),
     ("potential",),
-    ("model_file",),
+    ("model_file", "elements"),
     ("train", "md", "calculator", "interop", "compress", "benchmark", "testing"),
     ("cli",),
 )
