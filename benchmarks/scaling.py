@@ -164,8 +164,9 @@ def table(results: dict[str, Any]) -> str:
         f"Periodic water at liquid density, TensorNet with {NUM_RADIAL} expnorm functions, cutoff "
         f"{CUTOFF} Å (38 neighbours an atom), random weights, elements H and O, float32, on "
         f"{machine['processor'] or machine['device']}, {machine['threads']} threads, "
-        f"{machine['memory_bytes'] / GIGABYTE:.0f} GB, jax {versions['jax']}. Medians; the "
-        "neighbour list is given, and timed apart at the end. Exponent: slope of log time against "
+        f"{machine['memory_bytes'] / GIGABYTE:.0f} GB, jax {versions['jax']}. Medians; freed "
+        "memory stays with the process, as in our command line; the neighbour list is given, and "
+        "timed apart at the end. Exponent: slope of log time against "
         f"log atoms over all sizes; linear means {LINEAR[0]} to {LINEAR[1]}. Memory: XLA's "
         "temporary arrays, those with arguments and results, and the most the process had, by "
         "the kernel. Fraction of peak: operations at the speed of a large matrix product, or bytes "
@@ -266,8 +267,8 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+", type=int, default=SIDES, help="molecules an edge")
     parser.add_argument("--memory", type=float, default=12.0, help="GB that may be used")
     arguments = parser.parse_args()
-    folder = results_folder("scaling", arguments.folder)
     keep_freed_memory()
+    folder = results_folder("scaling", arguments.folder)
     with precision_scope("float32"):
         peaks = measure_peaks("float32")
         for name in arguments.cases:

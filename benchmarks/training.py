@@ -210,10 +210,10 @@ def table(results: dict[str, Any]) -> str:
         f"and warp {versions['warp-lang']}. A step is the loss (mean squared errors of energies "
         "and forces), its gradient, and AdamW: here `TrainStep`, as `tensornet-jax train` runs it; "
         "there the network in training mode, `backward()`, and torch's fused AdamW. Batches are "
-        "made beforehand. Medians in ms (and quartiles), everybody in turns in one process; loss "
+        "made beforehand, and freed memory stays with the process, as in our command line. "
+        "Medians in ms (and quartiles), everybody in turns in one process; loss "
         "and gradient were compared first. torchmd-net's modes: Warp kernels or plain torch, with "
-        "its own search for neighbours or with the list given. Freed memory stays with the process "
-        "for all contenders, as in our command line. Ratio: the fastest of these over "
+        "its own search for neighbours or with the list given. Ratio: the fastest of these over "
         "ours. With *100 elements* the network here has torchmd-net's table; with *own elements* "
         "the rows of C, H and O alone, which is what training here would give it.",
         "",
@@ -295,8 +295,8 @@ def main() -> None:
     parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--batch", type=int, default=8, help="aspirins at once")
     arguments = parser.parse_args()
-    folder = results_folder("training", arguments.folder)
     keep_freed_memory()
+    folder = results_folder("training", arguments.folder)
     for layers in arguments.layers:
         with precision_scope("float32"):
             records = run(layers, arguments.batch)
