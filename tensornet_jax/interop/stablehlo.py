@@ -162,9 +162,11 @@ def _function(potential: Potential) -> Any:
     outputs = _outputs(potential)
     wanted = tuple(name for name in ("forces", "stress", "dipole", "charges") if name in outputs)
 
+    own = {renamed: name for name, renamed in _RENAMED.items()}
+
     def function(arrays: dict[str, Array]) -> dict[str, Array]:
         found = potential.predict(potential.variables, _graph(arrays), wanted)
-        return {_RENAMED.get(name, name): found[name] for name in outputs}
+        return {name: found[own.get(name, name)] for name in outputs}
 
     return function
 

@@ -103,7 +103,7 @@ def _listed(config: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 def _energy_factor(name: str, arguments: Mapping[str, Any], energy_unit: float) -> float:
     """1/J in the model's units of energy, times eV; the scales are checked."""
     length, energy = float(arguments["distance_scale"]), float(arguments["energy_scale"])
-    if not np.isclose(length, ANGSTROM, rtol=1e-6):
+    if not np.isclose(length, ANGSTROM, rtol=1e-6, atol=0):
         raise ValueError(
             f"torchmd-net prior {name} has distance_scale {length:g} m: only models in Å, 1e-10 m, "
             "are supported"

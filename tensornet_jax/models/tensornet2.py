@@ -63,7 +63,8 @@ class TensorNet2(nn.Module):
         if "dipole" in c.heads:
             outputs["dipole"] = centred_dipole(outputs["charges"], graph, self.numbers)
         if "energy" in c.heads:
-            invariants = squared_norms(tensor).reshape(len(charges), -1)
+            invariants = squared_norms(tensor)
+            invariants = invariants.reshape(invariants.shape[0], -1)
             features = ACTIVATIONS[c.activation](self.linear(self.norm(invariants)))
             outputs["energies"] = jnp.where(graph.node_mask, self.readout(features)[:, 0], 0)
             if c.coulomb:

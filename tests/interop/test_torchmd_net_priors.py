@@ -56,10 +56,8 @@ def test_energies_and_forces_are_torchmd_nets(reference, name):
     factor = conversion_factor(unit, "energy")
     energies = np.array([result["energy"] for result in results]) / factor
     forces = np.concatenate([result["forces"] for result in results]) / factor
-    # D2's table is float32 there, whatever the model's precision.
-    slack = 100 if "prior" in name else 1
-    assert relative_error(energies, np.array(case["energy"])) < slack * tolerances.REFERENCE_ENERGY
-    assert relative_error(forces, np.array(case["forces"])) < slack * tolerances.REFERENCE_FORCES
+    assert relative_error(energies, np.array(case["energy"])) < tolerances.REFERENCE_FLOAT32_TABLES
+    assert relative_error(forces, np.array(case["forces"])) < tolerances.REFERENCE_FLOAT32_TABLES
 
 
 @pytest.mark.parametrize("name", ["p01_zbl", "p03_coulomb"])
