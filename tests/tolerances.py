@@ -16,7 +16,7 @@ REFERENCE_LOSSES = 1e-7
 """Relative, against torchmd-net 3.1.0's own float64 numbers."""
 
 REFERENCE_FLOAT32_TABLES = 1e-7
-"""Relative, against cases of torchmd-net 3.1.0 with priors or charges: D2's table and other constants
+"""Relative, cases of torchmd-net 3.1.0 with priors or charges: D2's table and other constants
 are float32 there, whatever the model's precision, and what differs is of that size."""
 
 MATGL = 1e-9

@@ -37,10 +37,10 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
             the message names it.
         FileNotFoundError: there is no such file.
     """
-    torch = _torch()
     path = Path(path)
     with path.open("rb"):
         pass
+    torch = _torch()
     try:
         with torch.serialization.safe_globals(list(ALLOWED)):
             content = torch.load(path, map_location="cpu", weights_only=True)
