@@ -27,9 +27,11 @@ class Malicious:
         return Path.write_text, (self.marker, "executed")
 
 
-def test_without_torch_the_extra_is_named(monkeypatch):
+def test_without_torch_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch", None)
-    for attempt in (lambda: read_torch_file("model.ckpt"), lambda: write_torch_file("x.ckpt", {})):
+    path = tmp_path / "model.ckpt"
+    path.touch()
+    for attempt in (lambda: read_torch_file(path), lambda: write_torch_file(path, {})):
         with pytest.raises(ImportError, match=r"tensornet_jax\[interop\]"):
             attempt()
 
