@@ -8,11 +8,12 @@ argument; what is new is everything else. Run it where torch and torchmd-net are
 
 import json
 import sys
-from importlib import import_module
+from importlib import import_module, reload
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.data import covalent_radii
 
 # By name, since no type checker finds what need not be installed.
 torch: Any = import_module("torch")
@@ -66,6 +67,18 @@ def crystal() -> dict[str, Any]:
     }
 
 
+def exact_repulsion() -> dict[str, Any]:
+    """Return the tables of TensorNet2's repulsion in float64; torchmd-net makes them in float32."""
+    charges = np.maximum(NUMBERS, 1).astype(float)
+    radii = covalent_radii[: len(NUMBERS)]
+    tables = {
+        "z_pow": charges**0.3,
+        "z_outer": np.outer(charges, charges),
+        "cutoff_ab": radii[:, None] + radii,
+    }
+    return {f"representation_model.repulsion.{name}": table for name, table in tables.items()}
+
+
 def evaluate(
     folder: Path,
     weights: str,
@@ -78,8 +91,8 @@ def evaluate(
     with np.load(folder / f"{weights}.npz") as reference:
         config = json.loads(bytes(reference["config_json"])) | changes
         state = {k[6:]: reference[k] for k in reference.files if k.startswith("param/")}
-    torch.set_default_dtype(torch.float64)
-    model = import_module("torchmdnet.models.model").create_model(dict(config))
+    # Under torch's own default dtype, as torchmd-net runs: ZBL's lengths are then float32.
+    model = import_module("torchmdnet.models.model").create_model(dict(config)).double()
     own = {name: value.numpy() for name, value in model.state_dict().items()}
     own |= {name: value for name, value in state.items() if name in own}
     extra = {name: value for name, value in own.items() if name not in state}
@@ -133,6 +146,7 @@ def cases(folder: Path) -> dict[str, Any]:
             {**READOUT, "coulomb_cutoff": 6.0, "repulsion": True},
             crystal(),
             {"total_charges": np.ones(1)},
+            **exact_repulsion(),
         ),
         "three priors in kcal/mol": evaluate(
             folder,
@@ -152,6 +166,20 @@ def cases(folder: Path) -> dict[str, Any]:
     }
 
 
+def without_warp() -> None:
+    """Load the networks as where Warp is not installed: its kernels are not exact in float64."""
+    import_module("torchmdnet.models.model")
+    kernels = "torchmdnet.extensions.warp_ops"
+    kept = sys.modules[kernels]
+    sys.modules[kernels] = None  # pyright: ignore[reportArgumentType]
+    for name in ("tensornet", "tensornet2"):
+        module = reload(import_module(f"torchmdnet.models.{name}"))
+        if module.OPT:
+            raise RuntimeError(f"{name} still uses the kernels of Warp")
+    sys.modules[kernels] = kept
+
+
 if __name__ == "__main__":
+    without_warp()
     target = Path(__file__).with_name("torchmd_net_cases.json")
     target.write_text(json.dumps(cases(Path(sys.argv[1])), indent=None, separators=(",", ":")))

@@ -56,8 +56,8 @@ def test_energies_and_forces_are_torchmd_nets(reference, name):
     factor = conversion_factor(unit, "energy")
     energies = np.array([result["energy"] for result in results]) / factor
     forces = np.concatenate([result["forces"] for result in results]) / factor
-    assert relative_error(energies, np.array(case["energy"])) < tolerances.REFERENCE_FLOAT32_TABLES
-    assert relative_error(forces, np.array(case["forces"])) < tolerances.REFERENCE_FLOAT32_TABLES
+    assert relative_error(energies, np.array(case["energy"])) < tolerances.REFERENCE_ENERGY
+    assert relative_error(forces, np.array(case["forces"])) < tolerances.REFERENCE_FORCES
 
 
 @pytest.mark.parametrize("name", ["p01_zbl", "p03_coulomb"])
