@@ -151,12 +151,9 @@ class D2(Prior):
         return energies * switched_off(distances, self.cutoff, self.switch_width)
 
 
-class Coulomb(Prior):
-    """Energy of charges that the structures bring: `atoms.set_initial_charges`."""
+class CoulombRange(Config):
+    """Which pairs of charges count, and what lies beyond."""
 
-    name: Literal["coulomb"] = "coulomb"
-    switch_from: float = Field(default=0.5, ge=0, description="Å, below which there is no energy")
-    switch_to: float = Field(default=2.0, gt=0, description="Å, beyond which there is all of it")
     cutoff: float | None = Field(
         default=None,
         gt=0,
@@ -168,6 +165,14 @@ class Coulomb(Prior):
         ge=1,
         description="constant beyond the cutoff; null for a conductor, whose forces end smoothly",
     )
+
+
+class Coulomb(Prior, CoulombRange):
+    """Energy of charges that the structures bring: `atoms.set_initial_charges`."""
+
+    name: Literal["coulomb"] = "coulomb"
+    switch_from: float = Field(default=0.5, ge=0, description="Å, below which there is no energy")
+    switch_to: float = Field(default=2.0, gt=0, description="Å, beyond which there is all of it")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Coulomb":

@@ -6,28 +6,17 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from tensornet_jax.config import Config
+from tensornet_jax.models.priors import CoulombRange
 from tensornet_jax.models.tensornet_config import CartesianConfig
 
 
-class PredictedCoulomb(Config):
+class PredictedCoulomb(CoulombRange):
     """Coulomb energy of predicted charges."""
 
     damping_radius: float = Field(
         default=4.6,
         gt=0,
         description="Å, below which the energy is reduced and left to the network",
-    )
-    cutoff: float | None = Field(
-        default=None,
-        gt=0,
-        description="Å, of a reaction field, also for periodic structures; null for all pairs of a "
-        "molecule",
-    )
-    dielectric: float | None = Field(
-        default=None,
-        ge=1,
-        description="constant beyond the cutoff; null for a conductor, whose forces end smoothly",
     )
     scale: float = Field(default=1.0, description="factor on the energy")
 
