@@ -85,6 +85,7 @@ def validate(
             f"{config}: no such file: {', '.join(missing)} (paths are relative to the current "
             f"directory, {Path.cwd()})"
         )
+    run = _resolved(run)
     typer.echo(dump_config(run) if show else f"{config} is valid", nl=not show)
 
 
@@ -96,6 +97,17 @@ def _schema(dynamics: bool) -> "type[RunConfig] | type[MDConfig]":
     from tensornet_jax.train.config import RunConfig
 
     return RunConfig
+
+
+def _resolved(run: "RunConfig | MDConfig") -> "RunConfig | MDConfig":
+    """Return the configuration with what it takes from the model it starts from, if any."""
+    from tensornet_jax.train.config import RunConfig
+
+    if not isinstance(run, RunConfig) or run.start is None:
+        return run
+    from tensornet_jax.train.start import resolve
+
+    return resolve(run, Path(run.directory), begun=False, message=typer.echo)
 
 
 def _matches(path: str) -> bool:

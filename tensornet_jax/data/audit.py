@@ -102,7 +102,9 @@ class Audit:
             rank = "" if table.source == "none" else f"; rank {table.rank} of {len(table.numbers)}"
             rows.append(("E0", f"{table.source}{rank}"))
             pairs = zip(table.numbers, table.energies, strict=True)
-            values = ", ".join(f"{chemical_symbols[z]} {energy:.4f}" for z, energy in pairs)
+            named = ((chemical_symbols[z], energy) for z, energy in pairs)
+            # A table may know more elements than the data have: that of a universal model.
+            values = ", ".join(f"{s} {energy:.4f}" for s, energy in named if s in self.elements)
             rows.append(("E0 values", f"{values} eV"))
         width = max(len(name) for name, _ in rows)
         return [

@@ -130,7 +130,13 @@ def load_start(config: RunConfig, directory: Path) -> Start:
     Raises:
         ModelFileError, FileNotFoundError: the file cannot be read.
     """
-    potential = load_model(directory / PREPARED, dtype=config.dtype)
+    path = directory / PREPARED
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing, without which a run that started from a model cannot go on: put "
+            "it back, or begin in another directory"
+        )
+    potential = load_model(path, dtype=config.dtype)
     metadata = dict(potential.metadata)
     energies = metadata.pop("reference_energies")
     replay = energies["replay"]

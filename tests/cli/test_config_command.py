@@ -71,3 +71,24 @@ def test_template_of_an_unknown_model_is_refused(cli):
     result = cli("config", "template", "--model", "maze")
     assert result.exit_code == 2
     assert "did you mean 'mace'" in result.stderr
+
+
+def test_validate_reads_the_model_that_a_run_starts_from(cli, tmp_path, model):
+    (tmp_path / "a.xyz").touch()
+    (tmp_path / "run.yaml").write_text(f"{MINIMAL}start: {{model: {model}}}\n")
+    shown = cli("config", "validate", "run.yaml", "--show")
+    assert shown.exit_code == 0, shown.stderr
+    for text in ("num_channels: 8\n", "cutoff: 3.0\n", "sha256: "):
+        assert text in shown.stdout
+    disagreeing = cli("config", "validate", "run.yaml", "--set", "model.name=mace")
+    assert disagreeing.exit_code == 2
+    assert "model.name is 'mace'" in disagreeing.stderr
+    absent = cli("config", "validate", "run.yaml", "--set", "start.model=absent.safetensors")
+    assert "no such file: absent.safetensors" in absent.stderr
+
+
+def test_template_tells_how_to_start_from_a_model_and_to_replay(cli):
+    text = cli("config", "template").stdout
+    for line in ("# or start:\n#   # model file", "  # or replay:\n", "#   new_elements: forbid"):
+        assert line in text
+    assert "sha256" not in text

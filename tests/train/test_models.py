@@ -49,3 +49,25 @@ def test_tensornet2_trains_with_priors_and_fixed_charges_beside_its_own(run_conf
     (expected,) = result.potential.evaluate(clusters(1), ("charges", "forces"))
     np.testing.assert_array_equal(found["charges"], expected["charges"])
     np.testing.assert_array_equal(found["forces"], expected["forces"])
+
+
+def test_energies_that_reach_beyond_the_network_are_part_of_what_is_trained(run_config, recorder):
+    """Training, validation and evaluation see the same long list of pairs."""
+    prior = {"name": "d2", "scale": 30.0, "cutoff": 6.0, "switch_width": 1.0}
+    config = run_config(model={"priors": [prior], "cutoff": 2.0}, training={"epochs": 1})
+    result = train(config, reporter=recorder)
+    (row,) = [
+        row
+        for row in result.rows
+        if (row.data_set, row.property, row.element, row.config_type)
+        == ("validation", "forces", "", "all")
+    ]
+    (logged,) = recorder.validation_rows
+    np.testing.assert_allclose(logged["forces_mae"], row.mae, rtol=1e-4)
+    without = result.potential.config.model_copy(update={"priors": ()})
+    atoms = clusters(3)[2]
+    found, network = (
+        potential.evaluate(atoms)[0]["forces"]
+        for potential in (result.potential, result.potential.replace(config=without))
+    )
+    assert abs(found - network).max() > 0.01
