@@ -48,7 +48,7 @@ def _model_lines(path: Path) -> list[str]:
         f"written by          tensornet_jax {header['package_version']}",
         f"parameters          {potential.num_parameters:,}",
         f"precision           {potential.dtype}",
-        f"cutoff              {potential.cutoff:g} Å",
+        f"cutoff              {potential.cutoff:g} Å{_farther(potential.config)}",
         f"properties          {', '.join(potential.properties)}",
         f"energy scale        {potential.energy_scale:.6g} eV",
         f"energy offset       {potential.energy_offset:.6g} eV",
@@ -71,6 +71,14 @@ def _parameter_lines(path: Path) -> list[str]:
     width = max(len(name) for name in found)
     shapes = {name: " × ".join(map(str, leaf.shape)) for name, leaf in found.items()}
     return ["", "parameters", *(f"  {name:<{width}}  {shape}" for name, shape in shapes.items())]
+
+
+def _farther(config: Any) -> str:
+    """How far a potential reaches beyond its network, if it does."""
+    if config.long_cutoff is None:
+        return ""
+    infinite = config.long_cutoff == float("inf")
+    return f", with pairs {'of any length' if infinite else f'to {config.long_cutoff:g} Å'}"
 
 
 def _key_lines(section: dict[str, Any], indent: str = "  ") -> list[str]:

@@ -17,7 +17,7 @@ from tensornet_jax.cli.common import (
     open_model,
 )
 
-PER_ATOM = ("energies", "forces")
+PER_ATOM = ("energies", "forces", "charges")
 
 
 def predict(
@@ -35,8 +35,9 @@ def predict(
     """Write structures with predicted_energy (eV), predicted_forces (eV/Å) and so on.
 
     predicted_energies (eV, per atom), predicted_stress (eV/Å³, tension positive; periodic
-    structures) and predicted_dipole (e·Å; molecules) come with models that have them. Labels of
-    the input are written as REF_energy, REF_forces, REF_stress and REF_dipole in the same units.
+    structures), predicted_dipole (e·Å; molecules) and predicted_charges (e) come with models that
+    have them. Labels of the input are written as REF_energy, REF_forces, REF_stress and REF_dipole
+    in the same units.
     """
     check_output(output, model, data)
     config = label_config(labels, units)
@@ -49,7 +50,7 @@ def predict(
     structures = read_structures(data, config)
     groups: dict[tuple[str, ...], list] = {}
     for atoms in structures:
-        wanted = ("energy", "energies", "forces") + (
+        wanted = ("energy", "energies", "forces", "charges") + (
             ("stress",) if atoms.pbc.any() and atoms.cell.volume > 0 else ("dipole",)
         )
         compute = tuple(name for name in wanted if name in potential.properties)
