@@ -26,6 +26,7 @@ from tensornet_jax.graph.atom_graph import (
 from tensornet_jax.models import MODELS
 from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.models.priors import prior_energies
+from tensornet_jax.models.tensor_config import TensorHead
 from tensornet_jax.precision import precision_scope
 
 ENERGY_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "hessian")
@@ -113,7 +114,19 @@ class Potential:
         """What `evaluate` can compute."""
         energy = ENERGY_PROPERTIES if "energy" in self.heads else ()
         charges = ("charges",) if self.config.predicts_charges else ()
-        return energy + tuple(head for head in self.heads if head != "energy") + charges
+        others = tuple(head for head in self.heads if head != "energy")
+        return energy + others + charges + tuple(head.name for head in self.tensor_heads)
+
+    @property
+    def tensor_heads(self) -> tuple[TensorHead, ...]:
+        """The tensors it predicts."""
+        return tuple(self.config.tensors)
+
+    @property
+    def per_atom(self) -> frozenset[str]:
+        """Those of `properties` that have a value for each atom, (N, …)."""
+        own = (head.name for head in self.tensor_heads if head.per == "atom")
+        return frozenset({"energies", "forces", "charges", *own} & {*self.properties})
 
     @property
     def num_parameters(self) -> int:
@@ -156,6 +169,15 @@ class Potential:
         offset = self.energy_offset / max(len(structure), 1)
         return self.elements.reference_energies[structure.species] + offset
 
+    def dipole_of_position(self, structure: Structure) -> np.ndarray:
+        """What a predicted dipole moment lacks, (3,) e·Å: total charge times mean position.
+
+        Atomic dipoles and conserved charges give the moment about the mean of the positions, and
+        data about the origin of the coordinates. Charges alone (torchmd-net) have it about the
+        centre of mass, and stay there.
+        """
+        return dipole_of_position(self.config, structure)
+
     def predict(
         self, variables: dict[str, Any], graph: AtomGraph, compute: Iterable[str]
     ) -> dict[str, Array]:
@@ -176,7 +198,8 @@ class Potential:
             structures: one structure or several; not changed.
             compute: any of `properties`: "energy" (eV), "energies" per atom (N,) eV, "forces"
                 (N, 3) eV/Å, "stress" (3, 3) eV/Å³, "dipole" (3,) e·Å, "charges" (N,) e,
-                "hessian" (3N, 3N) eV/Å². Energies include E0.
+                "hessian" (3N, 3N) eV/Å², and the tensors of `tensor_heads` by name, (3, …) or
+                (N, 3, …) in their units. Energies include E0.
             batch_size: structures evaluated at a time; by default as many as fill
                 ``ATOMS_PER_BATCH`` atoms.
 
@@ -223,7 +246,8 @@ class Potential:
         # times.
         capacity = Capacity.holding(structures)
         capacity = capacity._replace(graphs=_power_of_two(capacity.graphs))
-        others = tuple(sorted({"forces", "stress", "dipole", "charges"} & set(compute)))
+        computed_from_energies = set(ENERGY_PROPERTIES) - {"forces", "stress"}
+        others = tuple(sorted(set(compute) - computed_from_energies))
         energy = {"energy", "free_energy", "energies"} & set(compute)
         wanted = (("energies",) if energy else ()) + others
         with self.precision():
@@ -240,12 +264,10 @@ class Potential:
                 energies = outputs["energies"][atoms] + self.reference_energies(structure)
                 total = float(energies.sum())
                 found |= {"energies": energies, "energy": total, "free_energy": total}
-            for name in ("forces", "charges"):
-                if name in outputs:
-                    found[name] = outputs[name][atoms]
-            for name in ("stress", "dipole"):
-                if name in outputs:
-                    found[name] = outputs[name][index]
+            for name in others:
+                found[name] = outputs[name][atoms if name in self.per_atom else index]
+            if "dipole" in found:
+                found["dipole"] = found["dipole"] + self.dipole_of_position(structure)
             results.append({name: found[name] for name in compute})
         return results
 
@@ -284,6 +306,13 @@ def prepare_structure(
         long_cutoff=None if far is None else far + skin,
         charged=config.needs_charges,
     )
+
+
+def dipole_of_position(config: ModelConfig, structure: Structure) -> np.ndarray:
+    """See `Potential.dipole_of_position`."""
+    if not (config.has_atomic_dipoles and structure.charge and len(structure)):
+        return np.zeros(3)
+    return structure.charge * structure.positions.mean(axis=0)
 
 
 def create_potential(
@@ -328,13 +357,14 @@ def predict(
         module: a model of ``MODELS``.
         variables: its parameters and buffers.
         graph: padded structures.
-        compute: of "energy", "energies", "forces", "stress", "dipole", "charges".
+        compute: of "energy", "energies", "forces", "stress", "dipole", "charges", and names of
+            tensors.
         energy_scale: eV per unit of network output.
 
     Returns:
         what was asked for, without E0: energy (B,), energies (N,), forces (N, 3), stress
-        (B, 3, 3), dipole (B, 3), charges (N,); padding rows are 0. With any of the first four,
-        energy and energies are always there.
+        (B, 3, 3), dipole (B, 3), charges (N,), tensors (B, 3, …) or (N, 3, …); padding rows are 0.
+        Energy and energies are there if the model has them.
     """
 
     def strained(positions: Array, strain: Array) -> tuple[Array, dict[str, Array]]:
@@ -372,7 +402,9 @@ def predict(
         outputs["energy"] = jax.ops.segment_sum(
             outputs["energies"], graph.node_graph, graph.num_graphs, indices_are_sorted=True
         )
-    return outputs
+    # What nobody asked for must not be returned, or a compiled function would have to compute it.
+    kept = {"energy", "energies", *compute}
+    return {name: value for name, value in outputs.items() if name in kept}
 
 
 _predict_jit = partial(jax.jit, static_argnames=("module", "compute"))(predict)

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from tensornet_jax.config import NOT_SET_BY_USERS, Config
 from tensornet_jax.models.priors import AnyPrior, Coulomb, longest_reach
+from tensornet_jax.models.tensor_config import NamedTensorHead, check_reachable
 
 
 class Compression(Config):
@@ -33,7 +34,18 @@ class ModelConfig(Config):
     name: str = ""
     cutoff: float = Field(default=5.0, gt=0, description="cutoff radius, Å")
     heads: tuple[Literal["energy", "dipole"], ...] = Field(
-        default=("energy",), min_length=1, description="what the model predicts besides derivatives"
+        default=("energy",),
+        description="what the model predicts besides derivatives and tensors",
+    )
+    dipole_form: Literal["charges", "charges_and_dipoles"] = Field(
+        default="charges",
+        description="of the dipole head: charges (torchmd-net's, unconstrained, about the centre "
+        "of mass), or charges that sum to the total charge and dipoles of the atoms",
+    )
+    tensors: tuple[NamedTensorHead, ...] = Field(
+        default=(),
+        description="tensors to predict: names of known ones (polarizability, shielding, "
+        "elasticity, ...), or sections with name, symmetry and so on",
     )
     priors: tuple[AnyPrior, ...] = Field(
         default=(),
@@ -48,10 +60,24 @@ class ModelConfig(Config):
     )
 
     @model_validator(mode="after")
-    def _distinct_heads(self) -> Self:
-        if len(set(self.heads)) != len(self.heads):
-            raise ValueError(f"heads {list(self.heads)} name one head twice")
+    def _check_heads(self) -> Self:
+        names = [*self.heads, *(head.name for head in self.tensors)]
+        if len(set(names)) != len(names):
+            raise ValueError(f"heads and tensors {names} name one twice")
+        if not names:
+            raise ValueError("nothing to predict: give heads, e.g. [energy], or tensors")
+        check_reachable(self.tensors, self.highest_degree, self.degree_remedy)
         return self
+
+    @property
+    def highest_degree(self) -> int:
+        """The highest degree of the features that heads see."""
+        return 2
+
+    @property
+    def degree_remedy(self) -> str:
+        """What to do about a tensor that needs a higher degree."""
+        return "use mace or escn with features of a higher degree"
 
     @property
     def reach(self) -> float:
@@ -71,7 +97,22 @@ class ModelConfig(Config):
     @property
     def predicts_charges(self) -> bool:
         """Whether the model has charges of the atoms among its outputs."""
-        return False
+        return self.has_atomic_dipoles
+
+    @property
+    def has_atomic_dipoles(self) -> bool:
+        """Whether its dipole has the form "charges_and_dipoles"."""
+        return "dipole" in self.heads and self.dipole_form == "charges_and_dipoles"
+
+    @property
+    def own_heads(self) -> tuple[str, ...]:
+        """The heads that the model makes itself of its scalars."""
+        return tuple(h for h in self.heads if h != "dipole" or not self.has_atomic_dipoles)
+
+    @property
+    def has_other_heads(self) -> bool:
+        """Whether it needs `heads.OtherHeads`."""
+        return bool(self.tensors) or self.has_atomic_dipoles
 
     def fitted(self, avg_num_neighbors: float) -> Self:
         """Return the configuration with what it leaves to the training data filled in.
@@ -92,10 +133,13 @@ def torch_uniform(fan_in: int) -> Callable[..., Array]:
     return init
 
 
-def dense(fan_in: int, features: int, dtype: str, *, use_bias: bool = True) -> nn.Dense:
+def dense(
+    fan_in: int, features: int, dtype: str, *, use_bias: bool = True, name: str | None = None
+) -> nn.Dense:
     """Return a linear layer with PyTorch's default initialisation."""
     return nn.Dense(
         features,
+        name=name,
         use_bias=use_bias,
         dtype=dtype,
         param_dtype=dtype,

@@ -16,7 +16,8 @@ from jax import Array
 from pydantic import Field, model_validator
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.heads import centred_dipole
+from tensornet_jax.models.features import AtomFeatures
+from tensornet_jax.models.heads import OtherHeads, centred_dipole
 from tensornet_jax.models.spherical import (
     SILU_GAIN,
     DegreeLinear,
@@ -73,6 +74,16 @@ class ESCNConfig(SphericalConfig):
                 "orders; use null for all"
             )
         return self
+
+    @property
+    def highest_degree(self) -> int:
+        """The highest degree of the features that heads see."""
+        return self.l_max
+
+    @property
+    def degree_remedy(self) -> str:
+        """What to do about a tensor that needs a higher degree."""
+        return "raise l_max"
 
     @property
     def highest_order(self) -> int:
@@ -282,22 +293,27 @@ class ESCN(nn.Module):
         self.convolutions = [Convolution(c, num_species, dtype) for _ in range(c.num_layers)]
         self.feed_forwards = [FeedForward(c, dtype) for _ in range(c.num_layers)]
         self.norms = [Normalization(dtype) for _ in range(2 * c.num_layers + 1)]
-        self.readouts = {head: Perceptron((c.readout_width,), 1, dtype) for head in c.heads}
+        self.readouts = {head: Perceptron((c.readout_width,), 1, dtype) for head in c.own_heads}
+        if c.has_other_heads:
+            self.other_heads = OtherHeads(c, num_species, dtype)
 
     def __call__(self, graph: AtomGraph) -> dict[str, Array]:
-        """Return "energies" (N,) without scale and "dipole" (B, 3), as far as there are heads."""
+        """Return "energies" (N,) without scale and whatever else there are heads for."""
         c = self.config
         edges = self._edges(graph)
-        scalars = self._scalars(self._start(graph, edges), edges)
+        features = self._features(self._start(graph, edges), edges)
+        scalars = features[:, 0]
         # The same network on atoms without neighbours: what it makes of them is E0 by definition.
-        alone = self._scalars(self._isolated(self.table), None)
+        alone = self._features(self._isolated(self.table), None)[:, 0]
         found = {}
         for head, readout in self.readouts.items():
             values = readout(scalars) - readout(alone)[graph.species]
             found[head] = jnp.where(graph.node_mask, values[:, 0], 0)
         outputs = {"energies": found["energy"]} if "energy" in found else {}
-        if "dipole" in c.heads:
+        if "dipole" in found:
             outputs["dipole"] = centred_dipole(found["dipole"], graph, self.numbers)
+        if c.has_other_heads:
+            outputs |= self.other_heads(AtomFeatures(scalars, split_degrees(features)), graph)
         return outputs
 
     def _edges(self, graph: AtomGraph) -> Edges:
@@ -333,12 +349,12 @@ class ESCN(nn.Module):
         around = sum_at_receivers(around, edges.index) * c.message_scale
         return self._isolated(self.table[graph.species]) + around
 
-    def _scalars(self, features: Array, edges: Edges | None) -> Array:
-        """Invariant features (N, C) after all layers; without edges, of isolated atoms."""
+    def _features(self, features: Array, edges: Edges | None) -> Array:
+        """Features (N, (l_max + 1)², C) after all layers; without edges, of isolated atoms."""
         for layer, (convolve, feed_forward) in enumerate(
             zip(self.convolutions, self.feed_forwards, strict=True)
         ):
             if edges is not None:
                 features = features + convolve(self.norms[2 * layer](features), edges)
             features = features + feed_forward(self.norms[2 * layer + 1](features))
-        return self.norms[-1](features)[:, 0]
+        return self.norms[-1](features)

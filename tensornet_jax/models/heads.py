@@ -8,7 +8,10 @@ import numpy as np
 from jax import Array
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.common import dense
+from tensornet_jax.models.common import ModelConfig, dense
+from tensornet_jax.models.features import AtomFeatures
+from tensornet_jax.models.tensor_config import TensorHead
+from tensornet_jax.models.tensor_heads import TensorHeads, TensorReadout
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.safe import divide
 
@@ -69,6 +72,64 @@ class GatedReadout(nn.Module):
         return (self.layers[-1](value) * nn.sigmoid(self.gates[-1](gate)))[:, 0]
 
 
+class OtherHeads(nn.Module):
+    """Everything a model of any kind predicts from `AtomFeatures`: tensors, and its dipole.
+
+    config: of the model.
+    num_species: size of the element table.
+    dtype: "float32" or "float64".
+    """
+
+    config: ModelConfig
+    num_species: int
+    dtype: str
+
+    @nn.compact
+    def __call__(self, features: AtomFeatures, graph: AtomGraph) -> dict[str, Array]:
+        """Return what `TensorHeads` and `DipoleReadout` do, as far as the configuration asks."""
+        c = self.config
+        outputs = TensorHeads(c.tensors, self.num_species, self.dtype, name="tensors")(
+            features, graph
+        )
+        if c.has_atomic_dipoles:
+            outputs |= DipoleReadout(self.dtype, name="dipole")(features, graph)
+        return outputs
+
+
+class DipoleReadout(nn.Module):
+    """Charges that sum to the total charge, and dipoles of the atoms.
+
+    μ = Σ_i q_i (r_i − R) + Σ_i μ_i about the mean R of the positions; of a neutral structure it is
+    the same about any point.
+    """
+
+    HEAD = TensorHead(name="atomic_dipole", symmetry="i")
+
+    dtype: str
+
+    @nn.compact
+    def __call__(self, features: AtomFeatures, graph: AtomGraph) -> dict[str, Array]:
+        """Return "dipole" (B, 3) e·Å and "charges" (N,) e, 0 for padding."""
+        scalars, width = features.scalars, self.HEAD.width
+        hidden = nn.silu(dense(scalars.shape[-1], width, self.dtype, name="hidden")(scalars))
+        charges = dense(width, 1, self.dtype, name="charges")(hidden)
+        charges = conserved(charges[:, 0], graph)
+        dipoles = TensorReadout(self.HEAD, self.dtype, name="dipoles")(features)
+        inside = graph.node_mask[:, None]
+        ones = inside.astype(charges.dtype)
+        centre = divide(_total(ones * graph.positions, graph), _total(ones, graph))
+        moments = charges[:, None] * (graph.positions - centre[graph.node_graph]) + dipoles
+        return {"dipole": _total(jnp.where(inside, moments, 0), graph), "charges": charges}
+
+
+def conserved(charges: Array, graph: AtomGraph) -> Array:
+    """Charges (N,) e shifted, alike in all atoms, to sum to the structures' total charges."""
+    charges = jnp.where(graph.node_mask, charges, 0)
+    ones = graph.node_mask.astype(charges.dtype)
+    shift = divide(graph.charge - _total(charges, graph), _total(ones, graph))
+    return jnp.where(graph.node_mask, charges + shift[graph.node_graph], 0)
+
+
 def centred_dipole(charges: Array, graph: AtomGraph, numbers: tuple[int, ...]) -> Array:
     """Dipole moment Σ_i q_i (r_i − R) about the centre of mass R (Sec. 2.4, arXiv:2402.17660).
 
@@ -83,9 +144,12 @@ def centred_dipole(charges: Array, graph: AtomGraph, numbers: tuple[int, ...]) -
     table = jnp.asarray(ase.data.atomic_masses[np.asarray(numbers)], graph.positions.dtype)
     masses = jnp.where(graph.node_mask, table[graph.species], 0)
 
-    def total(values: Array) -> Array:
-        return jax.ops.segment_sum(values, graph.node_graph, graph.num_graphs)
-
-    centre = divide(total(masses[:, None] * graph.positions), total(masses)[:, None])
+    weighted = masses[:, None] * graph.positions
+    centre = divide(_total(weighted, graph), _total(masses, graph)[:, None])
     charges = jnp.where(graph.node_mask, charges, 0)
-    return total(charges[:, None] * (graph.positions - centre[graph.node_graph]))
+    return _total(charges[:, None] * (graph.positions - centre[graph.node_graph]), graph)
+
+
+def _total(values: Array, graph: AtomGraph) -> Array:
+    """Sums over the atoms of each structure, (N, …) → (B, …)."""
+    return jax.ops.segment_sum(values, graph.node_graph, graph.num_graphs, indices_are_sorted=True)

@@ -17,7 +17,8 @@ from jax import Array
 from pydantic import Field, model_validator
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.heads import centred_dipole
+from tensornet_jax.models.features import AtomFeatures
+from tensornet_jax.models.heads import OtherHeads, centred_dipole
 from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.models.spherical import (
     DegreeLinear,
@@ -72,6 +73,16 @@ class MACEConfig(SphericalConfig):
                 "the highest degree of the messages"
             )
         return self
+
+    @property
+    def highest_degree(self) -> int:
+        """The highest degree of the features that heads see."""
+        return self.hidden_l_max
+
+    @property
+    def degree_remedy(self) -> str:
+        """What to do about a tensor that needs a higher degree."""
+        return "raise hidden_l_max"
 
     @property
     def products(self) -> tuple[ProductName, ProductName]:
@@ -177,11 +188,12 @@ class MACE(nn.Module):
 
     @nn.compact
     def __call__(self, graph: AtomGraph) -> dict[str, Array]:
-        """Return "energies" (N,) without scale and "dipole" (B, 3), as far as there are heads."""
+        """Return "energies" (N,) without scale and whatever else there are heads for."""
         c = self.config
-        scalars = self._scalars(graph)
+        layers = self._layers(graph)
+        scalars = [features[:, 0] for features in layers]
         found = {}
-        for head in c.heads:
+        for head in c.own_heads:
             # Without biases, so that an atom without neighbours has the energy E0.
             values = [
                 Perceptron((), 1, self.dtype, name=f"{head}_{index}")(features)
@@ -193,10 +205,15 @@ class MACE(nn.Module):
         outputs = {"energies": found["energy"]} if "energy" in found else {}
         if "dipole" in found:
             outputs["dipole"] = centred_dipole(found["dipole"], graph, self.numbers)
+        if c.has_other_heads:
+            atoms = AtomFeatures(scalars[-1], split_degrees(layers[-1]))
+            outputs |= OtherHeads(c, len(self.numbers), self.dtype, name="other_heads")(
+                atoms, graph
+            )
         return outputs
 
-    def _scalars(self, graph: AtomGraph) -> list[Array]:
-        """Invariant features of the atoms after each layer, (N, C)."""
+    def _layers(self, graph: AtomGraph) -> list[Array]:
+        """Features of the atoms after each layer, (N, (l + 1)², C)."""
         c, dtype, num_species = self.config, self.dtype, len(self.numbers)
         basis = (
             RadialTable(c.compression, c.cutoff, dtype, name="radial")
@@ -208,9 +225,11 @@ class MACE(nn.Module):
             "embedding", nn.initializers.normal(1.0), (num_species, c.num_channels), dtype
         )
         features = table[graph.species][:, None]
-        scalars = []
+        found = []
         for layer in range(c.num_layers):
-            l_out_max = c.hidden_l_max if layer < c.num_layers - 1 else 0
+            # Energies need but the scalars of the last layer.
+            needed = c.has_other_heads or layer < c.num_layers - 1
+            l_out_max = c.hidden_l_max if needed else 0
             messages = Interaction(c, dtype, name=f"interaction_{layer}")(
                 features, geometry, graph.edges.index
             )
@@ -227,8 +246,8 @@ class MACE(nn.Module):
                 kept = by_element(split_degrees(features)[: l_out_max + 1], graph.species)
                 update = [new + old for new, old in zip(update, kept, strict=True)]
             features = jnp.concatenate(update, axis=1)
-            scalars.append(features[:, 0])
-        return scalars
+            found.append(features)
+        return found
 
     def radial_functions(self, distances: Array) -> list[Array]:
         """All functions of distance (D,) Å: the weights of each layer's messages, (D, n)."""
@@ -253,4 +272,4 @@ class MACE(nn.Module):
         for layer, matrix in enumerate(matrices):
             name = f"interaction_{layer}"
             params[name] = dict(params[name]) | {"radial": {"kernel_0": matrix}}
-        return {"params": params, "buffers": {}}
+        return {"params": params, "buffers": dict(self.variables.get("buffers", {}))}

@@ -14,7 +14,8 @@ from jax import Array
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.common import dense, layer_norm
-from tensornet_jax.models.heads import GatedReadout, ScalarReadout, centred_dipole
+from tensornet_jax.models.features import AtomFeatures, parts_of_tensors
+from tensornet_jax.models.heads import GatedReadout, OtherHeads, ScalarReadout, centred_dipole
 from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.models.tensornet_config import TensorNetConfig
 from tensornet_jax.models.tensornet_embedding import Embedding
@@ -47,23 +48,29 @@ class TensorNet(nn.Module):
         self.layers = [Interaction(c, dtype) for _ in range(c.num_layers)]
         self.norm = layer_norm(dtype)
         self.linear = dense(3 * width, width, dtype)
-        self.readouts = {head: self._readout() for head in c.heads}
+        self.readouts = {head: self._readout() for head in c.own_heads}
+        if c.has_other_heads:
+            self.other_heads = OtherHeads(c, len(self.numbers), dtype)
 
     def __call__(self, graph: AtomGraph) -> dict[str, Array]:
-        """Return "energies" (N,) without scale and "dipole" (B, 3), as far as there are heads."""
-        features = self.features(graph)
+        """Return "energies" (N,) without scale and whatever else there are heads for."""
+        tensor = self.tensors(graph)[-1]
+        features = self.features(tensor)
         outputs = {}
-        if "energy" in self.config.heads:
+        if "energy" in self.readouts:
             energies = self.readouts["energy"](features)
             outputs["energies"] = jnp.where(graph.node_mask, energies, 0)
-        if "dipole" in self.config.heads:
+        if "dipole" in self.readouts:
             charges = self.readouts["dipole"](features)
             outputs["dipole"] = centred_dipole(charges, graph, self.numbers)
+        if self.config.has_other_heads:
+            atoms = AtomFeatures(features, parts_of_tensors(tensor))
+            outputs |= self.other_heads(atoms, graph)
         return outputs
 
-    def features(self, graph: AtomGraph) -> Array:
-        """Invariant features of the atoms, (N, F)."""
-        invariants = squared_norms(self.tensors(graph)[-1])
+    def features(self, tensor: RankTwo) -> Array:
+        """Invariant features of atoms with these tensors, (N, F)."""
+        invariants = squared_norms(tensor)
         invariants = invariants.reshape(invariants.shape[0], -1)
         features = self.linear(self.norm(invariants))
         if self.config.readout == "gated":
@@ -112,7 +119,8 @@ class TensorNet(nn.Module):
         kept["embedding", "pair_species", "of_centre"] = of_centre
         kept["embedding", "pair_species", "of_neighbour"] = of_neighbour
         kept["radial", "table"] = table
-        return {"params": unflatten_dict(kept), "buffers": {}}
+        buffers = {k: v for k, v in self.variables.get("buffers", {}).items() if k != "radial"}
+        return {"params": unflatten_dict(kept), "buffers": buffers}
 
     def _readout(self) -> nn.Module:
         c = self.config

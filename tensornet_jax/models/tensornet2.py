@@ -16,7 +16,8 @@ from jax import Array
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.common import dense, layer_norm
-from tensornet_jax.models.heads import centred_dipole
+from tensornet_jax.models.features import AtomFeatures, parts_of_tensors
+from tensornet_jax.models.heads import OtherHeads, centred_dipole
 from tensornet_jax.models.priors import coulomb_kernel, edges_within, pair_distances
 from tensornet_jax.models.tensornet2_config import PredictedCoulomb, TensorNet2Config
 from tensornet_jax.models.tensornet2_layers import MLP, ChargedInteraction, Charges
@@ -47,25 +48,32 @@ class TensorNet2(nn.Module):
         self.embedding = Embedding(c, len(self.numbers), dtype)
         self.layers = [ChargedInteraction(c, dtype) for _ in range(c.num_layers)]
         self.charges = [Charges(c, dtype) for _ in range(c.num_layers + 1)]
-        if "energy" in c.heads:
+        if "energy" in c.heads or c.has_other_heads:
             self.norm = layer_norm(dtype)
             self.linear = dense(3 * width, width, dtype)
+        if c.has_other_heads:
+            self.other_heads = OtherHeads(c, len(self.numbers), dtype)
+        if "energy" in c.heads:
             self.readout = MLP((width // 2,) * c.readout_layers + (1,), c.activation, dtype)
 
     def __call__(self, graph: AtomGraph) -> dict[str, Array]:
         """Return "charges" (N,) e, and as far as there are heads "energies" (N,) without scale, the
-        Coulomb energies as "energies_in_eV" (N,), and "dipole" (B, 3) of the charges.
+        Coulomb energies as "energies_in_eV" (N,), "dipole" (B, 3) of the charges, and tensors.
         """
         c = self.config
         tensor, charges = self.tensor_and_charges(graph)
         weights = jnp.asarray(c.set_weights(), charges.dtype)
         outputs = {"charges": charges @ weights}
-        if "dipole" in c.heads:
+        if "dipole" in c.own_heads:
             outputs["dipole"] = centred_dipole(outputs["charges"], graph, self.numbers)
-        if "energy" in c.heads:
+        if "energy" in c.heads or c.has_other_heads:
             invariants = squared_norms(tensor)
             invariants = invariants.reshape(invariants.shape[0], -1)
             features = ACTIVATIONS[c.activation](self.linear(self.norm(invariants)))
+        if c.has_other_heads:
+            atoms = AtomFeatures(features, parts_of_tensors(tensor))
+            outputs |= self.other_heads(atoms, graph)
+        if "energy" in c.heads:
             outputs["energies"] = jnp.where(graph.node_mask, self.readout(features)[:, 0], 0)
             if c.coulomb:
                 outputs["energies_in_eV"] = self._coulomb(charges, c.coulomb, graph) @ weights

@@ -38,7 +38,11 @@ class TensorNet2Config(CartesianConfig):
     readout_layers: int = Field(default=1, ge=1, description="hidden layers of the read-out")
 
     @model_validator(mode="after")
-    def _one_weight_a_stage(self) -> "TensorNet2Config":
+    def _consistent_charges(self) -> "TensorNet2Config":
+        if self.dipole_form != "charges":
+            raise ValueError(
+                "tensornet2 makes dipoles of the charges it has anyway: set dipole_form: charges"
+            )
         weights = self.charge_weights
         if weights is None:
             return self

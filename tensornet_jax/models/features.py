@@ -1,0 +1,41 @@
+"""What every model knows of an atom before its read-outs, in one form for all heads."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tensornet_jax.ops.cartesian import RankTwo
+from tensornet_jax.tensors.symmetry import tensor_symmetry
+
+
+class AtomFeatures(NamedTuple):
+    """Features of the atoms.
+
+    scalars: (N, F) invariant.
+    parts: by degree 0 … L, (N, 2l + 1, C) in e3nn's order; under inversion as harmonics.
+    """
+
+    scalars: Array
+    parts: list[Array]
+
+
+def deviator_to_harmonics() -> np.ndarray:
+    """Orthogonal matrix (5, 5) from the deviator's coordinates in `ops.cartesian` to degree 2."""
+    units = np.zeros((5, 3, 3))
+    for row, (i, j) in enumerate(((0, 1), (0, 2), (1, 2))):
+        units[row, i, j] = units[row, j, i] = 0.5**0.5
+    units[3, 0, 0], units[3, 1, 1] = 0.5**0.5, -(0.5**0.5)
+    units[4] = np.diag([-1.0, -1.0, 2.0]) / 6**0.5
+    return tensor_symmetry("ij=ji", traceless=True).to_irreps(units).T
+
+
+def parts_of_tensors(tensors: RankTwo) -> list[Array]:
+    """Degrees 0, 1 and 2 of tensors of three by three, (N, 2l + 1, F) each.
+
+    The antisymmetric part is skew(a) of a polar vector a in TensorNet, and thus degree 1 of natural
+    parity.
+    """
+    matrix = jnp.asarray(deviator_to_harmonics(), tensors.deviator.dtype)
+    return [tensors.scalar, tensors.vector, jnp.einsum("mk,nkc->nmc", matrix, tensors.deviator)]
