@@ -144,12 +144,13 @@ def _parsed(formula: str) -> tuple[int, set[Signed]]:
         )
     if len(first) > HIGHEST_RANK:
         raise ValueError(f"{formula!r} has {len(first)} indices: {HIGHEST_RANK} are the most")
-    identity: Signed = (tuple(range(len(first))), 1)
+    identity = (tuple(range(len(first))), 1)
     generators = [
         (tuple(first.index(letter) for letter in term.lstrip("-")), -1 if term[0] == "-" else 1)
         for term in terms[1:]
     ]
-    group, frontier = {identity}, [identity]
+    group: set[Signed] = {identity}
+    frontier: list[Signed] = [identity]
     while frontier:
         permutation, sign = frontier.pop()
         for other, factor in generators:
