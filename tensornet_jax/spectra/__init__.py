@@ -1,0 +1,22 @@
+"""From recorded time series to infrared and Raman spectra and block averages; no JAX."""
+
+from tensornet_jax.spectra.averages import Average, block_average
+from tensornet_jax.spectra.correlation import Spectrum, spectral_density
+from tensornet_jax.spectra.infrared import infrared_spectrum
+from tensornet_jax.spectra.quantum import CORRECTIONS, quantum_factor
+from tensornet_jax.spectra.raman import RamanSpectrum, raman_spectrum
+from tensornet_jax.spectra.windows import WINDOWS, lag_window
+
+__all__ = [
+    "CORRECTIONS",
+    "WINDOWS",
+    "Average",
+    "RamanSpectrum",
+    "Spectrum",
+    "block_average",
+    "infrared_spectrum",
+    "lag_window",
+    "quantum_factor",
+    "raman_spectrum",
+    "spectral_density",
+]
