@@ -29,6 +29,7 @@ from tensornet_jax.graph.atom_graph import (
     to_device,
     total_charge,
 )
+from tensornet_jax.graph.long_range import STRETCH
 from tensornet_jax.model_file import load_model
 from tensornet_jax.potential import Potential
 
@@ -304,7 +305,7 @@ class _Neighbourhood:
         return _local_positions(positions, self.images, cell)
 
     def covers(self, atoms: ase.Atoms, cutoff: float) -> bool:
-        """Tell whether the list still holds every pair within the cutoff.
+        """Tell whether the list still holds every pair within the cutoff, and every wave.
 
         With F the deformation of the lattice and u what atoms moved besides, a vector v became
         vF + u_j − u_i. One not in the list was at least cutoff + reach long, and is now at least
@@ -322,7 +323,10 @@ class _Neighbourhood:
             ):
                 return False
             deformation = np.eye(3) + self.inverse @ (now - before.cell.array)
-            shrinkage = np.linalg.svd(deformation, compute_uv=False)[-1]
+            stretches = np.linalg.svd(deformation, compute_uv=False)
+            if self.graph.waves is not None and stretches[0] > STRETCH:
+                return False
+            shrinkage = stretches[-1]
             affine = affine @ deformation
         if len(atoms) == 0:
             return True

@@ -102,7 +102,9 @@ class Potential:
     @property
     def list_cutoff(self) -> float:
         """Longest cutoff of its lists of pairs that an atom can cross, Å."""
-        return self.config.reach if np.isfinite(self.config.reach) else self.cutoff
+        far = self.config.long_range
+        reaches = () if far is None else (far.molecule, far.periodic)
+        return max([self.cutoff, *(reach for reach in reaches if np.isfinite(reach))])
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -297,14 +299,14 @@ def prepare_structure(
         where: how messages name the structure.
         skin: Å the lists reach beyond their cutoffs.
     """
-    far = config.long_cutoff
     return make_structure(
         atoms,
         numbers,
-        config.cutoff + skin,
+        config.cutoff,
         where,
-        long_cutoff=None if far is None else far + skin,
+        long_range=config.long_range,
         charged=config.needs_charges,
+        skin=skin,
     )
 
 
@@ -379,7 +381,8 @@ def predict(
         energies = outputs["energies"] * energy_scale + outputs.pop("energies_in_eV", 0)
         c = module.config
         if c.priors:
-            energies = energies + prior_energies(c.priors, c.cutoff, module.numbers, now)
+            charges = outputs.get("charges")
+            energies = energies + prior_energies(c.priors, c.cutoff, module.numbers, now, charges)
         outputs["energies"] = energies
         return jnp.sum(outputs["energies"]), outputs
 

@@ -5,7 +5,7 @@ capacities come from a coarse ladder of sizes, so that a run compiles a handful 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import ase
@@ -15,8 +15,10 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from tensornet_jax.graph.edges import EdgeList, pack_pairs
-from tensornet_jax.graph.neighbours import Pairs, long_range_pairs, neighbour_pairs
+from tensornet_jax.graph.long_range import FarField, LongRange
+from tensornet_jax.graph.neighbours import Pairs, neighbour_pairs
 from tensornet_jax.ops.message import SLOT_BLOCK
+from tensornet_jax.ops.pme import MeshShape
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Structure:
     pbc: (3,) bool.
     charge: total charge, e.
     pairs: neighbour pairs; their shifts refer to ``positions``.
-    long_pairs: the pairs of a potential that reaches farther than its network; None without.
+    far: of a potential that reaches farther than its network; None without.
     initial_charges: (N,) e, of a potential with fixed charges; None without.
     """
 
@@ -39,7 +41,7 @@ class Structure:
     pbc: np.ndarray
     charge: float
     pairs: Pairs
-    long_pairs: Pairs | None = None
+    far: FarField | None = None
     initial_charges: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -94,8 +96,9 @@ def make_structure(
     cutoff: float,
     where: str = "",
     *,
-    long_cutoff: float | None = None,
+    long_range: LongRange | None = None,
     charged: bool = False,
+    skin: float = 0.0,
 ) -> Structure:
     """Prepare a structure: species, neighbour pairs, positions wrapped into the cell.
 
@@ -104,22 +107,27 @@ def make_structure(
         elements: atomic numbers of the element table.
         cutoff: Å.
         where: how messages name the structure, e.g. ``" (structure 17)"``.
-        long_cutoff: Å of a second list; infinite for every pair of a molecule; None for no list.
+        long_range: what there is beyond the cutoff; None for nothing.
         charged: take over the charges of the atoms, which must have some.
+        skin: Å the lists reach beyond their cutoffs.
 
     Raises:
-        ValueError: unknown element, coincident atoms, a cell that cannot be periodic, an infinite
-            list of a periodic structure, no charges where they are needed.
+        ValueError: unknown element, coincident atoms, a cell that cannot be periodic, an Ewald sum
+            with pbc in one or two directions or of a charged cell, no charges where they are
+            needed.
     """
     positions = np.array(atoms.positions, np.float64)
     cell = np.array(atoms.cell.array, np.float64)
     pbc = np.array(atoms.pbc, bool)
     try:
         species = species_of(atoms.numbers, elements, where)
-        pairs, long_pairs = neighbour_pairs(positions, cell, pbc, cutoff), None
-        if long_cutoff is not None:
-            long_pairs = long_range_pairs(positions, cell, pbc, long_cutoff)
+        pairs, far = neighbour_pairs(positions, cell, pbc, cutoff + skin), None
+        if long_range is not None:
+            far = long_range.field(pairs, positions, cell, pbc, cutoff, skin)
         charges = fixed_charges(atoms) if charged else None
+        if long_range is not None:
+            total = total_charge(atoms) if charges is None else charges.sum()
+            long_range.check_neutral(pbc, total)
     except ValueError as error:
         if where and where not in str(error):
             raise ValueError(f"{error}{where}") from error
@@ -132,7 +140,7 @@ def make_structure(
         pbc=pbc,
         charge=total_charge(atoms),
         pairs=_between_images(pairs, images),
-        long_pairs=None if long_pairs is None else _between_images(long_pairs, images),
+        far=None if far is None else far._replace(pairs=_between_images(far.pairs, images)),
         initial_charges=charges,
     )
 
@@ -154,7 +162,8 @@ class Capacity(NamedTuple):
     """Static sizes of an `AtomGraph`: graphs, atoms, neighbour pairs, edge slots per atom.
 
     One atom and one pair of each list are always padding: padding edges connect the padding atom
-    to itself. Where the long list has no room, there is none.
+    to itself. Where the long list has no room, there is none. Waves, and points of the mesh along
+    each lattice vector, are those of Ewald sums, and the most that any of the structures has.
     """
 
     graphs: int
@@ -163,6 +172,15 @@ class Capacity(NamedTuple):
     slots: int
     long_pairs: int = 0
     long_slots: int = 0
+    waves: int = 0
+    mesh_a: int = 0
+    mesh_b: int = 0
+    mesh_c: int = 0
+
+    @property
+    def mesh(self) -> MeshShape | None:
+        """Points of the mesh; None where there is none."""
+        return (self.mesh_a, self.mesh_b, self.mesh_c) if self.mesh_a else None
 
     @classmethod
     def holding(cls, structures: Sequence[Structure], headroom: float = 1.0) -> "Capacity":
@@ -180,7 +198,8 @@ class Capacity(NamedTuple):
 
         atoms, near, far = _sizes(structures)
         graphs = max(len(structures), 1)
-        return cls(graphs, rung(atoms + 1), *room(near), *(room(far) if far else ()))
+        lists = *room(near), *(room(far) if far else (0, 0))
+        return cls(graphs, rung(atoms + 1), *lists, *waves_and_mesh(structures))
 
     def holds(self, structures: Sequence[Structure]) -> bool:
         """Tell whether these structures fit."""
@@ -194,6 +213,10 @@ class Capacity(NamedTuple):
             and atoms < self.atoms
             and fits(near, self.pairs, self.slots)
             and (far is None or fits(far, self.long_pairs, self.long_slots))
+            and all(
+                needed <= size
+                for needed, size in zip(_exact_waves(structures), self[-4:], strict=True)
+            )
         )
 
 
@@ -205,6 +228,22 @@ def rung(size: int) -> int:
     return -(-size // step) * step
 
 
+def waves_and_mesh(structures: Sequence[Structure]) -> tuple[int, int, int, int]:
+    """Waves, and points of the mesh along each lattice vector, that any structure needs; or 0."""
+    waves, *mesh = _exact_waves(structures)
+    a, b, c = mesh
+    return rung(waves) if waves else 0, a, b, c
+
+
+def _exact_waves(structures: Sequence[Structure]) -> tuple[int, int, int, int]:
+    far = [s.far for s in structures if s.far is not None]
+    meshes = [(0, 0, 0), *(each.mesh for each in far if each.mesh is not None)]
+    a, b, c = (max(sizes) for sizes in zip(*meshes, strict=True))
+    summed = [each.waves for each in far if each.waves is not None and each.mesh is None]
+    # A cell too small for any wave has room for one, by which it is known to be an Ewald sum.
+    return max((0, *(max(len(waves), 1) for waves in summed))), a, b, c
+
+
 def _sizes(
     structures: Sequence[Structure],
 ) -> tuple[int, tuple[int, int], tuple[int, int] | None]:
@@ -214,7 +253,7 @@ def _sizes(
         slots = max((_degrees(pairs).max(initial=0) for pairs in lists), default=0)
         return sum(len(pairs) for pairs in lists), int(slots)
 
-    far = [s.long_pairs for s in structures if s.long_pairs is not None]
+    far = [s.far.pairs for s in structures if s.far is not None]
     atoms = sum(len(s) for s in structures)
     return atoms, of([s.pairs for s in structures]), of(far) if far else None
 
@@ -242,6 +281,9 @@ class AtomGraph:
     graph_mask: (B,) bool.
     long_edges: the pairs that energies beyond the cutoff need; None where there are none.
     initial_charges: (N,) e, of a potential with fixed charges; None without.
+    waves: (B, K, 3) int32 integers of the reciprocal lattice vectors of an Ewald sum, 0 for padding
+        and in structures without; None where no structure has an Ewald sum.
+    mesh: points along each lattice vector of the mesh of the others (static); None without.
     """
 
     positions: Any
@@ -255,6 +297,8 @@ class AtomGraph:
     graph_mask: Any
     long_edges: EdgeList | None = None
     initial_charges: Any = None
+    waves: Any = None
+    mesh: MeshShape | None = field(default=None, metadata={"static": True})
 
     @property
     def num_graphs(self) -> int:
@@ -317,8 +361,12 @@ def batch_structures(
         graph_mask[index] = True
         offsets.append(atom)
         atom = here.stop
+    waves = np.zeros((graphs, capacity.waves, 3), np.int32)
+    for index, structure in enumerate(structures):
+        if structure.far is not None and structure.far.waves is not None:
+            waves[index, : len(structure.far.waves)] = structure.far.waves
     near = [s.pairs for s in structures]
-    far = [s.long_pairs for s in structures if s.long_pairs is not None]
+    far = [s.far.pairs for s in structures if s.far is not None]
     return AtomGraph(
         positions=positions,
         species=species,
@@ -333,6 +381,8 @@ def batch_structures(
         if capacity.long_pairs
         else None,
         initial_charges=charges if _all_charged(structures) else None,
+        waves=waves if capacity.waves or capacity.mesh else None,
+        mesh=capacity.mesh,
     )
 
 

@@ -103,22 +103,6 @@ def all_pairs(count: int) -> Pairs:
     return Pairs(first.astype(np.int32), second.astype(np.int32), none)
 
 
-def long_range_pairs(positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutoff: float) -> Pairs:
-    """Find the pairs below a cutoff that may be infinite, which means every pair of a molecule.
-
-    Raises:
-        ValueError: an infinite cutoff of a periodic structure, or as `neighbour_pairs`.
-    """
-    if np.isfinite(cutoff):
-        return neighbour_pairs(positions, cell, pbc, cutoff)
-    if np.any(pbc):
-        raise ValueError(
-            "a Coulomb energy of all pairs has no end in a periodic structure: set atoms.pbc to "
-            "False for a molecule, or give the model's Coulomb section a cutoff, 12 Å say"
-        )
-    return all_pairs(len(np.asarray(positions)))
-
-
 def _check_geometry(
     positions: np.ndarray, cell: np.ndarray, periodic: np.ndarray, cutoff: float
 ) -> None:

@@ -88,7 +88,7 @@ class Engine:
         self.limits = limits
         self.symbols = [each.get_chemical_symbols() for each in atoms]
         about = (potential.cutoff, skin, potential.dtype)
-        far = potential.config.long_cutoff
+        far = potential.config.long_range
         self.lists: Lists
         # A second, longer list is made by the host.
         if len(structures) == 1 and far is None and lists_on_device(len(structures[0])):

@@ -17,7 +17,8 @@ from tensornet_jax.graph.atom_graph import (
     rung,
     to_device,
 )
-from tensornet_jax.graph.neighbours import all_pairs, long_range_pairs, neighbour_pairs
+from tensornet_jax.graph.long_range import STRETCH, LongRange
+from tensornet_jax.graph.neighbours import all_pairs, neighbour_pairs
 from tensornet_jax.md.state import System
 
 # Pairs and slots a list may gain before the arrays have to grow and the model to compile.
@@ -62,7 +63,7 @@ class Neighbours:
         With F the deformation of the lattice and u what atoms moved besides, a vector v became
         vF + u_j − u_i. One not in the list was at least cutoff + reach long, and is now at least
         σ_min(F)(cutoff + reach) − 2 max|u| long. u leaves out what all atoms moved together;
-        σ_min(F) ≥ 1 − ‖F − 1‖.
+        σ_min(F) ≥ 1 − ‖F − 1‖. Waves of an Ewald sum are enough up to a certain stretch.
 
         Args:
             system: the structures.
@@ -77,7 +78,8 @@ class Neighbours:
         shrinkage, before = jnp.ones_like(self.reach), self.positions
         if changes_cell:
             strain = self.inverse @ (cell - self.cell)
-            shrinkage = 1 - jnp.sqrt(jnp.sum(strain**2, axis=(-2, -1)))
+            stretch = jnp.sqrt(jnp.sum(strain**2, axis=(-2, -1)))
+            shrinkage = 1 - stretch
             before = before + jnp.einsum("na,nab->nb", before, strain[system.node_graph])
         moved = positions - before
         count = jnp.maximum(system.per_graph(system.node_mask.astype(moved.dtype)), 1)
@@ -85,6 +87,8 @@ class Neighbours:
         moved = moved - together[system.node_graph]
         farthest = jnp.sqrt(system.largest(jnp.sum(moved**2, axis=-1)))
         left = shrinkage * (cutoff + self.reach) - 2 * farthest - cutoff
+        if changes_cell and self.graph.waves is not None:
+            left = jnp.where(stretch > STRETCH - 1, -1.0, left)
         # A structure carried away as a whole keeps its list, but loses digits.
         carried = jnp.sqrt(jnp.sum(together**2, axis=-1))
         return jnp.where(carried > FARTHEST_DRIFT, -1.0, left)
@@ -107,7 +111,7 @@ class ListBuilder:
         cutoff: float,
         skin: float,
         dtype: str,
-        long_cutoff: float | None = None,
+        long_range: LongRange | None = None,
     ) -> None:
         """Take over species, pbc and charge of the structures.
 
@@ -116,10 +120,10 @@ class ListBuilder:
             cutoff: Å.
             skin: Å the lists reach beyond it.
             dtype: of the arrays on the device.
-            long_cutoff: Å of a second list, may be infinite; None without.
+            long_range: what there is beyond the cutoff; None for nothing.
         """
         self.cutoff = cutoff
-        self.long_cutoff = long_cutoff
+        self.long_range = long_range
         self.skin = skin
         self.dtype = dtype
         self.num_rebuilds = 0
@@ -167,20 +171,18 @@ class ListBuilder:
         try:
             pairs = neighbour_pairs(positions, cell, old.pbc, self.cutoff + self.skin)
             far = None
-            if self.long_cutoff is not None:
-                reach = self.long_cutoff + self.skin
-                far = long_range_pairs(positions, cell, old.pbc, reach)
+            if self.long_range is not None:
+                place = positions, cell, old.pbc
+                far = self.long_range.field(pairs, *place, self.cutoff, self.skin)
         except ValueError as error:
             raise ValueError(f"structure {index}: {error}") from error
         everyone = len(old) * (len(old) - 1) // 2
         complete = not old.pbc.any() and everyone <= COMPLETE * len(pairs)
         if complete:
             pairs = all_pairs(len(old))
-            far = None if far is None else pairs
+            far = None if far is None else far._replace(pairs=pairs)
         self._reach[index] = np.inf if complete else self.skin
-        self._structures[index] = replace(
-            old, positions=positions, cell=cell, pairs=pairs, long_pairs=far
-        )
+        self._structures[index] = replace(old, positions=positions, cell=cell, pairs=pairs, far=far)
 
     def _packed(self, capacity: Capacity) -> Neighbours:
         graph = batch_structures(self._structures, capacity, self.dtype)

@@ -10,7 +10,9 @@ from jax import Array
 from pydantic import Field, model_validator
 
 from tensornet_jax.config import NOT_SET_BY_USERS, Config
-from tensornet_jax.models.priors import AnyPrior, Coulomb, longest_reach
+from tensornet_jax.graph.long_range import LongRange
+from tensornet_jax.models.electrostatics import CoulombRange, finest_waves
+from tensornet_jax.models.priors import AnyPrior, Coulomb
 from tensornet_jax.models.tensor_config import NamedTensorHead, check_reachable
 
 
@@ -49,10 +51,9 @@ class ModelConfig(Config):
     )
     priors: tuple[AnyPrior, ...] = Field(
         default=(),
-        description="energies of pairs of atoms that are added to the network's and need not be "
-        "learned: zbl, d2, coulomb",
+        description="energies that are added to the network's and need not be learned: zbl, d2, "
+        "coulomb",
     )
-
     compression: Compression | None = Field(
         default=None,
         description="left by tensornet-jax compress; null for a model to be trained",
@@ -67,6 +68,7 @@ class ModelConfig(Config):
         if not names:
             raise ValueError("nothing to predict: give heads, e.g. [energy], or tensors")
         check_reachable(self.tensors, self.highest_degree, self.degree_remedy)
+        finest_waves(self.coulomb_ranges, self.cutoff)
         return self
 
     @property
@@ -82,7 +84,8 @@ class ModelConfig(Config):
     @property
     def reach(self) -> float:
         """Distance in Å beyond which atoms have no energy together; may be infinite."""
-        return longest_reach(self.priors, self.cutoff)
+        ranges = [each.molecule_reach() for each in self.coulomb_ranges]
+        return max([self.cutoff, *ranges, *(prior.reach(self.cutoff) for prior in self.priors)])
 
     @property
     def long_cutoff(self) -> float | None:
@@ -90,14 +93,34 @@ class ModelConfig(Config):
         return self.reach if self.reach > self.cutoff else None
 
     @property
+    def coulomb_ranges(self) -> tuple[CoulombRange, ...]:
+        """Which charges count in each Coulomb energy of the model."""
+        return tuple(prior for prior in self.priors if isinstance(prior, Coulomb))
+
+    @property
+    def long_range(self) -> LongRange | None:
+        """What structures need beyond the cutoff; None for nothing."""
+        if self.long_cutoff is None:
+            return None
+        reaches = [each.periodic_reach(self.cutoff) for each in self.coulomb_ranges]
+        reaches += [prior.periodic_reach(self.cutoff) for prior in self.priors]
+        waves = finest_waves(self.coulomb_ranges, self.cutoff)
+        return LongRange(self.reach, max([self.cutoff, *reaches]), waves)
+
+    @property
     def needs_charges(self) -> bool:
         """Whether structures have to bring the charges of their atoms."""
-        return any(isinstance(prior, Coulomb) for prior in self.priors)
+        return any(isinstance(p, Coulomb) and p.charges == "fixed" for p in self.priors)
 
     @property
     def predicts_charges(self) -> bool:
         """Whether the model has charges of the atoms among its outputs."""
-        return self.has_atomic_dipoles
+        return self.has_atomic_dipoles or self.sums_predicted_charges
+
+    @property
+    def sums_predicted_charges(self) -> bool:
+        """Whether a prior is the Coulomb energy of charges that the model predicts."""
+        return any(isinstance(p, Coulomb) and p.charges == "predicted" for p in self.priors)
 
     @property
     def has_atomic_dipoles(self) -> bool:
@@ -112,7 +135,7 @@ class ModelConfig(Config):
     @property
     def has_other_heads(self) -> bool:
         """Whether it needs `heads.OtherHeads`."""
-        return bool(self.tensors) or self.has_atomic_dipoles
+        return bool(self.tensors) or self.has_atomic_dipoles or self.sums_predicted_charges
 
     def fitted(self, avg_num_neighbors: float) -> Self:
         """Return the configuration with what it leaves to the training data filled in.

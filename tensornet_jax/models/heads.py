@@ -73,7 +73,7 @@ class GatedReadout(nn.Module):
 
 
 class OtherHeads(nn.Module):
-    """Everything a model of any kind predicts from `AtomFeatures`: tensors, and its dipole.
+    """Everything a model of any kind predicts from `AtomFeatures`: tensors, dipole, charges.
 
     config: of the model.
     num_species: size of the element table.
@@ -86,14 +86,29 @@ class OtherHeads(nn.Module):
 
     @nn.compact
     def __call__(self, features: AtomFeatures, graph: AtomGraph) -> dict[str, Array]:
-        """Return what `TensorHeads` and `DipoleReadout` do, as far as the configuration asks."""
+        """Return what `TensorHeads`, `DipoleReadout`, `ChargeReadout` do, as far as is asked."""
         c = self.config
         outputs = TensorHeads(c.tensors, self.num_species, self.dtype, name="tensors")(
             features, graph
         )
         if c.has_atomic_dipoles:
             outputs |= DipoleReadout(self.dtype, name="dipole")(features, graph)
+        elif c.sums_predicted_charges:
+            outputs["charges"] = ChargeReadout(self.dtype, name="charges")(features, graph)
         return outputs
+
+
+class ChargeReadout(nn.Module):
+    """Charges that sum to the total charge."""
+
+    WIDTH = 32
+
+    dtype: str
+
+    @nn.compact
+    def __call__(self, features: AtomFeatures, graph: AtomGraph) -> Array:
+        """Return (N,) e, 0 for padding."""
+        return _predicted_charges(features.scalars, graph, self.WIDTH, self.dtype)
 
 
 class DipoleReadout(nn.Module):
@@ -110,16 +125,19 @@ class DipoleReadout(nn.Module):
     @nn.compact
     def __call__(self, features: AtomFeatures, graph: AtomGraph) -> dict[str, Array]:
         """Return "dipole" (B, 3) e·Å and "charges" (N,) e, 0 for padding."""
-        scalars, width = features.scalars, self.HEAD.width
-        hidden = nn.silu(dense(scalars.shape[-1], width, self.dtype, name="hidden")(scalars))
-        charges = dense(width, 1, self.dtype, name="charges")(hidden)
-        charges = conserved(charges[:, 0], graph)
+        charges = _predicted_charges(features.scalars, graph, self.HEAD.width, self.dtype)
         dipoles = TensorReadout(self.HEAD, self.dtype, name="dipoles")(features)
         inside = graph.node_mask[:, None]
         ones = inside.astype(charges.dtype)
         centre = divide(_total(ones * graph.positions, graph), _total(ones, graph))
         moments = charges[:, None] * (graph.positions - centre[graph.node_graph]) + dipoles
         return {"dipole": _total(jnp.where(inside, moments, 0), graph), "charges": charges}
+
+
+def _predicted_charges(scalars: Array, graph: AtomGraph, width: int, dtype: str) -> Array:
+    """Conserved charges (N,) e of scalars (N, F), by layers of the module that calls."""
+    hidden = nn.silu(dense(scalars.shape[-1], width, dtype, name="hidden")(scalars))
+    return conserved(dense(width, 1, dtype, name="charges")(hidden)[:, 0], graph)
 
 
 def conserved(charges: Array, graph: AtomGraph) -> Array:

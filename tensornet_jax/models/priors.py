@@ -1,10 +1,9 @@
-"""Energies of pairs of atoms that physics gives and no network has to learn: priors.
+"""Energies that physics gives and no network has to learn: priors.
 
 Any model takes them, as a list in its configuration. They are added in eV, after the network's
 energies have been scaled, and differentiated along with them.
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
@@ -17,22 +16,25 @@ from pydantic import Field, model_validator
 
 from tensornet_jax.config import NOT_SET_BY_USERS, Config
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.graph.edges import EdgeList
-from tensornet_jax.ops.coulomb import cosine_switch, reaction_field
+from tensornet_jax.models.electrostatics import (
+    CoulombRange,
+    coulomb_energies,
+    edges_within,
+    pair_distances,
+)
+from tensornet_jax.ops.coulomb import cosine_switch
 from tensornet_jax.ops.dispersion import D2_ELEMENTS, d2_energies, d2_parameters
 from tensornet_jax.ops.message import on_both_edges, sum_at_receivers
 from tensornet_jax.ops.radial import cosine_envelope, polynomial_envelope, switched_off
-from tensornet_jax.ops.safe import norm
 from tensornet_jax.ops.zbl import EXPONENT, PREFACTOR, screening_lengths, zbl_energies
 from tensornet_jax.units import COULOMB
 
 
 class AtomPairs(NamedTuple):
-    """The pairs of a list: (P,) distances in Å, 1 for padding; species and charges (e) of both."""
+    """The pairs of a list: (P,) distances in Å, 1 for padding; species of both atoms."""
 
     distances: Array
     species: tuple[Array, Array]
-    charges: tuple[Array, Array] | None
 
 
 class Prior(Config):
@@ -45,12 +47,45 @@ class Prior(Config):
     def reach(self, cutoff: float) -> float:
         """Distance in Å from which on there is no energy, given the network's cutoff."""
 
+    def periodic_reach(self, cutoff: float) -> float:
+        """The same in a periodic structure, where pairs always end somewhere."""
+        return self.reach(cutoff)
+
+    @abstractmethod
+    def energies(
+        self, graph: AtomGraph, numbers: np.ndarray, cutoff: float, charges: Array | None
+    ) -> Array:
+        """Energies of the atoms in eV, (N,).
+
+        Args:
+            graph: structures.
+            numbers: element table.
+            cutoff: of the network, Å.
+            charges: (N,) e that the model predicts, if it does.
+        """
+
+
+class PairPrior(Prior):
+    """A prior that is a sum over pairs within its reach."""
+
     @abstractmethod
     def pair_energies(self, pairs: AtomPairs, numbers: np.ndarray, cutoff: float) -> Array:
         """Energy of each pair in eV, (P,), given the element table and the network's cutoff."""
 
+    def energies(
+        self, graph: AtomGraph, numbers: np.ndarray, cutoff: float, charges: Array | None
+    ) -> Array:
+        """Half of the energy of each pair at either atom, (N,) eV."""
+        edges = edges_within(graph, self.reach(cutoff), cutoff)
+        first, second = edges.receivers[: edges.num_pairs], edges.senders[: edges.num_pairs]
+        species = graph.species[first], graph.species[second]
+        pairs = AtomPairs(pair_distances(graph, edges), species)
+        energies = self.pair_energies(pairs, numbers, cutoff)
+        halves = jnp.where(edges.pair_mask, 0.5 * energies, 0)
+        return sum_at_receivers(on_both_edges(halves), edges.index)
 
-class ZBL(Prior):
+
+class ZBL(PairPrior):
     """Screened repulsion of nuclei, which keeps atoms apart where there are no data."""
 
     name: Literal["zbl"] = "zbl"
@@ -106,7 +141,7 @@ class ZBL(Prior):
         return shape(pairs.distances, self.cutoff)
 
 
-class D2(Prior):
+class D2(PairPrior):
     """Grimme's dispersion of 2006, H to Xe, for data of a density functional that lacks it."""
 
     name: Literal["d2"] = "d2"
@@ -151,26 +186,15 @@ class D2(Prior):
         return energies * switched_off(distances, self.cutoff, self.switch_width)
 
 
-class CoulombRange(Config):
-    """Which pairs of charges count, and what lies beyond."""
-
-    cutoff: float | None = Field(
-        default=None,
-        gt=0,
-        description="Å, of a reaction field, also for periodic structures; null for all pairs of a "
-        "molecule",
-    )
-    dielectric: float | None = Field(
-        default=None,
-        ge=1,
-        description="constant beyond the cutoff; null for a conductor, whose forces end smoothly",
-    )
-
-
-class Coulomb(Prior, CoulombRange):
-    """Energy of charges that the structures bring: `atoms.set_initial_charges`."""
+class Coulomb(CoulombRange, Prior):
+    """Energy of charges, which the structures bring or the model predicts."""
 
     name: Literal["coulomb"] = "coulomb"
+    charges: Literal["fixed", "predicted"] = Field(
+        default="fixed",
+        description="fixed: atoms.set_initial_charges; predicted: by the network, summing to the "
+        "total charge",
+    )
     switch_from: float = Field(default=0.5, ge=0, description="Å, below which there is no energy")
     switch_to: float = Field(default=2.0, gt=0, description="Å, beyond which there is all of it")
 
@@ -182,74 +206,53 @@ class Coulomb(Prior, CoulombRange):
             )
         return self
 
+    @property
+    def full_strength(self) -> float:
+        """Distance in Å from which on charges interact by Coulomb's law, nothing left out."""
+        return self.switch_to
+
     def reach(self, cutoff: float) -> float:
         """Cutoff in Å, or infinity."""
-        return self.cutoff or math.inf
+        return self.molecule_reach()
 
-    def pair_energies(self, pairs: AtomPairs, numbers: np.ndarray, cutoff: float) -> Array:
-        """Energy of each pair in eV, (P,)."""
-        if pairs.charges is None:
-            raise ValueError("the graph has no charges: make its structures by Potential.structure")
-        switch = cosine_switch(pairs.distances, self.switch_from, self.switch_to)
-        kernel = coulomb_kernel(pairs.distances, self.cutoff, self.dielectric)
-        return COULOMB * pairs.charges[0] * pairs.charges[1] * switch * kernel
+    def energies(
+        self, graph: AtomGraph, numbers: np.ndarray, cutoff: float, charges: Array | None
+    ) -> Array:
+        """Energies of the atoms in eV, (N,)."""
+        if self.charges == "fixed":
+            charges = graph.initial_charges
+        if charges is None:
+            raise ValueError(
+                "the graph has no charges: make its structures by Potential.structure"
+                if self.charges == "fixed"
+                else "the model predicts no charges"
+            )
+
+        def left_out(distances: Array) -> Array:
+            return 1 - cosine_switch(distances, self.switch_from, self.switch_to)
+
+        return coulomb_energies(charges[:, None], graph, self, cutoff, left_out)[:, 0]
 
 
 AnyPrior = Annotated[ZBL | D2 | Coulomb, Field(discriminator="name")]
 """A section of `priors` in a model's configuration."""
 
 
-def coulomb_kernel(distances: Array, cutoff: float | None, dielectric: float | None) -> Array:
-    """Energy per e² over the Coulomb constant, in Å⁻¹: 1/d, or a reaction field up to the cutoff.
-
-    Args:
-        distances: (...) Å, not 0.
-        cutoff: Å; None for all pairs.
-        dielectric: of the reaction field; None for a conductor.
-    """
-    if cutoff is None:
-        return 1 / distances
-    return reaction_field(distances, cutoff, dielectric or math.inf)
-
-
-def longest_reach(priors: Sequence[Prior], cutoff: float) -> float:
-    """Distance in Å beyond which neither network nor prior has an energy; it may be infinite."""
-    return max((prior.reach(cutoff) for prior in priors), default=cutoff)
-
-
-def edges_within(graph: AtomGraph, reach: float, cutoff: float) -> EdgeList:
-    """Return the shortest list of a graph that holds the pairs within a reach.
-
-    Args:
-        graph: the graph.
-        reach: Å.
-        cutoff: of the network, Å, to which the graph's ordinary list extends.
-    """
-    if reach <= cutoff:
-        return graph.edges
-    if graph.long_edges is None:
-        raise ValueError(
-            "the graph has no list of pairs beyond the network's cutoff: make its structures by "
-            "Potential.structure"
-        )
-    return graph.long_edges
-
-
-def pair_distances(graph: AtomGraph, edges: EdgeList) -> Array:
-    """(P,) distances of pairs in Å, 1 for padding, where a kernel may have a pole at 0."""
-    return jnp.where(edges.pair_mask, norm(graph.pair_vectors(edges)), 1)
-
-
 def prior_energies(
-    priors: Sequence[Prior], cutoff: float, numbers: Sequence[int], graph: AtomGraph
+    priors: Sequence[Prior],
+    cutoff: float,
+    numbers: Sequence[int],
+    graph: AtomGraph,
+    charges: Array | None = None,
 ) -> Array:
-    """Energies of all priors, half of each pair's at either atom.
+    """Energies of all priors.
 
     Args:
         priors: of the model's configuration.
         cutoff: of the network, Å.
         numbers: element table.
         graph: structures.
+        charges: (N,) e that the model predicts, if it does.
 
     Returns:
         (N,) eV, 0 for padding.
@@ -257,15 +260,5 @@ def prior_energies(
     table = np.asarray(numbers)
     total = jnp.zeros(graph.positions.shape[0], graph.positions.dtype)
     for prior in priors:
-        edges = edges_within(graph, prior.reach(cutoff), cutoff)
-        first, second = edges.receivers[: edges.num_pairs], edges.senders[: edges.num_pairs]
-        charges = graph.initial_charges
-        pairs = AtomPairs(
-            pair_distances(graph, edges),
-            (graph.species[first], graph.species[second]),
-            None if charges is None else (charges[first], charges[second]),
-        )
-        energies = prior.scale * prior.pair_energies(pairs, table, cutoff)
-        halves = jnp.where(edges.pair_mask, 0.5 * energies, 0)
-        total = total + sum_at_receivers(on_both_edges(halves), edges.index)
+        total = total + prior.scale * prior.energies(graph, table, cutoff, charges)
     return total

@@ -8,25 +8,22 @@ filter is no longer the same in both directions. The Coulomb energy is the weigh
 all sets.
 """
 
-import math
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.common import dense, layer_norm
+from tensornet_jax.models.electrostatics import coulomb_energies
 from tensornet_jax.models.features import AtomFeatures, parts_of_tensors
 from tensornet_jax.models.heads import OtherHeads, centred_dipole
-from tensornet_jax.models.priors import coulomb_kernel, edges_within, pair_distances
 from tensornet_jax.models.tensornet2_config import PredictedCoulomb, TensorNet2Config
 from tensornet_jax.models.tensornet2_layers import MLP, ChargedInteraction, Charges
 from tensornet_jax.models.tensornet_embedding import Embedding
 from tensornet_jax.models.tensornet_radial import AtDistances, RadialBasis, envelope, pair_geometry
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.cartesian import RankTwo, squared_norms
-from tensornet_jax.ops.coulomb import electrostatic_energies, overlap_damping
-from tensornet_jax.units import COULOMB
+from tensornet_jax.ops.coulomb import overlap_damping
 
 
 class TensorNet2(nn.Module):
@@ -92,13 +89,12 @@ class TensorNet2(nn.Module):
 
     def _coulomb(self, charges: Array, coulomb: PredictedCoulomb, graph: AtomGraph) -> Array:
         """Coulomb energies of all sets of charges, (N, (L + 1) · Q) eV."""
-        reach = coulomb.cutoff or math.inf
-        edges = edges_within(graph, reach, self.config.cutoff)
-        distances = pair_distances(graph, edges)
-        kernel = overlap_damping(distances, coulomb.damping_radius)
-        kernel = kernel * coulomb_kernel(distances, coulomb.cutoff, coulomb.dielectric)
-        kernel = jnp.where(edges.pair_mask, COULOMB * coulomb.scale * kernel, 0)
-        return electrostatic_energies(charges, kernel, edges.index)
+
+        def left_out(distances: Array) -> Array:
+            return 1 - overlap_damping(distances, coulomb.damping_radius)
+
+        found = coulomb_energies(charges, graph, coulomb, self.config.cutoff, left_out)
+        return coulomb.scale * found
 
     def _at(self, distances: Array) -> AtDistances:
         values = envelope(self.config, distances, self.config.cutoff_lower)

@@ -1,12 +1,11 @@
 """Hyperparameters of TensorNet2."""
 
-import math
 from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from tensornet_jax.models.priors import CoulombRange
+from tensornet_jax.models.electrostatics import CoulombRange
 from tensornet_jax.models.tensornet_config import CartesianConfig
 
 
@@ -19,6 +18,11 @@ class PredictedCoulomb(CoulombRange):
         description="Å, below which the energy is reduced and left to the network",
     )
     scale: float = Field(default=1.0, description="factor on the energy")
+
+    @property
+    def full_strength(self) -> float:
+        """Distance in Å from which on charges interact by Coulomb's law, nothing left out."""
+        return self.damping_radius
 
 
 class TensorNet2Config(CartesianConfig):
@@ -43,6 +47,11 @@ class TensorNet2Config(CartesianConfig):
             raise ValueError(
                 "tensornet2 makes dipoles of the charges it has anyway: set dipole_form: charges"
             )
+        if self.coulomb and self.sums_predicted_charges:
+            raise ValueError(
+                "tensornet2 has the Coulomb energy of its charges already: leave the prior out, or "
+                "set coulomb: null"
+            )
         weights = self.charge_weights
         if weights is None:
             return self
@@ -56,15 +65,20 @@ class TensorNet2Config(CartesianConfig):
         return self
 
     @property
-    def reach(self) -> float:
-        """Distance in Å beyond which atoms have no energy together; may be infinite."""
-        own = (self.coulomb.cutoff or math.inf) if self.coulomb else 0.0
-        return max(super().reach, own)
+    def coulomb_ranges(self) -> tuple[CoulombRange, ...]:
+        """Which charges count in each Coulomb energy of the model."""
+        own = (self.coulomb,) if self.coulomb else ()
+        return (*super().coulomb_ranges, *own)
 
     @property
     def predicts_charges(self) -> bool:
         """Charges of the atoms are among the outputs."""
         return True
+
+    @property
+    def has_other_heads(self) -> bool:
+        """Whether it needs `heads.OtherHeads`; charges it has anyway."""
+        return bool(self.tensors)
 
     def set_weights(self) -> np.ndarray:
         """Weights of all sets of charges, stage by stage, ((L + 1) · Q,); they sum to 1."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tensornet_jax.graph.atom_graph import Capacity, Structure
+from tensornet_jax.graph.atom_graph import Capacity, Structure, waves_and_mesh
 
 # Another compilation must save at least this share of the work on the batches it serves.
 WORTHWHILE = 0.2
@@ -51,10 +51,12 @@ class Capacities:
         alone = [Capacity.holding([s]) for s in structures]
         slots = max(capacity.slots for capacity in alone)
         long_slots = max(capacity.long_slots for capacity in alone)
+        waves = waves_and_mesh(structures)
 
         def capacity(atoms: float, pairs: float, long_pairs: float) -> Capacity:
-            far = (_rounded(long_pairs + 1), long_slots) if long_slots else ()
-            return Capacity(batch_size, _rounded(atoms + 1), _rounded(pairs + 1), slots, *far)
+            far = (_rounded(long_pairs + 1), long_slots) if long_slots else (0, 0)
+            near = _rounded(atoms + 1), _rounded(pairs + 1), slots
+            return Capacity(batch_size, *near, *far, *waves)
 
         sums = np.array([counts[batch].sum(axis=0) for batch in examples])
         ladder = [capacity(*np.sort(counts, axis=0)[-batch_size:].sum(axis=0))]
@@ -81,7 +83,7 @@ class Capacities:
 
 def _counts(structure: Structure) -> tuple[int, int, int]:
     """Atoms, pairs, and pairs of the long list."""
-    far = 0 if structure.long_pairs is None else len(structure.long_pairs)
+    far = 0 if structure.far is None else len(structure.far.pairs)
     return len(structure), len(structure.pairs), far
 
 

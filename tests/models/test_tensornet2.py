@@ -97,12 +97,11 @@ def test_the_weights_say_which_charges_count(potential):
     )
 
 
-def test_periodic_structures_need_a_cutoff_of_the_coulomb_energy(potential):
+def test_periodic_structures_are_summed_over_all_images_or_to_a_cutoff(potential):
     crystal = bulk("C", cubic=True)
-    with pytest.raises(ValueError, match="Coulomb section a cutoff"):
-        potential.evaluate(crystal)
-    (found,) = with_config(potential, coulomb={"cutoff": 5.0}).evaluate(crystal, ("charges",))
-    assert found["charges"].sum() == pytest.approx(0, abs=tolerances.EQUILIBRATION)
+    for coulomb in ({}, {"cutoff": 5.0}):
+        (found,) = with_config(potential, coulomb=coulomb).evaluate(crystal, ("charges",))
+        assert found["charges"].sum() == pytest.approx(0, abs=tolerances.EQUILIBRATION)
 
 
 def test_the_calculator_gives_charges_and_follows_the_total_charge(potential):
