@@ -27,11 +27,11 @@ from tensornet_jax.graph.atom_graph import (
     Structure,
     batch_structures,
     to_device,
-    total_charge,
 )
+from tensornet_jax.graph.electrons import total_charge, with_state
 from tensornet_jax.graph.long_range import STRETCH
 from tensornet_jax.model_file import load_model
-from tensornet_jax.potential import Potential
+from tensornet_jax.potential import Potential, check_visible
 
 PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
 PER_ATOM = ("energies", "forces", "charges")
@@ -48,7 +48,9 @@ class TensorNetCalculator(Calculator):
     they sum to `energy`), `forces`, `stress` (Voigt xx, yy, zz, yz, xz, xy in eV/Å³, tensile
     positive; needs a cell with a volume) and, if the model has them, `dipole` (of structures that
     are not periodic) and `charges`. The total charge is read from `atoms.info["charge"]`, default
-    0; a model with a Coulomb energy of fixed charges takes them from `atoms.set_initial_charges`.
+    0; a model that depends on the spin needs the multiplicity 2S + 1 in `atoms.info["spin"]`. Both
+    can be given to the calculator instead, for all its structures. A model with a Coulomb energy of
+    fixed charges takes them from `atoms.set_initial_charges`.
 
     The structures it is given are never changed. Unknown elements, coincident atoms and cells that
     cannot be periodic raise ValueError.
@@ -64,6 +66,8 @@ class TensorNetCalculator(Calculator):
         dtype: str | None = None,
         skin: float = 0.5,
         *,
+        charge: float | None = None,
+        spin: int | None = None,
         compilation_cache: bool = True,
     ) -> None:
         """Load a model.
@@ -72,11 +76,14 @@ class TensorNetCalculator(Calculator):
             model: a model file, or a potential.
             dtype: "float32" or "float64" to compute in; None for the model's own.
             skin: Å the neighbour list reaches beyond the cutoff; 0 rebuilds it at every step.
+            charge: total charge, e, of structures that do not say it in `atoms.info`.
+            spin: multiplicity 2S + 1 of structures that do not say it in `atoms.info`.
             compilation_cache: keep compiled models in the user's cache folder, see
                 `enable_compilation_cache`.
 
         Raises:
-            ValueError: negative skin, unknown dtype, or an unusable model file.
+            ValueError: negative skin, unknown dtype, an unusable model file, or a charge or spin on
+                which nothing that the model predicts depends.
         """
         # First: it resets what every calculator has, results included.
         super().__init__()
@@ -86,10 +93,12 @@ class TensorNetCalculator(Calculator):
             potential = model if dtype in (None, model.dtype) else model.astype(dtype)
         else:
             potential = load_model(model, dtype)
+        check_visible(potential.config, charge, spin)
         if compilation_cache:
             enable_compilation_cache()
         self.potential = potential
         self.skin = float(skin)
+        self.charge, self.spin = charge, spin
         self.implemented_properties = [name for name in PROPERTIES if name in potential.properties]
         self.num_rebuilds = 0
         self._neighbourhood: _Neighbourhood | None = None
@@ -105,17 +114,24 @@ class TensorNetCalculator(Calculator):
         """Return a calculator without results that shares model and compiled functions."""
         # ASE users deep-copy Atoms together with their calculator; device arrays and compiled
         # functions are constant and need not be copied.
-        copied = type(self)(self.potential, skin=self.skin, compilation_cache=False)
+        copied = type(self)(
+            self.potential,
+            skin=self.skin,
+            charge=self.charge,
+            spin=self.spin,
+            compilation_cache=False,
+        )
         copied._evaluator = self._evaluator
         copied._capacities = list(self._capacities)
         return copied
 
     def check_state(self, atoms: ase.Atoms, tol: float = 1e-15) -> list[str]:
-        """Return what changed since the last calculation, the total charge included."""
+        """Return what changed since the last calculation, total charge and spin included."""
         # ASE's own comparison does not look into Atoms.info, and takes longer than a small model.
         before = self.atoms
         if before is None:
             return list(all_changes)
+        atoms = self._in_state(atoms)
         if len(atoms) != len(before):
             return ["positions", "numbers"]
         changes = [] if _within(tol, atoms.positions, before.positions) else ["positions"]
@@ -129,6 +145,8 @@ class TensorNetCalculator(Calculator):
             changes.append("pbc")
         if total_charge(atoms) != total_charge(before):
             changes.append("charge")
+        if self.potential.config.needs_spin and _spin_changed(atoms, before):
+            changes.append("spin")
         if self.potential.config.needs_charges and not _same_charges(atoms, before):
             changes.append("initial_charges")
         return changes
@@ -146,11 +164,12 @@ class TensorNetCalculator(Calculator):
 
         Raises:
             PropertyNotImplementedError: stress without a volume, dipole of a periodic structure.
-            ValueError: unknown element, coincident atoms, or a cell that cannot be periodic.
+            ValueError: unknown element, coincident atoms, a cell that cannot be periodic, or a
+                charge or spin that the structure cannot have or the model cannot see.
         """
         # What ASE's own method does besides concerns a folder for files, of which there are none.
         if atoms is not None:
-            self.atoms = atoms.copy()
+            self.atoms = self._in_state(atoms).copy()
         atoms = self.atoms
         if atoms is None:
             raise ValueError("no structure to compute: pass atoms")
@@ -182,6 +201,12 @@ class TensorNetCalculator(Calculator):
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
         self.results = results
+
+    def _in_state(self, atoms: ase.Atoms) -> ase.Atoms:
+        """Return a structure with the calculator's charge and spin, itself if there are none."""
+        if self.charge is None and self.spin is None:
+            return atoms
+        return with_state(atoms, self.charge, self.spin)
 
     def _computed_for(
         self, properties: Sequence[str], has_volume: bool, periodic: bool
@@ -247,6 +272,8 @@ def _conditions(atoms: ase.Atoms) -> tuple[Any, ...]:
         atoms.pbc.tobytes(),
         atoms.cell.array.tobytes(),
         total_charge(atoms),
+        # Not every potential looks at it, so it may be anything.
+        repr(atoms.info.get("spin")),
         None if charges is None else charges.tobytes(),
     )
 
@@ -257,6 +284,7 @@ class _Neighbourhood:
 
     atoms: the structure it was made for.
     conditions: its `_conditions`.
+    needs_spin: whether the potential depends on the spin.
     graph: its padded graph.
     device_cell: (3, 3) Å its cell, on the device.
     reference_energies: (N,) float64 eV.
@@ -268,6 +296,7 @@ class _Neighbourhood:
 
     atoms: ase.Atoms
     conditions: tuple[Any, ...]
+    needs_spin: bool
     graph: AtomGraph
     device_cell: jax.Array
     reference_energies: np.ndarray
@@ -291,6 +320,7 @@ class _Neighbourhood:
         return cls(
             atoms,
             _conditions(atoms),
+            structure.spin > 0,
             graph,
             graph.cell[0],
             reference_energies,
@@ -319,6 +349,7 @@ class _Neighbourhood:
                 or (atoms.numbers != before.numbers).any()
                 or (atoms.pbc != before.pbc).any()
                 or total_charge(atoms) != total_charge(before)
+                or (self.needs_spin and _spin_changed(atoms, before))
                 or (self.graph.initial_charges is not None and not _same_charges(atoms, before))
             ):
                 return False
@@ -339,6 +370,12 @@ def _local_positions(positions: np.ndarray, images: np.ndarray, cell: np.ndarray
     # Relative to the mean of now: a molecule that has drifted far keeps its digits in float32.
     inside = positions - images @ cell
     return inside - np.add.reduce(inside, axis=0) / max(len(inside), 1)
+
+
+def _spin_changed(atoms: ase.Atoms, before: ase.Atoms) -> bool:
+    # One that is missing is for `calculate` to refuse.
+    now, then = atoms.info.get("spin"), before.info.get("spin")
+    return now is None or then is None or bool(np.any(now != then))
 
 
 def _same_charges(atoms: ase.Atoms, before: ase.Atoms) -> bool:

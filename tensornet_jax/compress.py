@@ -224,5 +224,9 @@ def _random_clusters(potential: Potential, count: int = 6, size: int = 20) -> li
                 placed.append(trial)
             else:
                 edge *= 1.001
-        clusters.append(ase.Atoms(numbers, placed))
+        atoms = ase.Atoms(numbers, placed)
+        # In turns a cation, a neutral and an anion, of the lowest multiplicity there is.
+        charge = 1 - len(clusters) % 3 if potential.config.sees_charge else 0
+        atoms.info.update(charge=charge, spin=1 + (int(numbers.sum()) - charge) % 2)
+        clusters.append(atoms)
     return clusters

@@ -38,6 +38,7 @@ UNITS = {
     "stress": "eV/Å^3",
     "dipole": "e·Å",
     "charge": "e",
+    "spin": "2S + 1",
 }
 RETRIEVE = "copy the file again from where it came from, or export it again from its run folder"
 

@@ -194,7 +194,8 @@ class Potential:
     ) -> list[dict[str, Any]]:
         """Evaluate structures, however many and of whatever sizes.
 
-        The total charge is read from ``atoms.info["charge"]`` (e, default 0).
+        The total charge is read from ``atoms.info["charge"]`` (e, default 0), and, where the model
+        depends on it, the spin multiplicity from ``atoms.info["spin"]`` (2S + 1).
 
         Args:
             structures: one structure or several; not changed.
@@ -290,7 +291,7 @@ def prepare_structure(
     where: str = "",
     skin: float = 0.0,
 ) -> Structure:
-    """Prepare a structure for a model: the lists of pairs, and the charges, that it needs.
+    """Prepare a structure for a model: lists of pairs, charges and spin, as far as it needs them.
 
     Args:
         config: of the model.
@@ -298,16 +299,43 @@ def prepare_structure(
         atoms: the structure; not changed.
         where: how messages name the structure.
         skin: Å the lists reach beyond their cutoffs.
+
+    Raises:
+        ValueError: what `make_structure` refuses, or a charge that the model cannot see.
     """
-    return make_structure(
+    structure = make_structure(
         atoms,
         numbers,
         config.cutoff,
         where,
         long_range=config.long_range,
         charged=config.needs_charges,
+        with_spin=config.needs_spin,
         skin=skin,
     )
+    check_visible(config, structure.charge, None, where)
+    return structure
+
+
+def check_visible(
+    config: ModelConfig, charge: float | None, spin: int | None, where: str = ""
+) -> None:
+    """Raise ValueError where a model is asked for a charge or a spin on which nothing depends.
+
+    Args:
+        config: of the model.
+        charge: total charge, e; 0 and None ask for nothing.
+        spin: multiplicity; None asks for nothing.
+        where: how the message names the structure.
+    """
+    blind = {"charge": charge and not config.sees_charge, "spin": spin and not config.needs_spin}
+    for name, asked in (("charge", charge), ("spin", spin)):
+        if blind[name]:
+            raise ValueError(
+                f"{name} {asked:g}{where}: nothing this model ({config.name}) predicts depends on "
+                f"the {name}; train one with {name} in model.electronic_state, or, if the {name} "
+                "does not matter, leave it out of the structure"
+            )
 
 
 def dipole_of_position(config: ModelConfig, structure: Structure) -> np.ndarray:

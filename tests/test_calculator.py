@@ -24,6 +24,7 @@ from tensornet_jax.graph.neighbours import neighbour_pairs
 from tensornet_jax.model_file import save_model
 from tensornet_jax.models.tensornet_config import TensorNetConfig
 from tensornet_jax.potential import ElementTable, Potential, create_potential
+from tests.models.test_electronic_state import methylene, seeing
 
 CUTOFF = 3.2
 ELEMENTS = ElementTable((1, 6, 8, 14), np.array([-13.6, -1029.0, -2041.5, -7870.25]))
@@ -594,3 +595,37 @@ def test_bad_arguments_are_refused(potential):
             TensorNetCalculator(potential, skin=skin, compilation_cache=False)
     with pytest.raises(ValueError, match="float16"):
         TensorNetCalculator(potential, dtype="float16", compilation_cache=False)
+
+
+def test_charge_and_spin_come_from_the_structure_or_the_calculator():
+    potential = seeing("tensornet")
+    told = TensorNetCalculator(potential, compilation_cache=False)
+    atoms = methylene(0, 1)
+    atoms.calc = told
+    energies = [atoms.get_potential_energy()]
+    atoms.info.update(charge=1, spin=2)
+    energies.append(atoms.get_potential_energy())
+    assert abs(energies[1] - energies[0]) > 1e-3
+    atoms.info["spin"] = 4
+    assert told.calculation_required(atoms, ["energy"])
+    bare = methylene()
+    bare.info.clear()
+    given = TensorNetCalculator(potential, charge=1, spin=2, compilation_cache=False)
+    for calculator in (given, copy.deepcopy(given)):
+        bare.calc = calculator
+        assert bare.get_potential_energy() == energies[1]
+        assert not calculator.calculation_required(bare, ["energy"])
+    assert bare.info == {}
+    bare.info["charge"] = 0
+    with pytest.raises(ValueError, match="keep one"):
+        bare.get_potential_energy()
+
+
+def test_states_that_cannot_be_or_be_seen_are_refused(calc):
+    told = TensorNetCalculator(seeing("tensornet"), charge=1, spin=3, compilation_cache=False)
+    bare = methylene()
+    bare.info.clear()
+    with pytest.raises(ValueError, match="cannot have the multiplicity 3"):
+        told.get_potential_energy(bare)
+    with pytest.raises(ValueError, match="depends on the spin"):
+        TensorNetCalculator(calc.potential, spin=1, compilation_cache=False)

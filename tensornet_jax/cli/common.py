@@ -86,9 +86,26 @@ UnitOption = Annotated[
     typer.Option(
         "--unit",
         metavar="QUANTITY=UNIT",
-        help="Unit of the data (energy, length, force, stress, dipole), e.g. energy=kcal/mol; "
-        "repeatable.",
+        help="Unit of the data (energy, length, force, stress, dipole, spin), e.g. "
+        "energy=kcal/mol; repeatable.",
         show_default="eV and Å",
+    ),
+]
+
+
+ChargeOption = Annotated[
+    float | None,
+    typer.Option(
+        "--charge", help="Total charge of every structure, e.", show_default="what the file says"
+    ),
+]
+SpinOption = Annotated[
+    int | None,
+    typer.Option(
+        "--spin",
+        min=1,
+        help="Spin multiplicity 2S + 1 of every structure, for models that depend on it.",
+        show_default="what the file says",
     ),
 ]
 
@@ -137,6 +154,23 @@ def read_geometries(path: Path) -> "list[Atoms]":
             atoms.info.pop(key, None)
             atoms.arrays.pop(key, None)
     return structures
+
+
+def set_state(
+    potential: "Potential", structures: "Sequence[Atoms]", charge: float | None, spin: int | None
+) -> None:
+    """Give structures the charge and the spin of the options, whatever their file says.
+
+    Raises:
+        ValueError: nothing that the model predicts depends on them.
+    """
+    from tensornet_jax.potential import check_visible
+
+    check_visible(potential.config, charge, spin)
+    for atoms in structures:
+        atoms.info |= {
+            name: value for name, value in (("charge", charge), ("spin", spin)) if value is not None
+        }
 
 
 def check_output(path: Path, *inputs: Path) -> None:

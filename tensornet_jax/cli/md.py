@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tensornet_jax.cli.common import Precision, check_output, open_model, read_geometries
+from tensornet_jax.cli.common import (
+    Precision,
+    check_output,
+    open_model,
+    read_geometries,
+    set_state,
+)
 from tensornet_jax.cli.config import ConfigArgument, OverrideOption
 
 if TYPE_CHECKING:
@@ -39,8 +45,9 @@ def md(config: ConfigArgument, overrides: OverrideOption = None) -> None:
     stem = Path(run.output)
     for suffix in (".csv", ".png", ".restart", ".xyz", ".traj", ".h5"):
         check_output(stem.with_name(stem.name + suffix), Path(run.model), Path(run.structure))
-    atoms = _start(run)
     potential = open_model(Path(run.model), Precision(run.dtype))
+    atoms = _start(run)
+    set_state(potential, [atoms], run.charge, run.spin)
 
     from tensornet_jax.cli.md_ase import simulate_with_ase
     from tensornet_jax.cli.md_report import Rows, plot, summary

@@ -8,13 +8,16 @@ import typer
 from tensornet_jax.cli.common import (
     BOOKKEEPING,
     BatchOption,
+    ChargeOption,
     LabelOption,
     ModelArgument,
     PrecisionOption,
+    SpinOption,
     UnitOption,
     check_output,
     label_config,
     open_model,
+    set_state,
 )
 
 PER_ATOM = ("energies", "forces", "charges")
@@ -29,6 +32,8 @@ def predict(
     ],
     dtype: PrecisionOption = None,
     batch_size: BatchOption = 32,
+    charge: ChargeOption = None,
+    spin: SpinOption = None,
     labels: LabelOption = None,
     units: UnitOption = None,
 ) -> None:
@@ -48,6 +53,7 @@ def predict(
     from tensornet_jax.data.readers import read_structures
 
     structures = read_structures(data, config)
+    set_state(potential, structures, charge, spin)
     groups: dict[tuple[str, ...], list] = {}
     for atoms in structures:
         wanted = ("energy", "energies", "forces", "charges") + (

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tensornet_jax.cli.common import (
+    ChargeOption,
     DoublePrecisionOption,
     ModelArgument,
     Precision,
+    SpinOption,
     check_output,
     open_model,
     read_geometries,
+    set_state,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ def relax(
     cell: Annotated[bool, typer.Option("--cell", help="Relax the cell as well.")] = False,
     steps: Annotated[int, typer.Option(min=1, help="Largest number of steps.")] = 500,
     optimizer: Annotated[Optimizer, typer.Option(help="Algorithm.")] = Optimizer.bfgs,
+    charge: ChargeOption = None,
+    spin: SpinOption = None,
     dtype: DoublePrecisionOption = Precision.float64,
 ) -> None:
     """Relax every structure of INPUT; exit code 1 if one has not converged."""
@@ -53,6 +58,7 @@ def relax(
     from tensornet_jax.calculator import TensorNetCalculator
 
     structures = read_geometries(data)
+    set_state(potential, structures, charge, spin)
     if cell:
         for index, atoms in enumerate(structures):
             if not atoms.pbc.all():

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from tensornet_jax.data.labels import ALIASES, CHARGE_KEYS, LabelConfig
+from tensornet_jax.data.labels import ALIASES, STATE_ALIASES, LabelConfig
 from tensornet_jax.units import Quantity, conversion_factor
 
 _NUMBERS = ("z", "nuclear_charges", "atomic_numbers", "numbers", "species", "Z")
@@ -83,7 +83,8 @@ def read_hdf5(path: Path, config: LabelConfig) -> Iterator[tuple[Atoms, str]]:
 
 def _wanted(config: LabelConfig) -> set[str]:
     labels = {key for kind in ALIASES for key in config.keys(kind)}
-    return labels | {*_NUMBERS, *_POSITIONS, *CHARGE_KEYS}
+    states = {key for kind in STATE_ALIASES for key in config.state_keys(kind)}
+    return labels | states | {*_NUMBERS, *_POSITIONS}
 
 
 def _structure_groups(group: h5py.Group) -> Iterator[h5py.Group]:

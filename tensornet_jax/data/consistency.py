@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from ase import Atoms
 
-from tensornet_jax.data.labels import Labels, labels_of
+from tensornet_jax.data.labels import Labels, electronic_state, labels_of
 
 MINIMUM_PAIRS = 5
 MAX_DISPLACEMENT = 0.2  # Å; the midpoint rule fails for a bond stretched much further
@@ -42,7 +42,7 @@ def force_work_slope(atoms_list: Sequence[Atoms]) -> WorkSlope | None:
     """Return the slope of −ΔE against F·Δr between consecutive near frames.
 
     Frames count as a trajectory where neighbours in the list have the same atoms, cell and
-    charge, and no atom moves by more than MAX_DISPLACEMENT.
+    charge and spin, and no atom moves by more than MAX_DISPLACEMENT.
 
     Returns:
         None where fewer than MINIMUM_PAIRS pairs qualify.
@@ -101,7 +101,7 @@ def _comparable(first: Atoms, second: Atoms) -> bool:
         len(first) > 1
         and np.array_equal(first.numbers, second.numbers)
         and np.array_equal(first.pbc, second.pbc)
-        and first.info.get("charge", 0.0) == second.info.get("charge", 0.0)
+        and electronic_state(first) == electronic_state(second)
     )
 
 

@@ -12,13 +12,14 @@ from tensornet_jax.data.labels import (
     PROPERTIES,
     LabelConfig,
     available_labels,
+    electronic_state,
     labels_of,
     property_of,
     source_of,
 )
 from tensornet_jax.data.references import ReferenceEnergies
 
-_WRITTEN_BY_READER = {"source", "charge", "label_keys", "ignored_labels"}
+_WRITTEN_BY_READER = {"source", "charge", "spin", "label_keys", "ignored_labels"}
 RESIDUAL_LIMIT = 50.0  # eV per atom; no binding energy is this large
 
 
@@ -140,7 +141,7 @@ def constrained_atoms(atoms: Atoms) -> np.ndarray:
 
 
 def repeated(atoms_list: Sequence[Atoms]) -> list[tuple[int, int]]:
-    """Return (earlier, later) indices of structures equal in atoms, cell and charge to 1e-6 Å."""
+    """Return (earlier, later) indices of structures equal in atoms, cell and state to 1e-6 Å."""
     seen: dict[tuple[bytes, ...], int] = {}
     pairs = []
     for index, atoms in enumerate(atoms_list):
@@ -150,7 +151,7 @@ def repeated(atoms_list: Sequence[Atoms]) -> list[tuple[int, int]]:
             (np.round(atoms.positions, 6) + 0.0).tobytes(),
             (np.round(atoms.cell.array[atoms.pbc], 6) + 0.0).tobytes(),
             atoms.pbc.tobytes(),
-            np.float64(atoms.info.get("charge", 0.0) + 0.0).tobytes(),
+            repr(electronic_state(atoms)).encode(),
         )
         first = seen.setdefault(key, index)
         if first != index:

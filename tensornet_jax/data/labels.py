@@ -6,7 +6,7 @@ ASE's extended XYZ reader moves `energy`, `forces`, `stress`, … into a SingleP
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pydantic
@@ -31,7 +31,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "virial": ("REF_virial", "virial", "virials", "Virial", "dft_virial"),
     "dipole": ("REF_dipole", "dipole", "dipoles", "dipole_moment", "dft_dipole", "scf_dipole"),
 }
-CHARGE_KEYS = ("charge", "total_charge")
+STATE_ALIASES = {
+    "charge": ("charge", "total_charge"),
+    "spin": ("spin", "spin_multiplicity", "multiplicity"),
+}
 _QUANTITY: dict[str, Quantity] = {
     "energy": "energy",
     "forces": "force",
@@ -45,13 +48,17 @@ _VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
 class LabelUnits(Config):
-    """Units of the data. Force and stress follow from energy and length unless they are given."""
+    """Units of the data. Force and stress follow from energy and length unless they are given.
+
+    Spin is the multiplicity 2S + 1, or the number of unpaired electrons 2S.
+    """
 
     energy: str = "eV"
     length: str = "Å"
     force: str | None = None
     stress: str | None = None
     dipole: str = "e·Å"
+    spin: Literal["multiplicity", "unpaired_electrons"] = "multiplicity"
 
     @pydantic.model_validator(mode="after")
     def _known_units(self) -> "LabelUnits":
@@ -72,7 +79,8 @@ class LabelConfig(Config):
     """Which keys of the data hold the labels (None: search the usual names), and their units.
 
     `gradient` (dE/dr = −forces) and `virial` (−volume·stress) may be named in place of forces and
-    stress. Stress has ASE's sign: tension positive.
+    stress. Stress has ASE's sign: tension positive. `charge` and `spin` are no labels but inputs,
+    the total charge and the spin multiplicity.
     """
 
     energy: str | None = None
@@ -81,6 +89,8 @@ class LabelConfig(Config):
     stress: str | None = None
     virial: str | None = None
     dipole: str | None = None
+    charge: str | None = None
+    spin: str | None = None
     units: LabelUnits = LabelUnits()
 
     @pydantic.model_validator(mode="after")
@@ -88,11 +98,21 @@ class LabelConfig(Config):
         for name, minus in _MINUS_OF.items():
             if getattr(self, name) is not None and getattr(self, minus) is not None:
                 raise ValueError(f"labels.{name} and labels.{minus} are both given: keep one")
+        if self.units.spin != "multiplicity" and self.spin is None:
+            # Under the usual names a multiplicity is what is meant.
+            raise ValueError(
+                f"labels.units.spin is {self.units.spin}: name the key that has them, labels.spin"
+            )
         return self
 
     def configured(self) -> dict[str, str]:
         """Return property → key for the keys that are named explicitly."""
         return {p: key for p in ALIASES if (key := getattr(self, p)) is not None}
+
+    def state_keys(self, kind: str) -> tuple[str, ...]:
+        """Return the keys to search for one of STATE_ALIASES."""
+        explicit = getattr(self, kind)
+        return STATE_ALIASES[kind] if explicit is None else (explicit,)
 
     def keys(self, kind: str) -> tuple[str, ...]:
         """Return the keys to search for a property, best first.
@@ -152,6 +172,11 @@ def source_of(atoms: Atoms, index: int | None = None) -> str:
     return str(atoms.info.get("source", "structure" if index is None else f"structure {index}"))
 
 
+def electronic_state(atoms: Atoms) -> tuple[float, str]:
+    """Return what tells two states of one geometry apart: charge and, as text, spin."""
+    return float(atoms.info.get("charge", 0.0)) + 0.0, str(atoms.info.get("spin"))
+
+
 def available_labels(atoms: Atoms) -> dict[str, Any]:
     """Return all values that may be labels: calculator results, arrays and info, unconstrained."""
     results = dict(atoms.calc.results) if atoms.calc is not None else {}
@@ -165,7 +190,8 @@ def canonical_labels(atoms: Atoms, config: LabelConfig, source: str) -> Atoms:
     Sets, where the label exists, `info["REF_energy"]` (eV), `arrays["REF_forces"]` ((N, 3), eV/Å),
     `info["REF_stress"]` ((3, 3), eV/Å³), `info["REF_dipole"]` ((3,), e·Å), all float64; always
     `info["charge"]` (e), `info["source"]`, and `info["label_keys"]` (property → key it was read
-    from). `info["ignored_labels"]` lists what was found and passed over, and is absent otherwise.
+    from). `info["spin"]` is the multiplicity 2S + 1, if there is one. `info["ignored_labels"]`
+    lists what was found and passed over, and is absent otherwise.
 
     Args:
         atoms: a structure as a reader gave it, left as it is.
@@ -174,7 +200,8 @@ def canonical_labels(atoms: Atoms, config: LabelConfig, source: str) -> Atoms:
 
     Raises:
         ValueError: a named label has the wrong shape, a label or position is infinite, the cell
-            does not span the periodic directions, or the charge is not a number.
+            does not span the periodic directions, the charge is not a number, or two keys
+            contradict each other.
     """
     found = available_labels(atoms)
     # Labels are gathered first: copy() drops the calculator that may hold them.
@@ -226,7 +253,15 @@ def canonical_labels(atoms: Atoms, config: LabelConfig, source: str) -> Atoms:
             atoms.arrays["REF_forces"] = value
         else:
             atoms.info[CANONICAL[name]] = value if value.ndim else float(value)
-    atoms.info["charge"] = _charge(atoms.info, source)
+    charge = _state(atoms.info, "charge", config, source)
+    spin = _state(atoms.info, "spin", config, source)
+    atoms.info["charge"] = 0.0 if charge is None else charge
+    if spin is not None:
+        spin += config.units.spin == "unpaired_electrons"
+        atoms.info["spin"] = int(spin) if spin.is_integer() else spin
+    elif config.spin is not None:
+        # Under this name stands something else.
+        atoms.info.pop("spin", None)
     atoms.info["source"] = source
     atoms.info["label_keys"] = keys
     atoms.info.pop("ignored_labels", None)
@@ -243,7 +278,10 @@ def check_configured(config: LabelConfig, available: Iterable[str]) -> None:
         available: keys found in any structure.
     """
     available = set(available)
-    for kind, key in config.configured().items():
+    named = config.configured() | {
+        kind: key for kind in STATE_ALIASES if (key := getattr(config, kind)) is not None
+    }
+    for kind, key in named.items():
         if key not in available:
             present = ", ".join(sorted(available)) or "none"
             raise ValueError(
@@ -302,16 +340,24 @@ def _check_not_infinite(value: np.ndarray, key: str, source: str) -> None:
         raise ValueError(f"{source}: {key} is infinite: write nan where a label is missing")
 
 
-def _charge(info: Mapping[str, Any], source: str) -> float:
-    """Return the total charge; per-atom charges under the same name are not it."""
-    charges = {}
-    for key in CHARGE_KEYS:
-        value = np.asarray(info.get(key, 0.0))
-        if key not in info or value.size != 1 or value.dtype.kind not in "iuf":
+def _state(info: Mapping[str, Any], kind: str, config: LabelConfig, source: str) -> float | None:
+    """Return total charge or spin; an array under the same name, of the atoms, is not it."""
+    found = {}
+    for key in config.state_keys(kind):
+        value = np.asarray(info.get(key, ()))
+        if value.size != 1 or value.dtype.kind not in "iuf":
+            if key in info and key == getattr(config, kind):
+                raise ValueError(
+                    f"{source}: labels.{kind} is {key!r}, which is {info[key]!r}, not one number"
+                )
             continue
-        charges[key] = float(value.reshape(()))
-        if not np.isfinite(charges[key]):
-            raise ValueError(f"{source}: {key} is {charges[key]}: give the total charge in e")
-    if len(set(charges.values())) > 1:
-        raise ValueError(f"{source}: charge and total_charge differ ({charges}): keep one")
-    return next(iter(charges.values()), 0.0)
+        found[key] = float(value.reshape(()))
+        if not np.isfinite(found[key]):
+            unit = "the total charge in e" if kind == "charge" else "the multiplicity 2S + 1"
+            raise ValueError(f"{source}: {key} is {found[key]}: give {unit}")
+    if len(set(found.values())) > 1:
+        raise ValueError(
+            f"{source}: {' and '.join(found)} differ ({found}): keep one, or name the one that is "
+            f"meant as labels.{kind}"
+        )
+    return next(iter(found.values()), None)

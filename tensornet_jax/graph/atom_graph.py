@@ -15,6 +15,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from tensornet_jax.graph.edges import EdgeList, pack_pairs
+from tensornet_jax.graph.electrons import fixed_charges, spin_multiplicity, total_charge
 from tensornet_jax.graph.long_range import FarField, LongRange
 from tensornet_jax.graph.neighbours import Pairs, neighbour_pairs
 from tensornet_jax.ops.message import SLOT_BLOCK
@@ -33,6 +34,7 @@ class Structure:
     pairs: neighbour pairs; their shifts refer to ``positions``.
     far: of a potential that reaches farther than its network; None without.
     initial_charges: (N,) e, of a potential with fixed charges; None without.
+    spin: multiplicity 2S + 1, of a potential that depends on it; 0 without.
     """
 
     positions: np.ndarray
@@ -43,6 +45,7 @@ class Structure:
     pairs: Pairs
     far: FarField | None = None
     initial_charges: np.ndarray | None = None
+    spin: int = 0
 
     def __len__(self) -> int:
         return len(self.species)
@@ -67,29 +70,6 @@ def species_of(numbers: np.ndarray, elements: Sequence[int], where: str = "") ->
     return np.array([table[number] for number in np.asarray(numbers).tolist()], np.int32)
 
 
-def total_charge(atoms: ase.Atoms) -> float:
-    """Total charge of a structure in e, from ``atoms.info["charge"]``; 0 if absent."""
-    if "charge" not in atoms.info:
-        return 0.0
-    charge = atoms.info["charge"]
-    if np.ndim(charge) != 0 or not np.isfinite(float(charge)):
-        raise ValueError(f'atoms.info["charge"] must be one finite number, not {charge!r}')
-    return float(charge)
-
-
-def fixed_charges(atoms: ase.Atoms) -> np.ndarray:
-    """Charges of the atoms, (N,) e, from ``atoms.set_initial_charges``; ValueError if not set."""
-    if not atoms.has("initial_charges"):
-        raise ValueError(
-            "this potential has a Coulomb energy of fixed charges, and the structure has none: "
-            "give it some by atoms.set_initial_charges (zeros, if that is meant)"
-        )
-    charges = np.array(atoms.get_initial_charges(), np.float64)
-    if not np.isfinite(charges).all():
-        raise ValueError(f"initial charges must be finite, not {charges.tolist()}")
-    return charges
-
-
 def make_structure(
     atoms: ase.Atoms,
     elements: Sequence[int],
@@ -98,6 +78,7 @@ def make_structure(
     *,
     long_range: LongRange | None = None,
     charged: bool = False,
+    with_spin: bool = False,
     skin: float = 0.0,
 ) -> Structure:
     """Prepare a structure: species, neighbour pairs, positions wrapped into the cell.
@@ -109,12 +90,13 @@ def make_structure(
         where: how messages name the structure, e.g. ``" (structure 17)"``.
         long_range: what there is beyond the cutoff; None for nothing.
         charged: take over the charges of the atoms, which must have some.
+        with_spin: take over the spin multiplicity, which must be given.
         skin: Å the lists reach beyond their cutoffs.
 
     Raises:
         ValueError: unknown element, coincident atoms, a cell that cannot be periodic, an Ewald sum
-            with pbc in one or two directions or of a charged cell, no charges where they are
-            needed.
+            with pbc in one or two directions or of a charged cell, no charges or no possible
+            spin where they are needed.
     """
     positions = np.array(atoms.positions, np.float64)
     cell = np.array(atoms.cell.array, np.float64)
@@ -128,6 +110,7 @@ def make_structure(
         if long_range is not None:
             total = total_charge(atoms) if charges is None else charges.sum()
             long_range.check_neutral(pbc, total)
+        spin = spin_multiplicity(atoms) if with_spin else 0
     except ValueError as error:
         if where and where not in str(error):
             raise ValueError(f"{error}{where}") from error
@@ -142,6 +125,7 @@ def make_structure(
         pairs=_between_images(pairs, images),
         far=None if far is None else far._replace(pairs=_between_images(far.pairs, images)),
         initial_charges=charges,
+        spin=spin,
     )
 
 
@@ -278,6 +262,7 @@ class AtomGraph:
     cell: (B, 3, 3) Å.
     pbc: (B, 3) bool.
     charge: (B,) e.
+    spin: (B,) multiplicity 2S + 1; 0 for padding, and where the potential does not depend on it.
     graph_mask: (B,) bool.
     long_edges: the pairs that energies beyond the cutoff need; None where there are none.
     initial_charges: (N,) e, of a potential with fixed charges; None without.
@@ -294,6 +279,7 @@ class AtomGraph:
     cell: Any
     pbc: Any
     charge: Any
+    spin: Any
     graph_mask: Any
     long_edges: EdgeList | None = None
     initial_charges: Any = None
@@ -343,6 +329,7 @@ def batch_structures(
     cell = np.zeros((graphs, 3, 3), dtype)
     pbc = np.zeros((graphs, 3), bool)
     charge = np.zeros(graphs, dtype)
+    spin = np.zeros(graphs, dtype)
     graph_mask = np.zeros(graphs, bool)
     offsets = []
     atom = 0
@@ -358,6 +345,7 @@ def batch_structures(
         cell[index] = structure.cell
         pbc[index] = structure.pbc
         charge[index] = structure.charge
+        spin[index] = structure.spin
         graph_mask[index] = True
         offsets.append(atom)
         atom = here.stop
@@ -376,6 +364,7 @@ def batch_structures(
         cell=cell,
         pbc=pbc,
         charge=charge,
+        spin=spin,
         graph_mask=graph_mask,
         long_edges=pack_pairs(far, offsets, atoms, capacity.long_pairs, capacity.long_slots)
         if capacity.long_pairs

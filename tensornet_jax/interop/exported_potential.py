@@ -101,6 +101,7 @@ class ExportedPotential:
         cell: Any = None,
         pbc: Any = False,
         charge: float = 0.0,
+        spin: int | None = None,
         initial_charges: Any = None,
     ) -> dict[str, np.ndarray]:
         """Return the arrays that `call` takes, for one structure.
@@ -113,13 +114,20 @@ class ExportedPotential:
             cell: (3, 3) rows are lattice vectors, Å; None without.
             pbc: (3,) bool, or one bool for all directions.
             charge: total charge, e.
+            spin: multiplicity 2S + 1, of a potential that depends on it; whether the structure can
+                have it is not looked at.
             initial_charges: (N,) e, of a potential with a Coulomb energy of fixed charges.
 
         Raises:
             ValueError: an element the potential does not know, two atoms at one place, a periodic
-                structure where every pair of atoms counts, or no charges where they are needed.
+                structure where every pair of atoms counts, no spin or no charges where they are
+                needed, or a charge or spin on which nothing depends.
         """
         dtype, wanted = self.manifest["dtype"], self.manifest["inputs"]
+        if charge and not self.manifest.get("sees_charge", True):
+            raise ValueError(f"charge {charge}: nothing this potential predicts depends on it")
+        if spin is not None and "spin" not in wanted:
+            raise ValueError(f"spin {spin}: nothing this potential predicts depends on it")
         positions = np.array(positions, float).reshape(-1, 3)
         cell = np.zeros((3, 3)) if cell is None else np.array(cell, float)
         pbc = np.broadcast_to(np.asarray(pbc, bool), 3)
@@ -143,6 +151,10 @@ class ExportedPotential:
             "species": padded(self._species(numbers), -1, "int32"),
             "structure": np.zeros(atoms, np.int32),
         }
+        if "spin" in wanted:
+            if spin is None or spin < 1:
+                raise ValueError(f"this potential needs spin, the multiplicity 2S + 1, not {spin}")
+            arrays["spin"] = np.full(1, spin, dtype)
         if "initial_charges" in wanted:
             if initial_charges is None:
                 raise ValueError("this potential needs initial_charges, those of the atoms")

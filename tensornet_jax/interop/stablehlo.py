@@ -69,6 +69,8 @@ def _inputs(potential: Potential) -> dict[str, _Argument]:
         "species": _Argument("atoms", INDEX, None, "place in elements; -1 for padding"),
         "structure": _Argument("atoms", INDEX, None, "structure each atom belongs to"),
     }
+    if config.needs_spin:
+        found["spin"] = _Argument("structures", dtype, None, "spin multiplicity 2S + 1")
     if config.needs_charges:
         found["initial_charges"] = _Argument("atoms", dtype, "e", "fixed charges of the atoms")
     for long in ("", "long_") if config.long_cutoff is not None else ("",):
@@ -184,6 +186,7 @@ def _graph(arrays: dict[str, Array]) -> AtomGraph:
         cell=cell,
         pbc=jnp.stack([unused] * 3, axis=-1),
         charge=arrays["charge"],
+        spin=arrays.get("spin", jnp.zeros_like(arrays["charge"])),
         graph_mask=unused,
         long_edges=_edges(arrays, "long_") if "long_pairs" in arrays else None,
         initial_charges=arrays.get("initial_charges"),
@@ -222,6 +225,7 @@ def _manifest(potential: Potential, content: bytes) -> dict[str, Any]:
         "reference_energies": potential.elements.reference_energies.tolist(),
         "energy_offset": float(potential.energy_offset),
         "units": UNITS,
+        "sees_charge": potential.config.sees_charge,
         "inputs": _described(_inputs(potential)),
         "outputs": _described(
             {_RENAMED.get(name, name): spec for name, spec in _outputs(potential).items()}

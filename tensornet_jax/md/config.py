@@ -97,6 +97,14 @@ class MDConfig(Config):
         min_length=1, description="file with the start structure", examples=["start.xyz"]
     )
     index: int = Field(default=0, description="which structure of the file; -1 is the last")
+    charge: float | None = Field(
+        default=None, description="total charge of the structure, e; null: what the file says, or 0"
+    )
+    spin: int | None = Field(
+        default=None,
+        ge=1,
+        description="multiplicity 2S + 1, of a model that depends on it; null: what the file says",
+    )
     output: str = Field(
         min_length=1,
         description="what all files of the run are called, without suffix: trajectory, .csv (log), "

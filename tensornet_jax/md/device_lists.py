@@ -93,7 +93,7 @@ class DeviceListBuilder:
     on_device = True
 
     def __init__(self, structure: Structure, cutoff: float, skin: float, dtype: str) -> None:
-        """Take over species, pbc and charge of the structure.
+        """Take over species, pbc, charge and spin of the structure.
 
         Args:
             structure: the only one of the batch.
@@ -120,6 +120,7 @@ class DeviceListBuilder:
             structure.pbc,
             structure.charge,
             Pairs(none, none, np.zeros((0, 3), np.int32)),
+            spin=structure.spin,
         )
 
     def build(

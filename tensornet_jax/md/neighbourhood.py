@@ -113,7 +113,7 @@ class ListBuilder:
         dtype: str,
         long_range: LongRange | None = None,
     ) -> None:
-        """Take over species, pbc and charge of the structures.
+        """Take over species, pbc, charge and spin of the structures.
 
         Args:
             structures: in the order of the graph.

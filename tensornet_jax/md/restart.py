@@ -18,6 +18,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from tensornet_jax.graph.electrons import spin_multiplicity, total_charge
 from tensornet_jax.md.simulation import Simulation
 from tensornet_jax.md.velocities import mobile_atoms
 
@@ -121,6 +122,11 @@ def _identity(simulation: Simulation) -> dict[str, Any]:
                     np.flatnonzero(~mobile_atoms(each)).tolist() for each in structures
                 ],
                 "pbc": [each.pbc.tolist() for each in structures],
+                "charge": [total_charge(each) for each in structures],
+                "spin": [
+                    spin_multiplicity(each) if potential.config.needs_spin else None
+                    for each in structures
+                ],
                 "ensemble": simulation.ensemble.model_dump(mode="json"),
                 "timestep": simulation.timestep,
                 "seed": simulation.seed,

@@ -54,6 +54,11 @@ class ModelConfig(Config):
         description="energies that are added to the network's and need not be learned: zbl, d2, "
         "coulomb",
     )
+    electronic_state: tuple[Literal["charge", "spin"], ...] = Field(
+        default=(),
+        description="what the atoms' first features know of the electrons: the structure's total "
+        "charge, its spin multiplicity",
+    )
     compression: Compression | None = Field(
         default=None,
         description="left by tensornet-jax compress; null for a model to be trained",
@@ -69,6 +74,12 @@ class ModelConfig(Config):
             raise ValueError("nothing to predict: give heads, e.g. [energy], or tensors")
         check_reachable(self.tensors, self.highest_degree, self.degree_remedy)
         finest_waves(self.coulomb_ranges, self.cutoff)
+        return self
+
+    @model_validator(mode="after")
+    def _distinct_state(self) -> Self:
+        if len(set(self.electronic_state)) != len(self.electronic_state):
+            raise ValueError(f"electronic_state {list(self.electronic_state)} names an input twice")
         return self
 
     @property
@@ -111,6 +122,16 @@ class ModelConfig(Config):
     def needs_charges(self) -> bool:
         """Whether structures have to bring the charges of their atoms."""
         return any(isinstance(p, Coulomb) and p.charges == "fixed" for p in self.priors)
+
+    @property
+    def sees_charge(self) -> bool:
+        """Whether anything it predicts depends on the total charge, or on charges of the atoms."""
+        return "charge" in self.electronic_state or self.predicts_charges or self.needs_charges
+
+    @property
+    def needs_spin(self) -> bool:
+        """Whether structures have to bring a spin multiplicity."""
+        return "spin" in self.electronic_state
 
     @property
     def predicts_charges(self) -> bool:

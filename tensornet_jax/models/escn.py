@@ -16,6 +16,7 @@ from jax import Array
 from pydantic import Field, model_validator
 
 from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.models.electronic_state import ElectronicState
 from tensornet_jax.models.features import AtomFeatures
 from tensornet_jax.models.heads import OtherHeads, centred_dipole
 from tensornet_jax.models.spherical import (
@@ -289,6 +290,8 @@ class ESCN(nn.Module):
         self.table = self.param(
             "embedding", nn.initializers.normal(1.0), (num_species, channels), dtype
         )
+        if c.electronic_state:
+            self.state = ElectronicState(c.electronic_state, num_species, channels, dtype)
         self.surroundings = EdgeNetwork(c, num_species, channels * (c.l_max + 1), dtype)
         self.convolutions = [Convolution(c, num_species, dtype) for _ in range(c.num_layers)]
         self.feed_forwards = [FeedForward(c, dtype) for _ in range(c.num_layers)]
@@ -347,7 +350,10 @@ class ESCN(nn.Module):
         harmonics = edges.harmonics[:, : degrees.size, None]
         around = harmonics * weights[:, degrees.of_components]
         around = sum_at_receivers(around, edges.index) * c.message_scale
-        return self._isolated(self.table[graph.species]) + around
+        scalars = self.table[graph.species]
+        if c.electronic_state:
+            scalars = scalars + self.state(graph)
+        return self._isolated(scalars) + around
 
     def _features(self, features: Array, edges: Edges | None) -> Array:
         """Features (N, (l_max + 1)², C) after all layers; without edges, of isolated atoms."""

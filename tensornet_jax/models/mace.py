@@ -17,6 +17,7 @@ from jax import Array
 from pydantic import Field, model_validator
 
 from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.models.electronic_state import ElectronicState
 from tensornet_jax.models.features import AtomFeatures
 from tensornet_jax.models.heads import OtherHeads, centred_dipole
 from tensornet_jax.models.radial_table import RadialTable
@@ -224,7 +225,13 @@ class MACE(nn.Module):
         table = self.param(
             "embedding", nn.initializers.normal(1.0), (num_species, c.num_channels), dtype
         )
-        features = table[graph.species][:, None]
+        features = table[graph.species]
+        if c.electronic_state:
+            state = ElectronicState(
+                c.electronic_state, num_species, c.num_channels, dtype, name="state"
+            )
+            features = features + state(graph)
+        features = features[:, None]
         found = []
         for layer in range(c.num_layers):
             # Energies need but the scalars of the last layer.

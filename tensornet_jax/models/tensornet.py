@@ -83,7 +83,7 @@ class TensorNet(nn.Module):
         directions, radial = pair_geometry(c, graph, self._at, self_edges=c.self_edges)
         factor = 1 + 0.1 * graph.charge if c.total_charge else jnp.ones_like(graph.charge)
         factor = factor[graph.node_graph][:, None, None]
-        tensor = self.embedding(graph.species, edges, directions, radial)
+        tensor = self.embedding(graph, directions, radial)
         history = [tensor]
         for layer in self.layers:
             tensor = layer(tensor, edges, radial, factor)

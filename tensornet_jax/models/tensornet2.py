@@ -80,7 +80,7 @@ class TensorNet2(nn.Module):
         """Tensors of the atoms after the last layer, and charges (N, (L + 1) · Q) of all stages."""
         c, edges = self.config, graph.edges.index
         directions, radial = pair_geometry(c, graph, self._at)
-        tensor = self.embedding(graph.species, edges, directions, radial)
+        tensor = self.embedding(graph, directions, radial)
         stages = [self.charges[0](tensor, graph)]
         for layer, charges in zip(self.layers, self.charges[1:], strict=True):
             tensor = layer(tensor, stages[-1], edges, radial)

@@ -77,3 +77,9 @@ class TensorNetConfig(CartesianConfig):
         default="mlp",
         description="what makes energies of features; gated (MatGL): perceptron times a gate",
     )
+
+    @property
+    def sees_charge(self) -> bool:
+        """Whether anything it predicts depends on the total charge, or on charges of the atoms."""
+        # The factor is one of the interaction layers.
+        return super().sees_charge or (self.total_charge and self.num_layers > 0)

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.common import dense, layer_norm
+from tensornet_jax.models.electronic_state import ElectronicState
 from tensornet_jax.models.tensornet_config import CartesianConfig
 from tensornet_jax.models.tensornet_layers import LinearFilter, Mixing
 from tensornet_jax.models.tensornet_radial import AtDistances, RadialValues
@@ -13,7 +15,6 @@ from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.cartesian import RankTwo, parts_of_unit_vectors, squared_norm
 from tensornet_jax.ops.densities import neighbour_densities
 from tensornet_jax.ops.message import (
-    EdgeIndex,
     at_receivers,
     at_senders,
     collect,
@@ -88,18 +89,18 @@ class Embedding(nn.Module):
         self.gate_hidden = dense(width, 2 * width, dtype)
         self.gates = [dense(2 * width, width, dtype) for _ in range(3)]
         self.mixing = Mixing(width, dtype)
+        if c.electronic_state:
+            self.state = ElectronicState(c.electronic_state, self.num_species, 2 * width, dtype)
 
-    def __call__(
-        self, species: Array, edges: EdgeIndex, directions: Array, radial: RadialValues
-    ) -> RankTwo:
+    def __call__(self, graph: AtomGraph, directions: Array, radial: RadialValues) -> RankTwo:
         """Return the tensors of the atoms, (N, 1 | 3 | 5, F).
 
         Args:
-            species: (N,) int32.
-            edges: connectivity.
+            graph: of which species, edges and, if the model takes it, the electrons' state enter.
             directions: (P, 3) unit vectors of the pairs' first edges.
             radial: functions of the pairs' distances.
         """
+        species, edges = graph.species, graph.edges.index
         act = ACTIVATIONS[self.config.activation]
         tables = self.pair_species.tables()
         weights = [layer.matrix() for layer in self.filters]
@@ -111,7 +112,10 @@ class Embedding(nn.Module):
             at_origin = self._with_bias(*radial.origin) @ weights[0]
             to_itself = (tables[0] + tables[1])[species] * at_origin
             tensor = tensor._replace(scalar=tensor.scalar + geometry[0][0] * to_itself[:, None, :])
-        hidden = act(self.gate_hidden(self.norm(squared_norm(tensor))))
+        hidden = self.gate_hidden(self.norm(squared_norm(tensor)))
+        if self.config.electronic_state:
+            hidden = hidden + self.state(graph)[:, None]
+        hidden = act(hidden)
         return self.mixing(tensor).scaled_by_part([act(layer(hidden)) for layer in self.gates])
 
     def filters_of(self, values: AtDistances) -> list[Array]:

@@ -158,8 +158,11 @@ def check_extensive(
         extent = np.ptp(atoms.positions, axis=0).max(initial=0)
         other.positions += (distance + extent) * np.array([0.48, 0.6, 0.64])
         double = atoms + other
-        if "charge" in atoms.info:
-            double.info["charge"] = 2 * atoms.info["charge"]
+    if "charge" in atoms.info:
+        double.info["charge"] = 2 * atoms.info["charge"]
+    if "spin" in atoms.info:
+        # Twice the unpaired electrons.
+        double.info["spin"] = 2 * atoms.info["spin"] - 1
     one, two = _evaluate(model, [atoms, double], ("energy", "forces"))
     worst = _Worst()
     scale = max(abs(2 * one["energy"]), _SMALLEST)

@@ -102,6 +102,7 @@ def _train(
     reporter.audit(data.audit.lines())
     terms = _terms(config, data, reporter)
     model = cast(ModelConfig, config.model)
+    _tell_unseen_spins(model, data, reporter)
     offset = 0.0 if start is None else start.energy_offset
     examples = partial(make_examples, references=data.references, model=model, offset=offset)
     train_examples, validation_examples = examples(data.train), examples(data.validation)
@@ -242,6 +243,16 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = item
     return flat
+
+
+def _tell_unseen_spins(model: ModelConfig, data: DataSets, reporter: Reporter) -> None:
+    spins = {atoms.info["spin"] for atoms in data.train if isinstance(atoms.info.get("spin"), int)}
+    if len(spins) > 1 and not model.needs_spin:
+        found = ", ".join(map(str, sorted(spins)))
+        reporter.message(
+            f"training structures have spin multiplicities {found}, which the model is not told: "
+            "if energies depend on them, add spin to model.electronic_state"
+        )
 
 
 def _terms(config: RunConfig, data: DataSets, reporter: Reporter) -> dict[str, LossTerm]:

@@ -229,3 +229,31 @@ def test_canonical_labels_are_a_fixed_point():
             getattr(labels_of(once), name), getattr(labels_of(twice), name)
         )
     assert twice.info["charge"] == 1.0
+
+
+@pytest.mark.parametrize("key", ["spin", "spin_multiplicity", "multiplicity"])
+def test_spin_multiplicity_is_read_where_there_is_one(key):
+    spin = canonical(dimer(False, **{key: np.int64(3)})).info["spin"]
+    assert (spin, type(spin)) == (3, int)
+    assert "spin" not in canonical(dimer()).info
+
+
+def test_numbers_of_unpaired_electrons_become_multiplicities():
+    units = {"spin": "unpaired_electrons"}
+    assert canonical(dimer(raw=2, spin=9), spin="raw", units=units).info["spin"] == 3
+    with pytest.raises(pydantic.ValidationError, match=r"name the key that has them, labels.spin"):
+        LabelConfig.model_validate({"units": units})
+
+
+def test_named_states_are_looked_for_alone_and_must_be_numbers():
+    found = canonical(dimer(q=-1, charge=2, note=1, spin=3), charge="q", spin="note")
+    assert (found.info["charge"], found.info["spin"]) == (-1.0, 1)
+    with pytest.raises(ValueError, match=r"file.xyz:3: labels.spin is 'q', which is 'two'"):
+        canonical(dimer(q="two"), spin="q")
+    with pytest.raises(ValueError, match=r"labels.charge: no structure has|charge"):
+        check_configured(LabelConfig(charge="q"), {"energy"})
+
+
+def test_contradicting_spins_are_refused():
+    with pytest.raises(ValueError, match="spin and multiplicity differ"):
+        canonical(dimer(spin=1, multiplicity=3))

@@ -99,13 +99,15 @@ def test_it_is_a_potential_like_any_other(tmp_path):
     potential = from_state_dict(matgl_by_edges.random_state(arguments), config)
     save_model(tmp_path / "model.safetensors", potential)
     loaded = load_model(tmp_path / "model.safetensors")
-    charged = ethanol()
-    charged.info["charge"] = 1.0
     before = potential.evaluate(ethanol())[0]
-    # MatGL knows no charge.
-    after = loaded.evaluate(charged)[0]
+    after = loaded.evaluate(ethanol())[0]
     assert after["energy"] == before["energy"]
     np.testing.assert_array_equal(after["forces"], before["forces"])
+    # MatGL knows no charge.
+    charged = ethanol()
+    charged.info["charge"] = 1.0
+    with pytest.raises(ValueError, match="depends on the charge"):
+        loaded.evaluate(charged)
 
 
 def test_the_published_folder_holds_the_same_weights(matpes, shared_data):

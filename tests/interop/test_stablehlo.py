@@ -164,6 +164,26 @@ def test_a_potential_with_a_second_list_and_charges(tmp_path):
         reader.evaluate(**given, initial_charges=np.zeros(9), cell=np.eye(3) * 20, pbc=True)
 
 
+def test_charge_and_spin_are_inputs_where_something_depends_on_them(tmp_path):
+    settings = {"num_channels": 4, "num_layers": 0, "num_radial": 4, "cutoff": 3.0}
+    state = {"electronic_state": ["charge", "spin"]}
+    config = MODELS["tensornet"][0].model_validate(settings | state)
+    potential = create_potential(config, ELEMENTS, seed=0, dtype="float64")
+    atoms = ethanol()
+    atoms.info.update(charge=1, spin=2)
+    export_stablehlo(tmp_path, potential)
+    reader = ExportedPotential(tmp_path)
+    (expected,) = potential.evaluate(atoms, ("energies", "forces"))
+    found = reader.evaluate(atoms.positions, atoms.numbers, charge=1, spin=2)
+    for name, value in expected.items():
+        assert relative_error(found[name], value) < tolerances.SAME_SUM
+    with pytest.raises(ValueError, match="needs spin"):
+        reader.evaluate(atoms.positions, atoms.numbers, charge=1)
+    reader.manifest["sees_charge"] = False
+    with pytest.raises(ValueError, match="charge 1: nothing"):
+        reader.evaluate(atoms.positions, atoms.numbers, charge=1, spin=2)
+
+
 def test_the_manifest_says_what_is_in_the_folder(exported):
     potential, folder = exported
     manifest = json.loads((folder / "potential" / "manifest.json").read_text("utf-8"))

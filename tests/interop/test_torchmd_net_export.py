@@ -100,6 +100,7 @@ def test_elements_that_the_model_does_not_know_are_not_numbers():
         ({"radial": "smooth_bessel"}, "radial: 'smooth_bessel'"),
         ({"self_edges": False, "readout": "gated"}, "self_edges: False, readout: 'gated'"),
         ({"priors": [{"name": "zbl"}]}, "priors"),
+        ({"electronic_state": ("charge",)}, "electronic_state"),
         ({"heads": ("energy", "dipole")}, "heads energy, dipole"),
         ({"compression": Compression(rank=4, intervals=8)}, "compressed"),
     ],

@@ -122,6 +122,7 @@ def graph_of(node_graph: list[int], num_graphs: int, num_padding: int, **fields:
         "cell": np.zeros((num_graphs, 3, 3), np.float32),
         "pbc": np.zeros((num_graphs, 3), bool),
         "charge": np.zeros(num_graphs, np.float32),
+        "spin": np.zeros(num_graphs, np.float32),
         "graph_mask": np.arange(num_graphs) < num_graphs - 1,
     }
     return AtomGraph(**{**defaults, **fields})
