@@ -20,6 +20,10 @@ from tensornet_jax.potential import ElementTable, Potential, create_potential
 ELEMENTS = ElementTable((1, 6, 7, 8, 14), np.array([-13.6, -1029.5, -1485.3, -2042.6, -7.8]))
 
 
+# Of `jax.jit`, for programs that run once or twice: compiling them is most of a test's time.
+UNOPTIMISED: dict[str, Any] = {"xla_backend_optimization_level": 0}
+
+
 @cache
 def small_potential(seed: int = 0, dtype: str = "float64", **options) -> Potential:
     """Return an untrained TensorNet of eight channels whose energies are a few eV.

@@ -25,7 +25,7 @@ from tensornet_jax.graph.neighbours import neighbour_pairs
 from tensornet_jax.ops.message import SLOT_BLOCK
 from tensornet_jax.potential import predict
 from tests import tolerances
-from tests.builders import ethanol, rattled_crystals, small_potential
+from tests.builders import UNOPTIMISED, ethanol, rattled_crystals, small_potential
 
 ALL_PBC = list(itertools.product([False, True], repeat=3))
 CELLS = {
@@ -46,8 +46,6 @@ def traced(positions, real, cell, pbc, cutoff, capacity) -> DevicePairs:
     return device_pairs(positions, real, cell, pbc, cutoff, capacity)
 
 
-# Compiling is most of the time of these tests, and what is optimised is not their business.
-UNOPTIMISED = {"xla_backend_optimization_level": 0}
 search = partial(
     jax.jit,
     static_argnames=("pbc", "cutoff", "capacity"),
