@@ -57,7 +57,19 @@ def predicting(name: str, method: str = "sum", scale: float = 1.0) -> Potential:
         options |= {"priors": [{"name": "coulomb", **coulomb}]}
     config = MODELS[name][0].model_validate(options)
     elements = ElementTable(NUMBERS, np.zeros(len(NUMBERS)))
-    return create_potential(config, elements, seed=0, dtype="float64")
+    potential = create_potential(config, elements, seed=0, dtype="float64")
+    if name == "tensornet2":
+        return potential
+    # Untrained models differ in the size of their charges, which the last layer is linear in.
+    (found,) = potential.evaluate(crystal(), ("charges",))
+    factor = 0.2 / abs(found["charges"]).max()
+    params = potential.variables["params"]
+    heads = params["other_heads"]
+    last = heads["charges"]["charges"]
+    larger = {**last, "kernel": factor * np.asarray(last["kernel"])}
+    heads = {**heads, "charges": {**heads["charges"], "charges": larger}}
+    params = {**params, "other_heads": heads}
+    return potential.replace(variables={**potential.variables, "params": params})
 
 
 def salt(repeat: int = 1, seed: int = 0) -> ase.Atoms:
@@ -163,7 +175,7 @@ def test_predicted_charges_of_every_model(name, method):
         assert two["energy"] == pytest.approx(2 * one["energy"], abs=same)
         np.testing.assert_allclose(two["forces"], np.tile(one["forces"], (2, 1)), atol=same)
         for found, total in ((one, 0.0), (two, 0.0), (ion, -1.0)):
-            assert abs(found["charges"]).max() > 1e-3
+            assert abs(found["charges"]).max() > 0.01
             assert found["charges"].sum() == pytest.approx(total, abs=tolerances.EQUILIBRATION)
         if (name, method) != ("tensornet", "sum"):
             return
@@ -178,7 +190,7 @@ def test_predicted_charges_of_every_model(name, method):
         options = section.model_dump() | {"charges": "fixed"}
         alone = analytic("ideal_gas", NUMBERS, priors=[options], cutoff=3.0)
         (coulomb,) = alone.evaluate(with_charges, ("energy",))
-        assert abs(coulomb["energy"]) > 1e-5
+        assert abs(coulomb["energy"]) > 1e-3
         assert one["energy"] - network["energy"] == pytest.approx(coulomb["energy"], abs=1e-8)
 
 
