@@ -2,8 +2,7 @@
 
 Every call of a compiled function on a CPU allocates its temporary arrays anew. glibc takes those
 above 32 MB from the system one by one and gives them back right after, and the system clears every
-page before it hands it out again: from a hundred atoms on that is a quarter to a half of the time
-of an energy with forces.
+page before it hands it out again: up to two fifths of the time of an energy with forces.
 """
 
 import ctypes
