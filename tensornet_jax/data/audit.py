@@ -75,7 +75,7 @@ class Audit:
             ("elements", _counts(self.elements)),
             ("periodic directions", _counts(self.periodicity)),
         ]
-        for name in PROPERTIES:
+        for name in self.labelled:
             missing = self.structures - self.labelled[name]
             keys = f"; from {_counts(self.label_keys[name])}" if self.labelled[name] else ""
             rows.append((name, f"{self.labelled[name]} found, {missing} missing{keys}"))
@@ -105,7 +105,8 @@ class Audit:
             named = ((chemical_symbols[z], energy) for z, energy in pairs)
             # A table may know more elements than the data have: that of a universal model.
             values = ", ".join(f"{s} {energy:.4f}" for s, energy in named if s in self.elements)
-            rows.append(("E0 values", f"{values} eV"))
+            if table.source != "none":
+                rows.append(("E0 values", f"{values} eV"))
         width = max(len(name) for name, _ in rows)
         return [
             *(f"{name:<{width}}  {text}" for name, text in rows),
@@ -196,9 +197,9 @@ def _label_keys(atoms_list: Sequence[Atoms]) -> dict[str, dict[str, int]]:
     for atoms in atoms_list:
         known = labels_of(atoms)
         read_from = atoms.info.get("label_keys", {})
-        for name in PROPERTIES:
-            if not np.isnan(getattr(known, name)).all():
-                counts[name][read_from.get(name, CANONICAL[name])] += 1
+        for name in known.names:
+            key = read_from.get(name, CANONICAL.get(name, name))
+            counts.setdefault(name, Counter())[key] += 1
     return {name: dict(counter) for name, counter in counts.items()}
 
 

@@ -28,27 +28,32 @@ def label_errors(atoms_list: Sequence[Atoms], labels: LabelConfig | None) -> lis
     errors, usable = [], Counter()
     for index, atoms in enumerate(atoms_list):
         known = labels_of(atoms)
-        for name in PROPERTIES:
-            values = np.asarray(getattr(known, name))
+        for name in (*PROPERTIES, *known.tensors):
+            values = known.of(name)
             usable[name] += int(np.isfinite(values).any())
             if np.isinf(values).any():
                 errors.append(f"{source_of(atoms, index)}: infinite {name}: remove it")
         if not np.isfinite(atoms.positions).all():
             errors.append(f"{source_of(atoms, index)}: positions are not finite: remove it")
-    if not usable["energy"] and not usable["forces"]:
+    if not any(count for name, count in usable.items() if name != "stress"):
         found = {key for atoms in atoms_list for key in available_labels(atoms)}
         present = sorted(found - _WRITTEN_BY_READER)
         errors.append(
-            "no structure has an energy or forces: name their keys under data.labels; "
-            f"keys present: {', '.join(present) or 'none'}"
+            "no structure has an energy, forces, a dipole or a tensor: name their keys under "
+            f"data.labels; keys present: {', '.join(present) or 'none'}"
         )
-    configured = labels.configured() if labels is not None else {}
-    for kind, key in configured.items():
+    return errors + ([] if labels is None else unused_keys(atoms_list, labels))
+
+
+def unused_keys(atoms_list: Sequence[Atoms], labels: LabelConfig) -> list[str]:
+    """Errors: keys that the configuration names, and that gave no structure a label."""
+    return [
+        f"labels.{kind} is {key!r}, from which no structure has a usable label"
+        for kind, key in labels.configured().items()
         if not any(
             atoms.info.get("label_keys", {}).get(property_of(kind)) == key for atoms in atoms_list
-        ):
-            errors.append(f"labels.{kind} is {key!r}, from which no structure has a usable label")
-    return errors
+        )
+    ]
 
 
 def zero_forces(atoms_list: Sequence[Atoms]) -> tuple[list[str], list[str]]:

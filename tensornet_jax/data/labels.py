@@ -5,7 +5,7 @@ ASE's extended XYZ reader moves `energy`, `forces`, `stress`, … into a SingleP
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,12 @@ import pydantic
 from ase import Atoms
 
 from tensornet_jax.config import Config
+from tensornet_jax.data.tensor_labels import (
+    KeyOrTensorLabel,
+    drop_tensors,
+    set_tensor_labels,
+    tensors_of,
+)
 from tensornet_jax.units import Quantity, conversion_factor
 
 PROPERTIES = ("energy", "forces", "stress", "dipole")
@@ -79,8 +85,8 @@ class LabelConfig(Config):
     """Which keys of the data hold the labels (None: search the usual names), and their units.
 
     `gradient` (dE/dr = −forces) and `virial` (−volume·stress) may be named in place of forces and
-    stress. Stress has ASE's sign: tension positive. `charge` and `spin` are no labels but inputs,
-    the total charge and the spin multiplicity.
+    stress. Stress has ASE's sign: tension positive. `tensors` names where other tensors stand.
+    `charge` and `spin` are no labels but inputs, the total charge and the spin multiplicity.
     """
 
     energy: str | None = None
@@ -91,6 +97,9 @@ class LabelConfig(Config):
     dipole: str | None = None
     charge: str | None = None
     spin: str | None = None
+    tensors: dict[str, KeyOrTensorLabel] = pydantic.Field(
+        default={}, description="keys of tensors, by the name of the model's head"
+    )
     units: LabelUnits = LabelUnits()
 
     @pydantic.model_validator(mode="after")
@@ -107,7 +116,8 @@ class LabelConfig(Config):
 
     def configured(self) -> dict[str, str]:
         """Return property → key for the keys that are named explicitly."""
-        return {p: key for p in ALIASES if (key := getattr(self, p)) is not None}
+        tensors = {f"tensors.{name}": label.key for name, label in self.tensors.items()}
+        return {p: key for p in ALIASES if (key := getattr(self, p)) is not None} | tensors
 
     def state_keys(self, kind: str) -> tuple[str, ...]:
         """Return the keys to search for one of STATE_ALIASES."""
@@ -138,12 +148,24 @@ class Labels:
         forces: (N, 3) eV/Å.
         stress: (3, 3) eV/Å³, tension positive.
         dipole: (3,) e·Å.
+        tensors: others by name, (3, …) or (N, 3, …); only those the structure has.
     """
 
     energy: float
     forces: np.ndarray
     stress: np.ndarray
     dipole: np.ndarray
+    tensors: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Properties of which there is at least one component."""
+        return tuple(n for n in (*PROPERTIES, *self.tensors) if not np.isnan(self.of(n)).all())
+
+    def of(self, name: str) -> np.ndarray:
+        """Return the label of a property or of a tensor; a missing tensor is one NaN."""
+        label = getattr(self, name) if name in PROPERTIES else self.tensors.get(name, np.nan)
+        return np.asarray(label, np.float64)
 
 
 def labels_of(atoms: Atoms) -> Labels:
@@ -159,11 +181,13 @@ def labels_of(atoms: Atoms) -> Labels:
         forces=array(atoms.arrays.get("REF_forces"), (len(atoms), 3)),
         stress=array(atoms.info.get("REF_stress"), (3, 3)),
         dipole=array(atoms.info.get("REF_dipole"), (3,)),
+        tensors=tensors_of(atoms),
     )
 
 
 def property_of(kind: str) -> str:
     """Return what a key of this kind labels: forces for gradient, stress for virial."""
+    kind = kind.removeprefix("tensors.")
     return next((name for name, minus in _MINUS_OF.items() if minus == kind), kind)
 
 
@@ -192,6 +216,7 @@ def canonical_labels(atoms: Atoms, config: LabelConfig, source: str) -> Atoms:
     `info["charge"]` (e), `info["source"]`, and `info["label_keys"]` (property → key it was read
     from). `info["spin"]` is the multiplicity 2S + 1, if there is one. `info["ignored_labels"]`
     lists what was found and passed over, and is absent otherwise.
+    Other tensors are set as `tensor_labels` describes.
 
     Args:
         atoms: a structure as a reader gave it, left as it is.
@@ -242,6 +267,8 @@ def canonical_labels(atoms: Atoms, config: LabelConfig, source: str) -> Atoms:
                     keys[name] = key
         if passed_over:
             ignored[name] = passed_over
+    drop_tensors(atoms)
+    tensor_keys = set_tensor_labels(atoms, found, config.tensors, source)
     for key in (*keys.values(), *CANONICAL.values()):
         atoms.info.pop(key, None)
         atoms.arrays.pop(key, None)
@@ -263,7 +290,7 @@ def canonical_labels(atoms: Atoms, config: LabelConfig, source: str) -> Atoms:
         # Under this name stands something else.
         atoms.info.pop("spin", None)
     atoms.info["source"] = source
-    atoms.info["label_keys"] = keys
+    atoms.info["label_keys"] = keys | tensor_keys
     atoms.info.pop("ignored_labels", None)
     if ignored:
         atoms.info["ignored_labels"] = ignored

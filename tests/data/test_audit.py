@@ -104,7 +104,7 @@ def test_no_labels_at_all_is_an_error():
     atoms = unlabelled()
     atoms.info["binding"] = -1.0
     (error,) = audit([atoms]).errors
-    assert error.startswith("no structure has an energy or forces")
+    assert error.startswith("no structure has an energy, forces, a dipole or a tensor")
     assert error.endswith("keys present: binding")
 
 
