@@ -34,7 +34,6 @@ from tensornet_jax.model_file import load_model
 from tensornet_jax.potential import Potential, check_visible
 
 PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
-PER_ATOM = ("energies", "forces", "charges")
 # Pairs and edge slots a list may gain before the arrays have to grow and the model to compile.
 HEADROOM = 1.2
 # A capacity compiled for a larger structure is used again up to this many times the atoms needed.
@@ -99,7 +98,10 @@ class TensorNetCalculator(Calculator):
         self.potential = potential
         self.skin = float(skin)
         self.charge, self.spin = charge, spin
-        self.implemented_properties = [name for name in PROPERTIES if name in potential.properties]
+        tensors = [head.name for head in potential.tensor_heads]
+        self._others = ("charges", *tensors)
+        own = [name for name in PROPERTIES if name in potential.properties]
+        self.implemented_properties = own + tensors
         self.num_rebuilds = 0
         self._neighbourhood: _Neighbourhood | None = None
         self._evaluator = _Evaluator(potential)
@@ -194,9 +196,13 @@ class TensorNetCalculator(Calculator):
             results["forces"] = outputs["forces"]
         if "stress" in outputs:
             results["stress"] = full_3x3_to_voigt_6_stress(outputs["stress"])
-        for name in ("dipole", "charges"):
+        for name in ("dipole", *self._others):
             if name in outputs:
                 results[name] = outputs[name]
+        if "dipole" in results and self.potential.config.has_atomic_dipoles:
+            results["dipole"] = results["dipole"] + total_charge(atoms) * atoms.positions.mean(
+                axis=0
+            )
         for value in results.values():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
@@ -228,8 +234,7 @@ class TensorNetCalculator(Calculator):
                 compute += ["forces", "stress"] if has_volume else ["forces"]
         if "dipole" in self.implemented_properties and not periodic:
             compute.append("dipole")
-        if "charges" in self.implemented_properties:
-            compute.append("charges")
+        compute += [name for name in self._others if name in self.implemented_properties]
         return tuple(compute)
 
     def _rebuild(self, atoms: ase.Atoms) -> "_Neighbourhood":
@@ -428,5 +433,5 @@ class _Evaluator:
         results = {}
         for name, value in outputs.items():
             rows = np.array(value, np.float64)
-            results[name] = rows[:count] if name in PER_ATOM else rows[0]
+            results[name] = rows[:count] if name in potential.per_atom else rows[0]
         return results

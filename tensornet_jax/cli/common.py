@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 USAGE_ERROR = 2
 
 # What the readers note in `Atoms.info` for messages; it has no place in files written for others.
-BOOKKEEPING = ("source", "label_keys", "ignored_labels")
+BOOKKEEPING = ("source", "label_keys", "ignored_labels", "tensor_labels")
 
 
 class Commands(TyperGroup):
@@ -77,7 +77,8 @@ LabelOption = Annotated[
     typer.Option(
         "--label",
         metavar="PROPERTY=KEY",
-        help="Key of a label in the data, e.g. energy=dft_energy; repeatable.",
+        help="Key of a label in the data, e.g. energy=dft_energy or, for one of the model's "
+        "tensors, polarizability=alpha; repeatable.",
         show_default="the usual names",
     ),
 ]
@@ -114,15 +115,35 @@ def label_config(labels: Sequence[str] | None, units: Sequence[str] | None) -> "
     """Return the label section for `--label property=key` and `--unit quantity=unit` options."""
     from pydantic import ValidationError
 
-    from tensornet_jax.data.labels import LabelConfig
+    from tensornet_jax.data.labels import ALIASES, LabelConfig
 
-    section: dict[str, Any] = dict(_pair(text, "--label") for text in labels or ())
+    keys = dict(_pair(text, "--label") for text in labels or ())
+    section: dict[str, Any] = {name: key for name, key in keys.items() if name in ALIASES}
+    section["tensors"] = {name: key for name, key in keys.items() if name not in ALIASES}
     section["units"] = dict(_pair(text, "--unit") for text in units or ())
     try:
         return LabelConfig.model_validate(section)
     except ValidationError as error:
         problems = "; ".join(detail["msg"] for detail in error.errors())
         raise ValueError(f"--label/--unit: {problems}") from None
+
+
+def labels_for(potential: "Potential", config: "LabelConfig") -> "LabelConfig":
+    """Return the label section with the model's tensors, under their own names unless named.
+
+    Raises:
+        ValueError: a label is named that is neither a property nor one of its tensors.
+    """
+    from tensornet_jax.config import unknown_name
+    from tensornet_jax.data.labels import ALIASES
+    from tensornet_jax.train.config import with_tensor_labels
+
+    names = [head.name for head in potential.tensor_heads]
+    for name in config.tensors:
+        if name not in names:
+            known = (*ALIASES, *names)
+            raise ValueError(f"--label {name}: {unknown_name(name, known, 'label')}")
+    return with_tensor_labels(config, potential.tensor_heads)
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

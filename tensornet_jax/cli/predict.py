@@ -16,11 +16,10 @@ from tensornet_jax.cli.common import (
     UnitOption,
     check_output,
     label_config,
+    labels_for,
     open_model,
     set_state,
 )
-
-PER_ATOM = ("energies", "forces", "charges")
 
 
 def predict(
@@ -40,9 +39,9 @@ def predict(
     """Write structures with predicted_energy (eV), predicted_forces (eV/Å) and so on.
 
     predicted_energies (eV, per atom), predicted_stress (eV/Å³, tension positive; periodic
-    structures), predicted_dipole (e·Å; molecules) and predicted_charges (e) come with models that
-    have them. Labels of the input are written as REF_energy, REF_forces, REF_stress and REF_dipole
-    in the same units.
+    structures), predicted_dipole (e·Å; molecules), predicted_charges (e) and the model's tensors
+    (3, 9, 27 or 81 Cartesian components in a row) come with models that have them. Labels of the
+    input are written as REF_energy, REF_forces and so on in the same units.
     """
     check_output(output, model, data)
     config = label_config(labels, units)
@@ -50,14 +49,21 @@ def predict(
 
     import ase.io
 
+    from tensornet_jax.data.findings import unused_keys
     from tensornet_jax.data.readers import read_structures
 
-    structures = read_structures(data, config)
+    keys = labels_for(potential, config)
+    structures = read_structures(data, keys, require_configured=False)
+    for problem in unused_keys(structures, config):
+        raise ValueError(f"{data}: {problem}")
     set_state(potential, structures, charge, spin)
+    tensors = tuple(head.name for head in potential.tensor_heads)
     groups: dict[tuple[str, ...], list] = {}
     for atoms in structures:
-        wanted = ("energy", "energies", "forces", "charges") + (
-            ("stress",) if atoms.pbc.any() and atoms.cell.volume > 0 else ("dipole",)
+        wanted = (
+            *("energy", "energies", "forces", "charges"),
+            *(("stress",) if atoms.pbc.any() and atoms.cell.volume > 0 else ("dipole",)),
+            *tensors,
         )
         compute = tuple(name for name in wanted if name in potential.properties)
         groups.setdefault(compute, []).append(atoms)
@@ -68,7 +74,10 @@ def predict(
             for key in BOOKKEEPING:
                 atoms.info.pop(key, None)
             for name, value in prediction.items():
-                place = atoms.arrays if name in PER_ATOM else atoms.info
+                per_atom = name in potential.per_atom
+                if name in tensors:
+                    value = value.reshape(len(atoms), -1) if per_atom else value.ravel()
+                place = atoms.arrays if per_atom else atoms.info
                 place[f"predicted_{name}"] = value
     ase.io.write(output, structures, format="extxyz")
     typer.echo(f"{len(structures)} structures written: {output}")

@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tensornet_jax.train.metrics import UNITS, render, summary
+from tensornet_jax.train.metrics import render, shown_unit, summary
 from tensornet_jax.train.reporter import Reporter, RunStart, StepReport
 from tensornet_jax.train.result import TrainingResult
 
@@ -49,6 +49,7 @@ class TerminalReporter(Reporter):
         self._loss = math.nan
         self._rate = ""
         self._window: list[tuple[float, int]] = []
+        self._tensors: Mapping[str, str] = {}
 
     def message(self, text: str) -> None:
         """Print one line."""
@@ -60,6 +61,7 @@ class TerminalReporter(Reporter):
 
     def start(self, start: RunStart) -> None:
         """Print the sizes of the run and start the bar."""
+        self._tensors = start.tensors
         self._print(
             f"\n{start.num_train} structures to train on, {start.num_validation} to validate on; "
             + (f"{start.num_replay} to replay; " if start.num_replay else "")
@@ -101,8 +103,8 @@ class TerminalReporter(Reporter):
 
     def validation_row(self, row: Mapping[str, float]) -> None:
         """Print the errors of one validation; a star marks the best so far."""
-        errors = _errors_in(row)
-        replay = _errors_in(row, "replay_")
+        errors = _errors_in(row, self._tensors)
+        replay = _errors_in(row, self._tensors, "replay_")
         errors += f"; replay {replay}" if replay else ""
         star = " *" if row["best"] else ""
         rate = f", {self._rate}" if self._rate and not self._console.is_terminal else ""
@@ -136,12 +138,12 @@ class TerminalReporter(Reporter):
         self._console.print(text, markup=False)
 
 
-def _errors_in(row: Mapping[str, float], prefix: str = "") -> str:
-    """Return MAE and RMSE of one set of columns."""
+def _errors_in(row: Mapping[str, float], tensors: Mapping[str, str], prefix: str = "") -> str:
+    """Return MAE and RMSE of one set of columns, given the units of tensors."""
     return ", ".join(
         f"{name.replace('_', ' ')} {row[f'{prefix}{name}_mae'] * factor:.4g} / "
         f"{row[f'{prefix}{name}_rmse'] * factor:.4g} {unit}"
-        for name in SHOWN
+        for name in (*SHOWN, *tensors)
         if f"{prefix}{name}_mae" in row
-        for _, unit, factor in [UNITS[name]]
+        for _, unit, factor in [shown_unit(name, tensors.get(name, ""))]
     )

@@ -1,5 +1,6 @@
 """The configuration of a training run: one immutable object from one YAML file."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -7,6 +8,9 @@ from ase.data import atomic_numbers
 from pydantic import Field, SerializeAsAny
 
 from tensornet_jax.config import NOT_SET_BY_USERS, Config, problem_at, unknown_name
+from tensornet_jax.data.labels import LabelConfig
+from tensornet_jax.data.tensor_labels import TensorLabel
+from tensornet_jax.models.tensor_config import TensorHead
 from tensornet_jax.train.data_config import DataConfig
 from tensornet_jax.train.optimizer_config import OptimizerConfig
 from tensornet_jax.typing import DType, MatmulPrecision
@@ -38,6 +42,17 @@ class LossTerm(Config):
         return self
 
 
+class TensorLossTerm(LossTerm):
+    """The share of a tensor that one of the model's heads predicts."""
+
+    scale: float | None = Field(
+        default=None,
+        gt=0,
+        description="size of error that counts as one, in the tensor's unit; null: the spread of "
+        "the training labels that their composition does not explain",
+    )
+
+
 class LossConfig(Config):
     """The loss is the sum of these terms; null leaves a term out."""
 
@@ -53,13 +68,20 @@ class LossConfig(Config):
     dipole: LossTerm | None = Field(
         default=None, description="dipole components, e·Å; the model needs the dipole head"
     )
+    tensors: dict[str, TensorLossTerm | None] = Field(
+        default={},
+        description="components of the model's tensors, by name; one that is not named has "
+        "weight 1",
+    )
 
-    @pydantic.model_validator(mode="after")
-    def _check_any(self) -> Self:
-        terms = (self.energy, self.forces, self.stress, self.dipole)
-        if not any(term is not None and term.weight > 0 for term in terms):
-            raise ValueError("no term is left: give a weight to energy, forces, stress or dipole")
-        return self
+
+def with_tensor_labels(labels: LabelConfig, heads: Iterable[TensorHead]) -> LabelConfig:
+    """Return where labels of all these heads are, under their own names if nothing else is said."""
+    tensors = {}
+    for head in heads:
+        label = labels.tensors.get(head.name, TensorLabel(key=head.name))
+        tensors[head.name] = label.model_copy(update={"per": label.per or head.per})
+    return labels.model_copy(update={"tensors": tensors})
 
 
 # --- run -------------------------------------------------------------------------------------
@@ -238,11 +260,51 @@ class RunConfig(Config):
             raise problem_at(
                 ("model", "compression"), "a compressed model cannot be trained: leave it out"
             )
+        tensors = {head.name for head in getattr(self.model, "tensors", ())}
+        for place, named in (
+            (("loss", "tensors"), self.loss.tensors),
+            (("data", "labels", "tensors"), self.data.labels.tensors),
+        ):
+            strange = [] if self.model is None else sorted(set(named) - tensors)
+            if strange:
+                raise problem_at(
+                    (*place, strange[0]),
+                    f"the model has no such tensor; it has {', '.join(sorted(tensors)) or 'none'}: "
+                    "name it in model.tensors",
+                )
+        terms = (self.loss.energy, self.loss.forces, self.loss.stress, self.loss.dipole)
+        others = [self.loss.tensors.get(name, TensorLossTerm()) for name in tensors]
+        if not any(term is not None and term.weight > 0 for term in (*terms, *others)):
+            raise problem_at(
+                ("loss",), "no term is left: give a weight to energy, forces, stress or dipole"
+            )
         dipole = self.loss.dipole
         heads = getattr(self.model, "heads", ("dipole",))
         if dipole and dipole.weight > 0 and "dipole" not in heads:
             raise problem_at(("loss", "dipole"), "needs the dipole head: add dipole to model.heads")
         return self
+
+    def completed(self) -> Self:
+        """Return the configuration with what follows from the model.
+
+        Labels and a loss for each of its tensors: one that is not named stands in the data under
+        its own name, and has weight 1. And no reference energies, nor a loss of energies and their
+        derivatives, for a model that predicts none.
+        """
+        heads = {head.name: head for head in getattr(self.model, "tensors", ())}
+        data, loss = self.data, self.loss
+        if heads:
+            changes: dict[str, Any] = {"labels": with_tensor_labels(data.labels, heads.values())}
+            if data.replay is not None:
+                labels = with_tensor_labels(data.replay.labels, heads.values())
+                changes["replay"] = data.replay.model_copy(update={"labels": labels})
+            data = data.model_copy(update=changes)
+            terms = {name: TensorLossTerm() for name in heads} | loss.tensors
+            loss = loss.model_copy(update={"tensors": terms})
+        if "energy" not in getattr(self.model, "heads", ("energy",)):
+            data = data.model_copy(update={"reference_energies": "none"})
+            loss = loss.model_copy(update=dict.fromkeys(("energy", "forces", "stress")))
+        return self.model_copy(update={"data": data, "loss": loss})
 
     def files(self) -> tuple[str, ...]:
         """Return every file this configuration names."""

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from tensornet_jax.data.audit import Audit, audit
-from tensornet_jax.data.labels import LabelConfig, labels_of, source_of
+from tensornet_jax.data.labels import LabelConfig, Labels, labels_of, source_of
 from tensornet_jax.data.readers import read_structures
 from tensornet_jax.data.references import (
     ReferenceEnergies,
@@ -19,7 +19,8 @@ from tensornet_jax.data.references import (
 from tensornet_jax.data.splits import Split, make_split
 from tensornet_jax.graph.atom_graph import Structure, Targets
 from tensornet_jax.models.common import ModelConfig
-from tensornet_jax.potential import prepare_structure
+from tensornet_jax.models.tensor_config import TensorHead
+from tensornet_jax.potential import dipole_of_position, prepare_structure
 from tensornet_jax.train.data_config import DataConfig, ReplayConfig
 
 
@@ -246,26 +247,40 @@ def make_examples(
     for index, atoms in enumerate(atoms_list):
         sources.append(source_of(atoms, index))
         where = f" ({sources[-1]})"
-        structures.append(prepare_structure(model, references.numbers, atoms, where))
+        structure = prepare_structure(model, references.numbers, atoms, where)
+        structures.append(structure)
         labels = labels_of(atoms)
+        tensors = {head.name: _tensor(labels, head, len(atoms)) for head in model.tensors}
+        of_atoms = {head.name for head in model.tensors if head.per == "atom"}
         targets.append(
             Targets(
                 energy=np.float64(labels.energy - references.of(atoms.numbers) - offset),
                 forces=labels.forces,
                 stress=labels.stress,
-                dipole=labels.dipole,
+                dipole=labels.dipole - dipole_of_position(model, structure),
+                tensors={name: t for name, t in tensors.items() if name not in of_atoms},
+                atom_tensors={name: t for name, t in tensors.items() if name in of_atoms},
             )
         )
     return Examples(structures, targets, sources)
 
 
 def labelled_properties(atoms_list: Sequence[Atoms]) -> tuple[str, ...]:
-    """Return which of energy, forces, stress and dipole at least one structure has a label for."""
-    return tuple(
-        name
-        for name in ("energy", "forces", "stress", "dipole")
-        if any(not np.isnan(getattr(labels_of(atoms), name)).all() for atoms in atoms_list)
-    )
+    """Return which properties at least one structure has a label for."""
+    return tuple(dict.fromkeys(name for atoms in atoms_list for name in labels_of(atoms).names))
+
+
+def _tensor(labels: Labels, head: TensorHead, num_atoms: int) -> np.ndarray:
+    shape = (*((num_atoms,) if head.per == "atom" else ()), *head.space.shape)
+    label = labels.tensors.get(head.name)
+    if label is None:
+        return np.full(shape, np.nan)
+    if label.shape != shape:
+        raise DataError(
+            f"labels of {head.name} have shape {label.shape}, but its head, of symmetry "
+            f"{head.symmetry} and per {head.per}, needs {shape}: check data.labels.tensors"
+        )
+    return label
 
 
 def _apart(atoms_list: list[Atoms]) -> tuple[list[Atoms], list[Atoms]]:

@@ -12,13 +12,14 @@ import jax
 import numpy as np
 from ase import Atoms
 
-from tensornet_jax.data.labels import PROPERTIES, labels_of
+from tensornet_jax.data.labels import labels_of
 from tensornet_jax.graph.atom_graph import batch_structures
+from tensornet_jax.models.tensor_config import TensorHead
 from tensornet_jax.potential import Potential
 from tensornet_jax.train.capacities import Capacities
 from tensornet_jax.train.config import LossTerm
 from tensornet_jax.train.datasets import Examples
-from tensornet_jax.train.losses import penalty, weighted_sum
+from tensornet_jax.train.losses import penalty, scale_of, weighted_sum
 from tensornet_jax.train.metrics import UNITS, ErrorTable, errors_of
 from tensornet_jax.train.replay import Replay
 from tensornet_jax.train.step import EvaluateStep
@@ -41,12 +42,7 @@ def evaluate_structures(
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, atoms in enumerate(atoms_list):
-        labels = labels_of(atoms)
-        names = tuple(
-            name
-            for name in PROPERTIES
-            if name in potential.properties and not np.isnan(getattr(labels, name)).all()
-        )
+        names = tuple(name for name in labels_of(atoms).names if name in potential.properties)
         groups.setdefault(names, []).append(index)
     predictions: list[dict[str, Any]] = [{} for _ in atoms_list]
     for names, indices in groups.items():
@@ -58,10 +54,13 @@ def evaluate_structures(
 
 
 def error_table(
-    data_set: str, atoms_list: Sequence[Atoms], predictions: Sequence[Mapping[str, Any]]
+    data_set: str,
+    atoms_list: Sequence[Atoms],
+    predictions: Sequence[Mapping[str, Any]],
+    heads: Sequence[TensorHead] = (),
 ) -> ErrorTable:
     """Return the errors of predictions, one for each structure, against the canonical labels."""
-    table = ErrorTable(data_set)
+    table = ErrorTable(data_set, heads)
     for atoms, prediction in zip(atoms_list, predictions, strict=True):
         group = atoms.info.get("config_type")
         table.add(prediction, labels_of(atoms), atoms.numbers, group)
@@ -105,6 +104,8 @@ class Validator:
         self._dtype = potential.dtype
         self._numbers = np.asarray(potential.elements.numbers)
         self._evaluate = EvaluateStep(potential, tuple(terms))
+        self._heads = potential.tensor_heads
+        self._per_atom = potential.per_atom
         # Structures of like size together leave little padding.
         order = np.argsort([len(s.pairs) for s in examples.structures], kind="stable")
         batch_size = min(batch_size, len(order))
@@ -118,7 +119,7 @@ class Validator:
 
     def __call__(self, params: PyTree) -> Validation:
         """Return loss and errors with these parameters, all sums in float64."""
-        table = ErrorTable("validation")
+        table = ErrorTable("validation", self._heads)
         penalties = {name: penalty(term) for name, term in self._terms.items()}
         sums = dict.fromkeys(self._terms, 0.0)
         counts = dict.fromkeys(self._terms, 0)
@@ -129,12 +130,12 @@ class Validator:
                 targets = self._examples.targets[index]
                 atoms = slice(start, start + len(structure))
                 start = atoms.stop
-                prediction = _of_structure(outputs, slot, atoms)
+                prediction = self._of_structure(outputs, slot, atoms)
                 table.add(prediction, targets, self._numbers[structure.species])
-                errors = errors_of(prediction, targets, len(structure))
+                errors = errors_of(prediction, targets, len(structure), self._heads)
                 for name in self._terms:
                     error = errors["energy_per_atom" if name == "energy" else name]
-                    known = error[~np.isnan(error)]
+                    known = error[~np.isnan(error)] / scale_of(self._terms[name])
                     sums[name] += float(np.sum(penalties[name](known)))
                     counts[name] += known.size
         terms = {name: sums[name] / max(counts[name], 1) for name in self._terms}
@@ -152,6 +153,19 @@ class Validator:
             waiting = dispatched
         if waiting is not None:
             yield waiting[0], jax.device_get(waiting[1])
+
+    def _of_structure(
+        self, outputs: Mapping[str, np.ndarray], slot: int, atoms: slice
+    ) -> dict[str, np.ndarray]:
+        """Return the predictions of one structure of a batch in float64."""
+        prediction = {
+            name: np.asarray(values[atoms if name in self._per_atom else slot], np.float64)
+            for name, values in outputs.items()
+        }
+        if "energies" in prediction:
+            # Summed here as in Potential.evaluate: a float32 sum on the device loses digits.
+            prediction["energy"] = np.asarray(prediction.pop("energies").sum())
+        return prediction
 
 
 class JointValidator:
@@ -181,6 +195,7 @@ class JointValidator:
             None if replay is None else Validator(potential, replay.validation, terms, batch_size)
         )
         names = [name for name in UNITS if name in terms]
+        names += [head.name for head in potential.tensor_heads if head.name in terms]
         self._names = [*names, "energy_per_atom"] if "energy" in names else names
         losses = ["loss", *(f"loss_{name}" for name in terms)]
         errors = [f"{name}_{kind}" for name in self._names for kind in ("mae", "rmse")]
@@ -212,19 +227,3 @@ class JointValidator:
         return {f"{name}_mae": total.mae for name, total in totals.items()} | {
             f"{name}_rmse": total.rmse for name, total in totals.items()
         }
-
-
-def _of_structure(
-    outputs: Mapping[str, np.ndarray], slot: int, atoms: slice
-) -> dict[str, np.ndarray]:
-    """Return the predictions of one structure of a batch in float64."""
-    prediction = {}
-    if "energies" in outputs:
-        # Summed here as in Potential.evaluate: a float32 sum on the device loses digits.
-        prediction["energy"] = np.sum(outputs["energies"][atoms], dtype=np.float64)
-    if "forces" in outputs:
-        prediction["forces"] = np.asarray(outputs["forces"][atoms], dtype=np.float64)
-    for name in ("stress", "dipole"):
-        if name in outputs:
-            prediction[name] = np.asarray(outputs[name][slot], dtype=np.float64)
-    return prediction

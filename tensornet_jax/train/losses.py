@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from tensornet_jax.graph.atom_graph import AtomGraph, Targets
-from tensornet_jax.train.config import LossConfig, LossTerm
+from tensornet_jax.train.config import LossConfig, LossTerm, TensorLossTerm
 
 PROPERTIES = ("energy", "forces", "stress", "dipole")
 
@@ -39,7 +39,7 @@ def penalty(term: LossTerm) -> Callable[[Any], Any]:
 
 def active_terms(loss: LossConfig) -> dict[str, LossTerm]:
     """Return the terms whose weight is not zero, by property."""
-    terms = {name: getattr(loss, name) for name in PROPERTIES}
+    terms = {name: getattr(loss, name) for name in PROPERTIES} | loss.tensors
     return {name: term for name, term in terms.items() if term is not None and term.weight > 0}
 
 
@@ -53,29 +53,37 @@ def loss_terms(
 
     Args:
         predictions: energy (B,) eV, forces (N, 3) eV/Å, stress (B, 3, 3) eV/Å³, dipole (B, 3) e·Å,
-            as far as `terms` asks for them; energies without isolated-atom energies.
-        targets: the same names and shapes as attributes; NaN where a label is missing.
+            other tensors (B, 3, …) or (N, 3, …), as far as `terms` asks for them; energies without
+            isolated-atom energies.
+        targets: the same names and shapes; NaN where a label is missing.
         graph: the batch, for the number of atoms and the masks.
         terms: the terms to compute, by property.
 
     Returns:
         One scalar for each term: the mean penalty over labelled components, 0 where a batch holds
-        none. The energy error of a structure is divided by its number of atoms first.
+        none. The energy error of a structure is divided by its number of atoms first, and that of
+        a tensor by the term's scale.
     """
     num_atoms = jax.ops.segment_sum(
         graph.node_mask.astype(jnp.int32), graph.node_graph, num_segments=graph.num_graphs
     )
     values = {}
     for name, term in terms.items():
-        target = getattr(targets, name)
-        owner = graph.node_mask if name == "forces" else graph.graph_mask
+        target = targets.of(name)
+        owner = graph.node_mask if name in targets.of_atoms else graph.graph_mask
         labelled = ~jnp.isnan(target) & owner.reshape(-1, *(1,) * (target.ndim - 1))
         error = jnp.where(labelled, predictions[name] - jnp.where(labelled, target, 0), 0)
         if name == "energy":
             error = error / jnp.maximum(num_atoms, 1).astype(error.dtype)
+        error = error / scale_of(term)
         count = jnp.maximum(jnp.sum(labelled), 1).astype(error.dtype)
         values[name] = jnp.sum(penalty(term)(error)) / count
     return values
+
+
+def scale_of(term: LossTerm) -> float:
+    """Return what errors are divided by before they are penalised."""
+    return (term.scale or 1.0) if isinstance(term, TensorLossTerm) else 1.0
 
 
 def only(graph: AtomGraph, chosen: jax.Array) -> AtomGraph:

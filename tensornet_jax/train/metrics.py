@@ -4,14 +4,17 @@ Sums and counts are kept, never means of means: the result is the same for any b
 and any mixture of labelled and unlabelled structures.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
-from tensornet_jax.data.labels import Labels
+from tensornet_jax.data.labels import PROPERTIES
+from tensornet_jax.models.tensor_config import TensorHead
+from tensornet_jax.train.tensor_errors import INDEFINITE, tensor_errors
 
 # property → unit of the stored numbers, unit a reader wants, factor between them
 UNITS: dict[str, tuple[str, str, float]] = {
@@ -22,6 +25,11 @@ UNITS: dict[str, tuple[str, str, float]] = {
     "dipole": ("e·Å", "e·Å", 1.0),
 }
 ALL = "all"
+
+
+def shown_unit(name: str, unit: str = "") -> tuple[str, str, float]:
+    """Return the entry of `UNITS`, or that of a tensor in its own unit."""
+    return UNITS.get(name, (unit, unit, 1.0))
 
 
 @dataclass
@@ -52,7 +60,7 @@ class ErrorSum:
 
 @dataclass(frozen=True)
 class ErrorRow:
-    """One line of the error table, in eV, eV/atom, eV/Å, eV/Å³ or e·Å."""
+    """One line of the error table, in eV, eV/atom, eV/Å, eV/Å³, e·Å or a tensor's own unit."""
 
     data_set: str
     config_type: str
@@ -64,8 +72,19 @@ class ErrorRow:
     unit: str
 
 
+class Labelled(Protocol):
+    """What has labels: those of data, or the targets of training."""
+
+    def of(self, name: str) -> Any:
+        """Return the label of a property, NaN where it is missing."""
+        ...
+
+
 def errors_of(
-    prediction: Mapping[str, ArrayLike], labels: Labels, num_atoms: int
+    prediction: Mapping[str, ArrayLike],
+    labels: Labelled,
+    num_atoms: int,
+    heads: Sequence[TensorHead] = (),
 ) -> dict[str, np.ndarray]:
     """Return prediction − label in float64 for each predicted property, NaN where unlabelled.
 
@@ -73,28 +92,42 @@ def errors_of(
         prediction: any of energy eV, forces (N, 3) eV/Å, stress (3, 3) eV/Å³, dipole (3,) e·Å.
         labels: the labels of the same structure, in the same units.
         num_atoms: atoms in the structure; energy_per_atom is the energy error divided by it.
+        heads: of the other tensors; see `tensor_errors` for what is compared.
     """
     errors = {}
-    for name in ("energy", "forces", "stress", "dipole"):
+    for name in PROPERTIES:
         if name in prediction:
             predicted = np.asarray(prediction[name], dtype=np.float64)
-            errors[name] = predicted - np.asarray(getattr(labels, name), dtype=np.float64)
+            errors[name] = predicted - np.asarray(labels.of(name), dtype=np.float64)
+    for head in heads:
+        if head.name in prediction:
+            predicted = np.asarray(prediction[head.name], dtype=np.float64)
+            label = np.broadcast_to(np.asarray(labels.of(head.name), np.float64), predicted.shape)
+            errors |= tensor_errors(head, predicted, label)
     if "energy" in errors:
         errors["energy_per_atom"] = errors["energy"] / max(num_atoms, 1)
     return errors
 
 
 class ErrorTable:
-    """MAE and RMSE per property, per element for forces, and all of it per config_type."""
+    """MAE and RMSE per property, of what atoms have per element, and all of it per config_type.
 
-    def __init__(self, data_set: str):
+    Args:
+        data_set: its name.
+        heads: of the tensors among the predictions.
+    """
+
+    def __init__(self, data_set: str, heads: Sequence[TensorHead] = ()):
         self.data_set = data_set
+        self._heads = tuple(heads)
+        self._per_atom = {"forces", *(head.name for head in heads if head.per == "atom")}
+        self._units = {name: unit for name, (unit, _, _) in UNITS.items()}
         self._sums: dict[tuple[str, str, str], ErrorSum] = {}
 
     def add(
         self,
         prediction: Mapping[str, ArrayLike],
-        labels: Labels,
+        labels: Labelled,
         numbers: np.ndarray,
         config_type: str | None = None,
     ) -> None:
@@ -107,14 +140,22 @@ class ErrorTable:
             config_type: the structure's group, `atoms.info["config_type"]`; None for no group.
         """
         groups = [ALL] if config_type is None else [ALL, str(config_type)]
-        for name, error in errors_of(prediction, labels, len(numbers)).items():
+        for name, error in errors_of(prediction, labels, len(numbers), self._heads).items():
+            if name not in self._units:
+                self._units[name] = self._unit(name)
             for group in groups:
                 self._sum(group, name, "").add(error)
-            if name == "forces":
+            if name in self._per_atom:
                 for number in np.unique(numbers):
                     chosen = error[numbers == number]
                     for group in groups:
                         self._sum(group, name, chemical_symbols[number]).add(chosen)
+
+    def _unit(self, name: str) -> str:
+        if name.endswith(INDEFINITE):
+            return "share"
+        (unit,) = (h.unit for h in self._heads if name == h.name or name.startswith(f"{h.name} "))
+        return unit
 
     def _sum(self, config_type: str, name: str, element: str) -> ErrorSum:
         return self._sums.setdefault((config_type, name, element), ErrorSum())
@@ -132,7 +173,7 @@ class ErrorTable:
         groups = sorted({group for group, _, _ in self._sums} - {ALL})
         rows = []
         for group in [ALL, *(groups if len(groups) > 1 else [])]:
-            for name, (unit, _, _) in UNITS.items():
+            for name, unit in self._units.items():
                 elements = sorted(e for g, n, e in self._sums if (g, n) == (group, name))
                 elements = elements if len(elements) > 2 else elements[:1]
                 for element in elements:
@@ -159,11 +200,11 @@ def summary(rows: Iterable[ErrorRow]) -> list[ErrorRow]:
 
 
 def render(rows: Iterable[ErrorRow]) -> list[str]:
-    """Return the rows as a Markdown table in meV, meV/atom, meV/Å, meV/Å³ and e·Å."""
+    """Return the rows as a Markdown table, energies in meV and tensors in their own units."""
     header = ("data set", "config_type", "property", "element", "labels", "MAE", "RMSE", "unit")
     cells: list[tuple[str, ...]] = [header]
     for row in rows:
-        _, unit, factor = UNITS[row.property]
+        _, unit, factor = shown_unit(row.property, row.unit)
         errors = (f"{row.mae * factor:.4g}", f"{row.rmse * factor:.4g}")
         name = row.property.replace("_", " ")
         cells.append(

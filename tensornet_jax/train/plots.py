@@ -17,7 +17,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tensornet_jax.data.labels import labels_of
 from tensornet_jax.data.references import ReferenceEnergies
-from tensornet_jax.train.metrics import UNITS, ErrorSum
+from tensornet_jax.models.tensor_config import TensorHead
+from tensornet_jax.train.metrics import ErrorSum, shown_unit
 
 INK = "#22272e"
 GREY = "#8b949e"
@@ -37,20 +38,23 @@ class Parity:
     """Reference and predicted components of one property, without missing labels.
 
     Attributes:
-        name: energy_per_atom, forces, stress or dipole.
+        name: energy_per_atom, forces, stress, dipole or the name of a tensor.
         reference: (M,) labels.
         predicted: (M,) predictions.
+        unit: of a tensor.
     """
 
     name: str
     reference: np.ndarray
     predicted: np.ndarray
+    unit: str = ""
 
 
 def parities(
     atoms_list: Sequence[Atoms],
     predictions: Sequence[Mapping[str, Any]],
     references: ReferenceEnergies,
+    heads: Sequence[TensorHead] = (),
 ) -> list[Parity]:
     """Collect what was predicted against the labels, property by property.
 
@@ -61,15 +65,18 @@ def parities(
         atoms_list: structures with canonical labels.
         predictions: one dict of arrays for each, as `evaluate_structures` returns.
         references: isolated-atom energies.
+        heads: of the tensors among the predictions.
     """
-    collected: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {n: ([], []) for n in TITLES}
+    units = {head.name: head.unit for head in heads}
+    collected: dict[str, tuple[list[np.ndarray], list[np.ndarray]]]
+    collected = {name: ([], []) for name in (*TITLES, *units)}
     for atoms, prediction in zip(atoms_list, predictions, strict=True):
         labels = labels_of(atoms)
         for name, (reference, predicted) in collected.items():
             key = "energy" if name == "energy_per_atom" else name
             if key not in prediction:
                 continue
-            label, value = np.asarray(getattr(labels, key)), np.asarray(prediction[key])
+            label, value = labels.of(key), np.asarray(prediction[key])
             if key == "energy":
                 base = references.of(atoms.numbers)
                 label, value = (label - base) / len(atoms), (value - base) / len(atoms)
@@ -77,7 +84,7 @@ def parities(
             reference.append(label[known].ravel())
             predicted.append(value[known].ravel())
     found = [
-        Parity(name, np.concatenate(reference), np.concatenate(predicted))
+        Parity(name, np.concatenate(reference), np.concatenate(predicted), units.get(name, ""))
         for name, (reference, predicted) in collected.items()
         if reference
     ]
@@ -101,7 +108,7 @@ def plot_parity(path: Path, title: str, found: Sequence[Parity]) -> None:
 
 
 def _parity_panel(figure: Figure, axes: Axes, parity: Parity) -> None:
-    unit, shown_unit, factor = UNITS[parity.name]
+    unit, shown, factor = shown_unit(parity.name, parity.unit)
     values = np.concatenate([parity.reference, parity.predicted])
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
@@ -139,7 +146,7 @@ def _parity_panel(figure: Figure, axes: Axes, parity: Parity) -> None:
     axes.text(
         0.04,
         0.96,
-        f"MAE {errors.mae * factor:.3g} {shown_unit}\nRMSE {errors.rmse * factor:.3g} {shown_unit}",
+        f"MAE {errors.mae * factor:.3g} {shown}\nRMSE {errors.rmse * factor:.3g} {shown}",
         transform=axes.transAxes,
         va="top",
         fontsize=9,
@@ -148,9 +155,10 @@ def _parity_panel(figure: Figure, axes: Axes, parity: Parity) -> None:
     )
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     relative = ", E0 taken off" if parity.name == "energy_per_atom" else ""
-    axes.set_title(TITLES[parity.name] + relative, fontsize=10, color=INK)
-    axes.set_xlabel(f"reference ({unit})", fontsize=9)
-    axes.set_ylabel(f"predicted ({unit})", fontsize=9)
+    axes.set_title(_title(parity.name) + relative, fontsize=10, color=INK)
+    suffix = f" ({unit})" if unit else ""
+    axes.set_xlabel(f"reference{suffix}", fontsize=9)
+    axes.set_ylabel(f"predicted{suffix}", fontsize=9)
     _tidy(axes)
 
 
@@ -159,6 +167,7 @@ def plot_learning_curves(
     train: Sequence[Mapping[str, float]],
     validation: Sequence[Mapping[str, float]],
     best_epoch: float | None,
+    units: Mapping[str, str] | None = None,
 ) -> None:
     """Write loss, validation errors and learning rate against epochs, the errors on log axes.
 
@@ -167,8 +176,12 @@ def plot_learning_curves(
         train: rows of log_train.csv.
         validation: rows of log_validation.csv, those of a replay set too.
         best_epoch: marked where it is known.
+        units: of tensors, by name.
     """
-    names = [n for n in TITLES if any(_finite(row.get(f"{n}_mae")) for row in validation)]
+    units = units or {}
+    names = [
+        n for n in (*TITLES, *units) if any(_finite(row.get(f"{n}_mae")) for row in validation)
+    ]
     num_panels = len(names) + 2
     num_rows = -(-num_panels // 2)
     figure = Figure(figsize=(9.2, 3.4 * num_rows), layout="constrained")
@@ -180,12 +193,12 @@ def plot_learning_curves(
     loss.set_title("Loss", fontsize=10, color=INK)
     loss.set_ylabel("weighted sum of the terms", fontsize=9)
     for axes, name in zip(errors, names, strict=True):
-        _, unit, factor = UNITS[name]
+        _, unit, factor = shown_unit(name, units.get(name, ""))
         _curve(axes, validation, f"{name}_mae", factor, "MAE", COLOURS[2])
         _curve(axes, validation, f"{name}_rmse", factor, "RMSE", COLOURS[3])
         _curve(axes, validation, f"replay_{name}_mae", factor, "MAE of replay", COLOURS[0])
-        axes.set_title(f"{TITLES[name]}, validation", fontsize=10, color=INK)
-        axes.set_ylabel(f"error ({unit})", fontsize=9)
+        axes.set_title(f"{_title(name)}, validation", fontsize=10, color=INK)
+        axes.set_ylabel(f"error ({unit})" if unit else "error", fontsize=9)
     _curve(rate, train, "learning_rate", 1.0, "learning rate", COLOURS[0])
     rate.set_title("Learning rate", fontsize=10, color=INK)
     rate.set_ylabel("learning rate", fontsize=9)
@@ -224,6 +237,10 @@ def _curve(
         axes.plot(
             epochs, values, color=colour, linewidth=1.3, marker=marker, markersize=3, label=label
         )
+
+
+def _title(name: str) -> str:
+    return TITLES.get(name, name.replace("_", " ").capitalize())
 
 
 def _finite(value: float | None) -> bool:

@@ -14,6 +14,7 @@ from ase import Atoms
 
 from tensornet_jax.data.labels import CANONICAL, labels_of
 from tensornet_jax.data.references import ReferenceEnergies
+from tensornet_jax.data.tensor_labels import drop_tensors, put_tensor
 from tensornet_jax.potential import Potential
 from tensornet_jax.train.datasets import Examples, ReplayParts
 
@@ -73,6 +74,7 @@ def _labelled(structures: list[Atoms], potential: Potential, batch_size: int | N
     labelled: list[Atoms] = [atoms.copy() for atoms in structures]
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, atoms in enumerate(labelled):
+        drop_tensors(atoms)
         for key in CANONICAL.values():
             atoms.info.pop(key, None)
             atoms.arrays.pop(key, None)
@@ -81,7 +83,12 @@ def _labelled(structures: list[Atoms], potential: Potential, batch_size: int | N
     for names, indices in groups.items():
         found = potential.evaluate([labelled[k] for k in indices], names, batch_size)
         for index, prediction in zip(indices, found, strict=True):
+            for head in potential.tensor_heads:
+                value = prediction[head.name]
+                put_tensor(labelled[index], head.name, value, per_atom=head.per == "atom")
             for name in names:
+                if name not in CANONICAL:
+                    continue
                 owner = labelled[index].arrays if name == "forces" else labelled[index].info
                 owner[CANONICAL[name]] = prediction[name]
     return labelled
@@ -94,4 +101,4 @@ def _meaningful(atoms: Atoms, potential: Potential) -> tuple[str, ...]:
         names.append("stress")
     if "dipole" in potential.properties and not atoms.pbc.any():
         names.append("dipole")
-    return tuple(names)
+    return (*names, *(head.name for head in potential.tensor_heads))

@@ -15,7 +15,8 @@ from tensornet_jax.train.config import RunConfig
 from tensornet_jax.train.csv_log import read_rows
 from tensornet_jax.train.datasets import DataSets
 from tensornet_jax.train.evaluation import error_table, evaluate_structures
-from tensornet_jax.train.metrics import UNITS, ErrorRow, render, summary
+from tensornet_jax.train.losses import active_terms
+from tensornet_jax.train.metrics import ErrorRow, render, shown_unit, summary
 from tensornet_jax.train.plots import parities, plot_learning_curves, plot_parity
 from tensornet_jax.train.result import RunFacts
 
@@ -40,8 +41,8 @@ def evaluate_sets(
     rows: list[ErrorRow] = []
     for name, atoms_list in sets.items():
         predictions = evaluate_structures(potential, atoms_list, batch_size)
-        rows += error_table(name, atoms_list, predictions).rows()
-        found = parities(atoms_list, predictions, references)
+        rows += error_table(name, atoms_list, predictions, potential.tensor_heads).rows()
+        found = parities(atoms_list, predictions, references, potential.tensor_heads)
         if found:
             count = f"{len(atoms_list):,} structures"
             plot_parity(directory / f"parity_{name}.png", f"{name}: {count}", found)
@@ -64,7 +65,7 @@ def errors_before(
     for name, atoms_list in sets.items():
         if name != "train":
             predictions = evaluate_structures(potential, atoms_list, batch_size)
-            rows += error_table(name, atoms_list, predictions).rows()
+            rows += error_table(name, atoms_list, predictions, potential.tensor_heads).rows()
     _write_rows(directory / "errors_before.csv", rows)
     return rows
 
@@ -101,6 +102,7 @@ def write_report(
         read_rows(directory / "log_train.csv"),
         read_rows(directory / "log_validation.csv"),
         facts.best_epoch,
+        {head.name: head.unit for head in cast(ModelConfig, config.model).tensors},
     )
     plots = [name for name in data.all() if (folder / f"parity_{name}.png").exists()]
     short = summary(rows)
@@ -111,7 +113,7 @@ def write_report(
         "## Errors",
         "",
         "Of the averaged weights with the lowest validation loss, as saved in `model.safetensors`.",
-        "Force, stress and dipole errors are over components.",
+        "Errors of forces, stress, dipole and other tensors are over components.",
         "",
         *render(short),
         "",
@@ -164,7 +166,7 @@ def _comparison(before: Sequence[ErrorRow], after: Sequence[ErrorRow]) -> list[s
         "|---|---|---:|---:|---:|---:|---|",
     ]
     for row in summary(before):
-        _, unit, factor = UNITS[row.property]
+        _, unit, factor = shown_unit(row.property, row.unit)
         found = now[row.data_set, row.property]
         errors = (row.mae, found.mae, row.rmse, found.rmse)
         cells = " | ".join(f"{error * factor:.4g}" for error in errors)
@@ -175,14 +177,13 @@ def _comparison(before: Sequence[ErrorRow], after: Sequence[ErrorRow]) -> list[s
 
 def _config_lines(config: RunConfig) -> list[str]:
     schedule = config.optimizer.schedule
-    terms = {name: getattr(config.loss, name) for name in type(config.loss).model_fields}
-    loss = ", ".join(
-        f"{name} {term.weight:g} × {term.kind}" for name, term in terms.items() if term is not None
-    )
+    terms = active_terms(config.loss)
+    loss = ", ".join(f"{name} {term.weight:g} × {term.kind}" for name, term in terms.items())
     model = cast(ModelConfig, config.model)
+    named = [head.name for head in model.tensors]
     hyperparameters = ", ".join(
         f"{key} {' + '.join(map(str, value)) if isinstance(value, tuple) else value}"
-        for key, value in model.model_dump().items()
+        for key, value in (model.model_dump() | {"tensors": tuple(named)}).items()
         if key != "name"
     )
     start = {} if config.start is None else {"starts from": config.start.model}

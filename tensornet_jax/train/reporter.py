@@ -5,7 +5,7 @@ TensorBoard and Weights & Biases (`trackers`) listen in the same way.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tensornet_jax.train.result import TrainingResult
 
@@ -26,6 +26,7 @@ class RunStart:
         terms: the properties in the loss.
         device: what computes, e.g. "cpu" or "NVIDIA H100".
         num_replay: structures of the replay set, of which every batch gets some.
+        tensors: units of the model's tensors, by name.
     """
 
     directory: str
@@ -39,6 +40,7 @@ class RunStart:
     terms: tuple[str, ...]
     device: str
     num_replay: int = 0
+    tensors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

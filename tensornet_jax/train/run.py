@@ -19,7 +19,7 @@ from tensornet_jax.model_file import load_model, save_model
 from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.potential import ElementTable, Potential, create_potential
 from tensornet_jax.precision import precision_scope
-from tensornet_jax.train.config import LossTerm, RunConfig
+from tensornet_jax.train.config import LossTerm, RunConfig, TensorLossTerm
 from tensornet_jax.train.datasets import (
     DataError,
     DataSets,
@@ -38,6 +38,7 @@ from tensornet_jax.train.report import errors_before, evaluate_sets, write_repor
 from tensornet_jax.train.reporter import Reporter, Reporters, RunStart
 from tensornet_jax.train.result import RunFacts, TrainingResult
 from tensornet_jax.train.start import load_start, make_start, resolve, save_start
+from tensornet_jax.train.tensor_fit import fit_tensors
 from tensornet_jax.train.trackers import trackers
 from tensornet_jax.version import __version__
 
@@ -85,6 +86,7 @@ def train(
     notes: list[str] = []
     if config.start is not None:
         config = resolve(config, directory, begun, notes.append)
+    config = config.completed()
     listeners = Reporters([*([reporter] if reporter else []), *trackers(config, directory)])
     for note in notes:
         listeners.message(note)
@@ -113,6 +115,10 @@ def _train(
         dtype=config.dtype,
         energy_scale=_energy_scale(data),
     )
+    fitted, spreads = fit_tensors(potential, train_examples)
+    # A trained model's own scales belong to its weights.
+    potential = fitted if start is None else potential
+    terms = _scaled(terms, spreads)
     replay = None
     if data.replay is not None and config.data.replay is not None:
         replay = Replay(
@@ -154,6 +160,7 @@ def _train(
                 num_steps=loop.num_steps,
                 batch_size=config.training.batch_size,
                 terms=tuple(terms),
+                tensors={head.name: head.unit for head in potential.tensor_heads},
                 device=jax.devices()[0].device_kind,
             )
         )
@@ -273,6 +280,16 @@ def _terms(config: RunConfig, data: DataSets, reporter: Reporter) -> dict[str, L
     if not set(terms) & set(labelled_properties(data.validation)):
         raise DataError(f"no validation structure has a label for {', '.join(terms)}")
     return terms
+
+
+def _scaled(terms: dict[str, LossTerm], spreads: dict[str, float]) -> dict[str, LossTerm]:
+    """Return the terms with a scale for each tensor that the configuration gives none."""
+    return {
+        name: term.model_copy(update={"scale": spreads[name]})
+        if isinstance(term, TensorLossTerm) and term.scale is None
+        else term
+        for name, term in terms.items()
+    }
 
 
 def _mean_neighbours(examples: Examples) -> float:
