@@ -4,6 +4,7 @@ One potential for each model predicts all tensors at once, so that each compiles
 """
 
 from functools import cache
+from typing import Any
 
 import ase.build
 import numpy as np
@@ -36,10 +37,10 @@ def heads(name: str) -> tuple[TensorHead, ...]:
 
 @cache
 def potential(name: str) -> Potential:
-    form = {} if name == "tensornet2" else {"dipole_form": "charges_and_dipoles"}
-    config = MODELS[name][0](
-        **SIZES[name], **form, heads=("energy", "dipole"), tensors=heads(name), cutoff=4.0
-    )
+    options: dict[str, Any] = {"heads": ("energy", "dipole"), "tensors": heads(name), "cutoff": 4.0}
+    if name != "tensornet2":
+        options["dipole_form"] = "charges_and_dipoles"
+    config = MODELS[name][0](**SIZES[name], **options)
     return create_potential(config, ElementTable((1, 6, 8), np.zeros(3)), seed=0, dtype="float64")
 
 
@@ -119,4 +120,4 @@ def test_heads_that_make_no_sense_are_refused(head, problem):
 
 def test_a_degree_out_of_reach_is_refused_with_a_remedy():
     with pytest.raises(ValueError, match="out of reach of features up to degree"):
-        MODELS["mace"][0](tensors=("elasticity",), hidden_l_max=1)
+        MODELS["mace"][0].model_validate({"tensors": ["elasticity"], "hidden_l_max": 1})
