@@ -200,9 +200,8 @@ class TensorNetCalculator(Calculator):
             if name in outputs:
                 results[name] = outputs[name]
         if "dipole" in results and self.potential.config.has_atomic_dipoles:
-            results["dipole"] = results["dipole"] + total_charge(atoms) * atoms.positions.mean(
-                axis=0
-            )
+            charge = total_charge(self._in_state(atoms))
+            results["dipole"] = results["dipole"] + charge * atoms.positions.mean(axis=0)
         for value in results.values():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False

@@ -24,7 +24,7 @@ _PACKED = {6: ((), 1), 18: ((3,), 1), 36: ((), 2)}
 class TensorLabel(Config):
     """Where the data keep a tensor, and how."""
 
-    key: str = Field(min_length=1, description="key of its numbers")
+    key: str = Field(min_length=1, description="key of its numbers", examples=["polarizability"])
     factor: float = Field(default=1.0, description="from the data's unit to that of predictions")
     form: Literal["cartesian", "voigt", "mandel"] = Field(
         default="cartesian",

@@ -22,7 +22,10 @@ _TAKEN = (
 class TensorHead(Config):
     """A tensor that the model predicts, of each atom or of the whole structure."""
 
-    name: str = Field(description="name of the property, in data, predictions and calculator")
+    name: str = Field(
+        description="name of the property, in data, predictions and calculator",
+        examples=["polarizability"],
+    )
     symmetry: str = Field(
         default="ij=ji",
         description="its indices and their symmetry: i, ij (none), ij=ji, ij=-ji, ijk=ikj, "
