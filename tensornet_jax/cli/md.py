@@ -33,7 +33,7 @@ EQUILIBRATION_FRICTION = 0.01
 
 
 def md(config: ConfigArgument, overrides: OverrideOption = None) -> None:
-    """Run molecular dynamics; write trajectory, log, restart file and plot.
+    """Run molecular dynamics; write trajectory, log, recorded properties, restart file and plot.
 
     An interrupted run goes on where its last restart file was written when the same command is
     given again. A simulation that explodes stops at its last good step with exit code 1.
@@ -43,7 +43,7 @@ def md(config: ConfigArgument, overrides: OverrideOption = None) -> None:
 
     run = load_config(config, MDConfig, overrides or ())
     stem = Path(run.output)
-    for suffix in (".csv", ".png", ".restart", ".xyz", ".traj", ".h5"):
+    for suffix in (".csv", ".png", ".restart", ".xyz", ".traj", ".h5", ".series.h5"):
         check_output(stem.with_name(stem.name + suffix), Path(run.model), Path(run.structure))
     potential = open_model(Path(run.model), Precision(run.dtype))
     atoms = _start(run)
@@ -100,6 +100,7 @@ def _on_device(
         stress=run.stress,
         max_temperature=run.max_temperature,
         max_displacement=run.max_displacement,
+        record=run.record,
     )
     with Recorder(
         simulation,
@@ -118,7 +119,7 @@ def _on_device(
         else:
             steps = run.steps - simulation.step
             simulation.run(steps, interval=run.interval, observers=(recorder, *observers))
-    return f"{run.output} ({', '.join((*run.formats, 'csv', 'restart'))})"
+    return f"{run.output} ({', '.join((*run.formats, *run.logs(), 'restart'))})"
 
 
 def _equilibrated(run: "MDConfig", potential: "Potential", starts: "list[Atoms]") -> "list[Atoms]":

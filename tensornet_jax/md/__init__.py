@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tensornet_jax.md.config import CSVR, NPT, NVE, Langevin, NoseHoover
+    from tensornet_jax.md.config import CSVR, NPT, NVE, Langevin, NoseHoover, Record
     from tensornet_jax.md.limits import SimulationError
     from tensornet_jax.md.relaxation import relax
     from tensornet_jax.md.simulation import Sample, Simulation
@@ -14,6 +14,7 @@ __all__ = [
     "NVE",
     "Langevin",
     "NoseHoover",
+    "Record",
     "Sample",
     "Simulation",
     "SimulationError",
@@ -26,6 +27,7 @@ _HOMES = {
     "NVE": "config",
     "Langevin": "config",
     "NoseHoover": "config",
+    "Record": "config",
     "Sample": "simulation",
     "Simulation": "simulation",
     "SimulationError": "limits",

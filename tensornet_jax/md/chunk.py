@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from tensornet_jax.md.barostat import volume
 from tensornet_jax.md.device_lists import DeviceSearch
 from tensornet_jax.md.limits import Limits, Report, Status, status_of
 from tensornet_jax.md.neighbourhood import Neighbours
+from tensornet_jax.md.records import Buffer, Recording, about_centre_of_mass
 from tensornet_jax.md.state import State, System, select
 from tensornet_jax.potential import predict
 
@@ -65,6 +67,7 @@ class Program:
     stress: whether the stress is computed.
     finished: ends a chunk early; a function of a module, or equal programs would not be equal.
     on_device: the search that makes new lists within the loop; None leaves that to the host.
+    recording: properties to record; None without.
     compiled: gets one entry each time the loop is traced.
     """
 
@@ -73,6 +76,7 @@ class Program:
     stress: bool
     finished: Finished | None = None
     on_device: DeviceSearch | None = None
+    recording: Recording | None = None
     compiled: list[Any] = field(default_factory=list, compare=False)
 
 
@@ -99,7 +103,7 @@ class Measured(NamedTuple):
     conserved: Array
 
 
-_Carry = tuple[State, Neighbours | None, Report]
+_Carry = tuple[State, Neighbours | None, Report, Buffer | None]
 
 
 @partial(jax.jit, static_argnames="program", donate_argnames="state")
@@ -110,8 +114,8 @@ def run_chunk(
     state: State,
     neighbours: Neighbours,
     until: Array,
-) -> tuple[State, Neighbours | None, Measured, Report]:
-    """Advance to a step, or to the step before the one that cannot be done.
+) -> tuple[State, Neighbours | None, Measured, Report, Buffer | None]:
+    """Advance to a step, to the step before the one that cannot be done, or to a full buffer.
 
     A state without forces gets them first, in the same loop: a second program for that would
     compile the model a second time.
@@ -125,26 +129,30 @@ def run_chunk(
         until: () int32 number of the last step.
 
     Returns:
-        the last good state, the list if it was made within the loop, scalars of the state, and
-        the step that was done or tried last.
+        the last good state, the list if it was made within the loop, scalars of the state, the
+        step that was done or tried last, and what was recorded.
     """
     # Python runs this only while JAX traces.
     program.compiled.append(None)
     system, limits = inputs.system, inputs.limits
     compute = ("forces", "stress") if program.stress else ("forces",)
+    recording = program.recording
+    recorded = () if recording is None else recording.names
     cutoff, changes_cell = program.cutoff, integrator.changes_cell
     # A list that stays the same does not travel through the loop.
     travelling = None if program.on_device is None else neighbours
 
     def wanted(carry: _Carry) -> Array:
-        state, _, report = carry
+        state, _, report, buffer = carry
         more = (state.step < until) | ~state.ready
         if program.finished is not None:
             more = more & ~(state.ready & program.finished(integrator, system, state))
+        if buffer is not None:
+            more = more & ~buffer.full
         return more & (report.status == Status.DONE)
 
     def one_step(carry: _Carry) -> _Carry:
-        state, travelling, _ = carry
+        state, travelling, _, buffer = carry
         moved = select(state.ready, integrator.advance(system, state), state)
         place = moved.positions, moved.cell
         current = neighbours if travelling is None else travelling
@@ -158,7 +166,9 @@ def run_chunk(
             )
             travelling = current
         graph = current.at(*place)
-        outputs = predict(program.module, inputs.variables, graph, compute, inputs.energy_scale)
+        outputs = predict(
+            program.module, inputs.variables, graph, (*compute, *recorded), inputs.energy_scale
+        )
         moved = moved.replace(**{name: outputs[name] for name in ("energy", *compute)})
         new = select(state.ready, integrator.finish(system, moved), moved)
         new = new.replace(
@@ -167,7 +177,11 @@ def run_chunk(
         temperature = system.temperature(new.velocities)
         status = status_of(system, limits, state, moved, left, temperature)
         report = Report(status, *place, new.velocities, new.energy, temperature, left)
-        return select(status == Status.DONE, new, state), travelling, report
+        if recording is not None and buffer is not None:
+            due = (status == Status.DONE) & (new.step % recording.interval == 0)
+            outputs = about_centre_of_mass(program.module.config, outputs, graph, system.masses)
+            buffer = buffer.appended(due, new.step, temperature, volume(new.cell), outputs)
+        return select(status == Status.DONE, new, state), travelling, report, buffer
 
     report = Report(
         jnp.int32(Status.DONE),
@@ -178,10 +192,18 @@ def run_chunk(
         jnp.zeros_like(state.energy),
         jnp.zeros_like(state.energy),
     )
-    state, travelling, report = lax.while_loop(wanted, one_step, (state, travelling, report))
+    buffer = None
+    if recorded:
+        properties = jax.eval_shape(
+            lambda graph: predict(program.module, inputs.variables, graph, recorded),
+            neighbours.graph,
+        )
+        buffer = Buffer.empty(state.energy, {name: properties[name] for name in recorded})
+    start = state, travelling, report, buffer
+    state, travelling, report, buffer = lax.while_loop(wanted, one_step, start)
     measured = Measured(
         system.kinetic_energy(state.velocities),
         system.temperature(state.velocities),
         integrator.conserved(system, state),
     )
-    return state, travelling, measured, report
+    return state, travelling, measured, report, buffer

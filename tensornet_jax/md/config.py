@@ -84,6 +84,30 @@ Ensemble = NVE | Langevin | NoseHoover | CSVR | NPT
 AnyEnsemble = Annotated[Ensemble, Field(discriminator="name")]
 
 
+# --- records ---------------------------------------------------------------------------------
+
+
+class Record(Config):
+    """What is recorded between the frames of a trajectory."""
+
+    properties: tuple[str, ...] = Field(
+        min_length=1,
+        description="what the model predicts besides energy and its derivatives: dipole, "
+        "polarizability, charges, ...",
+        examples=[("dipole",)],
+    )
+    interval: int = Field(
+        default=4, ge=1, description="steps between two records; spectra want 2 to 4 fs"
+    )
+
+    @pydantic.field_validator("properties")
+    @classmethod
+    def _check_distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"{list(value)} name one property twice")
+        return value
+
+
 # --- runs ------------------------------------------------------------------------------------
 
 
@@ -139,6 +163,10 @@ class MDConfig(Config):
     formats: tuple[Literal["extxyz", "traj", "hdf5"], ...] = Field(
         default=("extxyz",), description="of the trajectory: extxyz (.xyz), traj, hdf5 (.h5)"
     )
+    record: Record | None = Field(
+        default=None,
+        description="properties recorded to .series.h5, for tensornet-jax spectrum; null: none",
+    )
     restart_every: int | None = Field(
         default=None,
         ge=1,
@@ -186,6 +214,10 @@ class MDConfig(Config):
     def files(self) -> tuple[str, ...]:
         """Return every file this configuration reads."""
         return self.model, self.structure
+
+    def logs(self) -> tuple[str, ...]:
+        """Return what is written besides trajectories, as messages name it."""
+        return ("csv",) if self.record is None else ("series", "csv")
 
     def _check_ase(self) -> None:
         if self.ensemble.name not in ("nve", "langevin"):

@@ -8,6 +8,7 @@ one large structure is made within the loop, which ends for it only if it outgro
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import ase
 import jax
@@ -26,6 +27,7 @@ from tensornet_jax.md.limits import (
     explanation,
 )
 from tensornet_jax.md.neighbourhood import ListBuilder
+from tensornet_jax.md.records import Buffer, Recording, Records, recorded_units
 from tensornet_jax.md.state import CompensatedSum, State, System
 from tensornet_jax.potential import Potential
 
@@ -65,6 +67,7 @@ class Engine:
         skin: float,
         stress: bool = False,
         finished: Finished | None = None,
+        recording: Recording | None = None,
     ) -> None:
         """Prepare structures; nothing is compiled yet.
 
@@ -77,6 +80,7 @@ class Engine:
             skin: Å the neighbour lists reach beyond the cutoff.
             stress: compute the stress even if the integrator does not need it.
             finished: ends a chunk early, see `Program`; never by default.
+            recording: properties to record.
         """
         many = len(atoms) > 1
         structures = [
@@ -101,8 +105,13 @@ class Engine:
         )
         self._made = 0
         self._program = Program(
-            potential.module, potential.list_cutoff, stress or integrator.needs_stress, finished
+            potential.module,
+            potential.list_cutoff,
+            stress or integrator.needs_stress,
+            finished,
+            recording=recording,
         )
+        self._recorded: list[Buffer] = []
         positions, cell = self.frame.start
         with potential.precision():
             self.neighbours = self.lists.build(positions, cell)
@@ -144,7 +153,7 @@ class Engine:
                 on_device = None
                 if isinstance(self.lists, DeviceListBuilder):
                     on_device = self.lists.search
-                state, neighbours, measured, report = run_chunk(
+                state, neighbours, measured, report, buffer = run_chunk(
                     replace(self._program, on_device=on_device),
                     Inputs(self.potential.variables, scale, self.system, self.limits),
                     self.integrator,
@@ -155,14 +164,48 @@ class Engine:
                 self.state, self.measured = state, measured
                 if neighbours is not None:
                     self.neighbours = neighbours
-                status = Status(int(report.status))
+                if buffer is not None and int(buffer.count):
+                    self._recorded.append(jax.tree.map(np.asarray, buffer))
+                status, step = Status(int(report.status)), int(state.step)
                 if status is Status.DONE:
+                    if buffer is not None and step < until:
+                        # It is full.
+                        continue
                     return
-                step = int(state.step)
                 attempts, last = (attempts + 1 if step == last else 1), step
                 if status is not Status.NO_LIST or attempts > ATTEMPTS:
                     raise SimulationError(self._explanation(report), step)
                 self._renew_lists(report, step)
+
+    def take_records(self, timestep: float) -> Records | None:
+        """Return what was recorded since the last call, or None if that is nothing.
+
+        Args:
+            timestep: fs.
+        """
+        if not self._recorded:
+            return None
+        count, names = self.lists.num_atoms, self._recorded[0].values
+        per_atom = self.potential.per_atom & frozenset(names)
+
+        def joined(rows_of: Callable[[Buffer], Any]) -> np.ndarray:
+            return np.concatenate([rows_of(each)[: each.count] for each in self._recorded])
+
+        step = joined(lambda each: each.step)
+        values = {name: joined(lambda each, name=name: each.values[name]) for name in names}
+        records = Records(
+            step=step,
+            time=step * timestep,
+            temperature=joined(lambda each: each.temperature),
+            volume=joined(lambda each: each.volume),
+            values={
+                name: rows[:, :count] if name in per_atom else rows for name, rows in values.items()
+            },
+            per_atom=per_atom,
+            units=recorded_units(self.potential, tuple(names)),
+        )
+        self._recorded = []
+        return records
 
     def restore(self, state: State, positions: np.ndarray, cell: np.ndarray) -> None:
         """Take over a state, and the lists made for other positions (n, 3) and cells (B, 3, 3)."""
@@ -170,6 +213,7 @@ class Engine:
             self.neighbours = self.lists.build(positions, cell)
             self.state = jax.tree.map(lambda x: jnp.array(x, copy=True), state)
         self.measured = None
+        self._recorded = []
 
     def _begin(self, positions: np.ndarray, cell: np.ndarray) -> State:
         dtype = self.potential.dtype

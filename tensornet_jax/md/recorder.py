@@ -1,4 +1,4 @@
-"""What a run leaves on disk: log, trajectories and restart files under one name."""
+"""What a run leaves on disk: log, trajectories, records and restart files under one name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Self
 
 from tensornet_jax.md.limits import SimulationError
 from tensornet_jax.md.restart import load_restart, save_restart
+from tensornet_jax.md.series import SeriesSink
 from tensornet_jax.md.simulation import Sample, Simulation
 from tensornet_jax.md.trajectory import SINKS, LogSink, Sink, Writer
 
@@ -47,6 +48,8 @@ class Recorder:
         self._saved: int | None = None
         classes: dict[str, type[Sink]] = {name: SINKS[name] for name in formats}
         classes["log"] = LogSink
+        if simulation.record is not None:
+            classes["series"] = SeriesSink
         self._names = list(classes)
         marks: dict[str, list[int] | None] = dict.fromkeys(classes)
         self.resumed = resume and self.restart.exists()

@@ -132,6 +132,9 @@ def _identity(simulation: Simulation) -> dict[str, Any]:
                 "seed": simulation.seed,
                 "replicas": simulation.replicas,
                 "skin": simulation.skin,
+                "record": None
+                if simulation.record is None
+                else simulation.record.model_dump(mode="json"),
                 "kind of neighbour list": "device" if simulation.engine.lists.on_device else "host",
             }
         )

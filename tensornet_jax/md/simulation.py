@@ -1,7 +1,7 @@
 """A simulation: structures, an ensemble and the engine, sampled at intervals."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import ase
@@ -10,10 +10,11 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from tensornet_jax.md.config import NPT, NVE, Ensemble
+from tensornet_jax.md.config import NPT, NVE, Ensemble, Record
 from tensornet_jax.md.engine import Engine, Lists
 from tensornet_jax.md.ensembles import GIGAPASCAL, make_integrator, per_structure
 from tensornet_jax.md.limits import Limits, SimulationError
+from tensornet_jax.md.records import Recording, Records, check_recorded
 from tensornet_jax.md.state import BOLTZMANN, FEMTOSECOND, System
 from tensornet_jax.md.system import make_system
 from tensornet_jax.md.velocities import (
@@ -45,6 +46,7 @@ class Sample:
     conserved: (B,) eV, what the ensemble conserves.
     stress: (B, 3, 3) eV/Å³ without the kinetic part, or None if it is not computed.
     templates: structures with everything that does not change.
+    records: what was recorded since the sample before; None if that is nothing.
     """
 
     step: int
@@ -59,6 +61,7 @@ class Sample:
     conserved: np.ndarray
     stress: np.ndarray | None
     templates: tuple[ase.Atoms, ...]
+    records: Records | None = None
 
     def __len__(self) -> int:
         return len(self.templates)
@@ -132,6 +135,7 @@ class Simulation:
         max_temperature: float | None = None,
         max_displacement: float = 0.5,
         replicas: Sequence[int] | None = None,
+        record: Record | None = None,
     ) -> None:
         """Prepare a simulation; nothing is computed yet.
 
@@ -150,10 +154,12 @@ class Simulation:
             max_displacement: Å in one step above which it has exploded.
             replicas: numbers of the structures' random numbers, by default 0, 1, …: a replica run
                 alone under its number follows the path it takes in company.
+            record: properties to record between samples; observers get them with every `Sample`.
 
         Raises:
             ValueError: unknown element, an unsupported constraint, a stress or pressure without
-                periodic cell, velocities to keep that are not there.
+                periodic cell, velocities to keep that are not there, a property to record that
+                the model does not predict.
         """
         structures = [atoms] if isinstance(atoms, ase.Atoms) else list(atoms)
         if not structures or any(len(each) == 0 for each in structures):
@@ -162,6 +168,7 @@ class Simulation:
         self.ensemble = ensemble
         self.timestep = float(timestep)
         self.seed = seed
+        self.record = record
         self.skin = float(skin)
         self.replicas = list(range(len(structures)) if replicas is None else replicas)
         if len(self.replicas) != len(structures):
@@ -171,6 +178,10 @@ class Simulation:
             for index, each in enumerate(structures)
         ]
         self._check_cells(structures, mobile, stress)
+        recording = None
+        if record is not None:
+            check_recorded(potential, record.properties, structures)
+            recording = Recording(tuple(record.properties), record.interval)
         temperature = per_structure(ensemble.temperature, len(structures), "temperature")
         with potential.precision():
             integrator = make_integrator(ensemble, len(structures), potential.dtype)
@@ -206,7 +217,14 @@ class Simulation:
                 jnp.asarray(max_displacement, potential.dtype),
             )
         self.engine = Engine(
-            potential, starts, integrator, system, limits, skin=self.skin, stress=stress
+            potential,
+            starts,
+            integrator,
+            system,
+            limits,
+            skin=self.skin,
+            stress=stress,
+            recording=recording,
         )
         self.engine.set_velocities(np.concatenate([each.get_velocities() for each in starts]))
         self._templates = tuple(_template(each) for each in structures)
@@ -312,6 +330,7 @@ class Simulation:
 
     def _show(self, observers: Sequence[Observer]) -> None:
         sample = self.sample()
+        sample = replace(sample, records=self.engine.take_records(self.timestep))
         self._sampled = sample.step
         for observer in observers:
             observer(sample)

@@ -8,19 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import ase.io
-import h5py
 import numpy as np
 from ase.io.trajectory import Trajectory
 
+from tensornet_jax.md.growing_file import SHORTER, append_rows, open_growing
 from tensornet_jax.md.simulation import Sample
 
 # Samples that may wait for the disk; then the simulation waits too.
 WAITING = 16
-
-SHORTER = (
-    "{} is shorter than when the restart file was written: restore it, or start anew with resume: "
-    "false"
-)
 
 LOG_COLUMNS = (
     "replica",
@@ -134,15 +129,8 @@ class Hdf5Sink:
 
     def __init__(self, stem: Path, count: int, mark: list[int] | None) -> None:
         (path,) = paths_of(stem, self.suffix, 1)
-        self._file = h5py.File(path, "w" if mark is None else "r+")
         self._frames = 0 if mark is None else mark[0]
-        found: list[Any] = []
-        self._file.visititems(lambda _, item: found.append(item))
-        for dataset in found:
-            if hasattr(dataset, "maxshape") and dataset.maxshape[0] is None:
-                if dataset.shape[0] < self._frames:
-                    raise ValueError(SHORTER.format(path))
-                dataset.resize(self._frames, axis=0)
+        self._file = open_growing(path, None if mark is None else self._frames)
 
     def write(self, sample: Sample) -> None:
         """Append one frame to each group."""
@@ -163,14 +151,7 @@ class Hdf5Sink:
             if sample.stress is not None:
                 values["stress"] = sample.stress[index]
             for name, value in values.items():
-                value = np.asarray(value)
-                if name not in group:
-                    shape = (0, *value.shape)
-                    limit = (None, *value.shape)
-                    group.create_dataset(name, shape, value.dtype, maxshape=limit, chunks=True)
-                dataset: Any = group[name]
-                dataset.resize(self._frames + 1, axis=0)
-                dataset[self._frames] = value
+                append_rows(group, name, np.asarray(value)[None], self._frames)
         self._frames += 1
         self._file.flush()
 
