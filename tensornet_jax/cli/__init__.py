@@ -17,6 +17,7 @@ from tensornet_jax.cli.md import md
 from tensornet_jax.cli.models import models
 from tensornet_jax.cli.predict import predict
 from tensornet_jax.cli.relax import relax
+from tensornet_jax.cli.spectrum import spectrum
 from tensornet_jax.cli.train import train
 from tensornet_jax.version import __version__
 
@@ -40,7 +41,7 @@ def _root(
     """Equivariant molecular potentials in JAX: train, test and run them."""
 
 
-for command in (train, evaluate, predict, relax, md, compress, export, models, inspect):
+for command in (train, evaluate, predict, relax, md, spectrum, compress, export, models, inspect):
     app.command()(command)
 app.add_typer(config_app, name="config")
 app.add_typer(convert_app, name="convert")

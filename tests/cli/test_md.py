@@ -11,6 +11,10 @@ from ase.calculators.emt import EMT
 from tensornet_jax.cli.md_report import energy_drift
 from tensornet_jax.config import load_config
 from tensornet_jax.md.config import MDConfig
+from tensornet_jax.model_file import save_model
+from tensornet_jax.models.tensornet_config import TensorNetConfig
+from tensornet_jax.potential import ElementTable, create_potential
+from tensornet_jax.spectra.series_file import read_series
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -74,6 +78,42 @@ def test_both_engines_follow_one_path(md, molecules, frames_of):
     ours, theirs = log_of("device.csv"), log_of("ase.csv")
     for name in ("total_energy_eV", "temperature_K"):
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-9)
+
+
+def test_both_engines_record_the_same_properties(cli, molecules, tmp_path):
+    config = TensorNetConfig(
+        num_channels=4, num_layers=0, num_radial=4, cutoff=3.0, heads=("energy", "dipole"),
+        dipole_form="charges_and_dipoles",
+    )  # fmt: skip
+    elements = ElementTable((1, 6, 8), np.zeros(3))
+    save_model(
+        tmp_path / "dipole.safetensors", create_potential(config, elements, seed=0, dtype="float64")
+    )
+    start = ase.io.read(molecules)
+    assert isinstance(start, ase.Atoms)
+    start.info["charge"] = 1.0
+    start.set_momenta(np.random.default_rng(0).normal(size=(3, 3)))
+    ase.io.write("ion.xyz", start, format="extxyz")
+    found = {}
+    for engine in ("device", "ase"):
+        Path("md.yaml").write_text(
+            f"model: dipole.safetensors\nstructure: ion.xyz\noutput: {engine}\nengine: {engine}\n"
+            "velocities: keep\nsteps: 12\ninterval: 5\nplot: false\n"
+            "record: {properties: [dipole, charges], interval: 3}\n",
+            encoding="utf-8",
+        )
+        result = cli("md", "md.yaml")
+        assert result.exit_code == 0, result.stderr
+        assert "series, csv" in result.stdout
+        found[engine] = read_series(f"{engine}.series.h5")
+    ours, theirs = found["device"], found["ase"]
+    assert ours.interval == theirs.interval == 1.5
+    assert ours.units == theirs.units
+    assert ours.values["charges"].shape == (1, 5, 3)
+    np.testing.assert_allclose(ours.temperature, theirs.temperature, rtol=1e-6)
+    for name, values in ours.values.items():
+        np.testing.assert_allclose(values, theirs.values[name], atol=1e-7)
+        assert np.ptp(values, axis=1).max() > 1e-4
 
 
 def test_nve_starts_at_rest_at_the_asked_temperature(md, emt, frames_of):

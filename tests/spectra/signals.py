@@ -1,5 +1,8 @@
-"""Series whose spectra are known on paper."""
+"""Series whose spectra are known on paper, and files with them."""
 
+from pathlib import Path
+
+import h5py
 import numpy as np
 from scipy.signal import lfilter
 
@@ -24,3 +27,18 @@ def autoregression(coefficients, length, replicas, seed=0) -> np.ndarray:
     noise = rng.standard_normal((replicas, length + 2000))
     filtered = lfilter([1.0], [1.0, *(-a for a in coefficients)], noise, axis=1)
     return np.asarray(filtered)[:, 2000:]
+
+
+def write_series(path: Path, values, interval=2.0, temperature=300.0, numbers=(8, 1), per_atom=()):
+    """Write (R, T, …) arrays by name to a file as `tensornet-jax md` does."""
+    with h5py.File(path, "w") as file:
+        for index in range(len(next(iter(values.values())))):
+            group = file.create_group(f"{index:03d}")
+            group["numbers"], group["pbc"] = np.array(numbers), np.zeros(3, bool)
+            for name, rows in values.items():
+                group[name] = rows[index]
+                group[name].attrs.update(unit="e·Å", per_atom=name in per_atom)
+                steps = np.arange(len(rows[index]))
+            group["step"], group["time_fs"] = steps, steps * interval
+            group["temperature"] = np.full(len(steps), temperature)
+            group["volume"] = np.zeros(len(steps))
