@@ -200,7 +200,7 @@ class TensorNetCalculator(Calculator):
             if name in outputs:
                 results[name] = outputs[name]
         if "dipole" in results and self.potential.config.has_atomic_dipoles:
-            charge = total_charge(self._in_state(atoms))
+            charge = total_charge(atoms)
             results["dipole"] = results["dipole"] + charge * atoms.positions.mean(axis=0)
         for value in results.values():
             if isinstance(value, np.ndarray):

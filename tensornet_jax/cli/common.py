@@ -128,22 +128,26 @@ def label_config(labels: Sequence[str] | None, units: Sequence[str] | None) -> "
         raise ValueError(f"--label/--unit: {problems}") from None
 
 
-def labels_for(potential: "Potential", config: "LabelConfig") -> "LabelConfig":
-    """Return the label section with the model's tensors, under their own names unless named.
+def read_labelled(path: Path, potential: "Potential", config: "LabelConfig") -> "list[Atoms]":
+    """Return structures with the labels of properties, and of the model's tensors by their names.
 
     Raises:
-        ValueError: a label is named that is neither a property nor one of its tensors.
+        ValueError: a label is named that is neither a property nor one of the model's tensors, or
+            whose key no structure has.
     """
     from tensornet_jax.config import unknown_name
     from tensornet_jax.data.labels import ALIASES
+    from tensornet_jax.data.readers import read_structures
     from tensornet_jax.train.config import with_tensor_labels
 
     names = [head.name for head in potential.tensor_heads]
     for name in config.tensors:
         if name not in names:
             known = (*ALIASES, *names)
-            raise ValueError(f"--label {name}: {unknown_name(name, known, 'label')}")
-    return with_tensor_labels(config, potential.tensor_heads)
+            raise ValueError(f"--label {name}: {unknown_name(name, known, 'key')}")
+    # A file need not have all of the model's tensors, but what the user named it must have.
+    labels = with_tensor_labels(config, potential.tensor_heads)
+    return read_structures(path, labels, required=config)
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

@@ -15,8 +15,8 @@ from tensornet_jax.cli.common import (
     UnitOption,
     check_output,
     label_config,
-    labels_for,
     open_model,
+    read_labelled,
 )
 
 if TYPE_CHECKING:
@@ -43,18 +43,13 @@ def evaluate(
         check_output(output, model, *data)
     config = label_config(labels, units)
     potential = open_model(model, dtype)
-    keys = labels_for(potential, config)
 
-    from tensornet_jax.data.findings import unused_keys
-    from tensornet_jax.data.readers import read_structures
     from tensornet_jax.train.evaluation import error_table, evaluate_structures
     from tensornet_jax.train.metrics import render
 
     rows = []
     for path, name in zip(data, _names(data), strict=True):
-        structures = read_structures(path, keys, require_configured=False)
-        for problem in unused_keys(structures, config):
-            raise ValueError(f"{path}: {problem}")
+        structures = read_labelled(path, potential, config)
         predictions = evaluate_structures(potential, structures, batch_size)
         table = error_table(name, structures, predictions, potential.tensor_heads)
         if not table.rows():

@@ -10,7 +10,7 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
-from tensornet_jax.graph.atom_graph import total_charge
+from tensornet_jax.graph.electrons import total_charge
 from tensornet_jax.md.limits import SimulationError
 from tensornet_jax.md.records import Records, check_recorded, recorded_units
 from tensornet_jax.md.series import SeriesSink

@@ -16,8 +16,8 @@ from tensornet_jax.cli.common import (
     UnitOption,
     check_output,
     label_config,
-    labels_for,
     open_model,
+    read_labelled,
     set_state,
 )
 
@@ -49,13 +49,7 @@ def predict(
 
     import ase.io
 
-    from tensornet_jax.data.findings import unused_keys
-    from tensornet_jax.data.readers import read_structures
-
-    keys = labels_for(potential, config)
-    structures = read_structures(data, keys, require_configured=False)
-    for problem in unused_keys(structures, config):
-        raise ValueError(f"{data}: {problem}")
+    structures = read_labelled(data, potential, config)
     set_state(potential, structures, charge, spin)
     tensors = tuple(head.name for head in potential.tensor_heads)
     groups: dict[tuple[str, ...], list] = {}

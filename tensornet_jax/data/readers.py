@@ -35,6 +35,7 @@ def read_structures(
     labels: LabelConfig | None = None,
     *,
     require_configured: bool = True,
+    required: LabelConfig | None = None,
 ) -> list[Atoms]:
     """Read structures with labels in eV and Å under their canonical names (`data.labels`).
 
@@ -46,6 +47,7 @@ def read_structures(
         path_or_paths: a file, a glob pattern, or several of them.
         labels: names and units of the labels; the usual names, eV and Å if None.
         require_configured: whether a key that `labels` names must be in at least one structure.
+        required: the section whose keys must be, in place of `labels`.
 
     Returns:
         One Atoms a frame, without calculator, constraints kept, `info["source"]` set to file and
@@ -69,7 +71,7 @@ def read_structures(
         if count == 0:
             raise ValueError(f"{path}: the file holds no structures")
     if require_configured:
-        check_configured(config, available)
+        check_configured(required or config, available)
     return structures
 
 
