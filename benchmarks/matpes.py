@@ -61,9 +61,18 @@ def crystal(name: str, repeat: int = 1) -> ase.Atoms:
 
 
 def compressed_for(potential: Potential, atoms: ase.Atoms) -> Potential:
-    """Return the potential for the elements of a structure alone, compressed."""
+    """Return the potential for the elements of a crystal alone, compressed.
+
+    The tolerance is kept on the crystal off its sites: in random clusters, which `compress` takes
+    by default, forces of a metal and an anion are so large that 1e-5 eV/Å is too much to ask.
+    """
     numbers = sorted(set(atoms.numbers.tolist()))
-    return compress(with_elements(potential, numbers), TOLERANCE)
+    samples = []
+    for seed, rattle in enumerate((0.05, 0.1, 0.2)):
+        moved = atoms.copy()
+        moved.rattle(rattle, seed=seed)
+        samples.append(moved)
+    return compress(with_elements(potential, numbers), TOLERANCE, samples)
 
 
 def crystals(folder: Path) -> list[dict[str, Any]]:
