@@ -25,6 +25,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from results_file import add_records, results_folder
 
+from tensornet_jax.compilation_cache import enable_compilation_cache
 from tensornet_jax.config import dump_config
 from tensornet_jax.model_file import load_model
 from tensornet_jax.train.config import RunConfig
@@ -248,6 +249,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.5, help="of training, each run")
     parser.add_argument("--folder", type=Path, help=f"default: results/MACHINE/{BENCHMARK}")
     arguments = parser.parse_args()
+    # What the short run before each run compiles need not be compiled again.
+    enable_compilation_cache()
     folder = results_folder(BENCHMARK, arguments.folder)
     others = {name: Path(path) for name, _, path in (o.partition("=") for o in arguments.others)}
     with tempfile.TemporaryDirectory() as temporary:
