@@ -1,5 +1,7 @@
 """A compressed potential: the same within its tolerance, and a potential like any other."""
 
+from collections.abc import Iterator
+
 import ase.build
 import numpy as np
 import pydantic
@@ -10,10 +12,13 @@ from tensornet_jax.compress import compress
 from tensornet_jax.model_file import load_model, save_model
 from tensornet_jax.potential import Potential
 from tensornet_jax.testing import check_forces, check_smooth_at_cutoff, check_stress
+from tests import tolerances
+from tests.builders import evaluating_in_one_shape, in_box
 from tests.models.every_model import small_model
 from tests.physics.structures import crystals
 
 TOLERANCE = 1e-5
+COMPUTE = ("energy", "forces", "stress")
 
 
 def molecules() -> list[ase.Atoms]:
@@ -21,8 +26,15 @@ def molecules() -> list[ase.Atoms]:
     for seed, name in enumerate(("CH3CH2OH", "SiH4", "H2O", "C6H6")):
         atoms = ase.build.molecule(name)
         atoms.rattle(0.1, seed=seed)
-        found.append(atoms)
+        found.append(in_box(atoms))
     return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_shape() -> Iterator[None]:
+    """Compile a potential once for the structures of all tests, and of `compress` itself."""
+    with evaluating_in_one_shape():
+        yield
 
 
 @pytest.fixture(
@@ -41,9 +53,8 @@ def pair(request) -> tuple[Potential, Potential]:
 def test_energies_and_forces_stay_within_the_tolerance_on_other_structures(pair):
     exact, compressed = pair
     structures = [*molecules(), *crystals().values()]
-    for atoms, old, new in zip(
-        structures, exact.evaluate(structures), compressed.evaluate(structures), strict=True
-    ):
+    both = (p.evaluate(structures, COMPUTE) for p in (exact, compressed))
+    for atoms, old, new in zip(structures, *both, strict=True):
         assert abs(new["energy"] - old["energy"]) < TOLERANCE * len(atoms)
         # Measured on random clusters, met within a factor elsewhere.
         np.testing.assert_allclose(new["forces"], old["forces"], atol=3 * TOLERANCE)
@@ -58,22 +69,29 @@ def test_errors_are_on_record_and_below_the_tolerance(pair):
 
 
 def test_forces_and_stress_are_derivatives_of_its_own_energy(pair):
-    calculator = TensorNetCalculator(pair[1])
-    check_forces(calculator, molecules()[0])
+    check_forces(pair[1], molecules()[0])
     atoms = ase.build.bulk("SiC", "zincblende", a=4.3, cubic=True)
     atoms.rattle(0.1, seed=1)
-    check_stress(calculator, atoms)
+    check_stress(pair[1], atoms)
 
 
 def test_it_ends_without_a_step_at_the_cutoff(pair):
-    calculator = TensorNetCalculator(pair[1])
-    check_smooth_at_cutoff(calculator, molecules()[2], cutoff=pair[1].cutoff)
+    check_smooth_at_cutoff(pair[1], molecules()[2])
+
+
+def test_the_calculator_takes_it(pair):
+    atoms = molecules()[2]
+    (expected,) = pair[1].evaluate(atoms, COMPUTE)
+    atoms.calc = TensorNetCalculator(pair[1], compilation_cache=False)
+    assert atoms.get_potential_energy() == pytest.approx(
+        expected["energy"], rel=tolerances.SAME_MODEL
+    )
 
 
 def test_an_isolated_atom_keeps_its_energy(pair):
     exact, compressed = pair
-    atom = ase.Atoms("C")
-    old, new = (p.evaluate(atom)[0]["energy"] for p in (exact, compressed))
+    atom = in_box(ase.Atoms("C"))
+    old, new = (p.evaluate(atom, COMPUTE)[0]["energy"] for p in (exact, compressed))
     assert new == pytest.approx(old, abs=TOLERANCE)
 
 
@@ -82,7 +100,7 @@ def test_a_model_file_keeps_it(pair, tmp_path):
     loaded = load_model(tmp_path / "model.safetensors")
     assert loaded.config == pair[1].config
     assert loaded.metadata["compression"] == pair[1].metadata["compression"]
-    old, new = (p.evaluate(molecules()) for p in (pair[1], loaded))
+    old, new = (p.evaluate(molecules(), COMPUTE) for p in (pair[1], loaded))
     for a, b in zip(old, new, strict=True):
         np.testing.assert_array_equal(a["forces"], b["forces"])
 

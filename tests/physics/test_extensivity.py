@@ -1,5 +1,7 @@
 """What is far away, in another graph or padding has no influence at all."""
 
+from functools import partial
+
 import ase
 import jax
 import numpy as np
@@ -8,7 +10,7 @@ from ase.build import molecule
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tests import tolerances
-from tests.builders import ethanol, in_box, with_config
+from tests.builders import UNOPTIMISED, ethanol, in_box, with_config
 from tests.physics.structures import cation, crystals, everything
 
 pytestmark = pytest.mark.usefixtures("one_shape")
@@ -75,7 +77,7 @@ def padded(o3_potential):
     atoms = [cation(), crystals()["smaller than the cutoff"], in_box(ethanol(seed=1))]
     structures = [potential.structure(a) for a in atoms]
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=UNOPTIMISED)
     def weighted(graph, weights):
         def total(positions, cell, charge):
             moved = graph.replace(positions=positions, cell=cell, charge=charge)
