@@ -171,7 +171,7 @@ def test_registry_gives_config_and_module_of_a_name():
     [
         ({"cutoff": 5.0, "cutoff_lower": 5.0}, r"cutoff_lower \(5.0 Å\) must be below cutoff"),
         ({"cutoff": 3.0, "cutoff_lower": 4.0}, r"cutoff_lower \(4.0 Å\) must be below cutoff"),
-        ({"heads": ("energy", "energy")}, "name one head twice"),
+        ({"heads": ("energy", "energy")}, "name one twice"),
         ({"heads": ()}, "heads"),
         ({"heads": ("energy", "charge")}, "heads"),
         ({"cutoff": 0.0}, "cutoff"),
