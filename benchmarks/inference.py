@@ -32,8 +32,9 @@ from tensornet_jax.compress import compress
 from tensornet_jax.elements import with_elements
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.memory import keep_freed_memory
-from tensornet_jax.potential import Potential, predict
+from tensornet_jax.potential import Potential
 from tensornet_jax.precision import precision_scope
+from tensornet_jax.prediction import predict
 
 CHANNELS, NUM_RADIAL, CUTOFF = 128, 32, 4.5
 OURS = {"tensornet_jax": "as trained", "tensornet_jax, compressed": "compressed"}

@@ -36,7 +36,8 @@ from tensornet_jax.elements import with_elements
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.interop.matgl import from_directory
 from tensornet_jax.md import NPT, NVE, Sample, Simulation
-from tensornet_jax.potential import Potential, predict
+from tensornet_jax.potential import Potential
+from tensornet_jax.prediction import predict
 
 RESULTS = Path(__file__).parent / "results"
 TOLERANCE = 1e-5

@@ -28,8 +28,9 @@ from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures
 from tensornet_jax.graph.cell_list import cell_list_capacity, device_pairs
 from tensornet_jax.memory import keep_freed_memory
 from tensornet_jax.models.tensornet import TensorNetConfig
-from tensornet_jax.potential import ElementTable, Potential, create_potential, predict
+from tensornet_jax.potential import ElementTable, Potential, create_potential
 from tensornet_jax.precision import precision_scope
+from tensornet_jax.prediction import predict
 
 NUM_RADIAL, CUTOFF = 32, 4.5
 SIDES = (3, 5, 7, 10, 15, 22, 32)

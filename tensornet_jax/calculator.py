@@ -31,7 +31,7 @@ from tensornet_jax.graph.atom_graph import (
 from tensornet_jax.graph.electrons import total_charge, with_state
 from tensornet_jax.graph.long_range import STRETCH
 from tensornet_jax.model_file import load_model
-from tensornet_jax.potential import Potential, check_visible
+from tensornet_jax.potential import Potential, check_visible, dipole_of_position
 
 PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
 # Pairs and edge slots a list may gain before the arrays have to grow and the model to compile.
@@ -199,9 +199,11 @@ class TensorNetCalculator(Calculator):
         for name in ("dipole", *self._others):
             if name in outputs:
                 results[name] = outputs[name]
-        if "dipole" in results and self.potential.config.has_atomic_dipoles:
-            charge = total_charge(atoms)
-            results["dipole"] = results["dipole"] + charge * atoms.positions.mean(axis=0)
+        if "dipole" in results:
+            # Of the positions as they are given: the graph's are folded into the cell.
+            results["dipole"] += dipole_of_position(
+                self.potential.config, total_charge(atoms), atoms.positions
+            )
         for value in results.values():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from typing import Any, cast
+from functools import cached_property
+from typing import Any
 
 import ase
 import flax.linen as nn
@@ -25,9 +25,9 @@ from tensornet_jax.graph.atom_graph import (
 )
 from tensornet_jax.models import MODELS
 from tensornet_jax.models.common import ModelConfig
-from tensornet_jax.models.priors import prior_energies
 from tensornet_jax.models.tensor_config import TensorHead
 from tensornet_jax.precision import precision_scope
+from tensornet_jax.prediction import hessian_jit, predict, predict_jit
 
 ENERGY_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "hessian")
 
@@ -116,8 +116,8 @@ class Potential:
         """What `evaluate` can compute."""
         energy = ENERGY_PROPERTIES if "energy" in self.heads else ()
         charges = ("charges",) if self.config.predicts_charges else ()
-        others = tuple(head for head in self.heads if head != "energy")
-        return energy + others + charges + tuple(head.name for head in self.tensor_heads)
+        dipole = ("dipole", "polar_tensors") if "dipole" in self.heads else ()
+        return energy + dipole + charges + tuple(head.name for head in self.tensor_heads)
 
     @property
     def tensor_heads(self) -> tuple[TensorHead, ...]:
@@ -128,7 +128,8 @@ class Potential:
     def per_atom(self) -> frozenset[str]:
         """Those of `properties` that have a value for each atom, (N, …)."""
         own = (head.name for head in self.tensor_heads if head.per == "atom")
-        return frozenset({"energies", "forces", "charges", *own} & {*self.properties})
+        possible = {"energies", "forces", "charges", "polar_tensors", *own}
+        return frozenset(possible & {*self.properties})
 
     @property
     def num_parameters(self) -> int:
@@ -171,15 +172,6 @@ class Potential:
         offset = self.energy_offset / max(len(structure), 1)
         return self.elements.reference_energies[structure.species] + offset
 
-    def dipole_of_position(self, structure: Structure) -> np.ndarray:
-        """What a predicted dipole moment lacks, (3,) e·Å: total charge times mean position.
-
-        Atomic dipoles and conserved charges give the moment about the mean of the positions, and
-        data about the origin of the coordinates. Charges alone (torchmd-net) have it about the
-        centre of mass, and stay there.
-        """
-        return dipole_of_position(self.config, structure)
-
     def predict(
         self, variables: dict[str, Any], graph: AtomGraph, compute: Iterable[str]
     ) -> dict[str, Array]:
@@ -201,8 +193,9 @@ class Potential:
             structures: one structure or several; not changed.
             compute: any of `properties`: "energy" (eV), "energies" per atom (N,) eV, "forces"
                 (N, 3) eV/Å, "stress" (3, 3) eV/Å³, "dipole" (3,) e·Å, "charges" (N,) e,
-                "hessian" (3N, 3N) eV/Å², and the tensors of `tensor_heads` by name, (3, …) or
-                (N, 3, …) in their units. Energies include E0.
+                "polar_tensors" (N, 3, 3) e, ∂μ_a/∂r_ib at [i, a, b], "hessian" (3N, 3N) eV/Å²,
+                and the tensors of `tensor_heads` by name, (3, …) or (N, 3, …) in their units.
+                Energies include E0.
             batch_size: structures evaluated at a time; by default as many as fill
                 ``ATOMS_PER_BATCH`` atoms.
 
@@ -256,7 +249,7 @@ class Potential:
         with self.precision():
             graph = to_device(batch_structures(structures, capacity, self.dtype))
             scale = jnp.asarray(self.energy_scale, self.dtype)
-            outputs = _predict_jit(self.module, self.variables, graph, wanted, scale)
+            outputs = predict_jit(self.module, self.variables, graph, wanted, scale)
             outputs = {name: np.asarray(value, np.float64) for name, value in outputs.items()}
         results, start = [], 0
         for index, structure in enumerate(structures):
@@ -269,8 +262,13 @@ class Potential:
                 found |= {"energies": energies, "energy": total, "free_energy": total}
             for name in others:
                 found[name] = outputs[name][atoms if name in self.per_atom else index]
+            charge, positions = structure.charge, structure.positions
             if "dipole" in found:
-                found["dipole"] = found["dipole"] + self.dipole_of_position(structure)
+                moment = dipole_of_position(self.config, charge, positions)
+                found["dipole"] = found["dipole"] + moment
+            if "polar_tensors" in found and self.config.has_atomic_dipoles:
+                share = charge / max(len(structure), 1) * np.eye(3)
+                found["polar_tensors"] = found["polar_tensors"] + share
             results.append({name: found[name] for name in compute})
         return results
 
@@ -280,7 +278,7 @@ class Potential:
             graph = to_device(batch_structures([structure], capacity, self.dtype))
             scale = jnp.asarray(self.energy_scale, self.dtype)
             size = 3 * len(structure)
-            rows = _hessian_jit(self.module, self.variables, graph, scale)
+            rows = hessian_jit(self.module, self.variables, graph, scale)
             return np.asarray(rows, np.float64)[:size, :size]
 
 
@@ -338,11 +336,21 @@ def check_visible(
             )
 
 
-def dipole_of_position(config: ModelConfig, structure: Structure) -> np.ndarray:
-    """See `Potential.dipole_of_position`."""
-    if not (config.has_atomic_dipoles and structure.charge and len(structure)):
+def dipole_of_position(config: ModelConfig, charge: float, positions: np.ndarray) -> np.ndarray:
+    """What a predicted dipole moment lacks, (3,) e·Å: total charge times mean position.
+
+    Atomic dipoles and conserved charges give the moment about the mean of the positions, and data
+    about the origin of the coordinates. Charges alone (torchmd-net) have it about the centre of
+    mass, and stay there.
+
+    Args:
+        config: of the model.
+        charge: total charge, e.
+        positions: (N, 3) Å.
+    """
+    if not (config.has_atomic_dipoles and charge and len(positions)):
         return np.zeros(3)
-    return structure.charge * structure.positions.mean(axis=0)
+    return charge * positions.mean(axis=0)
 
 
 def create_potential(
@@ -371,94 +379,10 @@ def create_potential(
     return potential.replace(variables={"params": {}, "buffers": {}, **variables})
 
 
-def predict(
-    module: nn.Module,
-    variables: dict[str, Any],
-    graph: AtomGraph,
-    compute: tuple[str, ...],
-    energy_scale: float | Array = 1.0,
-) -> dict[str, Array]:
-    """Properties of a padded graph; pure, and differentiable in variables and graph.
-
-    Stress is (1/V) ∂E/∂ε for a symmetric strain ε of positions and cell together, V = |det cell|;
-    compression gives it a negative trace. It is 0 where there is no volume.
-
-    Args:
-        module: a model of ``MODELS``.
-        variables: its parameters and buffers.
-        graph: padded structures.
-        compute: of "energy", "energies", "forces", "stress", "dipole", "charges", and names of
-            tensors.
-        energy_scale: eV per unit of network output.
-
-    Returns:
-        what was asked for, without E0: energy (B,), energies (N,), forces (N, 3), stress
-        (B, 3, 3), dipole (B, 3), charges (N,), tensors (B, 3, …) or (N, 3, …); padding rows are 0.
-        Energy and energies are there if the model has them.
-    """
-
-    def strained(positions: Array, strain: Array) -> tuple[Array, dict[str, Array]]:
-        symmetric = 0.5 * (strain + strain.mT)
-        moved = positions + jnp.einsum("na,nab->nb", positions, symmetric[graph.node_graph])
-        cell = graph.cell + graph.cell @ symmetric
-        now = graph.replace(positions=moved, cell=cell)
-        outputs: dict[str, Any] = {}
-        outputs |= cast(dict, module.apply(variables, now))
-        if "energies" not in outputs:
-            return jnp.zeros((), positions.dtype), outputs
-        energies = outputs["energies"] * energy_scale + outputs.pop("energies_in_eV", 0)
-        c = module.config
-        if c.priors:
-            charges = outputs.get("charges")
-            energies = energies + prior_energies(c.priors, c.cutoff, module.numbers, now, charges)
-        outputs["energies"] = energies
-        return jnp.sum(outputs["energies"]), outputs
-
-    strain = jnp.zeros_like(graph.cell)
-    gradient_of = tuple(k for k, name in enumerate(("forces", "stress")) if name in compute)
-    if gradient_of:
-        differentiated = jax.value_and_grad(strained, argnums=gradient_of, has_aux=True)
-        (_, outputs), gradients = differentiated(graph.positions, strain)
-        by_argument = dict(zip(gradient_of, gradients, strict=True))
-        if 0 in by_argument:
-            outputs["forces"] = -by_argument[0]
-        if 1 in by_argument:
-            volume = jnp.abs(jnp.linalg.det(graph.cell))[:, None, None]
-            has_volume = volume > 0
-            stress = by_argument[1] / jnp.where(has_volume, volume, 1)
-            outputs["stress"] = jnp.where(has_volume, stress, 0)
-    else:
-        _, outputs = strained(graph.positions, strain)
-    if "energies" in outputs:
-        outputs["energy"] = jax.ops.segment_sum(
-            outputs["energies"], graph.node_graph, graph.num_graphs, indices_are_sorted=True
-        )
-    # What nobody asked for must not be returned, or a compiled function would have to compute it.
-    kept = {"energy", "energies", *compute}
-    return {name: value for name, value in outputs.items() if name in kept}
-
-
-_predict_jit = partial(jax.jit, static_argnames=("module", "compute"))(predict)
-
-
-@partial(jax.jit, static_argnames=("module",))
-def _hessian_jit(
-    module: nn.Module, variables: dict[str, Any], graph: AtomGraph, energy_scale: Array
-) -> Array:
-    def gradient(flat: Array) -> Array:
-        moved = graph.replace(positions=flat.reshape(-1, 3))
-        return -predict(module, variables, moved, ("forces",), energy_scale)["forces"].ravel()
-
-    flat = graph.positions.ravel()
-    _, pullback = jax.vjp(gradient, flat)
-    # One row after the other: all rows at once would need N times the memory of the forces.
-    return jax.lax.map(lambda row: pullback(row)[0], jnp.eye(flat.size, dtype=flat.dtype))
-
-
 def _check_physics(structure: Structure, compute: Sequence[str], where: str) -> None:
     if "stress" in compute and abs(np.linalg.det(structure.cell)) == 0:
         raise ValueError(f"stress needs a cell with a volume{where}: leave it out or set a cell")
-    if "dipole" in compute and structure.pbc.any():
+    if {"dipole", "polar_tensors"} & {*compute} and structure.pbc.any():
         raise ValueError(f"the dipole moment of a periodic structure has no meaning{where}")
 
 

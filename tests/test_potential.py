@@ -8,6 +8,7 @@ from ase.build import molecule
 from ase.constraints import FixAtoms
 
 import tensornet_jax.potential as potential_module
+from tensornet_jax import prediction
 from tensornet_jax.calculator import TensorNetCalculator
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.model_file import load_model, save_model
@@ -61,7 +62,7 @@ def assert_same_results(found, expected, rtol=tolerances.SAME_SUM) -> None:
 
 def num_compiled() -> int:
     """How often `Potential.evaluate` has been compiled in this process."""
-    return potential_module._predict_jit._cache_size()  # pyright: ignore[reportAttributeAccessIssue]
+    return prediction.predict_jit._cache_size()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def isolated(atoms: ase.Atoms) -> np.ndarray:
@@ -201,6 +202,31 @@ def test_stress_without_a_cell_is_refused(potential):
 def test_dipole_of_a_periodic_structure_is_refused(potential):
     with pytest.raises(ValueError, match=r"dipole moment of a periodic structure.*\(structure 1\)"):
         potential.evaluate([ethanol(), crystals()["wire"]], ("dipole",))
+    with pytest.raises(ValueError, match="dipole moment of a periodic structure"):
+        potential.evaluate(crystals()["wire"], ("polar_tensors",))
+
+
+@pytest.mark.usefixtures("one_shape")
+@pytest.mark.parametrize("form", ["charges", "charges_and_dipoles"])
+def test_polar_tensors_are_the_derivative_of_the_dipole(form):
+    model = small_potential(heads=("dipole",), dipole_form=form, num_layers=1)
+    atoms, step = cation(), 1e-4
+    displaced = []
+    for index in np.ndindex(len(atoms), 3):
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions[index] += sign * step
+            displaced.append(moved)
+    found = np.array([f["dipole"] for f in model.evaluate(displaced, ("dipole",))])
+    slopes = (found[::2] - found[1::2]) / (2 * step)
+    expected = slopes.reshape(len(atoms), 3, 3).transpose(0, 2, 1)
+    # A second structure, whose rows must not be mixed up with those of the first.
+    results = model.evaluate([ethanol(), atoms], ("polar_tensors",))
+    other, polar = (result["polar_tensors"] for result in results)
+    np.testing.assert_allclose(polar, expected, atol=1e-8)
+    assert other.shape == (9, 3, 3)
+    charge = atoms.info["charge"] if form == "charges_and_dipoles" else 0.0
+    np.testing.assert_allclose(polar.sum(axis=0), charge * np.eye(3), atol=1e-12)
 
 
 def test_charge_has_to_be_a_number(potential):
@@ -241,7 +267,7 @@ def test_element_table_keeps_its_own_energies_in_double_precision():
 
 def test_model_without_energies_offers_no_derivatives_of_them(potential):
     dipole_only = with_config(potential, heads=("dipole",), num_layers=0)
-    assert dipole_only.properties == ("dipole",)
+    assert dipole_only.properties == ("dipole", "polar_tensors")
     assert "dipole" in potential.properties
     energy_only = with_config(potential, heads=("energy",))
     assert energy_only.properties == potential_module.ENERGY_PROPERTIES

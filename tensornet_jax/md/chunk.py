@@ -16,7 +16,7 @@ from tensornet_jax.md.limits import Limits, Report, Status, status_of
 from tensornet_jax.md.neighbourhood import Neighbours
 from tensornet_jax.md.records import Buffer, Recording, about_centre_of_mass
 from tensornet_jax.md.state import State, System, select
-from tensornet_jax.potential import predict
+from tensornet_jax.prediction import predict
 
 
 class Integrator(Protocol):

@@ -181,7 +181,8 @@ def check_recorded(
         names: properties.
         structures: of the simulation.
     """
-    possible = [name for name in potential.properties if name not in ENERGY_PROPERTIES]
+    derived = {*ENERGY_PROPERTIES, "polar_tensors"}
+    possible = [name for name in potential.properties if name not in derived]
     for name in names:
         if name in ENERGY_PROPERTIES:
             raise ValueError(

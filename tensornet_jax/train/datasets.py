@@ -257,7 +257,8 @@ def make_examples(
                 energy=np.float64(labels.energy - references.of(atoms.numbers) - offset),
                 forces=labels.forces,
                 stress=labels.stress,
-                dipole=labels.dipole - dipole_of_position(model, structure),
+                dipole=labels.dipole
+                - dipole_of_position(model, structure.charge, structure.positions),
                 tensors={name: t for name, t in tensors.items() if name not in of_atoms},
                 atom_tensors={name: t for name, t in tensors.items() if name in of_atoms},
             )

@@ -23,7 +23,7 @@ from tensornet_jax.graph.cell_list import (
 from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.graph.neighbours import neighbour_pairs
 from tensornet_jax.ops.message import SLOT_BLOCK
-from tensornet_jax.potential import predict
+from tensornet_jax.prediction import predict
 from tests import tolerances
 from tests.builders import UNOPTIMISED, ethanol, rattled_crystals, small_potential
 
