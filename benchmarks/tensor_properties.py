@@ -64,7 +64,7 @@ class Case:
 _WATER = {"batch_size": 16, "dipole": True}
 _ELASTICITY = {
     "file": "elastic_mp1181/elastic.xyz",
-    "epochs": 24,
+    "epochs": 40,
     "batch_size": 16,
     "cutoff": 5.0,
     "labels": {"elasticity": {"key": "elastic_voigt_original", "form": "voigt"}},
@@ -76,7 +76,7 @@ CASES = {
     "bulk": Case(
         "water_response/bulk.xyz",
         "liquid water, 32 molecules",
-        4,
+        24,
         4,
         cutoff=4.0,
         tensors=({"name": "polarizability", "symmetry": "ij", "unit": "Å³"}, "dielectric"),

@@ -19,7 +19,7 @@ import numpy as np
 from ase.data import covalent_radii
 
 from tensornet_jax.models.common import Compression
-from tensornet_jax.ops.spline import DEGREE, evaluate_spline, fit_spline
+from tensornet_jax.ops.spline import ORDER, evaluate_spline, fit_spline
 from tensornet_jax.potential import Potential
 from tensornet_jax.precision import precision_scope
 
@@ -128,7 +128,7 @@ def _radial_functions(potential: Potential, places: np.ndarray) -> list[np.ndarr
 def _tables(
     places: np.ndarray, values: Sequence[np.ndarray], cutoff: float, accuracy: float
 ) -> tuple[np.ndarray, list[np.ndarray]] | None:
-    """Spline coefficients (intervals + 3, rank) and a matrix (rank, n) for each network.
+    """Spline coefficients (4 · intervals, rank) and a matrix (rank, n) for each network.
 
     The smallest that reproduce all functions to an accuracy relative to the largest of each
     network; None if none do.
@@ -165,7 +165,7 @@ def _on_places(table: np.ndarray, places: np.ndarray, cutoff: float) -> np.ndarr
 def _with_tables(
     potential: Potential, table: np.ndarray, matrices: Sequence[np.ndarray]
 ) -> Potential:
-    compression = Compression(rank=table.shape[1], intervals=len(table) - DEGREE)
+    compression = Compression(rank=table.shape[1], intervals=len(table) // ORDER)
     config = potential.config.model_copy(update={"compression": compression})
     with potential.precision():
         variables = potential.module.apply(

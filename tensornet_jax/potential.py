@@ -375,7 +375,11 @@ def create_potential(
     potential = Potential(config, {}, elements, energy_scale, energy_offset, dtype)
     with potential.precision():
         graph = to_device(potential.blank_graph())
-        variables = jax.jit(potential.module.init)(jax.random.key(seed), graph)
+        # It runs once, so that optimising it would take longer than it can save.
+        initialise = jax.jit(
+            potential.module.init, compiler_options={"xla_backend_optimization_level": 0}
+        )
+        variables = initialise(jax.random.key(seed), graph)
     return potential.replace(variables={"params": {}, "buffers": {}, **variables})
 
 

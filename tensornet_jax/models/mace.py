@@ -272,7 +272,7 @@ class MACE(nn.Module):
         """Return the variables of the same model with splines in place of `radial_functions`.
 
         Args:
-            table: coefficients of the splines, (intervals + 3, rank).
+            table: coefficients of the splines, (4 · intervals, rank).
             matrices: what combines them to the functions, (rank, n) each.
         """
         params = dict(self.variables["params"]) | {"radial": {"table": table}}

@@ -4,7 +4,7 @@ import flax.linen as nn
 from jax import Array
 
 from tensornet_jax.models.common import Compression
-from tensornet_jax.ops.spline import DEGREE, evaluate_spline
+from tensornet_jax.ops.spline import ORDER, evaluate_spline
 
 
 class RadialTable(nn.Module):
@@ -21,6 +21,6 @@ class RadialTable(nn.Module):
     @nn.compact
     def __call__(self, distances: Array) -> Array:
         """(P,) Å → (P, rank), the cutoff function contained."""
-        shape = (self.compression.intervals + DEGREE, self.compression.rank)
+        shape = (ORDER * self.compression.intervals, self.compression.rank)
         table = self.param("table", nn.initializers.normal(1.0), shape, self.dtype)
         return evaluate_spline(table, distances, self.cutoff)

@@ -101,7 +101,7 @@ class TensorNet(nn.Module):
         """Return the variables of the same model with splines in place of `radial_functions`.
 
         Args:
-            table: coefficients of the splines, (intervals + 3, rank).
+            table: coefficients of the splines, (4 · intervals, rank).
             matrices: what combines them to the functions, (rank, 3F) each.
         """
         params = flatten_dict(dict(self.variables["params"]))

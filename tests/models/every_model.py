@@ -67,10 +67,12 @@ SLOW = (
     "mace of many bodies",
     "mace SO(3)",
     "mace gaunt_fourier",
+    "mace matrix",
     "mace vector_signal",
     "mace of two products",
     "escn",
     "escn SO(3)",
+    "escn grid",
 )
 """What differs least from the others."""
 

@@ -52,7 +52,16 @@ def methylene(charge: float = 0, spin: int = 1) -> ase.Atoms:
     return atoms
 
 
-@pytest.fixture(scope="class", params=list(MODELS))
+MOST_ALIKE = ("tensornet2", "escn")
+
+
+@pytest.fixture(
+    scope="class",
+    params=[
+        pytest.param(name, marks=pytest.mark.slow) if name in MOST_ALIKE else name
+        for name in MODELS
+    ],
+)
 def potential(request: pytest.FixtureRequest):
     with evaluating_in_one_shape(SHAPE):
         yield seeing(request.param)

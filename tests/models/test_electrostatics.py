@@ -111,7 +111,9 @@ def test_madelung_constants(structure, madelung):
         assert abs(found["forces"]).max() < 10 * tolerance
 
 
-@pytest.mark.parametrize("ewald", [FINE, MESH], ids=["sum", "mesh"])
+@pytest.mark.parametrize(
+    "ewald", [FINE, pytest.param(MESH, marks=pytest.mark.slow)], ids=["sum", "mesh"]
+)
 def test_fixed_charges_of_a_crystal(ewald):
     """Also with network and pairs of different reach, and bonded neighbours left out."""
     potential = fixed(ewald={"cutoff": 5.0, **ewald}, switch_to=3.2)

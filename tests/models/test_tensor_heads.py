@@ -59,7 +59,7 @@ def turned(value: np.ndarray, rotation: np.ndarray, rank: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "name",
-    [n if n in ("tensornet", "mace") else pytest.param(n, marks=pytest.mark.slow) for n in SIZES],
+    [n if n == "tensornet" else pytest.param(n, marks=pytest.mark.slow) for n in SIZES],
 )
 def test_tensors_turn_and_invert_with_the_structure(name):
     model = potential(name)

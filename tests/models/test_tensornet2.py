@@ -76,7 +76,9 @@ def test_coulomb_energy_is_that_of_the_charges(potential):
     assert abs(expected) > 1e-3
     assert found["energy"] - bare["energy"] == pytest.approx(expected, rel=1e-9)
     # In eV already: the scale of the network has no part in it.
-    scaled = [each.replace(energy_scale=3.0).evaluate(atoms)[0] for each in (potential, without)]
+    scaled = [
+        each.replace(energy_scale=3.0).evaluate(atoms, compute)[0] for each in (potential, without)
+    ]
     assert scaled[0]["energy"] - scaled[1]["energy"] == pytest.approx(expected, rel=1e-9)
     centred = atoms.positions - atoms.get_center_of_mass()
     np.testing.assert_allclose(found["dipole"], q @ centred, atol=1e-10)

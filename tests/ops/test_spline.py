@@ -62,3 +62,13 @@ def test_it_is_zero_outside_with_zero_slope():
     assert not np.any(evaluate_spline(table, outside, LENGTH))
     slope = jax.vmap(jax.grad(lambda x: evaluate_spline(table, x[None], LENGTH)[0, 0]))
     assert not np.any(slope(outside))
+
+
+def test_slopes_keep_their_digits_in_float32_where_intervals_are_short():
+    table = table_of(lambda x: np.cos(x)[:, None], intervals=8192)
+
+    def slopes(dtype):
+        single, places = jnp.asarray(table, dtype), jnp.asarray(np.linspace(0.5, 4, 300), dtype)
+        return jax.vmap(jax.grad(lambda x: evaluate_spline(single, x[None], LENGTH)[0, 0]))(places)
+
+    np.testing.assert_allclose(slopes("float32"), slopes("float64"), atol=2e-6)

@@ -412,6 +412,7 @@ def test_replay_energies_of_another_zero_are_refused_unless_fitted(tuned, old):
 # --- resuming ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_resumed_without_its_file_is_the_run_in_one_piece(tuned, old, trained, tmp_path):
     sections = {
         "data": replayed(old, reference_energies="least_squares"),
