@@ -223,6 +223,7 @@ def dynamics(folder: Path) -> dict[str, Any]:
         "dtype": potential.dtype,
         "timestep_fs": TIMESTEP,
         "temperature_K": TEMPERATURE,
+        "threads": describe_machine()["threads"],
     }
     ensembles = {"npt": NPT(temperature=TEMPERATURE, pressure=0.0), "nve": NVE(temperature=300.0)}
     velocities: Any = "thermal"

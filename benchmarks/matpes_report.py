@@ -123,7 +123,8 @@ def _dynamics(found: dict[str, Any]) -> list[str]:
         f"{found['timestep_fs']:g} fs, the potential as published. {npt['steps']} steps at "
         f"{found['temperature_K']:g} K and no pressure, then {nve['steps']} at constant energy.",
         "",
-        "| | drift (meV/atom/ps) | fluctuation (meV/atom) | mean T (K) | s with compilation |",
+        "| | drift (meV/atom/ps) | fluctuation (meV/atom) | mean T (K) "
+        f"| s with compilation, {found['threads']} threads |",
         "|---|---:|---:|---:|---:|",
         *(
             f"| {name} | {run['drift_meV_per_atom_ps']:+.4f} | "
@@ -155,6 +156,9 @@ def plot(results: dict[str, Any], path: Path) -> None:
             milliseconds = 1e3 * np.array(values)
             style = {"color": colour, "linestyle": line, "marker": "o"}
             of_times.loglog(atoms, milliseconds, label=f"{crystal}, {label}", **style)
+    sizes = sorted({r["atoms"] for r in records})
+    of_times.set_xticks(sizes, [str(size) for size in sizes])
+    of_times.set_xticks([], minor=True)
     of_times.set(xlabel="atoms", ylabel="energy + forces + stress (ms)")
     of_times.grid(alpha=0.3, which="both")
     if records:
