@@ -208,9 +208,13 @@ def errors(potential: Potential, test: list[Atoms]) -> list[dict[str, Any]]:
     rows = []
     for key, lists in collected.items():
         error, size = (np.concatenate(values) for values in lists)
+        # Moduli of a prediction that is not positive definite do not exist.
+        error, size = error[np.isfinite(error)], size[np.isfinite(size)]
         rmse = float(np.sqrt(np.mean(error**2)))
         directed = key == "dipole" or any(f"degree {k}" in key for k in range(1, 5))
-        spread = float(np.sqrt(np.mean(size**2)) if directed else np.std(size))
+        spread = 0.0
+        if size.size:
+            spread = float(np.sqrt(np.mean(size**2)) if directed else np.std(size))
         rows.append(
             {
                 "quantity": key,
@@ -254,7 +258,7 @@ def report(results: dict[str, Any]) -> str:
         "# Tensors from real data",
         "",
         f"TensorNet with 32 channels and 2 layers, trained for minutes on "
-        f"{machine['processor'] or machine['device']}, {machine['threads']} threads, jax "
+        f"{machine['processor'] or machine['device']}, up to {machine['threads']} threads, jax "
         f"{results['versions']['jax']}, float32: short runs, not what the architecture can reach. "
         "Errors on the 10 % of structures held out as a test set. % σ is RMSE over the standard "
         "deviation of the labels, of components of degree above 0 and dipoles over their root mean "
