@@ -127,6 +127,10 @@ def _identity(simulation: Simulation) -> dict[str, Any]:
                     spin_multiplicity(each) if potential.config.needs_spin else None
                     for each in structures
                 ],
+                "charge of each atom": [
+                    each.get_initial_charges().tolist() if potential.config.needs_charges else None
+                    for each in structures
+                ],
                 "ensemble": simulation.ensemble.model_dump(mode="json"),
                 "timestep": simulation.timestep,
                 "seed": simulation.seed,

@@ -192,6 +192,19 @@ def test_another_simulation_is_refused_and_the_difference_named(tmp_path):
             load_restart(path, other)
 
 
+def test_other_fixed_charges_are_another_simulation(tmp_path):
+    potential = analytic("lennard_jones", cutoff=4.0, priors=[{"name": "coulomb", "cutoff": 6.0}])
+
+    def simulation(charge):
+        atoms = argon(2)
+        atoms.set_initial_charges(charge * (-1.0) ** np.arange(len(atoms)))
+        return Simulation(potential, atoms, NVE(temperature=80), timestep=1.0)
+
+    save_restart(tmp_path / "run.restart", simulation(0.1))
+    with pytest.raises(RestartError, match="another simulation: its charge of each atom is"):
+        load_restart(tmp_path / "run.restart", simulation(0.2))
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
 def test_a_damaged_restart_file_is_refused(tmp_path, damage):
     path = tmp_path / "run.restart"
