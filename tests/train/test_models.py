@@ -1,5 +1,6 @@
 """Every model trains from a configuration, and its file is what was trained."""
 
+import ase.io
 import numpy as np
 import pytest
 
@@ -71,3 +72,35 @@ def test_energies_that_reach_beyond_the_network_are_part_of_what_is_trained(run_
         for potential in (result.potential, result.potential.replace(config=without))
     )
     assert abs(found - network).max() > 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["sum", "mesh"])
+def test_crystals_train_with_ewald_sums_of_predicted_charges(
+    run_config, recorder, tmp_path, method
+):
+    ase.io.write(tmp_path / "crystal.xyz", clusters(12, periodic=True))
+    coulomb = {
+        "name": "coulomb",
+        "charges": "predicted",
+        "switch_to": 3.0,
+        "ewald": {"cutoff": 4.0, "accuracy": 1e-4, "method": method},
+    }
+    model = {"name": "tensornet", "num_channels": 4, "num_layers": 1, "num_radial": 4}
+    config = run_config(
+        data={"train": str(tmp_path / "crystal.xyz"), "validation": 4},
+        model=model | {"cutoff": 3.0, "priors": [coulomb]},
+        loss={"energy": {"weight": 1.0}, "forces": {"weight": 1.0}, "stress": {"weight": 1.0}},
+        training={"epochs": 4},
+    )
+    result = train(config, reporter=recorder)
+    losses = [row["loss"] for row in recorder.train_rows]
+    assert 0 < losses[-1] < losses[0]
+    atoms = clusters(1, seed=3, periodic=True)[0]
+    before = result.potential.replace(
+        config=result.potential.config.model_copy(update={"priors": ()})
+    )
+    (found,) = result.potential.evaluate(atoms, ("energy", "charges"))
+    (network,) = before.evaluate(atoms, ("energy",))
+    assert found["charges"].sum() == pytest.approx(0, abs=1e-5)
+    assert abs(found["energy"] - network["energy"]) > 1e-6
