@@ -28,14 +28,8 @@ from systems import nine_systems
 from tensornet_jax.benchmark.machine import costs, measure_peaks
 from tensornet_jax.benchmark.measure import Work, alternate, compile_work
 from tensornet_jax.elements import with_elements
-from tensornet_jax.graph.atom_graph import (
-    AtomGraph,
-    Capacity,
-    Targets,
-    batch_structures,
-    batch_targets,
-    to_device,
-)
+from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
+from tensornet_jax.graph.targets import Targets, batch_targets
 from tensornet_jax.memory import keep_freed_memory
 from tensornet_jax.potential import Potential
 from tensornet_jax.precision import precision_scope

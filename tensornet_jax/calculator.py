@@ -21,15 +21,10 @@ from ase.calculators.calculator import (
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from tensornet_jax.compilation_cache import enable_compilation_cache
-from tensornet_jax.graph.atom_graph import (
-    AtomGraph,
-    Capacity,
-    Structure,
-    batch_structures,
-    to_device,
-)
+from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.graph.electrons import total_charge, with_state
 from tensornet_jax.graph.long_range import STRETCH
+from tensornet_jax.graph.structure import Structure
 from tensornet_jax.model_file import load_model
 from tensornet_jax.potential import Potential, check_visible, dipole_of_position
 

@@ -15,14 +15,8 @@ from ase.data import chemical_symbols
 from jax import Array
 
 from tensornet_jax.config import Config
-from tensornet_jax.graph.atom_graph import (
-    AtomGraph,
-    Capacity,
-    Structure,
-    batch_structures,
-    make_structure,
-    to_device,
-)
+from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
+from tensornet_jax.graph.structure import Structure, make_structure
 from tensornet_jax.models import MODELS
 from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.models.tensor_config import TensorHead

@@ -8,138 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import ase
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ase.data import chemical_symbols
 
 from tensornet_jax.graph.edges import EdgeList, pack_pairs
-from tensornet_jax.graph.electrons import fixed_charges, spin_multiplicity, total_charge
-from tensornet_jax.graph.long_range import FarField, LongRange
-from tensornet_jax.graph.neighbours import Pairs, neighbour_pairs
+from tensornet_jax.graph.neighbours import Pairs
+from tensornet_jax.graph.structure import Structure
 from tensornet_jax.ops.message import SLOT_BLOCK
 from tensornet_jax.ops.pme import MeshShape
-
-
-@dataclass(frozen=True)
-class Structure:
-    """One structure on the host, with the neighbour pairs it needs.
-
-    positions: (N, 3) float64 Å, wrapped into the cell along periodic directions.
-    species: (N,) int32 index into the element table.
-    cell: (3, 3) Å, rows are lattice vectors.
-    pbc: (3,) bool.
-    charge: total charge, e.
-    pairs: neighbour pairs; their shifts refer to ``positions``.
-    far: of a potential that reaches farther than its network; None without.
-    initial_charges: (N,) e, of a potential with fixed charges; None without.
-    spin: multiplicity 2S + 1, of a potential that depends on it; 0 without.
-    """
-
-    positions: np.ndarray
-    species: np.ndarray
-    cell: np.ndarray
-    pbc: np.ndarray
-    charge: float
-    pairs: Pairs
-    far: FarField | None = None
-    initial_charges: np.ndarray | None = None
-    spin: int = 0
-
-    def __len__(self) -> int:
-        return len(self.species)
-
-
-def species_of(numbers: np.ndarray, elements: Sequence[int], where: str = "") -> np.ndarray:
-    """Index of each atomic number in the element table, (N,) int32.
-
-    Raises:
-        ValueError: an element is not in the table. A gather under jit would clamp the index and
-            compute another element's energy.
-    """
-    table = {number: index for index, number in enumerate(elements)}
-    unknown = sorted(set(np.asarray(numbers).tolist()) - set(table))
-    if unknown:
-        names = ", ".join(chemical_symbols[number] for number in unknown)
-        known = ", ".join(chemical_symbols[number] for number in elements)
-        raise ValueError(
-            f"element {names}{where} is not in the model [{known}]: "
-            "use a model trained with it, or leave these structures out"
-        )
-    return np.array([table[number] for number in np.asarray(numbers).tolist()], np.int32)
-
-
-def make_structure(
-    atoms: ase.Atoms,
-    elements: Sequence[int],
-    cutoff: float,
-    where: str = "",
-    *,
-    long_range: LongRange | None = None,
-    charged: bool = False,
-    with_spin: bool = False,
-    skin: float = 0.0,
-) -> Structure:
-    """Prepare a structure: species, neighbour pairs, positions wrapped into the cell.
-
-    Args:
-        atoms: the structure; not changed.
-        elements: atomic numbers of the element table.
-        cutoff: Å.
-        where: how messages name the structure, e.g. ``" (structure 17)"``.
-        long_range: what there is beyond the cutoff; None for nothing.
-        charged: take over the charges of the atoms, which must have some.
-        with_spin: take over the spin multiplicity, which must be given.
-        skin: Å the lists reach beyond their cutoffs.
-
-    Raises:
-        ValueError: unknown element, coincident atoms, a cell that cannot be periodic, an Ewald sum
-            with pbc in one or two directions or of a charged cell, no charges or no possible
-            spin where they are needed.
-    """
-    positions = np.array(atoms.positions, np.float64)
-    cell = np.array(atoms.cell.array, np.float64)
-    pbc = np.array(atoms.pbc, bool)
-    try:
-        species = species_of(atoms.numbers, elements, where)
-        pairs, far = neighbour_pairs(positions, cell, pbc, cutoff + skin), None
-        if long_range is not None:
-            far = long_range.field(pairs, positions, cell, pbc, cutoff, skin)
-        charges = fixed_charges(atoms) if charged else None
-        if long_range is not None:
-            total = total_charge(atoms) if charges is None else charges.sum()
-            long_range.check_neutral(pbc, total)
-        spin = spin_multiplicity(atoms) if with_spin else 0
-    except ValueError as error:
-        if where and where not in str(error):
-            raise ValueError(f"{error}{where}") from error
-        raise
-    images = _images(positions, cell, pbc)
-    return Structure(
-        positions=positions - images @ cell,
-        species=species,
-        cell=cell,
-        pbc=pbc,
-        charge=total_charge(atoms),
-        pairs=_between_images(pairs, images),
-        far=None if far is None else far._replace(pairs=_between_images(far.pairs, images)),
-        initial_charges=charges,
-        spin=spin,
-    )
-
-
-def _images(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
-    """Lattice vectors to take off the positions so that they lie in the cell, (N, 3) int32."""
-    # An atom that has diffused far away would lose digits in float32; its image has not.
-    images = np.zeros((len(positions), 3), np.int32)
-    if pbc.any():
-        images[:, pbc] = np.floor(positions @ np.linalg.pinv(cell[pbc])).astype(np.int32)
-    return images
-
-
-def _between_images(pairs: Pairs, images: np.ndarray) -> Pairs:
-    return replace(pairs, shifts=pairs.shifts + images[pairs.second] - images[pairs.first])
 
 
 class Capacity(NamedTuple):
@@ -385,73 +262,6 @@ def _described(structures: Sequence[Structure]) -> str:
     if far:
         sizes |= {"long_pairs": far[0], "long_slots": far[1]}
     return ", ".join(f"{name} {size}" for name, size in sizes.items())
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Targets:
-    """Labels of a padded graph; NaN where a label is missing and in padding.
-
-    energy: (B,) eV, the sum of the isolated atoms' energies taken off.
-    forces: (N, 3) eV/Å.
-    stress: (B, 3, 3) eV/Å³.
-    dipole: (B, 3) e·Å, without what `dipole_of_position` adds to a prediction.
-    tensors: others of structures by name, (B, 3, …).
-    atom_tensors: others of atoms by name, (N, 3, …).
-    """
-
-    energy: Any
-    forces: Any
-    stress: Any
-    dipole: Any
-    tensors: dict[str, Any] = field(default_factory=dict)
-    atom_tensors: dict[str, Any] = field(default_factory=dict)
-
-    def of(self, name: str) -> Any:
-        """Return the labels of a property or of a tensor."""
-        others = self.tensors | self.atom_tensors
-        return others[name] if name in others else getattr(self, name)
-
-    @property
-    def of_atoms(self) -> frozenset[str]:
-        """Names of what has a row for each atom."""
-        return frozenset({"forces", *self.atom_tensors})
-
-
-def batch_targets(labels: Sequence["Targets"], capacity: Capacity, dtype: str) -> Targets:
-    """Pack per-structure labels (energy (), forces (n, 3), …) to match `batch_structures`.
-
-    All structures have the same tensors, NaN where a label is missing.
-
-    Args:
-        labels: of each structure.
-        capacity: of the batch.
-        dtype: of the result.
-    """
-    graphs, atoms = capacity.graphs, capacity.atoms
-    first = labels[0] if labels else None
-    tensors = {} if first is None else first.tensors
-    atom_tensors = {} if first is None else first.atom_tensors
-    packed = Targets(
-        np.full(graphs, np.nan, dtype),
-        np.full((atoms, 3), np.nan, dtype),
-        np.full((graphs, 3, 3), np.nan, dtype),
-        np.full((graphs, 3), np.nan, dtype),
-        {name: np.full((graphs, *t.shape), np.nan, dtype) for name, t in tensors.items()},
-        {name: np.full((atoms, *t.shape[1:]), np.nan, dtype) for name, t in atom_tensors.items()},
-    )
-    atom = 0
-    for index, label in enumerate(labels):
-        packed.energy[index] = label.energy
-        packed.forces[atom : atom + len(label.forces)] = label.forces
-        packed.stress[index] = label.stress
-        packed.dipole[index] = label.dipole
-        for name, tensor in label.tensors.items():
-            packed.tensors[name][index] = tensor
-        for name, tensor in label.atom_tensors.items():
-            packed.atom_tensors[name][atom : atom + len(tensor)] = tensor
-        atom += len(label.forces)
-    return packed
 
 
 def to_device(tree: Any) -> Any:

@@ -9,17 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tensornet_jax.graph.atom_graph import (
-    Capacity,
-    Structure,
-    batch_structures,
-    rung,
-    to_device,
-)
+from tensornet_jax.graph.atom_graph import Capacity, batch_structures, rung, to_device
 from tensornet_jax.graph.cell_grid import CellListCapacity
 from tensornet_jax.graph.cell_list import cell_list_capacity, device_pairs
 from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.graph.neighbours import Pairs
+from tensornet_jax.graph.structure import Structure
 from tensornet_jax.md.neighbourhood import HEADROOM, Neighbours
 
 # Cells an atom may have wandered from home before the host takes it back: float32 loses digits.

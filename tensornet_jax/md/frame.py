@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import ase
 import numpy as np
 
-from tensornet_jax.graph.atom_graph import Structure
+from tensornet_jax.graph.structure import Structure
 from tensornet_jax.md.neighbourhood import FARTHEST_DRIFT
 
 

@@ -9,16 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tensornet_jax.graph.atom_graph import (
-    AtomGraph,
-    Capacity,
-    Structure,
-    batch_structures,
-    rung,
-    to_device,
-)
+from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, rung, to_device
 from tensornet_jax.graph.long_range import STRETCH, LongRange
 from tensornet_jax.graph.neighbours import all_pairs, neighbour_pairs
+from tensornet_jax.graph.structure import Structure
 from tensornet_jax.md.state import System
 
 # Pairs and slots a list may gain before the arrays have to grow and the model to compile.

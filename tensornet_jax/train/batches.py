@@ -5,13 +5,8 @@ from typing import Any
 import numpy as np
 
 from tensornet_jax.data.loader import MixedBatches, ShuffledBatches
-from tensornet_jax.graph.atom_graph import (
-    AtomGraph,
-    Capacity,
-    Targets,
-    batch_structures,
-    batch_targets,
-)
+from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures
+from tensornet_jax.graph.targets import Targets, batch_targets
 from tensornet_jax.train.capacities import Capacities
 from tensornet_jax.train.config import RunConfig
 from tensornet_jax.train.datasets import Examples

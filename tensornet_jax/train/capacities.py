@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tensornet_jax.graph.atom_graph import Capacity, Structure, waves_and_mesh
+from tensornet_jax.graph.atom_graph import Capacity, waves_and_mesh
+from tensornet_jax.graph.structure import Structure
 
 # Another compilation must save at least this share of the work on the batches it serves.
 WORTHWHILE = 0.2

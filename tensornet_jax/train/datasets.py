@@ -17,7 +17,8 @@ from tensornet_jax.data.references import (
     reference_energies,
 )
 from tensornet_jax.data.splits import Split, make_split
-from tensornet_jax.graph.atom_graph import Structure, Targets
+from tensornet_jax.graph.structure import Structure
+from tensornet_jax.graph.targets import Targets
 from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.models.tensor_config import TensorHead
 from tensornet_jax.potential import dipole_of_position, prepare_structure

@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tensornet_jax.graph.atom_graph import AtomGraph, Targets
+from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.graph.targets import Targets
 from tensornet_jax.train.config import LossConfig, LossTerm, TensorLossTerm
 
 PROPERTIES = ("energy", "forces", "stress", "dipole")

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tensornet_jax.graph.atom_graph import AtomGraph, Targets
+from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.graph.targets import Targets
 from tensornet_jax.train.config import LossTerm
 from tensornet_jax.train.losses import loss_terms, only, weighted_sum
 from tensornet_jax.train.optimizer import EVERYTHING_ALIKE, update_average

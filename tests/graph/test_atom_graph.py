@@ -3,15 +3,9 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
-from tensornet_jax.graph.atom_graph import (
-    AtomGraph,
-    Capacity,
-    Targets,
-    batch_structures,
-    batch_targets,
-    make_structure,
-    rung,
-)
+from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, rung
+from tensornet_jax.graph.structure import make_structure
+from tensornet_jax.graph.targets import Targets, batch_targets
 from tests.builders import rattled_crystals
 
 ELEMENTS = (1, 6, 8, 14)

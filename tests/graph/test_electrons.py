@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
-from tensornet_jax.graph.atom_graph import Capacity, batch_structures, make_structure
+from tensornet_jax.graph.atom_graph import Capacity, batch_structures
 from tensornet_jax.graph.electrons import spin_multiplicity, with_state
+from tensornet_jax.graph.structure import make_structure
 
 
 def in_state(name: str, **info: object) -> ase.Atoms:

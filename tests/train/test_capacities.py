@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tensornet_jax.data.loader import ShuffledBatches
-from tensornet_jax.graph.atom_graph import Structure, batch_structures, make_structure
+from tensornet_jax.graph.atom_graph import batch_structures
+from tensornet_jax.graph.structure import Structure, make_structure
 from tensornet_jax.train.capacities import Capacities, Padding
 from tests.train.small import clusters
 

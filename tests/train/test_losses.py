@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tensornet_jax.graph.atom_graph import Targets
+from tensornet_jax.graph.targets import Targets
 from tensornet_jax.train.config import LossConfig, LossTerm
 from tensornet_jax.train.losses import active_terms, loss_terms, penalty, weighted_sum
 from tests.train.small import graph_of

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tensornet_jax.graph.atom_graph import AtomGraph, Targets
+from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.graph.targets import Targets
 from tensornet_jax.train.config import LossTerm
 from tensornet_jax.train.optimizer import learning_rate_schedule, make_optimizer
 from tensornet_jax.train.optimizer_config import OptimizerConfig
