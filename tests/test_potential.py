@@ -175,7 +175,7 @@ def test_scale_multiplies_what_the_network_predicts(potential):
 
 
 @pytest.mark.usefixtures("one_shape")
-@pytest.mark.parametrize("group", ["O(3)", "SO(3)"])
+@pytest.mark.parametrize("group", ["O(3)", pytest.param("SO(3)", marks=pytest.mark.slow)])
 def test_total_charge_changes_the_energy_and_none_is_zero(potential, group):
     model = with_config(potential, group=group)
     neutral = in_box(ethanol())
@@ -207,9 +207,11 @@ def test_dipole_of_a_periodic_structure_is_refused(potential):
 
 
 @pytest.mark.usefixtures("one_shape")
-@pytest.mark.parametrize("form", ["charges", "charges_and_dipoles"])
+@pytest.mark.parametrize(
+    "form", [pytest.param("charges", marks=pytest.mark.slow), "charges_and_dipoles"]
+)
 def test_polar_tensors_are_the_derivative_of_the_dipole(form):
-    model = small_potential(heads=("dipole",), dipole_form=form, num_layers=1)
+    model = small_potential(heads=("dipole",), dipole_form=form, num_layers=0)
     atoms, step = cation(), 1e-4
     displaced = []
     for index in np.ndindex(len(atoms), 3):

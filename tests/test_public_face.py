@@ -35,6 +35,7 @@ ROOMS = (
     ("data", "spectra"),
     ("graph",),
     ("models",),
+    ("prediction",),
     ("potential",),
     ("model_file", "elements"),
     ("train", "md", "calculator", "interop", "compress", "benchmark", "testing"),

@@ -143,6 +143,7 @@ def test_several_structures_are_one_batch(exported):
         assert energy == pytest.approx(result["energy"], rel=tolerances.SAME_SUM)
 
 
+@pytest.mark.slow
 def test_a_potential_with_a_second_list_and_charges(tmp_path):
     settings = {"num_channels": 4, "num_layers": 0, "num_charges": 2, "cutoff": 3.0}
     config = MODELS["tensornet2"][0].model_validate(settings | {"priors": [{"name": "coulomb"}]})

@@ -78,6 +78,7 @@ def test_priors_of_the_reference_set_are_torchmd_nets(reference, name):
     assert relative_error(forces, case.arrays["out/forces"]) < tolerances.REFERENCE_FORCES
 
 
+@pytest.mark.slow
 def test_tensornet2_without_coulomb_is_torchmd_nets(reference):
     case = reference("u01_tn2_scalar_q")
     results = from_state_dict(case.state, case.config).evaluate(

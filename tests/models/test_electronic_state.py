@@ -133,6 +133,7 @@ def test_shares_are_those_of_the_equation():
     assert abs(found[:start]).min() > 0
 
 
+@pytest.mark.slow
 def test_model_files_and_other_elements_keep_it(tmp_path):
     potential = seeing("tensornet")
     save_model(tmp_path / "model.safetensors", potential)

@@ -154,7 +154,7 @@ def test_molecules_crystals_and_a_mesh_in_one_batch_are_as_alone():
 @pytest.mark.parametrize(
     ("name", "method"),
     [
-        ("tensornet", "sum"),
+        pytest.param("tensornet", "sum", marks=pytest.mark.slow),
         pytest.param("tensornet", "mesh", marks=pytest.mark.slow),
         pytest.param("tensornet2", "sum", marks=pytest.mark.slow),
         pytest.param("mace", "sum", marks=pytest.mark.slow),

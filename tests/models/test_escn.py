@@ -44,12 +44,9 @@ def test_result_does_not_depend_on_how_the_structure_lies_in_space():
 
 @pytest.mark.parametrize(
     "variant",
-    [
-        "escn truncated",
-        pytest.param("escn", marks=pytest.mark.slow),
-        pytest.param("escn SO(3)", marks=pytest.mark.slow),
-    ],
+    ["escn truncated", "escn", "escn SO(3)"],
 )
+@pytest.mark.slow
 def test_convolutions_by_clebsch_gordan_paths_are_the_same_function(variant):
     potential = small_model(variant)
     by_paths = potential.replace(

@@ -157,13 +157,11 @@ class TestESCN(Laws):
     model = "escn"
 
 
-SPINE = (
-    pytest.param("mace", marks=pytest.mark.slow),
-    "mace gaunt_grid",
-    pytest.param("escn truncated", marks=pytest.mark.slow),
-)
+SPINE = ("mace", "mace gaunt_grid", "escn truncated")
+"""What TensorNet, whose tests of its own do the same, does not stand for."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", SPINE)
 def test_file_calculator_hessian_and_float32_agree_with_evaluate(variant, tmp_path):
     potential, atoms = small_model(variant), water()
@@ -195,6 +193,7 @@ def _moved(atoms: ase.Atoms, by: float) -> ase.Atoms:
     return moved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", SPINE)
 def test_training_gradients_are_finite_without_edges_and_in_padding(variant):
     potential = small_model(variant)

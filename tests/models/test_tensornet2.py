@@ -84,6 +84,7 @@ def test_coulomb_energy_is_that_of_the_charges(potential):
     np.testing.assert_allclose(found["dipole"], q @ centred, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_weights_say_which_charges_count(potential):
     first, last = (with_config(potential, charge_weights=w) for w in ([1.0, 0.0], [0.0, 1.0]))
     both = with_config(potential, charge_weights=[1.0, 3.0])

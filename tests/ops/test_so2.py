@@ -105,10 +105,10 @@ def frame_matrix(weights: SO2Weights, l_in: int, l_out: int) -> np.ndarray:
         ((1, 1, 1), "component"),
         ((2, 3, 4), "integral"),
         ((4, 2, 3), "norm"),
-        pytest.param((3, 3, 3), "component", marks=pytest.mark.slow),
+        ((3, 3, 3), "component"),
         pytest.param((4, 4, 4), "component", marks=pytest.mark.slow),
         pytest.param((5, 5, 5), "component", marks=pytest.mark.slow),
-        ((6, 6, 6), "component"),
+        pytest.param((6, 6, 6), "component", marks=pytest.mark.slow),
     ],
 )
 def test_convolution_is_the_clebsch_gordan_product_with_the_edges_harmonics(degrees, normalization):

@@ -23,7 +23,13 @@ STEP = 1e-3
 """Å between the distances of a scan."""
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] if name in ("gaussian", "polynomial") else [])
+        for name in VARIANTS
+    ],
+)
 def potential(request, o3_potential) -> Potential:
     assert o3_potential.cutoff == CUTOFF
     return with_config(o3_potential, **VARIANTS[request.param])

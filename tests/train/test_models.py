@@ -22,7 +22,8 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", ["mace", pytest.param("escn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mace", "escn"])
 def test_model_trains_and_is_saved_with_what_it_took_from_the_data(run_config, recorder, name):
     config = run_config(name, model={"name": name, "cutoff": 3.0, **MODELS[name]})
     result = train(config, reporter=recorder)
