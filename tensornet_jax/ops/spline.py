@@ -55,9 +55,11 @@ def evaluate_spline(coefficients: Array, places: Array, length: float) -> Array:
     scaled = places * (intervals / length)
     interval = jnp.clip(jnp.floor(lax.stop_gradient(scaled)), 0, intervals - 1)
     inside = (places >= 0) & (places < length)
-    t = jnp.where(inside, scaled - interval, 0)[:, None]
+    t = jnp.where(inside, scaled - interval, 0)
     first = ORDER * interval.astype(jnp.int32)
-    total = rows(coefficients, first + DEGREE)
-    for power in reversed(range(DEGREE)):
-        total = total * t + rows(coefficients, first + power)
-    return jnp.where(inside[:, None], total, 0)
+    total = jnp.zeros((), coefficients.dtype)
+    for power in range(ORDER):
+        # Not Horner's scheme: its derivative would keep every partial sum, (P, R) each.
+        weight = jnp.where(inside, t**power, 0)
+        total = total + weight[:, None] * rows(coefficients, first + power)
+    return total
