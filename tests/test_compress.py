@@ -105,6 +105,7 @@ def test_a_model_file_keeps_it(pair, tmp_path):
         np.testing.assert_array_equal(a["forces"], b["forces"])
 
 
+@pytest.mark.slow
 def test_dtype_of_the_original_is_kept():
     compressed = compress(small_model("tensornet", "float32"), 1e-3, molecules())
     assert compressed.dtype == "float32"

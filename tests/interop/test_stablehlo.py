@@ -165,6 +165,7 @@ def test_a_potential_with_a_second_list_and_charges(tmp_path):
         reader.evaluate(**given, initial_charges=np.zeros(9), cell=np.eye(3) * 20, pbc=True)
 
 
+@pytest.mark.slow
 def test_charge_and_spin_are_inputs_where_something_depends_on_them(tmp_path):
     settings = {"num_channels": 4, "num_layers": 0, "num_radial": 4, "cutoff": 3.0}
     state = {"electronic_state": ["charge", "spin"]}

@@ -41,6 +41,7 @@ def test_an_atom_fast_enough_to_leave_the_skin_within_a_chunk_changes_nothing():
     assert_same(found, expected)
 
 
+@pytest.mark.slow
 def test_a_list_that_reaches_beyond_the_cutoff_is_renewed_in_time_too():
     """Charges see each other twice as far as the network's list goes, in and out of a molecule."""
     crystal, molecule = argon(2), cluster()

@@ -69,6 +69,7 @@ def test_records_are_the_predictions_for_each_structure_of_the_trajectory(potent
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_record_is_there_once_however_little_fits_on_the_device(potential, monkeypatch):
     def dipoles(most, interval):
         monkeypatch.setattr(records_module, "MOST_ROWS", most)

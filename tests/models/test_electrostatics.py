@@ -196,6 +196,7 @@ def test_predicted_charges_of_every_model(name, method):
         assert one["energy"] - network["energy"] == pytest.approx(coulomb["energy"], abs=1e-8)
 
 
+@pytest.mark.slow
 def test_calculator_follows_a_cell_that_stretches_beyond_its_waves(tmp_path):
     """The list of pairs would last; the waves do not."""
     potential, atoms = fixed(ewald={"cutoff": 6.0, "accuracy": 1e-8, "method": "sum"}), salt()

@@ -116,6 +116,7 @@ OPTIONS = RADIAL_OPTIONS | {
 OPTIONS |= {name: {"activation": name} for name in ACTIVATIONS if name != "silu"}
 
 
+@pytest.mark.slow
 def test_every_option_changes_the_energy(potential):
     """The weights are the same each time."""
     energies = {}

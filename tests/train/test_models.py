@@ -53,6 +53,7 @@ def test_tensornet2_trains_with_priors_and_fixed_charges_beside_its_own(run_conf
     np.testing.assert_array_equal(found["forces"], expected["forces"])
 
 
+@pytest.mark.slow
 def test_energies_that_reach_beyond_the_network_are_part_of_what_is_trained(run_config, recorder):
     """Training, validation and evaluation see the same long list of pairs."""
     prior = {"name": "d2", "scale": 30.0, "cutoff": 6.0, "switch_width": 1.0}

@@ -194,6 +194,7 @@ def test_when_every_checkpoint_is_damaged_the_directory_is_named(run_config):
         train(config, resume=True)
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on_as_if_they_had_been_asked_for_at_once(run_config):
     at_once = train(run_config("once", training={"epochs": 6}))
     train(run_config("later", training={"epochs": 3}))
