@@ -23,6 +23,7 @@ ROOMS = (
         "version",
         "backend",
         "compilation_cache",
+        "locks",
         "memory",
         "precision",
         "units",
