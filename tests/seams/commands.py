@@ -1,0 +1,287 @@
+"""What each command has to do with any potential and any structure: the same numbers everywhere.
+
+Each function of COMMANDS runs one command as a user would and compares what it wrote with
+`Potential.evaluate`. A command that cannot serve a potential must say so in one message, and those
+that cannot are listed in REFUSALS, so that nothing is refused unnoticed.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.io
+import numpy as np
+import pytest
+
+from tensornet_jax.interop.exported_potential import ExportedPotential
+from tensornet_jax.model_file import load_model, save_model
+from tensornet_jax.potential import Potential
+from tensornet_jax.spectra.series_file import read_series
+from tests.seams.variants import SIZES, potential, properties, structure
+
+ENERGY = 1e-8  # eV
+FORCES = 1e-7  # eV/Å; files keep eight digits
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A potential and structures on disk, and the command line.
+
+    Attributes:
+        cli: runs `tensornet-jax` in `folder`.
+        folder: holds model.safetensors, structures.xyz (one of each size) and labelled.xyz.
+        variant: of VARIANTS.
+    """
+
+    cli: Callable[..., Any]
+    folder: Path
+    variant: str
+
+    @classmethod
+    def made(cls, cli: Callable[..., Any], folder: Path, variant: str) -> "Setting":
+        """Write the files of a kind of potential."""
+        self = cls(cli, folder, variant)
+        save_model(folder / "model.safetensors", self.potential)
+        frames = self.structures()
+        ase.io.write(folder / "structures.xyz", frames, format="extxyz")
+        labels = self.potential.evaluate(frames, self.common)
+        for atoms, found in zip(frames, labels, strict=True):
+            put_labels(atoms, found, self.potential)
+        ase.io.write(folder / "labelled.xyz", frames, format="extxyz")
+        return self
+
+    @property
+    def potential(self) -> Potential:
+        """The potential."""
+        return potential(self.variant)
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """What it predicts of structures of all sizes."""
+        sets = [set(properties(self.potential, atoms)) for atoms in self.structures()]
+        return tuple(sorted(set.intersection(*sets)))
+
+    def structures(self) -> list[ase.Atoms]:
+        """Return one structure of each size."""
+        return [structure(self.potential, size) for size in SIZES]
+
+    def read(self, name: str) -> list[ase.Atoms]:
+        """Return all structures of a file in the folder."""
+        frames = ase.io.read(self.folder / name, ":")
+        assert isinstance(frames, list)
+        return frames
+
+    def succeed(self, *arguments: Any, codes: tuple[int, ...] = (0,)) -> Any:
+        """Run a command that has to end with one of these exit codes; return its result."""
+        result = self.cli(*arguments)
+        assert result.exit_code in codes, f"{arguments}: {result.stderr or result.exception!r}"
+        return result
+
+    def check_frames(self, frames: Sequence[ase.Atoms]) -> None:
+        """Check the energies and forces that come with structures against the potential."""
+        names = ("energy", "forces")
+        for atoms, expected in zip(frames, self.potential.evaluate(frames, names), strict=True):
+            assert atoms.calc is not None
+            found = atoms.calc.results
+            np.testing.assert_allclose(found["energy"], expected["energy"], rtol=0, atol=ENERGY)
+            np.testing.assert_allclose(found["forces"], expected["forces"], rtol=0, atol=FORCES)
+
+
+def put_labels(atoms: ase.Atoms, found: Mapping[str, Any], potential: Potential) -> None:
+    """Give a structure predictions as labels, under the names that are read by themselves."""
+    tensors = {head.name for head in potential.tensor_heads}
+    for name, value in found.items():
+        if name not in {"energy", "forces", "stress", "dipole", *tensors}:
+            continue
+        key = name if name in tensors else f"REF_{name}"
+        if name in potential.per_atom:
+            atoms.arrays[key] = value.reshape(len(atoms), -1)
+        else:
+            atoms.info[key] = value.ravel() if np.ndim(value) else float(value)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# --- commands --------------------------------------------------------------------------------
+
+
+def inspect(setting: Setting) -> None:
+    """A model file and a data set are described."""
+    told = setting.succeed("inspect", "model.safetensors").stdout
+    for name in setting.potential.properties:
+        assert name in told
+    audit = setting.succeed("inspect", "labelled.xyz").stdout
+    assert re.search(rf"structures +{len(SIZES)}\b", audit)
+
+
+def predict(setting: Setting) -> None:
+    """Predictions are those of `evaluate`, for structures of all sizes in one file."""
+    setting.succeed("predict", "model.safetensors", "structures.xyz", "out.xyz")
+    expected = setting.potential.evaluate(setting.structures(), setting.common)
+    for atoms, values in zip(setting.read("out.xyz"), expected, strict=True):
+        for name, value in values.items():
+            place = atoms.arrays if name in setting.potential.per_atom else atoms.info
+            found = np.ravel(place[f"predicted_{name}"])
+            np.testing.assert_allclose(found, np.ravel(value), rtol=1e-7, atol=1e-7)
+
+
+def evaluate(setting: Setting) -> None:
+    """A potential makes no error on its own predictions."""
+    setting.succeed("evaluate", "model.safetensors", "labelled.xyz", "--output", "errors.csv")
+    rows = rows_of(setting.folder / "errors.csv")
+    for row in rows:
+        assert float(row["mae"]) < 1e-5, row
+    named = {row["property"] for row in rows}
+    assert named >= {head.name for head in setting.potential.tensor_heads}
+    assert "energy" not in setting.common or "forces" in named
+
+
+def relax(setting: Setting) -> None:
+    """Every structure moves, and is written with its own energy and forces."""
+    arguments = ("model.safetensors", "structures.xyz", "out.xyz", "--steps", 2)
+    setting.succeed("relax", *arguments, codes=(0, 1))
+    frames = setting.read("out.xyz")
+    for atoms, start in zip(frames, setting.structures(), strict=True):
+        assert not np.array_equal(atoms.positions, start.positions)
+    setting.check_frames(frames)
+
+
+def relax_cell(setting: Setting) -> None:
+    """The cell moves too."""
+    crystal = structure(setting.potential, "crystal")
+    ase.io.write(setting.folder / "crystal.xyz", crystal, format="extxyz")
+    arguments = ("model.safetensors", "crystal.xyz", "out.xyz", "--steps", 2, "--cell")
+    setting.succeed("relax", *arguments, codes=(0, 1))
+    frames = setting.read("out.xyz")
+    assert not np.allclose(frames[0].cell.array, crystal.cell.array, rtol=0, atol=1e-6)
+    setting.check_frames(frames)
+
+
+def dynamics(setting: Setting, size: str) -> None:
+    """Both engines go the same way, and what they write is what the potential says."""
+    atoms = structure(setting.potential, size)
+    rng = np.random.default_rng(0)
+    atoms.set_velocities(0.01 * rng.normal(size=(len(atoms), 3)))
+    ase.io.write(setting.folder / "moving.xyz", atoms, format="extxyz")
+    names = {"charges", "dipole", "polarizability", "shielding"}
+    recorded = [name for name in properties(setting.potential, atoms) if name in names]
+    last, series = {}, {}
+    for engine in ("device", "ase"):
+        _run(setting, engine, recorded)
+        assert [row["step"] for row in rows_of(setting.folder / f"{engine}.csv")] == list("024")
+        frames = [_in_state_of(frame, atoms) for frame in setting.read(f"{engine}.xyz")]
+        assert len(frames) == 3
+        setting.check_frames(frames)
+        last[engine] = frames[-1]
+        if recorded:
+            series[engine] = read_series(setting.folder / f"{engine}.series.h5").values
+    for what in (ase.Atoms.get_positions, ase.Atoms.get_velocities):
+        values = [what(last[engine]) for engine in last]
+        np.testing.assert_allclose(*values, rtol=0, atol=1e-7)
+    for name in recorded:
+        values = [series[engine][name] for engine in series]
+        np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
+
+
+def _run(setting: Setting, engine: str, recorded: Sequence[str]) -> None:
+    """Run four steps from the velocities of moving.xyz."""
+    lines = [
+        *("model: model.safetensors", "structure: moving.xyz", f"output: {engine}"),
+        *(f"engine: {engine}", "velocities: keep", "steps: 4", "interval: 2"),
+        *("timestep: 0.25", "plot: false"),
+    ]
+    if recorded:
+        lines.append(f"record: {{properties: [{', '.join(recorded)}], interval: 2}}")
+    (setting.folder / "md.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    setting.succeed("md", "md.yaml")
+
+
+def _in_state_of(frame: ase.Atoms, start: ase.Atoms) -> ase.Atoms:
+    """Give a frame what a potential needs besides positions, if the file does not say it."""
+    for key, value in start.info.items():
+        frame.info.setdefault(key, value)
+    if start.has("initial_charges") and not frame.has("initial_charges"):
+        frame.set_initial_charges(start.get_initial_charges())
+    return frame
+
+
+def compress(setting: Setting) -> None:
+    """A compressed potential is the same within its tolerance."""
+    arguments = ("model.safetensors", "small.safetensors", "--tolerance", 1e-4)
+    setting.succeed("compress", *arguments)
+    small, atoms = load_model(setting.folder / "small.safetensors"), setting.structures()[0]
+    found, expected = (each.evaluate(atoms, ("energy",))[0] for each in (small, setting.potential))
+    assert abs(found["energy"] - expected["energy"]) < 1e-3 * len(atoms)
+
+
+def export(setting: Setting) -> None:
+    """An exported program gives the same numbers with jax and numpy alone."""
+    setting.succeed("export", "model.safetensors", "program", "--to", "stablehlo")
+    program, frames = ExportedPotential(setting.folder / "program"), setting.structures()
+    expected = setting.potential.evaluate(frames, setting.common)
+    for atoms, values in zip(frames, expected, strict=True):
+        more: dict[str, Any] = {"cell": atoms.cell.array, "pbc": atoms.pbc}
+        if setting.potential.config.needs_charges:
+            more["initial_charges"] = atoms.get_initial_charges()
+        if setting.potential.config.needs_spin:
+            more["spin"] = atoms.info["spin"]
+        found = program.evaluate(atoms.positions, atoms.numbers, **more)
+        for name in {"energy", "energies", "forces", "charges"} & set(values):
+            np.testing.assert_allclose(found[name], values[name], rtol=1e-7, atol=1e-7)
+
+
+def train(setting: Setting) -> None:
+    """Training goes on from the potential, on structures of all sizes together."""
+    (setting.folder / "run.yaml").write_text(
+        "directory: run\n"
+        "data: {train: labelled.xyz, validation: 1}\n"
+        "start: {model: model.safetensors, reference_energies: keep}\n"
+        "training: {epochs: 1, batch_size: 2}\n",
+        encoding="utf-8",
+    )
+    setting.succeed("train", "run.yaml")
+    tuned = load_model(setting.folder / "run" / "model.safetensors")
+    for values in tuned.evaluate(setting.structures(), setting.common):
+        for name, value in values.items():
+            assert np.isfinite(value).all(), name
+
+
+COMMANDS: dict[str, Callable[[Setting], None]] = {
+    "inspect": inspect,
+    "predict": predict,
+    "evaluate": evaluate,
+    "relax": relax,
+    "relax --cell": relax_cell,
+    **{f"md of {size}": lambda setting, size=size: dynamics(setting, size) for size in SIZES},
+    "compress": compress,
+    "export": export,
+    "train": train,
+}
+
+# (command, kind) → what the message says.
+REFUSALS: dict[tuple[str, str], str] = {
+    ("compress", "tensornet2"): "tensornet2 cannot be compressed",
+    ("compress", "compressed"): "compressed already",
+    ("train", "compressed"): "is a compressed model, which cannot be trained",
+    ("relax", "tensors alone"): "energ",
+    ("relax --cell", "tensors alone"): "energ",
+    **{(f"md of {size}", "tensors alone"): "energ" for size in SIZES},
+}
+
+
+def check(setting: Setting, command: str) -> None:
+    """Run a command; it serves, or refuses with the message that is expected of it."""
+    expected = REFUSALS.get((command, setting.variant))
+    if expected is None:
+        COMMANDS[command](setting)
+        return
+    with pytest.raises(AssertionError, match=expected):
+        COMMANDS[command](setting)

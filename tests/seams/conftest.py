@@ -1,0 +1,38 @@
+"""The command line, and the files of a case."""
+
+import os
+from collections.abc import Iterator
+
+import jax
+import pytest
+from typer.testing import CliRunner
+
+from tensornet_jax.cli import app
+from tests.seams.commands import Setting
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_that_compile_quickly() -> Iterator[None]:
+    """Compile without optimizing: each program runs a few times, and compiling is most of it."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module")
+def setting(request, tmp_path_factory) -> Iterator[Setting]:
+    """Return a potential and structures in a folder of their own, and the command line there."""
+    folder = tmp_path_factory.mktemp("seams")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setattr("tensornet_jax.compilation_cache.enable_compilation_cache", lambda: None)
+        patch.setitem(os.environ, "COLUMNS", "200")
+
+        def cli(*arguments):
+            for made in folder.glob("out.*"):
+                made.unlink()
+            return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+        yield Setting.made(cli, folder, request.param)

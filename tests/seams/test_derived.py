@@ -1,0 +1,16 @@
+"""Every command with potentials made of another."""
+
+import pytest
+
+from tests.seams.commands import COMMANDS, check
+
+KINDS = (
+    "compressed",
+    "converted",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("setting", KINDS, indirect=True)
+def test_a_command_gives_what_the_potential_gives(setting, command):
+    check(setting, command)

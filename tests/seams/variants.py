@@ -1,0 +1,113 @@
+"""One small potential of every kind whose features have to work together, and structures for it.
+
+A kind is what a user may have at hand: a model of each architecture, one with tensors or charges,
+with priors, that depends on the spin, compressed, or converted from another program.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import ase
+import ase.build
+import numpy as np
+
+from tensornet_jax.compress import compress
+from tensornet_jax.interop.torchmd_net import from_state_dict, to_state_dict
+from tensornet_jax.models import MODELS
+from tensornet_jax.potential import ElementTable, Potential, create_potential
+from tests.models.every_model import SMALL
+
+NUMBERS = (1, 6, 8)
+ENERGIES = np.array([-13.6, -1029.0, -2041.0])
+CUTOFF = 3.2
+
+
+def _created(name: str, **options: Any) -> Potential:
+    config = MODELS[name][0].model_validate(
+        {"name": name} | SMALL[name] | {"cutoff": CUTOFF, **options}
+    )
+    elements = ElementTable(NUMBERS, ENERGIES)
+    return create_potential(config, elements, seed=0, dtype="float64", energy_scale=0.5)
+
+
+TENSORS: dict[str, Any] = {
+    "heads": ["energy", "dipole"],
+    "dipole_form": "charges_and_dipoles",
+    "tensors": [
+        {"name": "polarizability", "width": 4},
+        {"name": "shielding", "symmetry": "ij", "per": "atom", "width": 4},
+    ],
+}
+
+VARIANTS: dict[str, Callable[[], Potential]] = {
+    "tensornet": lambda: _created("tensornet"),
+    "tensornet2": lambda: _created("tensornet2"),
+    "mace": lambda: _created("mace", num_layers=1),
+    "escn": lambda: _created("escn", num_layers=1, l_max=1),
+    "tensors": lambda: _created("tensornet", **TENSORS),
+    "mace with tensors": lambda: _created("mace", num_layers=1, hidden_l_max=2, **TENSORS),
+    "torchmd-net's dipole": lambda: _created("tensornet", heads=["energy", "dipole"]),
+    "tensors alone": lambda: _created("tensornet", heads=[], tensors=["polarizability"]),
+    "charge and spin": lambda: _created("tensornet", electronic_state=["charge", "spin"]),
+    "priors": lambda: _created("tensornet", priors=[{"name": "zbl"}, {"name": "d2"}]),
+    "fixed charges": lambda: _created("tensornet", priors=[{"name": "coulomb"}]),
+    "predicted charges": lambda: _created(
+        "tensornet", priors=[{"name": "coulomb", "charges": "predicted"}]
+    ),
+    "compressed": lambda: compress(potential("tensornet"), 1e-4),
+    "converted": lambda: from_state_dict(*to_state_dict(potential("tensornet"))),
+}
+"""Kind → what makes it."""
+
+
+@cache
+def potential(variant: str) -> Potential:
+    """Return the potential of a kind, made once."""
+    return VARIANTS[variant]()
+
+
+def _molecule() -> ase.Atoms:
+    atoms = ase.build.molecule("CH3CH2OH")
+    atoms.rattle(0.03, seed=1)
+    return atoms
+
+
+def _crystal() -> ase.Atoms:
+    atoms = ase.build.bulk("C", "diamond", a=3.7, cubic=True)
+    atoms.symbols[0] = "O"
+    atoms.rattle(0.03, seed=1)
+    return atoms
+
+
+def _many() -> ase.Atoms:
+    # As many as the device's own neighbour list is used for by default.
+    atoms = ase.build.bulk("C", "diamond", a=3.9, cubic=True).repeat(4)
+    atoms.symbols[::8] = "O"
+    atoms.rattle(0.03, seed=1)
+    return atoms
+
+
+SIZES: dict[str, Callable[[], ase.Atoms]] = {
+    "molecule": _molecule,
+    "crystal": _crystal,
+    "512 atoms": _many,
+}
+
+
+def structure(potential: Potential, size: str) -> ase.Atoms:
+    """Return a structure of SIZES with all that a potential asks of one."""
+    atoms = SIZES[size]()
+    if potential.config.needs_charges:
+        charges = np.where(atoms.numbers == 8, -0.5, 0.1)
+        atoms.set_initial_charges(charges - charges.mean())
+    if potential.config.needs_spin:
+        # Of an even number of electrons, which all of them have.
+        atoms.info["spin"] = 1
+    return atoms
+
+
+def properties(potential: Potential, atoms: ase.Atoms) -> tuple[str, ...]:
+    """Return what a potential predicts of a structure, second derivatives left out."""
+    absent = {"free_energy", "hessian", "polar_tensors", "dipole" if atoms.pbc.any() else "stress"}
+    return tuple(name for name in potential.properties if name not in absent)
