@@ -175,14 +175,15 @@ def dynamics(setting: Setting, size: str) -> None:
     recorded = [name for name in properties(setting.potential, atoms) if name in names]
     last, series = {}, {}
     for engine in ("device", "ase"):
-        _run(setting, engine, recorded)
-        assert [row["step"] for row in rows_of(setting.folder / f"{engine}.csv")] == list("024")
-        frames = [_in_state_of(frame, atoms) for frame in setting.read(f"{engine}.xyz")]
+        output = f"{engine}-{len(atoms)}"
+        _run(setting, engine, output, recorded)
+        assert [row["step"] for row in rows_of(setting.folder / f"{output}.csv")] == list("024")
+        frames = [_in_state_of(frame, atoms) for frame in setting.read(f"{output}.xyz")]
         assert len(frames) == 3
         setting.check_frames(frames)
         last[engine] = frames[-1]
         if recorded:
-            series[engine] = read_series(setting.folder / f"{engine}.series.h5").values
+            series[engine] = read_series(setting.folder / f"{output}.series.h5").values
     for what in (ase.Atoms.get_positions, ase.Atoms.get_velocities):
         values = [what(last[engine]) for engine in last]
         np.testing.assert_allclose(*values, rtol=0, atol=1e-7)
@@ -191,10 +192,10 @@ def dynamics(setting: Setting, size: str) -> None:
         np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
 
 
-def _run(setting: Setting, engine: str, recorded: Sequence[str]) -> None:
+def _run(setting: Setting, engine: str, output: str, recorded: Sequence[str]) -> None:
     """Run four steps from the velocities of moving.xyz."""
     lines = [
-        *("model: model.safetensors", "structure: moving.xyz", f"output: {engine}"),
+        *("model: model.safetensors", "structure: moving.xyz", f"output: {output}"),
         *(f"engine: {engine}", "velocities: keep", "steps: 4", "interval: 2"),
         *("timestep: 0.25", "plot: false"),
     ]
