@@ -1,0 +1,119 @@
+"""Comment lines of xyz files: keys and values, or what one of the codes of this field writes."""
+
+import re
+from typing import Any, NamedTuple
+
+from ase.cell import Cell
+from ase.io.extxyz import key_val_str_to_dict
+
+from tensornet_jax.data.stated_units import NOTHING_STATED, StatedUnits, stated_in
+from tensornet_jax.units import conversion_factor
+
+_NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?)"
+_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\{[^}]*\}|\[[^\]]*\]|\'[^\']*\'')
+_VOIGT_VALUE = re.compile(r'(?<!\S)(stress|virial)=("[^"]*"|\'[^\']*\'|\{[^}]*\}|\[[^\]]*\])')
+# What each code's line looks like, the key of the energy in it, and the energy; all in hartree.
+_CODES: tuple[tuple[str, str, re.Pattern[str]], ...] = (
+    ("CP2K", "E", re.compile(rf"^\s*i\s*=\s*\d+\s*,.*\bE\s*=\s*{_NUMBER}")),
+    ("xtb", "energy", re.compile(rf"^\s*energy:\s*{_NUMBER}\s+(?:gnorm|xtb):")),
+    ("xtb", "energy", re.compile(rf"^\s*SCF done\s+{_NUMBER}")),
+    ("ORCA", "E", re.compile(rf"^\s*Coordinates from ORCA-job\s.*\bE\s+{_NUMBER}")),
+    ("ORCA", "E_Pot", re.compile(rf"^\s*ORCA AIMD Position.*\bE_Pot=\s*{_NUMBER}\s+Hartree")),
+    ("geomeTRIC", "Energy", re.compile(rf"^\s*Iteration\s+\d+\s+Energy\s+{_NUMBER}")),
+)
+_IPI = re.compile(r"\bCELL\((?P<form>\w+)\):\s*(?P<numbers>(?:[-+\d.eE]+\s+)+)")
+_IPI_UNIT = re.compile(r"\b(?P<what>\w+)\{(?P<unit>\w+)\}")
+LAMMPS = re.compile(r"^\s*Atoms\.?\s+Timestep", re.IGNORECASE)
+
+
+class Comment(NamedTuple):
+    """What a comment line says.
+
+    Attributes:
+        info: values by key, as ASE's extended XYZ reader takes them.
+        units: that it states, in words or by being the line of a code that has its own.
+        remarks: what a person should know.
+    """
+
+    info: dict[str, Any]
+    units: StatedUnits = NOTHING_STATED
+    remarks: tuple[str, ...] = ()
+
+
+def parse_comment(line: str) -> Comment:
+    """Return what a comment line says, in the units that it says it in.
+
+    Raises:
+        ValueError: a key stands there twice, a value is not what its key needs, or a code's line
+            does not say what the numbers below it are.
+    """
+    if not re.search(r"(?<!\S)(Properties|Lattice)\s*=", line):
+        for code, key, pattern in _CODES:
+            found = pattern.search(line)
+            if found is not None:
+                value = float(found[1].replace("D", "E").replace("d", "e"))
+                told = f"energies come from comment lines of {code}, in Hartree"
+                return Comment({key: value}, StatedUnits({key: "Hartree"}), (told,))
+        if _IPI.search(line):
+            return _of_ipi(line)
+    if "=" not in line:
+        return _plain(line)
+    info = _keys_and_values(line)
+    return Comment(info, stated_in(info))
+
+
+def _keys_and_values(line: str) -> dict[str, Any]:
+    """Parse an extended XYZ comment line where ASE would drop or refuse a label.
+
+    ASE keeps the last of a repeated key, and fails on `stress` with six (Voigt) numbers.
+    """
+    names = re.findall(r"(?:^|\s)([^\s=]+)=", _QUOTED.sub("_", line))
+    repeated = {name for name in names if names.count(name) > 1 and name != "_"}
+    if repeated:
+        raise ValueError(f"repeated keys {', '.join(sorted(repeated))} in {line.strip()[:120]!r}")
+
+    def nine_numbers(match: re.Match[str]) -> str:
+        numbers = match[2][1:-1].replace(",", " ").split()
+        if len(numbers) != 6:
+            return match[0]
+        xx, yy, zz, yz, xz, xy = numbers
+        return f'{match[1]}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'
+
+    return key_val_str_to_dict(_VOIGT_VALUE.sub(nine_numbers, line))
+
+
+def _plain(line: str) -> Comment:
+    """Keep text as text: single words of it are no keys."""
+    text = line.strip()
+    if not text:
+        return Comment({})
+    has_number = re.search(r"(?<![\w.])-?\d+\.\d{3,}(?![\w.])", text)
+    told = "comment lines such as {!r} are not key=value: no label is read from them"
+    return Comment(
+        {"comment": text}, remarks=(told.format(_shortened(text)),) if has_number else ()
+    )
+
+
+def _of_ipi(line: str) -> Comment:
+    """Read cell and units from a line that i-PI writes above positions."""
+    cell = _IPI.search(line)
+    units = {found["what"].lower(): found["unit"] for found in _IPI_UNIT.finditer(line)}
+    if cell is None or cell["form"] != "abcABC":
+        raise ValueError(f"the cell in {_shortened(line)!r} is not of i-PI's form abcABC")
+    if "positions" not in units:
+        raise ValueError(
+            f"i-PI's line {_shortened(line)!r} does not say that positions stand below it, and in "
+            "which unit: positions{angstrom} or positions{atomic_unit}"
+        )
+    length = units["positions"]
+    scale = conversion_factor(units.get("cell", "atomic_unit"), "length")
+    scale /= conversion_factor(length, "length")
+    parameters = [float(number) for number in cell["numbers"].split()[:6]]
+    vectors = Cell.fromcellpar([*(scale * x for x in parameters[:3]), *parameters[3:]])
+    info = {"Lattice": vectors.array.T, "pbc": [True, True, True]}
+    return Comment(info, StatedUnits(quantities={"length": length}))
+
+
+def _shortened(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= 60 else f"{text[:57]}…"
