@@ -1,6 +1,7 @@
 """Structures stored as arrays: npz as MD17 and sGDML have it, HDF5 as SPICE and ANI lay it out."""
 
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,7 @@ def read_npz(path: Path, config: LabelConfig) -> Iterator[Frame]:
         with np.load(path, allow_pickle=False) as file:
             keys = set(file.files)
             arrays = {key: file[key] for key in sorted(_wanted(config, keys))}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+    except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         raise ValueError(f"{path}: cannot be read without unpickling: {error}") from error
     if named(keys, NUMBERS) is None or named(keys, POSITIONS) is None:
         raise ValueError(
@@ -74,7 +75,8 @@ def read_hdf5(path: Path, config: LabelConfig) -> Iterator[Frame]:
         found = False
         for group, inherited in _structure_groups(file, StatedUnits()):
             found = True
-            where = f"{path}:{group.name}" if group.name != "/" else str(path)
+            name = str(group.name).strip("/")
+            where = f"{path}:{name}" if name else str(path)
             arrays, attributes = {}, {}
             for key in sorted(_wanted(config, set(group))):
                 dataset = group[key]
@@ -84,7 +86,6 @@ def read_hdf5(path: Path, config: LabelConfig) -> Iterator[Frame]:
                         attributes[key] = unit
             texts = {key: value for key, value in arrays.items() if states_units(key)}
             stated = inherited | stated_in(texts) | StatedUnits(attributes)
-            name = str(group.name).strip("/")
             frames = _frames(arrays, set(group), config, stated, where)
             for index, (atoms, units, remarks) in enumerate(frames):
                 yield Frame(atoms, f"{name}:{index}" if name else str(index), units, remarks)

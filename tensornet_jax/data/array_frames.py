@@ -99,7 +99,7 @@ def structures(
                 atoms.set_array(key, value[index][real])
             else:
                 atoms.info[key] = value[index]
-        charge, remarks = (None, ()) if stated else _charge(columns, index, real, name)
+        charge, remarks = (None, ()) if stated else _charge(columns, index, numbers[index], name)
         if charge is not None:
             atoms.info["charge"] = charge
         yield atoms, cell_remarks + remarks
@@ -129,15 +129,17 @@ def _fitted(
 
 
 def _charge(
-    columns: Columns, index: int, real: np.ndarray, where: str
+    columns: Columns, index: int, numbers: np.ndarray, where: str
 ) -> tuple[int | None, tuple[str, ...]]:
     """Return the total charge of a structure from what the file has instead, and remarks."""
     shares = {}
     for key, value in columns.charges.items():
         array = np.asarray(value, float)
-        if array.size % len(real) == 0:
-            rows = array.reshape(-1, len(real))
-            shares[key] = rows[min(index, len(rows) - 1)][real]
+        if array.size % len(numbers) == 0:
+            rows = array.reshape(-1, len(numbers))
+            row = rows[min(index, len(rows) - 1)]
+            if not np.array_equal(row, numbers):  # charges of the nuclei
+                shares[key] = row[numbers > 0]
     if columns.smiles is None:
         return derived_charge(shares, None, where) if shares else (None, ())
     texts = np.asarray(columns.smiles).reshape(-1)

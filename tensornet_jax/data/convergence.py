@@ -25,7 +25,7 @@ def unconverged_steps(path: Path) -> set[int]:
     """Return the zero-based ionic steps of a vasprun.xml or OUTCAR that used up their NELM steps.
 
     A step that reached NELM and whose energy changed by less than EDIFF at last has converged.
-    Other files, and damaged ones, give none.
+    Other files give none.
     """
     name = inner_name(path).name.lower()
     if "outcar" in name:
@@ -33,9 +33,22 @@ def unconverged_steps(path: Path) -> set[int]:
     return _of_vasprun(path) if name.endswith(".xml") else set()
 
 
+def is_cut_off(path: Path) -> bool:
+    """Return whether an XML file ends before its end, as that of a run that was stopped does."""
+    if not inner_name(path).name.lower().endswith(".xml"):
+        return False
+    try:
+        with open_text(path) as stream:
+            for _, element in ElementTree.iterparse(stream):
+                element.clear()
+    except ElementTree.ParseError:
+        return True
+    return False
+
+
 def complaint(path: Path) -> str | None:
     """Return the first line of a text file in which a code says that it did not converge."""
-    if path.suffix.lower() in (".traj", ".db", ".json", ".xml"):
+    if inner_name(path).suffix.lower() in (".traj", ".xml"):
         return None
     with open_text(path) as stream:
         for line in stream:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ def read_database(path: Path) -> Iterator[Frame]:
     try:
         if path.suffix.lower() == ".db":
             _check_sqlite(path)
+        elif path.suffix.lower() == ".aselmdb":
+            _check_lmdb(path)
         database: Any = ase.db.connect(path, **_options(path))
         with database:  # closes the connection, which select() alone leaves open
             metadata = dict(database.metadata or {})
@@ -98,6 +101,19 @@ def _check_sqlite(path: Path) -> None:
         tables = [name for (name,) in connection.execute(query)]
     if "systems" not in tables:
         raise ValueError(f"not an ASE database; it has tables {tables}")
+
+
+def _check_lmdb(path: Path) -> None:
+    """Raise ValueError if an LMDB file is shorter than it says: reading past its end would crash.
+
+    Raises:
+        ModuleNotFoundError: the module that reads it is not installed.
+    """
+    lmdb = import_module("lmdb")
+    with lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment:
+        needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if path.stat().st_size < needed:
+        raise ValueError(f"it has {path.stat().st_size} of {needed} bytes")
 
 
 def _number(value: Any) -> Any:

@@ -7,9 +7,10 @@ from typing import Any
 
 import ase.io
 from ase import Atoms
+from ase.io.formats import UnknownFileTypeError
 
 from tensornet_jax.data.compressed import open_text
-from tensornet_jax.data.convergence import complaint, unconverged_steps
+from tensornet_jax.data.convergence import complaint, is_cut_off, unconverged_steps
 from tensornet_jax.data.frame import Frame
 from tensornet_jax.data.species import element_of
 
@@ -27,9 +28,9 @@ def read_other(path: Path) -> Iterator[Frame]:
     Raises:
         ValueError: ASE cannot read the file, or it names atom types in place of elements.
     """
-    options = _lammps(path)
+    dump = _lammps_dump(path)
     try:
-        frames = ase.io.read(path, index=":", do_not_split_by_at_sign=True, **options)
+        frames = ase.io.read(path, index=":", do_not_split_by_at_sign=True, **(dump or {}))
     except ModuleNotFoundError as error:
         raise ValueError(
             f"{path}: this format is read with the module {error.name}, which is not installed: "
@@ -40,22 +41,26 @@ def read_other(path: Path) -> Iterator[Frame]:
     if isinstance(frames, Atoms):
         frames = [frames]
     unconverged = unconverged_steps(path)
-    phrase = complaint(path)
+    phrase, cut_off = complaint(path), is_cut_off(path)
     for index, atoms in enumerate(frames):
         remarks: tuple[str, ...] = ()
+        if dump is not None and atoms.calc is not None:
+            atoms.calc.results.pop("energy", None)  # ASE writes 0 there
+        if cut_off and index == len(frames) - 1:
+            remarks = ("the file ends in the middle of a step after this one, which is not read",)
         if index in unconverged:
             atoms.calc = None
-            remarks = (_NOT_CONVERGED,)
+            remarks += (_NOT_CONVERGED,)
         elif phrase is not None:
-            remarks = (
+            remarks += (
                 f"the file says {phrase!r}: remove the steps that did not converge, which cannot "
                 "be told from the others here",
             )
         yield Frame(atoms, str(index), remarks=remarks)
 
 
-def _lammps(path: Path) -> dict[str, Any]:
-    """Return options for a dump of LAMMPS, none for other files.
+def _lammps_dump(path: Path) -> dict[str, Any] | None:
+    """Return ASE's options for a dump of LAMMPS, None for other files.
 
     Raises:
         ValueError: the dump has atom types only, or lengths without unit.
@@ -63,7 +68,7 @@ def _lammps(path: Path) -> dict[str, Any]:
     with open_text(path) as stream:
         head = [line.rstrip() for _, line in zip(range(30), stream, strict=False)]
     if not head or not head[0].startswith("ITEM:"):
-        return {}
+        return None
     atoms = next((line for line in head if line.startswith("ITEM: ATOMS")), "")
     if "element" not in atoms.split():
         raise ValueError(
@@ -76,6 +81,8 @@ def _lammps(path: Path) -> dict[str, Any]:
 
 def _explained(error: Exception) -> str:
     """Return the words of an error, with what to do where ASE only gives a key or an index."""
+    if isinstance(error, UnknownFileTypeError):
+        return "its name and beginning are of no format that ASE knows: convert it to extended XYZ"
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         word = error.args[0]

@@ -57,7 +57,7 @@ def elements_of(values: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
         if wrong.any():
             at = _first(wrong)
             raise ValueError(
-                f"{where}: {array[at]} is not an atomic number (index {_index(at)}): they are "
+                f"{where}: {array[at]} is not an atomic number ({_index(at)}): they are "
                 f"whole numbers from 1 to {HEAVIEST}, and 0 pads shorter structures"
             )
         return array.astype(int), masses
@@ -72,7 +72,7 @@ def elements_of(values: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
         try:
             numbers[at] = element_of(text)
         except ValueError as error:
-            raise ValueError(f"{where}: {error} (index {_index(at)})") from None
+            raise ValueError(f"{where}: {error} ({_index(at)})") from None
         masses[at] = isotope_mass(text) or np.nan
     return numbers, masses
 
@@ -97,4 +97,5 @@ def _first(mask: np.ndarray) -> tuple[int, ...]:
 
 
 def _index(at: tuple[int, ...]) -> str:
-    return ", ".join(map(str, at))
+    names = ("structure", "atom") if len(at) > 1 else ("atom",)
+    return ", ".join(f"{name} {i}" for name, i in zip(names, at, strict=False))

@@ -31,8 +31,8 @@ _WORDS: dict[Quantity, tuple[str, ...]] = {
 }
 _QUANTITY_OF = {word: quantity for quantity, words in _WORDS.items() for word in words}
 # e_unit, unit_energy, EnergyUnits, _property_unit_dict, units
-_NAME = re.compile(r"^_?(?P<before>.*?)_?units?(?:_(?P<after>.+))?$", re.IGNORECASE)
-_NO_UNIT = {"", "-", "1", "none", "dimensionless", "unitless", "n/a"}
+_NAME = re.compile(r"^_?(?P<before>.*?)_?units?(?:_(?:of_)?(?P<after>.+))?$", re.IGNORECASE)
+_NO_UNIT = {"", "-", "1", "none", "dimensionless", "unitless", "n/a", "unknown"}
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ def _text_or_mapping(value: Any) -> str | Mapping[Any, Any] | None:
         return value
     if not isinstance(value, str):
         return None
+    value = str(value)  # numpy's own text shows its type in messages
     if value.lstrip().startswith("{"):
         try:
             return json.loads(value)
@@ -194,7 +195,11 @@ def meet(
         for quantity in _WORDS
         if quantity in units and conversion_factor(units[quantity], quantity) != 1.0
     ]
-    remarks = [f"units that the file states are used: {', '.join(used)}"] if used else []
+    remarks = (
+        [f"units that the file states, or its format has, are used: {', '.join(used)}"]
+        if used
+        else []
+    )
     # A name that nothing has may be a spelling of one that is meant.
     remarks += [
         f"the file states that {name} is in {unit}, and has nothing of this name: if labels are "

@@ -12,14 +12,14 @@ from tensornet_jax.units import conversion_factor
 _NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?)"
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\{[^}]*\}|\[[^\]]*\]|\'[^\']*\'')
 _VOIGT_VALUE = re.compile(r'(?<!\S)(stress|virial)=("[^"]*"|\'[^\']*\'|\{[^}]*\}|\[[^\]]*\])')
-# What each code's line looks like, the key of the energy in it, and the energy; all in hartree.
-_CODES: tuple[tuple[str, str, re.Pattern[str]], ...] = (
-    ("CP2K", "E", re.compile(rf"^\s*i\s*=\s*\d+\s*,.*\bE\s*=\s*{_NUMBER}")),
-    ("xtb", "energy", re.compile(rf"^\s*energy:\s*{_NUMBER}\s+(?:gnorm|xtb):")),
-    ("xtb", "energy", re.compile(rf"^\s*SCF done\s+{_NUMBER}")),
-    ("ORCA", "E", re.compile(rf"^\s*Coordinates from ORCA-job\s.*\bE\s+{_NUMBER}")),
-    ("ORCA", "E_Pot", re.compile(rf"^\s*ORCA AIMD Position.*\bE_Pot=\s*{_NUMBER}\s+Hartree")),
-    ("geomeTRIC", "Energy", re.compile(rf"^\s*Iteration\s+\d+\s+Energy\s+{_NUMBER}")),
+# The key of the energy in each code's line, and what the line looks like; all in hartree.
+_CODES = (
+    ("E", re.compile(rf"^\s*i\s*=\s*\d+\s*,.*\bE\s*=\s*{_NUMBER}")),  # CP2K
+    ("energy", re.compile(rf"^\s*energy:\s*{_NUMBER}\s+(?:gnorm|xtb):")),  # xtb
+    ("energy", re.compile(rf"^\s*SCF done\s+{_NUMBER}")),  # xtb
+    ("E", re.compile(rf"^\s*Coordinates from ORCA-job\s.*\bE\s+{_NUMBER}")),  # ORCA
+    ("energy", re.compile(rf"^\s*ORCA AIMD Position.*\bE_Pot=\s*{_NUMBER}\s+Hartree")),  # ORCA
+    ("energy", re.compile(rf"^\s*Iteration\s+\d+\s+Energy\s+{_NUMBER}")),  # geomeTRIC
 )
 _IPI = re.compile(r"\bCELL\((?P<form>\w+)\):\s*(?P<numbers>(?:[-+\d.eE]+\s+)+)")
 _IPI_UNIT = re.compile(r"\b(?P<what>\w+)\{(?P<unit>\w+)\}")
@@ -48,12 +48,11 @@ def parse_comment(line: str) -> Comment:
             does not say what the numbers below it are.
     """
     if not re.search(r"(?<!\S)(Properties|Lattice)\s*=", line):
-        for code, key, pattern in _CODES:
+        for key, pattern in _CODES:
             found = pattern.search(line)
             if found is not None:
                 value = float(found[1].replace("D", "E").replace("d", "e"))
-                told = f"energies come from comment lines of {code}, in Hartree"
-                return Comment({key: value}, StatedUnits({key: "Hartree"}), (told,))
+                return Comment({key: value}, StatedUnits({key: "Hartree"}))
         if _IPI.search(line):
             return _of_ipi(line)
     if "=" not in line:
@@ -87,11 +86,10 @@ def _plain(line: str) -> Comment:
     text = line.strip()
     if not text:
         return Comment({})
-    has_number = re.search(r"(?<![\w.])-?\d+\.\d{3,}(?![\w.])", text)
-    told = "comment lines such as {!r} are not key=value: no label is read from them"
-    return Comment(
-        {"comment": text}, remarks=(told.format(_shortened(text)),) if has_number else ()
-    )
+    remarks: tuple[str, ...] = ()
+    if re.search(r"(?<![\w.])-?\d+\.\d{3,}(?![\w.])", text):
+        remarks = ("numbers in comment lines that are not key=value are not read",)
+    return Comment({"comment": text}, remarks=remarks)
 
 
 def _of_ipi(line: str) -> Comment:
