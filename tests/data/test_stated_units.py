@@ -40,8 +40,8 @@ def hdf5(tmp_path, units=None, root=None, group=None, **more):
         water.attrs.update(group or {})
         for key, value in (ARRAYS | more).items():
             water[key] = value
-            if key in (units or {}):
-                water[key].attrs["units"] = units[key]
+        for key, unit in (units or {}).items():
+            water[key].attrs["units"] = unit
     return path
 
 

@@ -58,7 +58,7 @@ def test_files_in_other_encodings_are_read(tmp_path, encoding):
         (frame(-1) + "the end\n" + frame(-2), r"line 5: 'the end' stands where"),
         (
             frame(-1) + frame(-2, "H 0 0 0\n"),
-            r"frame 1 from line 5 has 1 of 2 atoms, then the file",
+            r"frame 1 from line 5 has 1 of 2 atoms, then the",
         ),
         (frame(-1, "H 0 0 0\n\nH 0 0 1\n"), r"frame 0 from line 1 has 1 of 2 .* line 4 is blank"),
         (frame(-1, "H 0 0 0\n") + frame(-2), r"a.xyz:0: .*line 4 has 1 columns, not 4"),
