@@ -3,11 +3,13 @@
 import re
 from typing import Any, NamedTuple
 
+import numpy as np
 from ase.cell import Cell
 from ase.io.extxyz import key_val_str_to_dict
 
+from tensornet_jax.data.array_frames import CELLS, PBC, named
 from tensornet_jax.data.stated_units import NOTHING_STATED, StatedUnits, stated_in
-from tensornet_jax.units import conversion_factor
+from tensornet_jax.units import conversion_factor, quantities_of
 
 _NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?)"
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\{[^}]*\}|\[[^\]]*\]|\'[^\']*\'')
@@ -20,6 +22,9 @@ _CODES = (
     ("E", re.compile(rf"^\s*Coordinates from ORCA-job\s.*\bE\s+{_NUMBER}")),  # ORCA
     ("energy", re.compile(rf"^\s*ORCA AIMD Position.*\bE_Pot=\s*{_NUMBER}\s+Hartree")),  # ORCA
     ("energy", re.compile(rf"^\s*Iteration\s+\d+\s+Energy\s+{_NUMBER}")),  # geomeTRIC
+)
+_UNIT_AFTER = re.compile(
+    rf"(?<!\S)(?P<key>[^\s=]+)\s*=\s*{_NUMBER}\s+[(\[]?(?P<unit>[^\s=()\[\],]+)[)\]]?,?(?=\s|$)(?!\s*=)"
 )
 _IPI = re.compile(r"\bCELL\((?P<form>\w+)\):\s*(?P<numbers>(?:[-+\d.eE]+\s+)+)")
 _IPI_UNIT = re.compile(r"\b(?P<what>\w+)\{(?P<unit>\w+)\}")
@@ -58,7 +63,8 @@ def parse_comment(line: str) -> Comment:
     if "=" not in line:
         return _plain(line)
     info = _keys_and_values(line)
-    return Comment(info, stated_in(info))
+    stated = stated_in(info) | StatedUnits(_units_after_numbers(line))
+    return Comment(_with_usual_cell(info), stated)
 
 
 def _keys_and_values(line: str) -> dict[str, Any]:
@@ -79,6 +85,34 @@ def _keys_and_values(line: str) -> dict[str, Any]:
         return f'{match[1]}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'
 
     return key_val_str_to_dict(_VOIGT_VALUE.sub(nine_numbers, line))
+
+
+def _units_after_numbers(line: str) -> dict[str, str]:
+    """Return the units in text such as `energy=-76.4 Hartree` or `E = -76.4 (a.u.)`, by key."""
+    return {
+        found["key"]: found["unit"]
+        for found in _UNIT_AFTER.finditer(re.sub(r'"[^"]*"', "_", line))
+        if len(found["unit"]) > 1 and quantities_of(found["unit"])
+    }
+
+
+def _with_usual_cell(info: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with cell and pbc as ASE looks for them, whatever their case and name.
+
+    Raises:
+        ValueError: the numbers of a cell are none.
+    """
+    periodic = named(info, PBC)
+    if periodic is not None and "pbc" not in info:
+        info["pbc"] = info.pop(periodic)
+    key = named((k for k, v in info.items() if isinstance(v, np.ndarray)), CELLS)
+    if key is None or "Lattice" in info:
+        return info
+    numbers = np.asarray(info.pop(key))
+    if numbers.dtype.kind not in "if" or numbers.size not in (3, 6, 9):
+        raise ValueError(f'{key} is not a cell: write Lattice="ax ay az bx by bz cx cy cz"')
+    vectors = numbers.reshape(3, 3) if numbers.size == 9 else Cell.new(numbers).array
+    return info | {"Lattice": vectors.T}
 
 
 def _plain(line: str) -> Comment:

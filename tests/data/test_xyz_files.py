@@ -124,6 +124,28 @@ def test_energies_in_comment_lines_of_codes_are_in_hartree(tmp_path, comment):
         energies(path, units={"energy": "eV"})
 
 
+@pytest.mark.parametrize("unit", ["Hartree", "(a.u.)", "[Eh],", "hartree note=x"])
+def test_a_unit_after_a_number_is_the_unit_of_its_key(tmp_path, unit):
+    path = write(tmp_path, f"2\nname=water energy= -17.22 {unit}\n{ROWS}")
+    assert energies(path) == [pytest.approx(-17.22 * HARTREE, rel=1e-14)]
+    assert energies(write(tmp_path, f"2\nenergy=-17.22 Eh=3 hot D\n{ROWS}")) == [-17.22]
+
+
+@pytest.mark.parametrize("key", ["lattice", "LATTICE", "cell", "unit_cell", "Box"])
+def test_a_cell_under_another_name_is_a_cell(tmp_path, key):
+    text = '2\nProperties=species:S:1:pos:R:3 {}="5 0 0 1 6 0 0 0 7" {}\n' + ROWS
+    (atoms,) = read_structures(write(tmp_path, text.format(key, "")))
+    np.testing.assert_array_equal(atoms.cell.array, [[5, 0, 0], [1, 6, 0], [0, 0, 7]])
+    assert atoms.pbc.all()
+    (atoms,) = read_structures(write(tmp_path, text.format(key, 'PBC="T T F"')))
+    assert atoms.pbc.tolist() == [True, True, False]
+    text = f'2\n{key}="5 6 7"\n{ROWS}'
+    (atoms,) = read_structures(write(tmp_path, text))
+    np.testing.assert_array_equal(atoms.cell.lengths(), [5, 6, 7])
+    with pytest.raises(ValueError, match=f"a.xyz:0: .*line 2: {key} is not a cell"):
+        read_structures(write(tmp_path, f'2\n{key}="5 6"\n{ROWS}'))
+
+
 def test_numbers_in_other_comment_lines_are_not_taken_and_told(tmp_path):
     (atoms,) = read_structures(write(tmp_path, f"2\n      -17.2200000\n{ROWS}"))
     assert np.isnan(labels_of(atoms).energy)
