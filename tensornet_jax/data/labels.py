@@ -14,7 +14,7 @@ from ase import Atoms
 
 from tensornet_jax.config import Config
 from tensornet_jax.data.species import HEAVIEST
-from tensornet_jax.data.stated_units import NOTHING_STATED, StatedUnits, meet
+from tensornet_jax.data.stated_units import NOTHING_STATED, StatedUnits, with_stated_units
 from tensornet_jax.data.tensor_labels import (
     KeyOrTensorLabel,
     drop_tensors,
@@ -63,11 +63,13 @@ class LabelUnits(Config):
     Spin is the multiplicity 2S + 1, or the number of unpaired electrons 2S.
     """
 
-    energy: str | None = None
-    length: str | None = None
-    force: str | None = None
-    stress: str | None = None
-    dipole: str | None = None
+    energy: str | None = pydantic.Field(
+        default=None, description="null: what the file states, else eV; so for the others"
+    )
+    length: str | None = pydantic.Field(default=None, description="null: else Å")
+    force: str | None = pydantic.Field(default=None, description="null: else energy/length")
+    stress: str | None = pydantic.Field(default=None, description="null: else energy/length^3")
+    dipole: str | None = pydantic.Field(default=None, description="null: else e·Å")
     spin: Literal["multiplicity", "unpaired_electrons"] = "multiplicity"
 
     @pydantic.model_validator(mode="after")
@@ -241,7 +243,7 @@ def canonical_labels(
     found = available_labels(atoms)
     # Labels are gathered first: copy() drops the calculator that may hold them.
     atoms = atoms.copy()
-    config, remarks = _with_stated_units(config, stated, found, source)
+    config, remarks = with_stated_units(config, stated, found, source)
     length = config.units.factor("length")
     if length != 1.0:
         atoms.set_cell(atoms.cell.array * length)
@@ -329,33 +331,6 @@ def check_configured(config: LabelConfig, available: Iterable[str]) -> None:
             raise ValueError(
                 f"labels.{kind} is {key!r}, which no structure has; keys present: {present}"
             )
-
-
-def _with_stated_units(
-    config: LabelConfig, stated: StatedUnits, found: Mapping[str, Any], source: str
-) -> tuple[LabelConfig, tuple[str, ...]]:
-    """Return the configuration with the units that the file states, and remarks on them."""
-    if stated == NOTHING_STATED:
-        return config, ()
-    for name, label in config.tensors.items():
-        if label.key in stated.keys and "factor" not in label.model_fields_set:
-            raise ValueError(
-                f"{source}: the file says that {label.key} is in {stated.keys[label.key]!r}: state "
-                f"labels.tensors.{name}.factor, from it to the unit of predictions (1.0 keeps it)"
-            )
-    kinds: dict[str, tuple[str, ...]] = {
-        "energy": ("energy", "virial"),
-        "force": ("forces", "gradient"),
-        "stress": ("stress",),
-        "dipole": ("dipole",),
-    }
-    given = {q: getattr(config.units, q) for q in ("length", *kinds)}
-    keys = {
-        quantity: [key for kind in of for key in config.keys(kind) if key in found]
-        for quantity, of in kinds.items()
-    }
-    units, remarks = meet(given, keys, stated, found, source)
-    return config.model_copy(update={"units": config.units.model_copy(update=units)}), remarks
 
 
 def _factor(kind: str, units: LabelUnits, atoms: Atoms) -> float:

@@ -9,11 +9,14 @@ import json
 import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tensornet_jax.units import Quantity, conversion_factor, quantities_of
+
+if TYPE_CHECKING:
+    from tensornet_jax.data.labels import LabelConfig
 
 _WORDS: dict[Quantity, tuple[str, ...]] = {
     "energy": (
@@ -141,6 +144,43 @@ def _text_or_mapping(value: Any) -> str | Mapping[Any, Any] | None:
         except json.JSONDecodeError:
             return value
     return value
+
+
+def with_stated_units(
+    config: "LabelConfig", stated: StatedUnits, found: Mapping[str, Any], source: str
+) -> tuple["LabelConfig", tuple[str, ...]]:
+    """Return the configuration with the units that the file states, and remarks on them.
+
+    Args:
+        config: the configuration, whose units come first.
+        stated: what the file states.
+        found: everything that the structure carries, by key.
+        source: file and frame, for messages.
+
+    Raises:
+        ValueError: as `meet`; or a tensor has a unit and no factor.
+    """
+    if stated == NOTHING_STATED:
+        return config, ()
+    for name, label in config.tensors.items():
+        if label.key in stated.keys and "factor" not in label.model_fields_set:
+            raise ValueError(
+                f"{source}: the file says that {label.key} is in {stated.keys[label.key]!r}: state "
+                f"labels.tensors.{name}.factor, from it to the unit of predictions (1.0 keeps it)"
+            )
+    kinds: dict[str, tuple[str, ...]] = {
+        "energy": ("energy", "virial"),
+        "force": ("forces", "gradient"),
+        "stress": ("stress",),
+        "dipole": ("dipole",),
+    }
+    given = {q: getattr(config.units, q) for q in ("length", *kinds)}
+    keys = {
+        quantity: [key for kind in of for key in config.keys(kind) if key in found]
+        for quantity, of in kinds.items()
+    }
+    units, remarks = meet(given, keys, stated, found, source)
+    return config.model_copy(update={"units": config.units.model_copy(update=units)}), remarks
 
 
 def meet(
