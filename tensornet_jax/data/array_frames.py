@@ -165,8 +165,8 @@ def _check_padding(numbers: np.ndarray, where: str) -> None:
             f"{where}:{frame}: atom {atom} has atomic number 0 and atoms after it: zeros may only "
             "pad the end of a structure; remove ghost atoms"
         )
-    if not numbers.size or (empty := ~numbers.any(axis=1)).any():
-        frame = int(np.argmax(empty)) if numbers.size else 0
+    if (empty := ~numbers.any(axis=1)).any():
+        frame = int(np.argmax(empty))
         raise ValueError(f"{where}:{frame}: no atoms: remove this structure")
 
 

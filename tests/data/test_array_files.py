@@ -106,6 +106,15 @@ def test_stress_and_virial_of_crystals_are_labels(write, shape):
     np.testing.assert_allclose(labels_of(first).stress, -stress / 210)
 
 
+def test_a_group_without_structures_is_passed_over(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        for name, count in (("none", 0), ("some", 4)):
+            group = file.create_group(name)
+            group["z"], group["R"], group["E"] = NUMBERS, POSITIONS[:count], ENERGIES[:count]
+    assert len(read(path)) == 4
+
+
 def test_sgdml_keeps_lattice_vectors_as_columns(tmp_path):
     np.savez(tmp_path / "a.npz", **ARRAYS, lattice=CELL.T, e_unit="eV", r_unit="Ang")
     np.testing.assert_array_equal(read(tmp_path / "a.npz")[0].cell.array, CELL)
