@@ -107,7 +107,7 @@ def _frames(
     others = {
         key: value
         for key, value in arrays.items()
-        if key in labels and key not in special.values() and key != smiles
+        if (key in labels or _is_weight(key)) and key not in special.values() and key != smiles
     }
     if special[CELLS] is None:
         remarks += tuple(
@@ -186,11 +186,17 @@ def _label_keys(config: LabelConfig) -> set[str]:
     return labels | states | tensors
 
 
+def _is_weight(key: str) -> bool:
+    """Return whether a key is one of the weights of structures and labels."""
+    return key.startswith("config_") and key.endswith("weight")
+
+
 def _wanted(config: LabelConfig, keys: set[str]) -> set[str]:
     """Return those of the keys of a file that are to be read."""
     special = (named(keys, names) for names in (NUMBERS, POSITIONS, CELLS, PBC, ("smiles",)))
     return (
         (_label_keys(config) & keys)
+        | {key for key in keys if _is_weight(key)}
         | {key for key in special if key is not None}
         | {key for key in keys if is_atomic_charges(key)}
         | {key for key in keys if states_units(key)}

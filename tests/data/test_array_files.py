@@ -106,6 +106,14 @@ def test_stress_and_virial_of_crystals_are_labels(write, shape):
     np.testing.assert_allclose(labels_of(first).stress, -stress / 210)
 
 
+def test_weights_of_structures_and_labels_are_kept(write):
+    weights = np.array([1.0, 0.5, 0.0, 2.0])
+    path = write(**ARRAYS, config_weight=weights, config_energy_weight=2.0)
+    found = [atoms.info for atoms in read(path)]
+    assert [info["config_weight"] for info in found] == weights.tolist()
+    assert {float(info["config_energy_weight"]) for info in found} == {2.0}
+
+
 def test_a_group_without_structures_is_passed_over(tmp_path):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
