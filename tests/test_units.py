@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase import units
 
-from tensornet_jax.units import conversion_factor
+from tensornet_jax.units import conversion_factor, quantities_of
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,51 @@ def test_spellings_of_one_unit_agree():
         assert conversion_factor(spelling, "length") == 1.0
     for spelling in ("eV/A^3", "eV/Å³", "eV/Å**3"):
         assert conversion_factor(spelling, "stress") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("first", "spellings", "quantity"),
+    [
+        (
+            "e·Bohr",
+            ("elementary_charge*bohr", "elementary_charge * bohr", "e bohr", "e*a0"),
+            "dipole",
+        ),
+        ("kcal/mol/Å", ("kcal/(mol*Angstrom)", "kcal mol^-1 Å⁻¹", "(KCAL/MOL)/ang"), "force"),
+        ("kJ/mol/nm", ("kilojoule/(nanometer*mole)", "kj mol-1 nm-1"), "force"),
+        ("kJ/mol", ("kilojoules_per_mole", "kJ / mole"), "energy"),
+        ("Hartree/Bohr", ("hartree/bohr", "Ha/a0", "Eh / bohr", "a.u.", "au"), "force"),
+        ("eV/Å", ("eV/angstrom", "eV/Ang.", "eV per Angstrom", "electron_volt/angstroms"), "force"),
+        ("eV/Å^3", ("eV/angstrom**3", "eV Å^-3"), "stress"),
+        ("GPa", ("gpa", "GPA"), "stress"),
+        ("Hartree", ("hartrees", "HARTREE", "E_h", "a.u."), "energy"),
+    ],
+)
+def test_the_spellings_of_the_field_are_understood(first, spellings, quantity):
+    expected = conversion_factor(first, quantity)
+    for spelling in spellings:
+        assert conversion_factor(spelling, quantity) == pytest.approx(expected, rel=1e-14), spelling
+
+
+def test_a_unit_tells_what_it_is_a_unit_of():
+    assert quantities_of("kcal/mol") == ("energy",)
+    assert quantities_of("elementary_charge") == ("charge",)
+    assert "dipole" in quantities_of("a.u.")
+    for text in (
+        "eV/atom",
+        "mev",
+        "d",
+        "kcal",
+        "",
+        "/",
+        "eV//Å",
+        "eV/",
+        "3 eV",
+        "(eV",
+        "SI",
+        "1/eV",
+    ):
+        assert quantities_of(text) == (), text
 
 
 def test_unknown_unit_is_refused_with_the_accepted_names():

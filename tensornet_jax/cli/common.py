@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 USAGE_ERROR = 2
 
 # What the readers note in `Atoms.info` for messages; it has no place in files written for others.
-BOOKKEEPING = ("source", "label_keys", "ignored_labels", "tensor_labels")
+BOOKKEEPING = ("source", "label_keys", "ignored_labels", "remarks", "tensor_labels")
 
 
 class Commands(TyperGroup):

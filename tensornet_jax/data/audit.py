@@ -151,6 +151,7 @@ def audit(
     pairs = findings.repeated(atoms_list)
     force_work, stress_work = force_work_slope(atoms_list), stress_work_slope(atoms_list)
     warnings = [
+        *findings.reading_remarks(atoms_list),
         *findings.passed_over(atoms_list),
         *zero_warnings,
         *findings.large_forces(atoms_list, force_limit),

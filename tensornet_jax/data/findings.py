@@ -19,7 +19,7 @@ from tensornet_jax.data.labels import (
 )
 from tensornet_jax.data.references import ReferenceEnergies
 
-_WRITTEN_BY_READER = {"source", "charge", "spin", "label_keys", "ignored_labels"}
+_WRITTEN_BY_READER = {"source", "charge", "spin", "label_keys", "ignored_labels", "remarks"}
 RESIDUAL_LIMIT = 50.0  # eV per atom; no binding energy is this large
 
 
@@ -85,6 +85,18 @@ def passed_over(atoms_list: Sequence[Atoms]) -> list[str]:
         + (f", {used} is" if used else "")
         + ("" if "(" in key else f" (labels.{name} would name another)")
         for (name, key, used), count in counts.items()
+    ]
+
+
+def reading_remarks(atoms_list: Sequence[Atoms]) -> list[str]:
+    """Warnings: what the readers had to decide, each with how many structures it concerns."""
+    concerned: dict[str, list[str]] = {}
+    for index, atoms in enumerate(atoms_list):
+        for remark in atoms.info.get("remarks", ()):
+            concerned.setdefault(remark, []).append(source_of(atoms, index))
+    return [
+        f"{remark} ({len(sources)} structures, e.g. {sources[0]})"
+        for remark, sources in concerned.items()
     ]
 
 

@@ -13,12 +13,15 @@ import pydantic
 from ase import Atoms
 
 from tensornet_jax.config import Config
+from tensornet_jax.data.species import HEAVIEST
+from tensornet_jax.data.stated_units import NOTHING_STATED, StatedUnits, with_stated_units
 from tensornet_jax.data.tensor_labels import (
     KeyOrTensorLabel,
     drop_tensors,
     set_tensor_labels,
     tensors_of,
 )
+from tensornet_jax.data.total_charge import unstated_charge
 from tensornet_jax.units import Quantity, conversion_factor
 
 PROPERTIES = ("energy", "forces", "stress", "dipole")
@@ -54,16 +57,19 @@ _VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
 class LabelUnits(Config):
-    """Units of the data. Force and stress follow from energy and length unless they are given.
+    """Units of the data; null: what the file states, else eV, Å and e·Å.
 
+    Force and stress follow from energy and length unless they are given or stated.
     Spin is the multiplicity 2S + 1, or the number of unpaired electrons 2S.
     """
 
-    energy: str = "eV"
-    length: str = "Å"
-    force: str | None = None
-    stress: str | None = None
-    dipole: str = "e·Å"
+    energy: str | None = pydantic.Field(
+        default=None, description="null: what the file states, else eV; so for the others"
+    )
+    length: str | None = pydantic.Field(default=None, description="null: else Å")
+    force: str | None = pydantic.Field(default=None, description="null: else energy/length")
+    stress: str | None = pydantic.Field(default=None, description="null: else energy/length^3")
+    dipole: str | None = pydantic.Field(default=None, description="null: else e·Å")
     spin: Literal["multiplicity", "unpaired_electrons"] = "multiplicity"
 
     @pydantic.model_validator(mode="after")
@@ -77,7 +83,9 @@ class LabelUnits(Config):
         name = getattr(self, quantity)
         if name is not None:
             return conversion_factor(name, quantity)
-        power = {"force": 1, "stress": 3}[quantity]
+        power = {"force": 1, "stress": 3}.get(quantity)
+        if power is None:
+            return 1.0
         return self.factor("energy") / self.factor("length") ** power
 
 
@@ -208,29 +216,34 @@ def available_labels(atoms: Atoms) -> dict[str, Any]:
     return {**results, **arrays, **atoms.info}
 
 
-def canonical_labels(atoms: Atoms, config: LabelConfig, source: str) -> Atoms:
+def canonical_labels(
+    atoms: Atoms, config: LabelConfig, source: str, stated: StatedUnits = NOTHING_STATED
+) -> Atoms:
     """Return a copy in eV and Å with labels under their canonical names and no calculator.
 
     Sets, where the label exists, `info["REF_energy"]` (eV), `arrays["REF_forces"]` ((N, 3), eV/Å),
     `info["REF_stress"]` ((3, 3), eV/Å³), `info["REF_dipole"]` ((3,), e·Å), all float64; always
     `info["charge"]` (e), `info["source"]`, and `info["label_keys"]` (property → key it was read
     from). `info["spin"]` is the multiplicity 2S + 1, if there is one. `info["ignored_labels"]`
-    lists what was found and passed over, and is absent otherwise.
+    lists what was found and passed over, `info["remarks"]` what else a person should know about
+    how the structure was read; they are absent otherwise.
     Other tensors are set as `tensor_labels` describes.
 
     Args:
         atoms: a structure as a reader gave it, left as it is.
         config: names and units.
         source: file and frame, for messages.
+        stated: units that the file states; used where the configuration has none.
 
     Raises:
-        ValueError: a named label has the wrong shape, a label or position is infinite, the cell
-            does not span the periodic directions, the charge is not a number, or two keys
-            contradict each other.
+        ValueError: units are not understood or contradict the configuration, a named label has the
+            wrong shape, a label or position is infinite, the cell does not span the periodic
+            directions, the charge is not a number, or two keys contradict each other.
     """
     found = available_labels(atoms)
     # Labels are gathered first: copy() drops the calculator that may hold them.
     atoms = atoms.copy()
+    config, remarks = with_stated_units(config, stated, found, source)
     length = config.units.factor("length")
     if length != 1.0:
         atoms.set_cell(atoms.cell.array * length)
@@ -282,6 +295,8 @@ def canonical_labels(atoms: Atoms, config: LabelConfig, source: str) -> Atoms:
             atoms.info[CANONICAL[name]] = value if value.ndim else float(value)
     charge = _state(atoms.info, "charge", config, source)
     spin = _state(atoms.info, "spin", config, source)
+    if charge is None:
+        remarks += unstated_charge(found, atoms.numbers)
     atoms.info["charge"] = 0.0 if charge is None else charge
     if spin is not None:
         spin += config.units.spin == "unpaired_electrons"
@@ -294,6 +309,8 @@ def canonical_labels(atoms: Atoms, config: LabelConfig, source: str) -> Atoms:
     atoms.info.pop("ignored_labels", None)
     if ignored:
         atoms.info["ignored_labels"] = ignored
+    if remarks:
+        atoms.info["remarks"] = (*atoms.info.get("remarks", ()), *remarks)
     return atoms
 
 
@@ -350,7 +367,12 @@ def _shaped(value: Any, name: str, num_atoms: int) -> np.ndarray | None:
 def _check_geometry(atoms: Atoms, source: str) -> None:
     if not len(atoms):
         raise ValueError(f"{source}: no atoms: remove this structure")
-    if (atoms.numbers < 1).any():
+    if (wrong := (atoms.numbers < 0) | (atoms.numbers > HEAVIEST)).any():
+        raise ValueError(
+            f"{source}: {atoms.numbers[wrong][0]} is not an atomic number: they go from 1 to "
+            f"{HEAVIEST}"
+        )
+    if (atoms.numbers == 0).any():
         raise ValueError(f"{source}: ghost atoms (Z = 0): remove them")
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
         raise ValueError(f"{source}: positions or cell are not finite: remove this structure")

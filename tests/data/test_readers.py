@@ -158,8 +158,10 @@ def test_hdf5_groups_as_spice_writes_them_negate_the_gradient(tmp_path):
     structures = read_structures(path, LabelConfig.model_validate({"units": units}))
     check(structures)
     assert structures[3].info["source"] == f"{path}:two:1"
+    check(read_structures(path))
+    wrong = LabelConfig.model_validate({"units": {"length": "Å"}})
     with pytest.raises(ValueError, match=r"the file says bohr.*set labels.units.length to bohr"):
-        read_structures(path)
+        read_structures(path, wrong)
 
 
 def test_hdf5_with_symbols_as_ani_writes_them(tmp_path):
