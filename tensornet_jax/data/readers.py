@@ -14,12 +14,8 @@ from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict
 
 from tensornet_jax.data.array_files import read_hdf5, read_npz
-from tensornet_jax.data.labels import (
-    LabelConfig,
-    available_labels,
-    canonical_labels,
-    check_configured,
-)
+from tensornet_jax.data.canonical import available_labels, canonical_labels, check_configured
+from tensornet_jax.data.labels import LabelConfig
 
 _XYZ = {".xyz", ".extxyz"}
 _DATABASE = {".db"}
