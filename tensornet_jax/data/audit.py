@@ -239,7 +239,6 @@ def _wrong_values(
     warnings = [
         *label_findings.passed_over(atoms_list),
         *label_findings.unread(atoms_list),
-        *label_findings.unstated_charges(atoms_list),
     ]
     for found in (
         label_findings.mixed_keys(atoms_list, labels),

@@ -16,6 +16,7 @@ from tensornet_jax.data.label_config import (
     PROPERTIES,
     STATE_ALIASES,
     LabelConfig,
+    matrix_of_six,
 )
 from tensornet_jax.data.labels import CANONICAL, FREE_ENERGY
 from tensornet_jax.data.tensor_labels import declared_tensors, drop_tensors, set_tensor_labels
@@ -52,6 +53,10 @@ class _Found:
 def available_labels(atoms: Atoms) -> dict[str, Any]:
     """Return all values that may be labels: calculator results, arrays and info, unconstrained."""
     results = dict(atoms.calc.results) if atoms.calc is not None else {}
+    stress = results.get("stress")
+    if stress is not None and np.shape(stress) == (6,):
+        # ASE's own order, whatever that of the file was.
+        results["stress"] = matrix_of_six(stress)
     arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
     return {**results, **arrays, **atoms.info}
 
@@ -233,7 +238,7 @@ def _shaped(value: Any, name: str, num_atoms: int, config: LabelConfig) -> np.nd
         return array if array.shape == (num_atoms, 3) else misfit
     array = array.squeeze()
     if array.shape == (6,):
-        return config.full_stress(array)
+        return matrix_of_six(array, config.stress_order)
     if array.shape not in ((9,), (3, 3)):
         return misfit
     array = array.reshape(3, 3)

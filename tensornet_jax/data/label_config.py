@@ -1,7 +1,7 @@
 """Which keys of the data hold labels, in which units, signs and orders."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
@@ -189,13 +189,15 @@ class LabelConfig(Config):
             return 1.0 if self.stress_sign == "tension_positive" else -1.0
         return -1.0 if kind == "gradient" else 1.0
 
-    def full_stress(self, six: np.ndarray) -> np.ndarray:
-        """Return the (3, 3) matrix of six numbers in the order of `stress_order`."""
-        matrix = np.empty((3, 3), dtype=six.dtype)
-        for name, value in zip(_components(self.stress_order), six, strict=True):
-            i, j = ("xyz".index(axis) for axis in name)
-            matrix[i, j] = matrix[j, i] = value
-        return matrix
+
+def matrix_of_six(six: Any, order: str = "voigt") -> np.ndarray:
+    """Return the symmetric (3, 3) matrix of six numbers, or texts, in a given `stress_order`."""
+    values = np.asarray(six)
+    matrix = np.empty((3, 3), dtype=values.dtype)
+    for name, value in zip(_components(order), values, strict=True):
+        i, j = ("xyz".index(axis) for axis in name)
+        matrix[i, j] = matrix[j, i] = value
+    return matrix
 
 
 def property_of(kind: str) -> str:

@@ -172,25 +172,6 @@ def free_energy_differences(atoms_list: Sequence[Atoms]) -> np.ndarray:
     return found[~np.isnan(found)]
 
 
-def unstated_charges(atoms_list: Sequence[Atoms]) -> list[str]:
-    """Warnings: initial charges that sum to an ion's while no total charge is stated."""
-    ions: list[tuple[int, float]] = []
-    for index, atoms in enumerate(atoms_list):
-        if "initial_charges" not in atoms.arrays or _key_of(atoms, "charge"):
-            continue
-        total = float(np.sum(atoms.arrays["initial_charges"]))
-        if abs(total) > 0.1 and atoms.info.get("charge", 0.0) == 0.0:
-            ions.append((index, total))
-    if not ions:
-        return []
-    index, total = ions[0]
-    return [
-        f"{len(ions)} structures state no total charge and are taken as neutral, while their "
-        f"initial charges sum to that of an ion, e.g. {total:+.3g} e in "
-        f"{source_of(atoms_list[index], index)}: write charge={round(total)} into the structure"
-    ]
-
-
 def state_counts(atoms_list: Sequence[Atoms], kind: str) -> dict[str, int]:
     """Return total charge or spin multiplicity, as text → structures; unstated ones apart."""
     counts: Counter[tuple[bool, float]] = Counter()

@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ase.io.extxyz import key_val_str_to_dict
 
 from tensornet_jax.data.array_files import read_hdf5, read_npz
 from tensornet_jax.data.canonical import available_labels, canonical_labels, check_configured
+from tensornet_jax.data.label_config import matrix_of_six
 from tensornet_jax.data.labels import LabelConfig
 
 _XYZ = {".xyz", ".extxyz"}
@@ -107,13 +109,14 @@ def _frames(path: Path, config: LabelConfig) -> Iterator[tuple[Atoms, str]]:
         return read_hdf5(path, config)
     if suffix in _DATABASE:
         return _read_database(path)
-    return _read_ase(path)
+    return _read_ase(path, config.stress_order)
 
 
-def _read_ase(path: Path) -> Iterator[tuple[Atoms, str]]:
+def _read_ase(path: Path, order: str) -> Iterator[tuple[Atoms, str]]:
     options: dict[str, Any] = {}
     if path.suffix.lower() in _XYZ:
-        options = {"format": "extxyz", "properties_parser": _parse_comment}
+        parser = partial(_parse_comment, order=order)
+        options = {"format": "extxyz", "properties_parser": parser}
     try:
         frames = ase.io.read(path, index=":", do_not_split_by_at_sign=True, **options)
     except Exception as error:  # ASE's readers raise nearly every type there is
@@ -124,10 +127,10 @@ def _read_ase(path: Path) -> Iterator[tuple[Atoms, str]]:
         yield atoms, str(index)
 
 
-def _parse_comment(line: str) -> dict[str, Any]:
+def _parse_comment(line: str, order: str = "voigt") -> dict[str, Any]:
     """Parse an extended XYZ comment line where ASE would drop or refuse a label.
 
-    ASE keeps the last of a repeated key, and fails on `stress` with six (Voigt) numbers.
+    ASE keeps the last of a repeated key, and fails on `stress` with six numbers.
     """
     names = re.findall(r"(?:^|\s)([^\s=]+)=", _QUOTED.sub("_", line))
     repeated = {name for name in names if names.count(name) > 1 and name != "_"}
@@ -138,8 +141,7 @@ def _parse_comment(line: str) -> dict[str, Any]:
         numbers = match[2].replace(",", " ").split()
         if len(numbers) != 6:
             return match[0]
-        xx, yy, zz, yz, xz, xy = numbers
-        return f'{match[1]}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'
+        return f'{match[1]}="{" ".join(matrix_of_six(numbers, order).ravel())}"'
 
     return key_val_str_to_dict(_VOIGT_VALUE.sub(nine_numbers, line))
 
