@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 USAGE_ERROR = 2
 
 # What the readers note in `Atoms.info` for messages; it has no place in files written for others.
-BOOKKEEPING = ("source", "label_keys", "ignored_labels", "remarks", "tensor_labels")
+BOOKKEEPING = ("source", "label_keys", "ignored_labels", "unused_keys", "remarks", "tensor_labels")
 
 
 class Commands(TyperGroup):
@@ -78,7 +78,9 @@ LabelOption = Annotated[
         "--label",
         metavar="PROPERTY=KEY",
         help="Key of a label in the data, e.g. energy=dft_energy or, for one of the model's "
-        "tensors, polarizability=alpha; repeatable.",
+        "tensors, polarizability=alpha; or another setting of data.labels, e.g. "
+        "stress_sign=compression_positive, stress_order=vasp, zero_forces=missing, "
+        "ignore=stress; repeatable.",
         show_default="the usual names",
     ),
 ]
@@ -112,19 +114,30 @@ SpinOption = Annotated[
 
 
 def label_config(labels: Sequence[str] | None, units: Sequence[str] | None) -> "LabelConfig":
-    """Return the label section for `--label property=key` and `--unit quantity=unit` options."""
+    """Return the label section for `--label property=key` and `--unit quantity=unit` options.
+
+    A name that is no property and no other setting of the section is that of a tensor.
+    """
     from pydantic import ValidationError
 
-    from tensornet_jax.data.labels import ALIASES, LabelConfig
+    from tensornet_jax.data.labels import LabelConfig
 
-    keys = dict(_pair(text, "--label") for text in labels or ())
-    section: dict[str, Any] = {name: key for name, key in keys.items() if name in ALIASES}
-    section["tensors"] = {name: key for name, key in keys.items() if name not in ALIASES}
-    section["units"] = dict(_pair(text, "--unit") for text in units or ())
+    settings = set(LabelConfig.model_fields) - {"tensors", "units"}
+    section: dict[str, Any] = {"tensors": {}, "units": _pairs(units, "--unit")}
+    for name, value in _pairs(labels, "--label").items():
+        if name == "ignore":
+            section[name] = tuple(value.split(","))
+        elif name in settings:
+            section[name] = value
+        else:
+            section["tensors"][name] = value
     try:
         return LabelConfig.model_validate(section)
     except ValidationError as error:
-        problems = "; ".join(detail["msg"] for detail in error.errors())
+        problems = "; ".join(
+            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}".removeprefix(": ")
+            for detail in error.errors()
+        )
         raise ValueError(f"--label/--unit: {problems}") from None
 
 
@@ -136,25 +149,29 @@ def read_labelled(path: Path, potential: "Potential", config: "LabelConfig") -> 
             whose key no structure has.
     """
     from tensornet_jax.config import unknown_name
-    from tensornet_jax.data.labels import ALIASES
+    from tensornet_jax.data.labels import LabelConfig
     from tensornet_jax.data.readers import read_structures
     from tensornet_jax.train.config import with_tensor_labels
 
     names = [head.name for head in potential.tensor_heads]
     for name in config.tensors:
         if name not in names:
-            known = (*ALIASES, *names)
+            known = (*(set(LabelConfig.model_fields) - {"tensors", "units"}), *names)
             raise ValueError(f"--label {name}: {unknown_name(name, known, 'key')}")
     # A file need not have all of the model's tensors, but what the user named it must have.
     labels = with_tensor_labels(config, potential.tensor_heads)
     return read_structures(path, labels, required=config)
 
 
-def _pair(text: str, option: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise ValueError(f"{option} {text}: write name=value")
-    return name, value
+def _pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"{option} {text}: write name=value")
+        if found.setdefault(name, value) != value:
+            raise ValueError(f"{option} {name} is given twice: {found[name]} and {value}")
+    return found
 
 
 def symbols_to_numbers(text: str) -> list[int]:
@@ -170,12 +187,12 @@ def symbols_to_numbers(text: str) -> list[int]:
 
 def read_geometries(path: Path) -> "list[Atoms]":
     """Return the structures of a file without its labels, which do not survive moving atoms."""
-    from tensornet_jax.data.labels import CANONICAL
+    from tensornet_jax.data.labels import CANONICAL, FREE_ENERGY
     from tensornet_jax.data.readers import read_structures
 
     structures = read_structures(path)
     for atoms in structures:
-        for key in (*CANONICAL.values(), *BOOKKEEPING):
+        for key in (*CANONICAL.values(), FREE_ENERGY, *BOOKKEEPING):
             atoms.info.pop(key, None)
             atoms.arrays.pop(key, None)
     return structures

@@ -5,7 +5,7 @@ means over both ends. A slope far from 1 betrays a wrong unit, a slope below 0 a
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -38,11 +38,22 @@ class WorkSlope:
         return 0.5 <= self.slope <= 2.0
 
 
-def force_work_slope(atoms_list: Sequence[Atoms]) -> WorkSlope | None:
+def energy_label(atoms: Atoms) -> float:
+    """Return the energy label of a structure, eV; NaN where there is none."""
+    return labels_of(atoms).energy
+
+
+def force_work_slope(
+    atoms_list: Sequence[Atoms], energy_of: Callable[[Atoms], float] = energy_label
+) -> WorkSlope | None:
     """Return the slope of −ΔE against F·Δr between consecutive near frames.
 
     Frames count as a trajectory where neighbours in the list have the same atoms, cell and
     charge and spin, and no atom moves by more than MAX_DISPLACEMENT.
+
+    Args:
+        atoms_list: structures with canonical labels.
+        energy_of: gives the energy to compare with the forces, eV; NaN where there is none.
 
     Returns:
         None where fewer than MINIMUM_PAIRS pairs qualify.
@@ -58,7 +69,7 @@ def force_work_slope(atoms_list: Sequence[Atoms]) -> WorkSlope | None:
             continue
         a, b = labels_of(first), labels_of(second)
         work.append(_force_work(a, b, moved))
-        change.append(a.energy - b.energy)
+        change.append(energy_of(first) - energy_of(second))
     return _slope(work, change)
 
 

@@ -7,11 +7,11 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from tensornet_jax.data.canonical import BOOKKEEPING, available_labels
 from tensornet_jax.data.consistency import WorkSlope
 from tensornet_jax.data.labels import (
     PROPERTIES,
     LabelConfig,
-    available_labels,
     electronic_state,
     labels_of,
     property_of,
@@ -19,8 +19,10 @@ from tensornet_jax.data.labels import (
 )
 from tensornet_jax.data.references import ReferenceEnergies
 
-_WRITTEN_BY_READER = {"source", "charge", "spin", "label_keys", "ignored_labels", "remarks"}
-RESIDUAL_LIMIT = 50.0  # eV per atom; no binding energy is this large
+_WRITTEN_BY_READER = {"source", "charge", "spin", *BOOKKEEPING}
+# eV per atom. Tungsten binds with 8.9; atoms without spin polarization lie a few eV higher.
+BINDING_LIMIT = 12.0
+UNBOUND_LIMIT = 0.1  # eV per atom above isolated atoms, where most structures should be below
 
 
 def label_errors(atoms_list: Sequence[Atoms], labels: LabelConfig | None) -> list[str]:
@@ -54,107 +56,6 @@ def unused_keys(atoms_list: Sequence[Atoms], labels: LabelConfig) -> list[str]:
             atoms.info.get("label_keys", {}).get(property_of(kind)) == key for atoms in atoms_list
         )
     ]
-
-
-def zero_forces(atoms_list: Sequence[Atoms]) -> tuple[list[str], list[str]]:
-    """Return (errors, warnings) on forces that are exactly zero on every atom.
-
-    Structures of one atom are left out: their forces are zero.
-    """
-    labelled = [f for a in atoms_list if len(a) > 1 and _complete(f := labels_of(a).forces)]
-    zero = sum(not forces.any() for forces in labelled)
-    if labelled and zero == len(labelled):
-        return [
-            f"all forces of all {zero} structures with forces are exactly zero: they were never "
-            "computed, or lost: remove them from the data"
-        ], []
-    if zero:
-        return [], [f"{zero} of {len(labelled)} structures have forces of exactly zero everywhere"]
-    return [], []
-
-
-def passed_over(atoms_list: Sequence[Atoms]) -> list[str]:
-    """Warnings: labels that were found and not used, because another key came first or misfits."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for atoms in atoms_list:
-        for name, keys in atoms.info.get("ignored_labels", {}).items():
-            used = atoms.info.get("label_keys", {}).get(name, "")
-            counts.update((name, key, used) for key in keys)
-    return [
-        f"{name}: {key} is not used in {count} structures"
-        + (f", {used} is" if used else "")
-        + ("" if "(" in key else f" (labels.{name} would name another)")
-        for (name, key, used), count in counts.items()
-    ]
-
-
-def reading_remarks(atoms_list: Sequence[Atoms]) -> list[str]:
-    """Warnings: what the readers had to decide, each with how many structures it concerns."""
-    concerned: dict[str, list[str]] = {}
-    for index, atoms in enumerate(atoms_list):
-        for remark in atoms.info.get("remarks", ()):
-            concerned.setdefault(remark, []).append(source_of(atoms, index))
-    return [
-        f"{remark} ({len(sources)} structures, e.g. {sources[0]})"
-        for remark, sources in concerned.items()
-    ]
-
-
-def large_forces(atoms_list: Sequence[Atoms], limit: float) -> list[str]:
-    """Warnings: atoms with |F| above limit, eV/Å, with the first three structures."""
-    atoms_above, offenders = 0, []
-    for index, atoms in enumerate(atoms_list):
-        lengths = np.linalg.norm(labels_of(atoms).forces, axis=1)
-        above = int(np.count_nonzero(lengths > limit))
-        atoms_above += above
-        if above:
-            offenders.append(f"{source_of(atoms, index)} ({np.nanmax(lengths):.0f})")
-    if not offenders:
-        return []
-    return [
-        f"{atoms_above} atoms in {len(offenders)} structures have |F| > {limit:g} eV/Å: "
-        + ", ".join(offenders[:3])
-    ]
-
-
-def net_forces(atoms_list: Sequence[Atoms], limit: float) -> list[str]:
-    """Warnings: structures whose forces do not sum to zero within limit, eV/Å."""
-    net = [float(np.linalg.norm(labels_of(a).forces.sum(axis=0))) for a in atoms_list]
-    above = [index for index, value in enumerate(net) if value > limit]
-    if not above:
-        return []
-    worst = max(above, key=lambda index: net[index])
-    return [
-        f"{len(above)} structures have a net force above {limit:g} eV/Å, largest {net[worst]:.2g} "
-        f"in {source_of(atoms_list[worst], worst)}: a model without external field cannot fit it"
-    ]
-
-
-def constraints(atoms_list: Sequence[Atoms]) -> list[str]:
-    """Warnings: constrained atoms, whose forces `get_forces()` may have zeroed."""
-    total = labelled = zero = 0
-    for atoms in atoms_list:
-        fixed = constrained_atoms(atoms)
-        total += len(fixed)
-        forces = labels_of(atoms).forces[fixed]
-        known = ~np.isnan(forces).any(axis=1)
-        labelled += int(known.sum())
-        zero += int(np.count_nonzero(~forces[known].any(axis=1)))
-    if not total:
-        return []
-    text = f"{total} atoms are constrained; ASE's get_forces() would zero their forces"
-    if labelled and zero == labelled:
-        return [
-            f"{text}, and the labels of all of them are zero: they were saved that way and would "
-            "be learnt: compute them again without constraints, or write nan"
-        ]
-    return [f"{text}, the labels were read without constraints ({zero} of {labelled} are zero)"]
-
-
-def constrained_atoms(atoms: Atoms) -> np.ndarray:
-    """Return the indices of atoms under any constraint that lists its atoms."""
-    fixed = [c.get_indices() for c in atoms.constraints if hasattr(c, "get_indices")]
-    return np.unique(np.concatenate(fixed)).astype(int) if fixed else np.zeros(0, dtype=int)
 
 
 def repeated(atoms_list: Sequence[Atoms]) -> list[tuple[int, int]]:
@@ -223,11 +124,24 @@ def reference_warnings(references: ReferenceEnergies, residuals: np.ndarray) -> 
             f"{len(references.numbers)}): other compositions will have wrong energies: "
             "give isolated-atom energies if that matters"
         )
-    far = int(np.count_nonzero(np.abs(residuals) > RESIDUAL_LIMIT))
-    if far and references.source != "none":
+    known = residuals[np.isfinite(residuals)]
+    if not len(known) or references.source == "none":
+        return warnings
+    origin = "another level of theory, pseudopotential or unit?"
+    far = np.abs(known) > BINDING_LIMIT
+    if far.any():
+        typical = float(np.median(known[far]))
         warnings.append(
-            f"{far} structures lie more than {RESIDUAL_LIMIT:g} eV per atom from the reference "
-            f"energies ({references.source}): another level of theory or unit?"
+            f"{int(far.sum())} structures lie more than {BINDING_LIMIT:g} eV per atom from the "
+            f"reference energies E0 ({references.source}), typically {typical:.3g}, and no solid "
+            f"or molecule binds so strongly: {origin}"
+        )
+    unbound = known > UNBOUND_LIMIT
+    if not references.fitted and 2 * int(unbound.sum()) > len(known) and not far.all():
+        warnings.append(
+            f"{int(unbound.sum())} of {len(known)} structures lie above their isolated atoms by "
+            f"the reference energies E0 ({references.source}), typically "
+            f"{float(np.median(known[unbound])):.3g} eV per atom: {origin}"
         )
     return warnings
 
@@ -253,7 +167,3 @@ def uncovered_elements(atoms_list: Sequence[Atoms], references: ReferenceEnergie
                 f"element {chemical_symbols[z]} ({source_of(atoms, index)}) has no reference energy"
             )
     return errors
-
-
-def _complete(forces: np.ndarray) -> bool:
-    return not bool(np.isnan(forces).any())

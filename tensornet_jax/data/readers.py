@@ -6,16 +6,12 @@ from pathlib import Path
 from ase import Atoms
 
 from tensornet_jax.data.array_files import read_hdf5, read_npz
+from tensornet_jax.data.canonical import available_labels, canonical_labels, check_configured
 from tensornet_jax.data.compressed import inner_name, is_compressed
 from tensornet_jax.data.databases import SUFFIXES as DATABASES
 from tensornet_jax.data.databases import is_database, read_database
 from tensornet_jax.data.frame import Frame
-from tensornet_jax.data.labels import (
-    LabelConfig,
-    available_labels,
-    canonical_labels,
-    check_configured,
-)
+from tensornet_jax.data.label_config import LabelConfig
 from tensornet_jax.data.other_files import read_other
 from tensornet_jax.data.xyz_files import looks_like_xyz, read_xyz
 
@@ -111,7 +107,7 @@ def _frames(path: Path, config: LabelConfig) -> Iterator[Frame]:
     if is_compressed(path) and suffix in {".npz", ".npy", *_HDF5, *DATABASES}:
         raise ValueError(f"{path}: {suffix} files are read uncompressed only: decompress it first")
     if suffix in _XYZ or looks_like_xyz(path):
-        return read_xyz(path)
+        return read_xyz(path, config.stress_order)
     if suffix == ".npz":
         return read_npz(path, config)
     if suffix in _HDF5:

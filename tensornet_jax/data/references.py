@@ -2,17 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
+from ase.geometry import minkowski_reduce
 
 from tensornet_jax.data.labels import LabelConfig, labels_of, source_of
 from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.weights import weight_of
 
 # "least_squares" | "isolated_atoms" | "none" | {"isolated_atoms": FILE} | {symbol: energy in eV}
 ReferenceSpec: TypeAlias = str | Mapping[str, float | str]
+
+# Å from a lone atom to its nearest periodic image. No crystal of one atom a cell is as wide as the
+# first (cesium 5.3 Å, expanded crystals somewhat more); the second is of files that are said to
+# hold isolated atoms.
+ISOLATION = 8.0
+_ISOLATION_WHERE_NAMED = 6.0
+_FITTED = "least squares"
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,11 @@ class ReferenceEnergies:
     source: str
     rank: int
     undetermined: tuple[str, ...] = ()
+
+    @property
+    def fitted(self) -> bool:
+        """Whether they were fitted to energies, about which those then lie."""
+        return self.source.startswith(_FITTED)
 
     def of(self, numbers: np.ndarray) -> float:
         """Return the sum of reference energies in eV.
@@ -59,10 +73,10 @@ def elements_of(atoms_list: Sequence[Atoms]) -> tuple[int, ...]:
 def isolated_atom_indices(atoms_list: Sequence[Atoms]) -> list[int]:
     """Return the indices of frames that are one atom and not a crystal.
 
-    A one-atom frame is a crystal when it is periodic, unless its config_type says otherwise
-    (codes without open boundaries write isolated atoms in a large periodic box).
+    A periodic frame of one atom is a crystal, unless its images are at least ISOLATION away, as in
+    the boxes of codes without open boundaries, or its config_type says otherwise.
     """
-    return [index for index, atoms in enumerate(atoms_list) if _is_isolated(atoms)]
+    return [index for index, atoms in enumerate(atoms_list) if _is_isolated(atoms, ISOLATION)]
 
 
 def reference_energies(
@@ -85,7 +99,12 @@ def reference_energies(
         return ReferenceEnergies(numbers, np.zeros(len(numbers)), "none", 0)
     if spec == "least_squares":
         return _least_squares(numbers, atoms_list)
-    return _from_table(numbers, *stated_energies(spec, atoms_list, labels))
+    energies, source = stated_energies(spec, atoms_list, labels)
+    missing = [number for number in numbers if number not in energies]
+    if missing and (spec == "isolated_atoms" or "isolated_atoms" in spec):
+        candidates, least = _candidates(spec, atoms_list, labels)
+        source += _why_not(candidates, missing, least)
+    return _from_table(numbers, energies, source)
 
 
 def stated_energies(
@@ -102,7 +121,7 @@ def stated_energies(
         ValueError: there is no such kind, or two isolated-atom frames contradict each other.
     """
     if spec == "isolated_atoms":
-        return _isolated(atoms_list), "isolated-atom frames of the data"
+        return _isolated(atoms_list, ISOLATION), "isolated-atom frames of the data"
     if isinstance(spec, str):
         raise ValueError(
             f"reference_energies is {spec!r}: use least_squares, isolated_atoms, none, "
@@ -114,23 +133,44 @@ def stated_energies(
             raise ValueError(
                 "reference_energies: give a file of isolated atoms or energies, not both"
             )
-        found = _isolated(read_structures(path, labels, require_configured=False))
-        return found, f"isolated atoms of {path}"
+        candidates, least = _candidates(spec, atoms_list, labels)
+        return _isolated(candidates, least), f"isolated atoms of {path}"
     unknown = sorted(set(spec) - set(chemical_symbols[1:]))
     if unknown:
         raise ValueError(f"reference_energies: {', '.join(unknown)} is not a chemical symbol")
     return {atomic_numbers[symbol]: float(energy) for symbol, energy in spec.items()}, "given"
 
 
-def _is_isolated(atoms: Atoms) -> bool:
+def _candidates(
+    spec: ReferenceSpec, atoms_list: Sequence[Atoms], labels: LabelConfig | None
+) -> tuple[Sequence[Atoms], float]:
+    """Return the frames among which isolated atoms are, and how far their images must be, Å."""
+    if isinstance(spec, str):
+        return atoms_list, ISOLATION
+    path = str(spec["isolated_atoms"])
+    return read_structures(path, labels, require_configured=False), _ISOLATION_WHERE_NAMED
+
+
+def _is_isolated(atoms: Atoms, least: float) -> bool:
     named = str(atoms.info.get("config_type", "")).lower().replace("_", "").replace(" ", "")
-    return len(atoms) == 1 and (not atoms.pbc.any() or named in ("isolatedatom", "isolatedatoms"))
+    if len(atoms) != 1:
+        return False
+    return named in ("isolatedatom", "isolatedatoms") or image_distance(atoms) >= least
 
 
-def _isolated(atoms_list: Sequence[Atoms]) -> dict[int, float]:
+def image_distance(atoms: Atoms) -> float:
+    """Return how far an atom is from its nearest periodic image, Å; infinity without any."""
+    if not atoms.pbc.any():
+        return float("inf")
+    cell: Any = minkowski_reduce(atoms.cell.complete().array, cast(Any, atoms.pbc))[0]
+    return float(np.linalg.norm(np.asarray(cell)[atoms.pbc], axis=1).min())
+
+
+def _isolated(atoms_list: Sequence[Atoms], least: float) -> dict[int, float]:
     energies: dict[int, float] = {}
-    for index in isolated_atom_indices(atoms_list):
-        atoms = atoms_list[index]
+    for index, atoms in enumerate(atoms_list):
+        if not _is_isolated(atoms, least):
+            continue
         energy, number = labels_of(atoms).energy, int(atoms.numbers[0])
         if np.isnan(energy) or atoms.info.get("charge", 0.0) != 0.0:
             continue
@@ -140,6 +180,29 @@ def _isolated(atoms_list: Sequence[Atoms]) -> dict[int, float]:
                 f"{energy} eV, another {energies[number]} eV: keep one"
             )
     return energies
+
+
+def _why_not(atoms_list: Sequence[Atoms], missing: Sequence[int], least: float) -> str:
+    """Return why frames of one atom of these elements give no reference energy, for a message."""
+    reasons: dict[int, str] = {}
+    for index, atoms in enumerate(atoms_list):
+        if len(atoms) != 1 or int(atoms.numbers[0]) not in missing:
+            continue
+        charge = atoms.info.get("charge", 0.0)
+        if not _is_isolated(atoms, least):
+            reason = (
+                f"is periodic, its images {image_distance(atoms):.3g} Å away, and counts as a "
+                f"crystal: below {least:g} Å an isolated atom needs config_type=IsolatedAtom or "
+                'pbc="F F F"'
+            )
+        elif weight_of(atoms, "energy") == 0.0:
+            reason = "has an energy of weight 0"
+        elif np.isnan(labels_of(atoms).energy):
+            reason = "has no energy"
+        else:
+            reason = f"has the charge {charge:+g}"
+        reasons.setdefault(int(atoms.numbers[0]), f"{source_of(atoms, index)} {reason}")
+    return "".join(f"; {reason}" for reason in reasons.values())
 
 
 def _from_table(
@@ -160,11 +223,7 @@ def _from_table(
 def _least_squares(numbers: tuple[int, ...], atoms_list: Sequence[Atoms]) -> ReferenceEnergies:
     energies = np.array([labels_of(atoms).energy for atoms in atoms_list])
     fit = fit_to_composition(numbers, atoms_list, energies)
-    source = (
-        f"least squares on {fit.count} energies"
-        if fit.count
-        else "least squares without any energy"
-    )
+    source = f"{_FITTED} on {fit.count} energies" if fit.count else f"{_FITTED} without any energy"
     return ReferenceEnergies(numbers, fit.energies, source, fit.rank, fit.undetermined)
 
 

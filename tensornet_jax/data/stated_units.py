@@ -16,7 +16,7 @@ import numpy as np
 from tensornet_jax.units import Quantity, conversion_factor, quantities_of
 
 if TYPE_CHECKING:
-    from tensornet_jax.data.labels import LabelConfig
+    from tensornet_jax.data.label_config import LabelConfig
 
 _WORDS: dict[Quantity, tuple[str, ...]] = {
     "energy": (

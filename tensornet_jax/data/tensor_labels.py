@@ -12,6 +12,7 @@ from ase import Atoms
 from pydantic import BeforeValidator, Field
 
 from tensornet_jax.config import Config
+from tensornet_jax.data.weights import weight_of
 from tensornet_jax.tensors.voigt import from_mandel, from_voigt
 
 PREFIX = "REF_"
@@ -60,7 +61,8 @@ def set_tensor_labels(
         source: file and frame, for messages.
 
     Raises:
-        ValueError: numbers that are no tensor in the form that was stated, or infinite ones.
+        ValueError: numbers that are no tensor in the form that was stated, or infinite ones, or
+            a weight that is none.
     """
     keys: dict[str, str] = {}
     values: dict[str, tuple[str, np.ndarray]] = {}
@@ -85,7 +87,7 @@ def set_tensor_labels(
             raise ValueError(
                 f"{source}: {label.key} is infinite: write nan where a label is missing"
             )
-        if not np.isnan(value).all():
+        if not np.isnan(value).all() and weight_of(atoms, name) > 0.0:
             keys[name], values[name] = label.key, (per, value)
     for key in keys.values():
         atoms.info.pop(key, None)
@@ -105,9 +107,24 @@ def put_tensor(atoms: Atoms, name: str, value: np.ndarray, *, per_atom: bool) ->
     atoms.info[NAMES] = (*(other for other in known if other != name), name)
 
 
+def declared_tensors(atoms: Atoms) -> dict[str, TensorLabel]:
+    """Return where the tensors are that a structure in canonical form, or its file, says it has."""
+    declared = atoms.info.get(NAMES, ())
+    names = declared.split() if isinstance(declared, str) else [str(name) for name in declared]
+    found = {}
+    for name in names:
+        if PREFIX + name in atoms.arrays:
+            found[name] = TensorLabel(key=PREFIX + name, per="atom")
+        elif PREFIX + name in atoms.info:
+            found[name] = TensorLabel(key=PREFIX + name, per="structure")
+    return found
+
+
 def drop_tensors(atoms: Atoms) -> None:
     """Remove all tensor labels from a structure."""
-    for name in atoms.info.pop(NAMES, ()):
+    names = [*declared_tensors(atoms)]
+    atoms.info.pop(NAMES, None)
+    for name in names:
         atoms.info.pop(PREFIX + name, None)
         atoms.arrays.pop(PREFIX + name, None)
 

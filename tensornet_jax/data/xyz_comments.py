@@ -8,6 +8,7 @@ from ase.cell import Cell
 from ase.io.extxyz import key_val_str_to_dict
 
 from tensornet_jax.data.array_frames import CELLS, PBC, named
+from tensornet_jax.data.label_config import matrix_of_six
 from tensornet_jax.data.stated_units import NOTHING_STATED, StatedUnits, stated_in
 from tensornet_jax.units import conversion_factor, quantities_of
 
@@ -45,8 +46,12 @@ class Comment(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def parse_comment(line: str) -> Comment:
+def parse_comment(line: str, order: str = "voigt") -> Comment:
     """Return what a comment line says, in the units that it says it in.
+
+    Args:
+        line: the line.
+        order: of six components of a stress, see `label_config.matrix_of_six`.
 
     Raises:
         ValueError: a key stands there twice, a value is not what its key needs, or a code's line
@@ -62,15 +67,15 @@ def parse_comment(line: str) -> Comment:
             return _of_ipi(line)
     if "=" not in line:
         return _plain(line)
-    info = _keys_and_values(line)
+    info = _keys_and_values(line, order)
     stated = stated_in(info) | StatedUnits(_units_after_numbers(line))
     return Comment(_with_usual_cell(info), stated)
 
 
-def _keys_and_values(line: str) -> dict[str, Any]:
+def _keys_and_values(line: str, order: str) -> dict[str, Any]:
     """Parse an extended XYZ comment line where ASE would drop or refuse a label.
 
-    ASE keeps the last of a repeated key, and fails on `stress` with six (Voigt) numbers.
+    ASE keeps the last of a repeated key, and fails on `stress` with six numbers.
     """
     names = re.findall(r"(?:^|\s)([^\s=]+)=", _QUOTED.sub("_", line))
     repeated = {name for name in names if names.count(name) > 1 and name != "_"}
@@ -81,8 +86,7 @@ def _keys_and_values(line: str) -> dict[str, Any]:
         numbers = match[2][1:-1].replace(",", " ").split()
         if len(numbers) != 6:
             return match[0]
-        xx, yy, zz, yz, xz, xy = numbers
-        return f'{match[1]}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'
+        return f'{match[1]}="{" ".join(matrix_of_six(numbers, order).ravel())}"'
 
     return key_val_str_to_dict(_VOIGT_VALUE.sub(nine_numbers, line))
 

@@ -51,7 +51,7 @@ def looks_like_xyz(path: Path) -> bool:
     return re.fullmatch(r"\s*\d+\s*", count) is not None and len(row.split()) >= 4
 
 
-def read_xyz(path: Path) -> Iterator[Frame]:
+def read_xyz(path: Path, order: str = "voigt") -> Iterator[Frame]:
     """Yield the frames of an extended or plain xyz file, which may be compressed.
 
     Raises:
@@ -65,7 +65,7 @@ def read_xyz(path: Path) -> Iterator[Frame]:
         for raw in _cut(path, stream):
             where = f"{path}:{raw.index}"
             try:
-                comment = parse_comment(raw.comment)
+                comment = parse_comment(raw.comment, order)
             except Exception as error:  # ASE's parser raises several types
                 raise ValueError(
                     f"{where}: cannot be read, line {raw.line + 1}: {error}"

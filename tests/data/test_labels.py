@@ -9,13 +9,8 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
-from tensornet_jax.data.labels import (
-    LabelConfig,
-    LabelUnits,
-    canonical_labels,
-    check_configured,
-    labels_of,
-)
+from tensornet_jax.data.canonical import canonical_labels, check_configured
+from tensornet_jax.data.labels import LabelConfig, LabelUnits, labels_of
 from tensornet_jax.units import conversion_factor
 
 FORCES = np.array([[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]])
@@ -107,7 +102,9 @@ def test_stress_of_a_molecule_is_missing_and_noted():
 def test_reference_key_wins_and_the_other_is_noted():
     atoms = canonical(dimer(REF_energy=-1.0, energy=-2.0))
     assert labels_of(atoms).energy == -1.0
-    assert atoms.info["ignored_labels"] == {"energy": ["energy"]}
+    assert atoms.info["ignored_labels"] == {"energy": ["energy (another value)"]}
+    equal = canonical(dimer(REF_energy=-1.0, energy=-1.0))
+    assert equal.info["ignored_labels"] == {"energy": ["energy"]}
 
 
 def test_configured_key_wins_over_all_aliases_and_missing_is_not_replaced():

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from tensornet_jax.data.labels import LabelConfig, canonical_labels, labels_of
+from tensornet_jax.data.canonical import canonical_labels
+from tensornet_jax.data.labels import LabelConfig, labels_of
 from tensornet_jax.data.readers import read_structures
 from tensornet_jax.tensors import to_mandel, to_voigt
 

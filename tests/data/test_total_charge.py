@@ -5,7 +5,8 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from tensornet_jax.data.labels import LabelConfig, canonical_labels
+from tensornet_jax.data.canonical import canonical_labels
+from tensornet_jax.data.label_config import LabelConfig
 from tensornet_jax.data.total_charge import charge_of_smiles
 
 
