@@ -12,6 +12,7 @@ from tensornet_jax.cli.config import app as config_app
 from tensornet_jax.cli.convert import app as convert_app
 from tensornet_jax.cli.evaluate import evaluate
 from tensornet_jax.cli.export import export
+from tensornet_jax.cli.fetch import fetch
 from tensornet_jax.cli.inspect import inspect
 from tensornet_jax.cli.md import md
 from tensornet_jax.cli.models import models
@@ -41,7 +42,19 @@ def _root(
     """Equivariant molecular potentials in JAX: train, test and run them."""
 
 
-for command in (train, evaluate, predict, relax, md, spectrum, compress, export, models, inspect):
+for command in (
+    train,
+    evaluate,
+    predict,
+    relax,
+    md,
+    spectrum,
+    compress,
+    export,
+    models,
+    fetch,
+    inspect,
+):
     app.command()(command)
 app.add_typer(config_app, name="config")
 app.add_typer(convert_app, name="convert")

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict
 
 from tensornet_jax.data.array_files import read_hdf5, read_npz
+from tensornet_jax.data.datasets import how_to_fetch
 from tensornet_jax.data.labels import (
     LabelConfig,
     available_labels,
@@ -84,7 +85,11 @@ def _expand(path_or_paths: str | Path | Sequence[str | Path]) -> list[Path]:
         path = Path(pattern).expanduser()
         matches = [path] if path.exists() else sorted(_matches(path))
         if not matches:
-            raise FileNotFoundError(f"{path}: no such file (current directory {Path.cwd()})")
+            command = how_to_fetch(path)
+            remedy = "" if command is None else f"; it can be fetched: {command}"
+            raise FileNotFoundError(
+                f"{path}: no such file (current directory {Path.cwd()}){remedy}"
+            )
         for match in matches:
             if not match.is_file():
                 raise ValueError(f"{match}: is a directory: name its files, e.g. {match}/*.xyz")
