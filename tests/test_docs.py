@@ -64,12 +64,10 @@ def test_what_is_not_run_says_why_and_is_little():
 
 
 def test_commands_are_read_as_a_shell_reads_them():
-    text = (
-        "$ tensornet-jax train a.yaml \\\n  --set x=1  # why\n\ntensornet-jax models > list.txt\n"
-    )
+    text = "$ tensornet-jax train a.yaml \\\n  --set x=1  # why\n\ntensornet-jax models > all\n"
     assert commands_of(text) == [
         (["tensornet-jax", "train", "a.yaml", "--set", "x=1"], None),
-        (["tensornet-jax", "models"], "list.txt"),
+        (["tensornet-jax", "models"], "all"),
     ]
 
 

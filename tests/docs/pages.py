@@ -44,8 +44,9 @@ _WHOLE: dict[str, Any] = {
 class Block:
     """One fenced block, and what an HTML comment right before it says.
 
-    `<!-- not run: why -->` leaves a block alone but for its names; `<!-- only parsed: why -->` checks
-    that commands and options exist; `<!-- part of: model -->` says where a fragment of YAML belongs.
+    `<!-- not run: why -->` leaves a block of Python alone but for what it imports;
+    `<!-- only parsed: why -->` checks that commands and options exist;
+    `<!-- part of: model -->` says where a fragment of YAML belongs.
     """
 
     page: Path
