@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import ase
@@ -11,11 +12,15 @@ import numpy as np
 import pytest
 from ase.build import bulk, fcc111, molecule
 
+import tensornet_jax
 import tensornet_jax.potential as potential_module
 from tensornet_jax.graph.atom_graph import Capacity
 from tensornet_jax.models.tensornet_config import TensorNetConfig
 from tensornet_jax.models.tensornet_radial import RadialBasis
 from tensornet_jax.potential import ElementTable, Potential, create_potential
+
+EXAMPLE = Path(tensornet_jax.__file__).parent / "data/examples/ethanol_gfn2"
+"""Folder of the data that come with the package."""
 
 ELEMENTS = ElementTable((1, 6, 7, 8, 14), np.array([-13.6, -1029.5, -1485.3, -2042.6, -7.8]))
 

@@ -8,6 +8,7 @@ import jax
 import pytest
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SMALL_REFERENCES = Path(__file__).parent / "data_files"
 
 # Linux gives a process 65,530 memory mappings, and compiled functions take several each: a worker
 # that keeps all it ever compiled dies without a word near the end of the suite.
@@ -32,8 +33,18 @@ def x64() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def small_reference():
+    """Return a function from a name to its path in tests/data_files."""
+    return SMALL_REFERENCES.joinpath
+
+
+@pytest.fixture(scope="session")
 def shared_data():
-    """Return a function from a name to its path below ../shared/data; skips where absent."""
+    """Return a function from a name to its path below ../shared/data; skips where absent.
+
+    For whole data sets and published potentials alone: what guards the code's own behaviour reads
+    `small_reference`.
+    """
 
     def path(name: str) -> Path:
         found = SHARED_DATA / name

@@ -1,28 +1,92 @@
-"""What the documentation tells people to write works."""
+"""What README and documentation tell people to write works, block by block."""
 
-import re
-from pathlib import Path
+import os
+import sys
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tensornet_jax.models import MODELS
 from tensornet_jax.potential import ElementTable, create_potential
+from tensornet_jax.quiet_imports import e3nn_jax  # noqa: F401 (pages import it as their readers do)
 from tensornet_jax.testing import check_equivariance, check_forces, check_smooth_at_cutoff
 from tests.builders import ethanol
+from tests.docs.files import NAMES, OPTIONS, make_files
+from tests.docs.pages import PAGES, ROOT, Runner, blocks_of, commands_of, parse_command
 
-DOCS = Path(__file__).parents[1] / "docs"
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+# Those that need another program, a GPU or minutes. One more is a decision, not an accident.
+MOST_NOT_RUN = 12
 
 
-def python_blocks(page: str) -> list[str]:
-    text = (DOCS / page).read_text(encoding="utf-8")
-    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+@pytest.fixture(scope="module")
+def runners(tmp_path_factory):
+    """Return a function that gives the runner of a page, made when it is first asked for."""
+    found: dict[str, Runner] = {}
+
+    def runner(page) -> Runner:
+        if page.name not in found:
+            folder = tmp_path_factory.mktemp(page.stem)
+            make_files(page.name, folder)
+            names = NAMES["*"] | NAMES.get(page.name, {})
+            found[page.name] = Runner(page, folder, names, OPTIONS)
+        return found[page.name]
+
+    return runner
+
+
+@pytest.fixture
+def as_for_a_reader(monkeypatch, tmp_path):
+    """Keep what blocks change of the process to themselves."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("tensornet_jax.compilation_cache.enable_compilation_cache", lambda: None)
+    monkeypatch.setitem(os.environ, "COLUMNS", "200")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name == "exported_potential":
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
+def test_the_block_does_what_its_page_says(block, runners, as_for_a_reader, monkeypatch):
+    runner = runners(block.page)
+    monkeypatch.chdir(runner.folder)
+    runner.run(block)
+
+
+def test_what_is_not_run_says_why_and_is_little():
+    unrun = [block for block in BLOCKS if block.remark in ("not run", "only parsed")]
+    assert all(len(block.reason) > 5 for block in unrun)
+    assert len(unrun) <= MOST_NOT_RUN, [block.name for block in unrun]
+
+
+def test_commands_are_read_as_a_shell_reads_them():
+    text = "$ tensornet-jax train a.yaml \\\n  --set x=1  # why\n\ntensornet-jax models > all\n"
+    assert commands_of(text) == [
+        (["tensornet-jax", "train", "a.yaml", "--set", "x=1"], None),
+        (["tensornet-jax", "models"], "all"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "words", [["trian", "a.yaml"], ["train", "a.yaml", "--sett", "x=1"], ["train"]]
+)
+def test_a_command_or_an_option_that_does_not_exist_is_noticed(words):
+    with pytest.raises(Exception, match=r"No such|Missing parameter"):
+        parse_command(words)
 
 
 def test_the_model_of_the_developers_page_is_a_potential(monkeypatch):
-    (source,) = (block for block in python_blocks("models.md") if "class Pairs(" in block)
+    (block,) = (
+        block
+        for block in blocks_of(ROOT / "docs" / "models.md")
+        if block.language == "python" and "class Pairs(" in block.text
+    )
     names: dict[str, Any] = {"__name__": "pairs"}
-    exec(compile(source, "docs/models.md", "exec"), names)
+    exec(compile(block.text, "docs/models.md", "exec"), names)
     monkeypatch.setitem(MODELS, "pairs", (names["PairsConfig"], names["Pairs"]))
     elements = ElementTable((1, 6, 8), np.zeros(3))
     config = names["PairsConfig"](cutoff=3.0)

@@ -26,6 +26,7 @@ ROOMS = (
         "locks",
         "memory",
         "precision",
+        "quiet_imports",
         "units",
         "typing",
         "config",
@@ -186,3 +187,16 @@ def test_only_the_command_line_prints():
             if isinstance(node, ast.Attribute):
                 assert node.attr not in ("stdout", "stderr"), where
         assert not any(loads(name, "rich") for name in imports_of(path)), module
+
+
+def test_e3nn_jax_is_imported_in_one_place():
+    """Which keeps its warning on Python 3.13 away from users who make errors of warnings."""
+    for module, path in MODULES.items():
+        used = {name for name in imports_of(path) if loads(name, "e3nn_jax")}
+        assert not used or module == "quiet_imports", f"{module} imports {used}"
+    assert (
+        in_new_process(
+            "from tensornet_jax.quiet_imports import e3nn_jax\nprint(json.dumps(e3nn_jax.__name__))"
+        )
+        == "e3nn_jax"
+    )

@@ -13,6 +13,7 @@ from tensornet_jax.cli.convert import app as convert_app
 from tensornet_jax.cli.data import data
 from tensornet_jax.cli.evaluate import evaluate
 from tensornet_jax.cli.export import export
+from tensornet_jax.cli.fetch import fetch
 from tensornet_jax.cli.inspect import inspect
 from tensornet_jax.cli.md import md
 from tensornet_jax.cli.models import models
@@ -54,6 +55,7 @@ for command in (
     models,
     inspect,
     data,
+    fetch,
 ):
     app.command()(command)
 app.add_typer(config_app, name="config")

@@ -10,6 +10,7 @@ from tensornet_jax.data.canonical import available_labels, canonical_labels, che
 from tensornet_jax.data.compressed import inner_name, is_compressed
 from tensornet_jax.data.databases import SUFFIXES as DATABASES
 from tensornet_jax.data.databases import is_database, read_database
+from tensornet_jax.data.datasets import how_to_fetch
 from tensornet_jax.data.frame import Frame
 from tensornet_jax.data.label_config import LabelConfig
 from tensornet_jax.data.other_files import read_other
@@ -83,7 +84,11 @@ def _expand(path_or_paths: str | Path | Sequence[str | Path]) -> list[Path]:
         path = Path(pattern).expanduser()
         matches = [path] if path.exists() else sorted(_matches(path))
         if not matches:
-            raise FileNotFoundError(f"{path}: no such file (current directory {Path.cwd()})")
+            command = how_to_fetch(path)
+            remedy = "" if command is None else f"; it can be fetched: {command}"
+            raise FileNotFoundError(
+                f"{path}: no such file (current directory {Path.cwd()}){remedy}"
+            )
         for match in matches:
             if not match.is_file():
                 raise ValueError(f"{match}: is a directory: name its files, e.g. {match}/*.xyz")

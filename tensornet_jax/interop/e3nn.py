@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import e3nn_jax
 import jax.numpy as jnp
 from jax import Array
 
 from tensornet_jax.ops.degrees import Degrees
 from tensornet_jax.ops.tensor_products import TensorProduct
+from tensornet_jax.quiet_imports import e3nn_jax
 
 
 def tensor_product(

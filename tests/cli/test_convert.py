@@ -14,8 +14,8 @@ from tests.interop.reference_cases import Reference
 from tests.interop.torchmd_net_checkpoints import write_npz
 
 
-def test_a_model_of_torchmd_net_becomes_a_model_file(cli, shared_data, tmp_path):
-    case = Reference(shared_data("reference_tensornet/t32_atomref_meanstd.npz"))
+def test_a_model_of_torchmd_net_becomes_a_model_file(cli, small_reference, tmp_path):
+    case = Reference(small_reference("torchmd_net/t32_atomref_meanstd.npz"))
     checkpoint = write_npz(tmp_path / "model.npz", case.state, case.config)
     result = cli("convert", "torchmd-net", checkpoint, "model.safetensors", "--elements", "H,C,O")
     assert result.exit_code == 0, result.stderr
@@ -49,8 +49,8 @@ def test_aceff_becomes_a_model_file(cli, shared_data):
     assert load_model("model.safetensors").config.coulomb.cutoff == 12
 
 
-def test_what_cannot_be_converted_is_one_message(cli, shared_data, tmp_path):
-    case = Reference(shared_data("reference_tensornet/t05_L1_SO3_q.npz"))
+def test_what_cannot_be_converted_is_one_message(cli, small_reference, tmp_path):
+    case = Reference(small_reference("torchmd_net/t05_L1_SO3_q.npz"))
     checkpoint = write_npz(tmp_path / "model.npz", case.state, case.config)
     result = cli("convert", "torchmd-net", checkpoint, "model.safetensors")
     assert result.exit_code == 2

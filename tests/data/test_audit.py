@@ -14,6 +14,7 @@ from tensornet_jax.data.consistency import force_work_slope, stress_work_slope
 from tensornet_jax.data.labels import LabelConfig
 from tensornet_jax.data.readers import read_structures
 from tensornet_jax.data.references import reference_energies
+from tests.builders import EXAMPLE
 
 RNG = np.random.default_rng(0)
 
@@ -234,8 +235,8 @@ def test_unrelated_frames_are_not_taken_for_a_trajectory():
 
 
 @pytest.mark.parametrize("name", ["ag3", "carbene"])
-def test_real_trajectories_pass_and_fail_with_the_sign_turned(shared_data, name):
-    data = read_structures(shared_data(f"charged_spin/{name}.xyz"))[:400]
+def test_real_trajectories_pass_and_fail_with_the_sign_turned(small_reference, name):
+    data = read_structures(small_reference(f"{name}.xyz"))
     found = force_work_slope(data)
     assert found is not None
     assert found.slope == pytest.approx(1.0, abs=0.05)
@@ -254,8 +255,8 @@ def test_real_silicon_has_the_right_sign_and_unit_of_stress(shared_data):
     assert any("28 of 214 structures have forces of exactly zero" in t for t in result.warnings)
 
 
-def test_real_ethanol_is_clean_but_for_its_one_composition(shared_data):
-    data = read_structures(shared_data("ethanol_gfn2/train.xyz"))
+def test_real_ethanol_is_clean_but_for_its_one_composition():
+    data = read_structures(EXAMPLE / "train.xyz")
     result = audit(data, reference_energies("least_squares", data))
     assert result.errors == []
     assert len(result.warnings) == 1

@@ -15,6 +15,7 @@ from ase.constraints import FixAtoms
 
 from tensornet_jax.data.labels import LabelConfig, labels_of
 from tensornet_jax.data.readers import read_structures
+from tests.builders import EXAMPLE
 
 NUMBERS = np.array([8, 1, 1])
 RNG = np.random.default_rng(0)
@@ -282,8 +283,8 @@ def test_constrained_forces_survive_extended_xyz(tmp_path):
     np.testing.assert_array_equal(labels_of(result).forces, np.tile([1.0, 2.0, 3.0], (3, 1)))
 
 
-def test_mulliken_charges_are_not_total_charge_in_real_data(shared_data):
-    structures = read_structures(shared_data("ethanol_gfn2/test.xyz"))
+def test_mulliken_charges_are_not_total_charge_in_real_data():
+    structures = read_structures(EXAMPLE / "test.xyz")
     assert len(structures) == 500
     assert {atoms.info["charge"] for atoms in structures} == {0.0}
     found = labels_of(structures[0])
@@ -292,9 +293,12 @@ def test_mulliken_charges_are_not_total_charge_in_real_data(shared_data):
     assert np.isfinite(found.forces).all()
 
 
-def test_real_data_charges_and_stress(shared_data):
-    silver = read_structures(shared_data("charged_spin/ag3.xyz"))
+def test_real_data_charges(small_reference):
+    silver = read_structures(small_reference("ag3.xyz"))
     assert {atoms.info["charge"] for atoms in silver} == {-1.0, 1.0}
+
+
+def test_real_data_stress(shared_data):
     silicon = read_structures(shared_data("mlearn/Si_test.xyz"))
     assert silicon[0].info["config_type"] == "Vacancy"
     stress = labels_of(silicon[0]).stress

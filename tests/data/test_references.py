@@ -113,17 +113,17 @@ def test_isolated_atoms_from_a_file(tmp_path):
     assert "atoms.xyz" in found.source
 
 
-def test_real_isolated_atoms_explain_the_energy_of_acetylacetone(shared_data):
-    data = read_structures(shared_data("acac/test_dihedral.xyz"))
-    path = str(shared_data("acac/isolated_atoms.xyz"))
+def test_real_isolated_atoms_explain_the_energy_of_acetylacetone(small_reference):
+    data = read_structures(small_reference("acac_dihedral.xyz"))
+    path = str(small_reference("acac_isolated_atoms.xyz"))
     found = reference_energies({"isolated_atoms": path}, data)
     assert found.numbers == elements_of(data) == (1, 6, 8)
     binding = [a.info["REF_energy"] - found.of(a.numbers) for a in data]
     assert all(-80 < energy < -60 for energy in binding)
 
 
-def test_real_spice_data_determine_all_nine_elements(shared_data):
-    data = read_structures(shared_data("spice_multielement/all.xyz"))
+def test_real_spice_data_determine_all_nine_elements(small_reference):
+    data = read_structures(small_reference("spice_energies.xyz"))
     found = reference_energies("least_squares", data)
     assert (found.rank, found.undetermined) == (9, ())
     residual = [(a.info["REF_energy"] - found.of(a.numbers)) / len(a) for a in data]

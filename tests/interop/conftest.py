@@ -6,6 +6,6 @@ from tests.interop.reference_cases import Reference
 
 
 @pytest.fixture
-def reference(shared_data):
+def reference(small_reference):
     """Return a function from a name to a case of torchmd-net's; skips where absent."""
-    return lambda name: Reference(shared_data(f"reference_tensornet/{name}.npz"))
+    return lambda name: Reference(small_reference(f"torchmd_net/{name}.npz"))

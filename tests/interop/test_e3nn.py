@@ -1,6 +1,5 @@
 from functools import partial
 
-import e3nn_jax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 
 from tensornet_jax.interop.e3nn import tensor_product
 from tensornet_jax.ops.tensor_products import PRODUCTS
+from tensornet_jax.quiet_imports import e3nn_jax
 from tests.tolerances import OP
 
 pytestmark = pytest.mark.usefixtures("x64")

@@ -22,8 +22,8 @@ CASES: dict[str, Any] = json.loads(
 
 
 @pytest.fixture
-def reference(shared_data):
-    return lambda name: Reference(shared_data(f"reference_tensornet/{name}.npz"))
+def reference(small_reference):
+    return lambda name: Reference(small_reference(f"torchmd_net/{name}.npz"))
 
 
 def structures_of(case: dict[str, Any]) -> list[ase.Atoms]:

@@ -2,7 +2,6 @@
 
 import itertools
 
-import e3nn_jax
 import numpy as np
 import pytest
 from scipy.special import sph_harm_y
@@ -16,6 +15,7 @@ from tensornet_jax.ops.angular_momentum import (
     wigner_3j,
     wigner_6j,
 )
+from tensornet_jax.quiet_imports import e3nn_jax
 from tests.tolerances import OP
 
 TRIANGLES = [t for t in itertools.product(range(7), repeat=3) if is_triangle(*t)]

@@ -1,6 +1,5 @@
 """Wigner matrices against the harmonics themselves, e3nn-jax and each other."""
 
-import e3nn_jax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +13,7 @@ from tensornet_jax.ops.rotation import (
     wigner_matrices,
 )
 from tensornet_jax.ops.solid_harmonics import solid_harmonics
+from tensornet_jax.quiet_imports import e3nn_jax
 from tests.directions import special_directions
 from tests.tolerances import OP, OP_FLOAT32
 

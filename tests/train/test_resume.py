@@ -20,6 +20,7 @@ from tensornet_jax.train.config import RunConfig
 from tensornet_jax.train.csv_log import read_rows
 from tensornet_jax.train.loop import TrainingError
 from tensornet_jax.train.run import train
+from tests.builders import EXAMPLE
 from tests.train.small import SETTINGS, PairConfig, PairModel, Recorder, clusters
 
 # Everything that has a state of its own: moments, average, plateau, early stopping.
@@ -151,12 +152,8 @@ def test_a_run_killed_and_resumed_is_the_run_in_one_piece(
 
 
 @pytest.mark.slow
-def test_tensornet_killed_and_resumed_is_bitwise_the_run_in_one_piece(
-    shared_data, tmp_path, no_plots
-):
-    ase.io.write(
-        tmp_path / "ethanol.xyz", ase.io.read(shared_data("ethanol_gfn2/train.xyz"), ":24")
-    )
+def test_tensornet_killed_and_resumed_is_bitwise_the_run_in_one_piece(tmp_path, no_plots):
+    ase.io.write(tmp_path / "ethanol.xyz", ase.io.read(EXAMPLE / "train.xyz", ":24"))
 
     def config(name: str) -> RunConfig:
         model = {"name": "tensornet", "num_channels": 8, "num_layers": 1, "num_radial": 8}

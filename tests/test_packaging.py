@@ -1,0 +1,63 @@
+"""What is built of the repository: whole, without waste, and for the Pythons that are promised."""
+
+import fnmatch
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+SDIST = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]
+# What hatchling puts into every source distribution, and what belongs to a checkout alone.
+ALWAYS = {"pyproject.toml", ".gitignore", "PKG-INFO"}
+CHECKOUT = {".git"}
+MEGABYTE = 1_000_000
+
+
+def ignored(name: str) -> bool:
+    patterns = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    return any(fnmatch.fnmatch(name, pattern.strip("/")) for pattern in patterns)
+
+
+def test_the_source_distribution_has_all_that_tests_read():
+    for entry in ROOT.iterdir():
+        if not ignored(entry.name) and entry.name not in ALWAYS | CHECKOUT:
+            assert f"/{entry.name}" in SDIST["include"], f"{entry.name} is not in the sdist"
+
+
+def test_what_the_source_distribution_includes_exists():
+    for name in SDIST["include"]:
+        assert (ROOT / name.strip("/")).exists(), name
+
+
+def test_large_results_of_benchmarks_stay_out():
+    for path in (ROOT / "benchmarks").rglob("*"):
+        if path.is_file() and path.stat().st_size > MEGABYTE:
+            assert f"/{path.relative_to(ROOT).as_posix()}" in SDIST["exclude"]
+
+
+def test_data_for_tests_are_small_and_say_where_they_are_from():
+    folder = ROOT / "tests" / "data_files"
+    described = (folder / "README.md").read_text(encoding="utf-8")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    for path in files:
+        assert path.stat().st_size < 0.3 * MEGABYTE, path
+        name = path.name if path.parent == folder else f"{path.parent.name}/*{path.suffix}"
+        assert f"`{name}`" in described or path.name == "README.md", path
+    assert sum(path.stat().st_size for path in files) < 5 * MEGABYTE
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_the_pythons_that_scripts_look_for_are_those_that_are_promised(version):
+    environment = (ROOT / "scripts" / "environment").read_text(encoding="utf-8")
+    assert f"python{version}" in environment
+    assert f"Programming Language :: Python :: {version}" in PROJECT["project"]["classifiers"]
+
+
+def test_the_oldest_python_is_the_same_for_all_tools():
+    tools, oldest = PROJECT["tool"], "3.11"
+    assert PROJECT["project"]["requires-python"] == f">={oldest}"
+    assert tools["pyright"]["pythonVersion"] == oldest
+    assert tools["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
