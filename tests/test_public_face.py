@@ -26,6 +26,7 @@ ROOMS = (
         "locks",
         "memory",
         "precision",
+        "results_on_atoms",
         "units",
         "typing",
         "config",
