@@ -248,6 +248,7 @@ def test_pressure_and_planes_reach_the_relaxation(cli, model, emt, frames_of):
     assert -np.trace(end.get_stress(voigt=False)) / 3 / units.GPa == pytest.approx(5, abs=0.2)
     slab = ase.build.fcc100("Cu", (1, 1, 2), a=3.8, vacuum=5.0)
     slab.pbc = (True, True, False)
+    slab.info = {}
     ase.io.write("slab.xyz", slab, format="extxyz")
     result = cli("relax", model, "slab.xyz", "s.xyz", "--cell-change", "in-plane", "--fmax", 0.05)
     assert result.exit_code == 0, result.stderr
