@@ -27,6 +27,7 @@ ROOMS = (
         "memory",
         "precision",
         "quiet_imports",
+        "results_on_atoms",
         "units",
         "typing",
         "config",

@@ -185,14 +185,19 @@ def symbols_to_numbers(text: str) -> list[int]:
     return sorted({atomic_numbers[symbol] for symbol in symbols})
 
 
-def read_geometries(path: Path) -> "list[Atoms]":
-    """Return the structures of a file without its labels, which do not survive moving atoms."""
+def read_geometries(path: Path, *, bookkeeping: bool = False) -> "list[Atoms]":
+    """Return the structures of a file without its labels, which do not survive moving atoms.
+
+    Args:
+        path: the file.
+        bookkeeping: keep what messages need, `info["source"]` for instance.
+    """
     from tensornet_jax.data.labels import CANONICAL, FREE_ENERGY
     from tensornet_jax.data.readers import read_structures
 
     structures = read_structures(path)
     for atoms in structures:
-        for key in (*CANONICAL.values(), FREE_ENERGY, *BOOKKEEPING):
+        for key in (*CANONICAL.values(), FREE_ENERGY, *(() if bookkeeping else BOOKKEEPING)):
             atoms.info.pop(key, None)
             atoms.arrays.pop(key, None)
     return structures

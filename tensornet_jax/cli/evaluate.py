@@ -18,6 +18,7 @@ from tensornet_jax.cli.common import (
     open_model,
     read_labelled,
 )
+from tensornet_jax.cli.growing_output import check_new
 
 if TYPE_CHECKING:
     from tensornet_jax.train.metrics import ErrorRow
@@ -37,10 +38,14 @@ def evaluate(
     batch_size: BatchOption = 32,
     labels: LabelOption = None,
     units: UnitOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite the table if it exists.", show_default=False)
+    ] = False,
 ) -> None:
     """Print MAE and RMSE per property, per element and per config_type, for each file."""
     if output is not None:
         check_output(output, model, *data)
+        check_new(output, force=force)
     config = label_config(labels, units)
     potential = open_model(model, dtype)
 

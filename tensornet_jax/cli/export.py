@@ -8,6 +8,7 @@ import typer
 
 from tensornet_jax.cli.common import ModelArgument, Precision, check_output
 from tensornet_jax.cli.convert import Implementation
+from tensornet_jax.cli.growing_output import check_new
 
 
 class Target(StrEnum):
@@ -47,11 +48,24 @@ def export(
         Precision | None,
         typer.Option(help="Precision of what is written.", show_default="the model file's"),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Overwrite an earlier export.", show_default=False),
+    ] = False,
 ) -> None:
     """Write a model for another program."""
     check_output(output, model)
     if so3_convention and to is not Target.torchmd_net:
         raise ValueError("--so3-convention is for --to torchmd-net")
+
+    if to is Target.stablehlo:
+        from tensornet_jax.interop.exported_potential import MANIFEST
+
+        if output.exists() and not output.is_dir():
+            raise ValueError(f"{output} is a file: give a folder to write into")
+        check_new(output / MANIFEST, force=force)
+    else:
+        check_new(output, force=force)
 
     from tensornet_jax.model_file import load_model
 
@@ -64,10 +78,11 @@ def export(
     else:
         from tensornet_jax.interop.stablehlo import export_stablehlo
 
-        if output.exists() and not output.is_dir():
-            raise ValueError(f"{output} is a file: give a folder to write into")
         manifest = export_stablehlo(output, potential)
         typer.echo(
             f"{manifest['model']}, {manifest['dtype']}, for {' and '.join(manifest['platforms'])}"
         )
+        typer.echo(f"outputs: {', '.join(manifest['outputs'])}")
+        if manifest["not_exported"]:
+            typer.echo(f"left out: {', '.join(manifest['not_exported'])}")
     typer.echo(f"written: {output}")

@@ -1,12 +1,12 @@
-"""`tensornet-jax predict`: write a model's predictions as extended XYZ."""
+"""`tensornet-jax predict`: write structures with a model's predictions."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tensornet_jax.cli.common import (
-    BOOKKEEPING,
     BatchOption,
     ChargeOption,
     LabelOption,
@@ -20,6 +20,18 @@ from tensornet_jax.cli.common import (
     read_labelled,
     set_state,
 )
+from tensornet_jax.cli.growing_output import (
+    ForceOption,
+    GrowingOutput,
+    ResumeOption,
+    checksum,
+    held_output,
+)
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from tensornet_jax.potential import Potential
 
 
 def predict(
@@ -27,7 +39,9 @@ def predict(
     data: Annotated[Path, typer.Argument(metavar="INPUT", help="Structures.", show_default=False)],
     output: Annotated[
         Path,
-        typer.Argument(metavar="OUTPUT", help="Extended XYZ to write.", show_default=False),
+        typer.Argument(
+            metavar="OUTPUT", help="File to write; .xyz, .extxyz, .traj or .db.", show_default=False
+        ),
     ],
     dtype: PrecisionOption = None,
     batch_size: BatchOption = 32,
@@ -35,43 +49,100 @@ def predict(
     spin: SpinOption = None,
     labels: LabelOption = None,
     units: UnitOption = None,
+    force: ForceOption = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Write structures with predicted_energy (eV), predicted_forces (eV/Å) and so on.
 
     predicted_energies (eV, per atom), predicted_stress (eV/Å³, tension positive; periodic
     structures), predicted_dipole (e·Å; molecules), predicted_charges (e) and the model's tensors
-    (3, 9, 27 or 81 Cartesian components in a row) come with models that have them. Labels of the
+    (3, 9, 27 or 81 Cartesian components in a row) come with models that have them. In .traj and
+    .db what ASE knows stands as a calculator's results instead, under its own name. Labels of the
     input are written as REF_energy, REF_forces and so on in the same units.
+
+    Structures are in OUTPUT as soon as their batch is computed. One that cannot be computed is told
+    by file and index, and left out: exit code 1.
     """
     check_output(output, model, data)
     config = label_config(labels, units)
-    potential = open_model(model, dtype)
+    with held_output(output, force=force, resume=resume):
+        potential = open_model(model, dtype)
+        structures = read_labelled(data, potential, config)
+        set_state(potential, structures, charge, spin)
+        settings = {
+            "command": "predict",
+            "model": checksum(model),
+            "dtype": potential.dtype,
+            "labels": config.model_dump(mode="json"),
+        }
+        run = GrowingOutput(output, settings, structures, resume=resume, only_growing=True)
+        with run.growing():
+            for start in range(0, len(run.todo), batch_size):
+                _predict_batch(potential, structures, run.todo[start : start + batch_size], run)
+        run.finish()
 
-    import ase.io
 
-    structures = read_labelled(data, potential, config)
-    set_state(potential, structures, charge, spin)
-    tensors = tuple(head.name for head in potential.tensor_heads)
-    groups: dict[tuple[str, ...], list] = {}
-    for atoms in structures:
-        wanted = (
-            *("energy", "energies", "forces", "charges"),
-            *(("stress",) if atoms.pbc.any() and atoms.cell.volume > 0 else ("dipole",)),
-            *tensors,
-        )
-        compute = tuple(name for name in wanted if name in potential.properties)
-        groups.setdefault(compute, []).append(atoms)
+def _predict_batch(
+    potential: "Potential",
+    structures: "Sequence[Atoms]",
+    indices: Sequence[int],
+    run: GrowingOutput,
+) -> None:
+    """Compute structures together and write them in order."""
+    import numpy as np
+
+    from tensornet_jax.data.structure_file import ExtendedXyz
+    from tensornet_jax.results_on_atoms import attach_results, note_results
+
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index in indices:
+        groups.setdefault(_computed(potential, structures[index]), []).append(index)
+    found: dict[int, dict[str, Any] | Exception] = {}
     for compute, members in groups.items():
-        for atoms, prediction in zip(
-            members, potential.evaluate(members, compute, batch_size), strict=True
-        ):
-            for key in BOOKKEEPING:
-                atoms.info.pop(key, None)
-            for name, value in prediction.items():
-                per_atom = name in potential.per_atom
-                if name in tensors:
-                    value = value.reshape(len(atoms), -1) if per_atom else value.ravel()
-                place = atoms.arrays if per_atom else atoms.info
-                place[f"predicted_{name}"] = value
-    ase.io.write(output, structures, format="extxyz")
-    typer.echo(f"{len(structures)} structures written: {output}")
+        found |= _evaluated(potential, structures, members, compute)
+    for index in indices:
+        prediction = found[index]
+        if isinstance(prediction, Exception):
+            run.fail(index, prediction)
+            continue
+        wrong = [name for name, value in prediction.items() if not np.isfinite(value).all()]
+        if wrong:
+            run.fail(index, ValueError(f"the model's {', '.join(wrong)} are not finite"))
+            continue
+        atoms = structures[index].copy()
+        put = note_results if isinstance(run.file, ExtendedXyz) else attach_results
+        put(atoms, prediction, potential.per_atom)
+        run.write(index, atoms)
+
+
+def _computed(potential: "Potential", atoms: "Atoms") -> tuple[str, ...]:
+    wanted = (
+        *("energy", "energies", "forces", "charges"),
+        *(("stress",) if atoms.pbc.any() and atoms.cell.volume > 0 else ()),
+        *(() if atoms.pbc.any() else ("dipole",)),
+        *(head.name for head in potential.tensor_heads),
+    )
+    return tuple(name for name in wanted if name in potential.properties)
+
+
+def _evaluated(
+    potential: "Potential",
+    structures: "Sequence[Atoms]",
+    indices: Sequence[int],
+    compute: tuple[str, ...],
+) -> dict[int, dict[str, Any] | Exception]:
+    """Return predictions, or why there are none, by index."""
+    try:
+        together = potential.evaluate([structures[k] for k in indices], compute, len(indices))
+        return dict(zip(indices, together, strict=True))
+    except ValueError as error:
+        refused: dict[int, dict[str, Any] | Exception] = {}
+        for index in indices:
+            try:
+                potential.structure(structures[index])
+            except ValueError as own:
+                refused[index] = own
+        if not refused:
+            raise error from None
+        others = [k for k in indices if k not in refused]
+        return refused | (_evaluated(potential, structures, others, compute) if others else {})

@@ -1,8 +1,9 @@
 """`tensornet-jax relax`: relax atoms, and the cell if asked, with ASE's optimizers."""
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,18 +18,36 @@ from tensornet_jax.cli.common import (
     read_geometries,
     set_state,
 )
+from tensornet_jax.cli.growing_output import (
+    ForceOption,
+    GrowingOutput,
+    ResumeOption,
+    checksum,
+    held_output,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-NOT_CONVERGED = 1
+    from tensornet_jax.md.ase_relaxation import AseRelaxation
+    from tensornet_jax.potential import Potential
 
 
 class Optimizer(StrEnum):
     """ASE's optimizers that need no settings."""
 
-    fire = "fire"
     bfgs = "bfgs"
+    lbfgs = "lbfgs"
+    fire = "fire"
+
+
+class CellChange(StrEnum):
+    """What of the cell relaxes."""
+
+    full = "full"
+    lengths = "lengths"
+    isotropic = "isotropic"
+    in_plane = "in-plane"
 
 
 def relax(
@@ -37,66 +56,137 @@ def relax(
     output: Annotated[
         Path,
         typer.Argument(
-            metavar="OUTPUT", help="Relaxed structures; format by suffix.", show_default=False
+            metavar="OUTPUT",
+            help="Relaxed structures; .xyz, .extxyz, .traj, .db, or, for a single structure, any "
+            "other format that ASE writes.",
+            show_default=False,
         ),
     ],
     fmax: Annotated[float, typer.Option(min=0, help="Largest force at the end, eV/Å.")] = 0.01,
     cell: Annotated[bool, typer.Option("--cell", help="Relax the cell as well.")] = False,
+    cell_change: Annotated[
+        CellChange | None,
+        typer.Option(
+            help="Relax of the cell: all; the lengths along x, y, z; its size alone; or, for "
+            "slabs, what lies in their plane.",
+            show_default="full with --cell",
+        ),
+    ] = None,
+    pressure: Annotated[
+        float, typer.Option(help="Outside pressure, GPa, for a cell that relaxes.")
+    ] = 0.0,
+    symmetry: Annotated[
+        bool,
+        typer.Option("--symmetry", help="Keep the space group of each structure (needs spglib)."),
+    ] = False,
     steps: Annotated[int, typer.Option(min=1, help="Largest number of steps.")] = 500,
     optimizer: Annotated[Optimizer, typer.Option(help="Algorithm.")] = Optimizer.bfgs,
+    trajectory: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NAME.traj",
+            help="Write every step; of several structures to NAME_0.traj, NAME_1.traj …",
+            show_default=False,
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NAME.log",
+            help="Write energy and largest force of every step; files as of --trajectory.",
+            show_default=False,
+        ),
+    ] = None,
     charge: ChargeOption = None,
     spin: SpinOption = None,
     dtype: DoublePrecisionOption = Precision.float64,
+    force: ForceOption = False,
+    resume: ResumeOption = False,
 ) -> None:
-    """Relax every structure of INPUT; exit code 1 if one has not converged."""
+    """Relax every structure of INPUT, one after the other; exit code 1 if one fails.
+
+    Each is in OUTPUT as soon as it is relaxed. One that cannot be relaxed is told by file and
+    index, and left out; one that has not converged is written with converged=F. Both are exit
+    code 1.
+    """
     check_output(output, model, data)
-    potential = open_model(model, dtype)
+    if trajectory is not None and trajectory.suffix != ".traj":
+        raise ValueError(f"--trajectory {trajectory}: end its name in .traj")
+    for path in filter(None, (trajectory, log)):
+        check_output(path, model, data, output)
+        if path.resolve() == output.resolve():
+            raise ValueError(f"{path} is OUTPUT: give --trajectory and --log names of their own")
 
-    import ase.io
-    from ase.calculators.singlepoint import SinglePointCalculator
+    from tensornet_jax.md.ase_relaxation import AseRelaxation
 
+    change = "none" if cell_change is None and not cell else (cell_change or CellChange.full).value
+    how = AseRelaxation(fmax, steps, optimizer.value, change, pressure, symmetry)
+    with held_output(output, force=force, resume=resume):
+        potential = open_model(model, dtype)
+        structures = read_geometries(data, bookkeeping=True)
+        set_state(potential, structures, charge, spin)
+        settings = {"command": "relax", "model": checksum(model), "dtype": potential.dtype}
+        run = GrowingOutput(output, settings | asdict(how), structures, resume=resume)
+        files = _files(trajectory, log, run.todo, len(structures))
+        if not (force or resume):
+            _check_new(files)
+        with run.growing():
+            _relax_all(potential, structures, how, run, files)
+        run.finish()
+
+
+def _relax_all(
+    potential: "Potential",
+    structures: "list[Atoms]",
+    how: "AseRelaxation",
+    run: GrowingOutput,
+    files: dict[int, tuple[Path | None, Path | None]],
+) -> None:
     from tensornet_jax.calculator import TensorNetCalculator
+    from tensornet_jax.md.ase_relaxation import relax_in_place
+    from tensornet_jax.results_on_atoms import attach_results
 
-    structures = read_geometries(data)
-    set_state(potential, structures, charge, spin)
-    if cell:
-        for index, atoms in enumerate(structures):
-            if not atoms.pbc.all():
-                raise ValueError(
-                    f"{data}: structure {index} is not periodic in three directions "
-                    f"(pbc {atoms.pbc.tolist()}): leave out --cell"
-                )
     typer.echo("structure   steps   energy change (eV)   largest force (eV/Å)")
-    unconverged = 0
     calculator = TensorNetCalculator(potential)
-    for index, atoms in enumerate(structures):
+    for index in run.todo:
+        # The input stays as it is: it is what messages and the run's checksum refer to.
+        atoms = structures[index].copy()
         atoms.calc = calculator
-        converged, taken, change, force = _relaxed(atoms, optimizer, fmax, steps, cell)
+        try:
+            outcome = relax_in_place(atoms, how, *files[index])
+        except (ValueError, RuntimeError, ArithmeticError) as error:
+            # Nothing of this structure may stay with the calculator.
+            calculator.reset()
+            run.fail(index, error)
+            continue
         # The calculator remembers one structure only, and each is written with its own results.
-        atoms.calc = SinglePointCalculator(atoms, **calculator.results)
-        unconverged += not converged
-        note = "" if converged else "   not converged"
-        typer.echo(f"{index:>9}   {taken:>5}   {change:>18.4f}   {force:>20.4f}{note}")
-    ase.io.write(output, structures)
-    typer.echo(f"written: {output}")
-    if unconverged:
+        attach_results(atoms, calculator.results, potential.per_atom)
+        run.write(index, atoms, converged=outcome.converged)
+        note = "" if outcome.converged else "   not converged"
         typer.echo(
-            f"{unconverged} of {len(structures)} not converged: raise --steps or --fmax", err=True
+            f"{index:>9}   {outcome.steps:>5}   {outcome.energy_change:>18.4f}   "
+            f"{outcome.largest_force:>20.4f}{note}"
         )
-        raise typer.Exit(NOT_CONVERGED)
 
 
-def _relaxed(
-    atoms: "Atoms", optimizer: Optimizer, fmax: float, steps: int, cell: bool
-) -> tuple[bool, int, float, float]:
-    """Relax in place; return whether it converged, steps, energy change (eV), max force (eV/Å)."""
-    import numpy as np
-    from ase.filters import FrechetCellFilter
-    from ase.optimize import BFGS, FIRE
+def _files(
+    trajectory: Path | None, log: Path | None, indices: list[int], count: int
+) -> dict[int, tuple[Path | None, Path | None]]:
+    """Return trajectory and log of each structure."""
 
-    start = atoms.get_potential_energy()
-    target: Any = FrechetCellFilter(atoms) if cell else atoms
-    run = {Optimizer.fire: FIRE, Optimizer.bfgs: BFGS}[optimizer](target, logfile=None)
-    converged = run.run(fmax=fmax, steps=steps)
-    force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
-    return bool(converged), run.nsteps, atoms.get_potential_energy() - start, force
+    def named(path: Path | None, index: int) -> Path | None:
+        if path is None or count == 1:
+            return path
+        return path.with_name(f"{path.stem}_{index}{path.suffix}")
+
+    return {index: (named(trajectory, index), named(log, index)) for index in indices}
+
+
+def _check_new(files: dict[int, tuple[Path | None, Path | None]]) -> None:
+    for paths in files.values():
+        for path in paths:
+            if path is not None and path.exists():
+                raise ValueError(
+                    f"{path} exists: choose another --trajectory or --log, or overwrite with "
+                    "--force"
+                )

@@ -26,6 +26,7 @@ from jax import export
 FUNCTION = "potential.jaxexport"
 MANIFEST = "manifest.json"
 INFINITE = "infinite"
+MEAN_OF_POSITIONS = "mean of the positions"
 SLOT_BLOCK = 4
 COINCIDENT = 1e-6
 
@@ -73,8 +74,10 @@ class ExportedPotential:
 
         Returns:
             energy (eV) and energies (N,), reference energies of the elements included, forces
-            (N, 3) eV/Å, stress (3, 3) eV/Å³ (0 without a volume); dipole (3,) e·Å, charges (N,) e.
-            As far as the model has them.
+            (N, 3) eV/Å, stress (3, 3) eV/Å³ (0 without a volume); dipole (3,) e·Å of what is not
+            periodic, charges (N,) e, and tensors by name, (3, …) or (N, 3, …). As far as the model
+            has them. The dipole of a charged structure is about the origin of the positions, or,
+            where the manifest says so, about the centre of mass.
         """
         arrays = self.arrays(positions, numbers, **more)
         found = {name: np.asarray(value, float) for name, value in self.call(arrays).items()}
@@ -86,12 +89,16 @@ class ExportedPotential:
             reference += self.manifest["energy_offset"] / max(count, 1)
             results["energies"] = found["energies_without_e0"][:count] + reference
             results["energy"] = float(results["energies"].sum())
-        for name in ("forces", "charges"):
-            if name in found:
-                results[name] = found[name][:count]
-        for name in ("stress", "dipole"):
-            if name in found:
-                results[name] = found[name][0]
+        outputs = self.manifest["outputs"]
+        for name in found.keys() - {"energies_without_e0", "energy_without_e0"}:
+            each_atom = outputs[name]["shape"][0] == "atoms"
+            results[name] = found[name][:count] if each_atom else found[name][0]
+        if np.any(more.get("pbc", False)):
+            # It has no meaning there.
+            results.pop("dipole", None)
+        elif count and outputs.get("dipole", {}).get("origin") == MEAN_OF_POSITIONS:
+            middle = np.reshape(np.array(positions, float), (-1, 3)).mean(axis=0)
+            results["dipole"] = results["dipole"] + more.get("charge", 0.0) * middle
         return results
 
     def arrays(

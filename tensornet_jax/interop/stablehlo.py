@@ -1,7 +1,8 @@
 """Export a potential as a compiled function that evaluates without this package.
 
-jax.export lowers energies, forces and stress to StableHLO, for CPUs and NVIDIA GPUs at once, with
-all weights inside and all sizes open: one file serves any number of atoms, pairs and structures.
+jax.export lowers energies, forces, stress, dipole, charges and tensors to StableHLO, for CPUs and
+NVIDIA GPUs at once, with all weights inside and all sizes open: one file serves any number of
+atoms, pairs and structures. Second derivatives are left out, and the manifest says so by name.
 It takes what an MD engine has, one list with each pair of neighbours once, and a batch of
 structures, of which one is the usual case and the beads of a ring polymer are another.
 """
@@ -10,7 +11,9 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +25,7 @@ from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.interop import exported_potential
 from tensornet_jax.model_file import UNITS
+from tensornet_jax.models.tensor_config import TensorHead
 from tensornet_jax.potential import Potential
 from tensornet_jax.version import __version__
 
@@ -49,6 +53,10 @@ PADDING = (
 )
 
 
+# Second derivatives: one more backward pass through the model for each row.
+NOT_EXPORTED = ("hessian", "polar_tensors")
+CENTRE_OF_MASS = "centre of mass"
+
 # Said in their names, since whoever forgets to add the reference energies gets plausible numbers.
 _RENAMED = {"energies": "energies_without_e0", "energy": "energy_without_e0"}
 
@@ -58,6 +66,7 @@ class _Argument(NamedTuple):
     dtype: str
     unit: str | None
     meaning: str
+    more: Mapping[str, Any] = MappingProxyType({})
 
 
 def _inputs(potential: Potential) -> dict[str, _Argument]:
@@ -93,6 +102,8 @@ def _inputs(potential: Potential) -> dict[str, _Argument]:
 
 def _outputs(potential: Potential) -> dict[str, _Argument]:
     dtype = potential.dtype
+    centred = potential.config.has_atomic_dipoles
+    origin = exported_potential.MEAN_OF_POSITIONS if centred else CENTRE_OF_MASS
     known = {
         "energies": _Argument("atoms", dtype, "eV", "add reference_energies[species] in float64"),
         "energy": _Argument(
@@ -102,12 +113,24 @@ def _outputs(potential: Potential) -> dict[str, _Argument]:
         "stress": _Argument(
             "structures, 3, 3", dtype, "eV/Å^3", "(1/V) dE/dstrain; 0 without a volume"
         ),
-        "dipole": _Argument("structures, 3", dtype, "e·Å", "about the centre of mass"),
+        "dipole": _Argument(
+            "structures, 3", dtype, "e·Å", f"about the {origin}; not periodic", {"origin": origin}
+        ),
         "charges": _Argument("atoms", dtype, "e", "predicted charges of the atoms"),
     }
+    known |= {head.name: _tensor(head, dtype) for head in potential.tensor_heads}
     return {
         _RENAMED.get(name, name): a for name, a in known.items() if name in potential.properties
     }
+
+
+def _tensor(head: TensorHead, dtype: str) -> _Argument:
+    rows = "atoms" if head.per == "atom" else "structures"
+    shape = ", ".join([rows, *["3"] * head.space.rank])
+    what = {"symmetry": head.symmetry, "traceless": head.traceless, "per": head.per}
+    if head.per == "structure":
+        what["mean"] = head.mean
+    return _Argument(shape, dtype, head.unit or None, "Cartesian components", what)
 
 
 def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> dict[str, Any]:
@@ -162,8 +185,7 @@ def _serialised(potential: Potential) -> bytes:
 
 def _function(potential: Potential) -> Any:
     outputs = _outputs(potential)
-    wanted = tuple(name for name in ("forces", "stress", "dipole", "charges") if name in outputs)
-
+    wanted = tuple(name for name in potential.properties if name in outputs)
     own = {renamed: name for name, renamed in _RENAMED.items()}
 
     def function(arrays: dict[str, Array]) -> dict[str, Array]:
@@ -206,11 +228,15 @@ def _edges(arrays: dict[str, Array], long: str) -> EdgeList:
 
 
 def _manifest(potential: Potential, content: bytes) -> dict[str, Any]:
+    sha256 = hashlib.sha256(content).hexdigest()
+    return {"file": exported_potential.FUNCTION, "sha256": sha256, **describe(potential)}
+
+
+def describe(potential: Potential) -> dict[str, Any]:
+    """Return what the manifest says of a potential, whose function it does not look at."""
     return {
         "format": "tensornet_jax StableHLO",
         "format_version": FORMAT_VERSION,
-        "file": exported_potential.FUNCTION,
-        "sha256": hashlib.sha256(content).hexdigest(),
         "written_by": {"tensornet_jax": __version__, "jax": jax.__version__},
         "refused_versions": sorted(EXCLUDED_VERSIONS),
         "platforms": list(PLATFORMS),
@@ -230,6 +256,7 @@ def _manifest(potential: Potential, content: bytes) -> dict[str, Any]:
         "outputs": _described(
             {_RENAMED.get(name, name): spec for name, spec in _outputs(potential).items()}
         ),
+        "not_exported": [name for name in NOT_EXPORTED if name in potential.properties],
         "rules": list(PADDING),
         "metadata": potential.metadata,
     }
@@ -247,6 +274,7 @@ def _described(arguments: dict[str, _Argument]) -> dict[str, Any]:
             "shape": [int(s) if s.isdigit() else s for s in spec.shape.split(", ")],
             "dtype": spec.dtype,
             **({"unit": spec.unit} if spec.unit else {}),
+            **spec.more,
             "meaning": spec.meaning,
         }
         for name, spec in sorted(arguments.items())

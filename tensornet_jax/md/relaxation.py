@@ -7,8 +7,6 @@ from typing import Literal
 import ase
 import jax.numpy as jnp
 import numpy as np
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.stress import full_3x3_to_voigt_6_stress
 
 from tensornet_jax.md.cell_coordinates import CellCoordinates, CellFreedom
 from tensornet_jax.md.engine import Engine, Lists
@@ -19,6 +17,7 @@ from tensornet_jax.md.state import System
 from tensornet_jax.md.system import make_system
 from tensornet_jax.md.velocities import mobile_atoms
 from tensornet_jax.potential import Potential
+from tensornet_jax.results_on_atoms import attach_results
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,7 @@ def _finals(engine: Engine, structures: Sequence[ase.Atoms], stress: bool) -> li
         final.set_constraint(constraints)
         results = {"energy": float(energies[index]), "forces": forces[rows[index]]}
         if stress:
-            voigt = full_3x3_to_voigt_6_stress(np.asarray(state.stress, np.float64)[index])
-            results["stress"] = voigt
-        final.calc = SinglePointCalculator(final, **results)
+            results["stress"] = np.asarray(state.stress, np.float64)[index]
+        attach_results(final, results)
         finals.append(final)
     return finals

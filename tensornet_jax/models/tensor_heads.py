@@ -68,7 +68,7 @@ class TensorReadout(nn.Module):
                 terms.append(gated(product, f"{degree}_{first}_{second}"))
             whole = jnp.concatenate(terms, axis=-1)
             part = self._mixed(whole, multiplicity, f"output_{degree}")
-            found.append(part.mT.reshape(len(part), -1))
+            found.append(part.mT.reshape(part.shape[0], -1))
         return jnp.concatenate(found, axis=1)
 
     def _dense(self, values: Array, features: int, name: str) -> Array:

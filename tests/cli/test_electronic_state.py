@@ -38,9 +38,9 @@ def test_predict_takes_the_state_from_the_file_or_the_options(cli, seeing, catio
     (expected,) = load_model(seeing).evaluate(cation)
     options = ("--charge", 1, "--spin", 3)
     for name, given in (("telling.xyz", ()), ("silent.xyz", options)):
-        result = cli("predict", seeing, name, "out.xyz", *given)
+        result = cli("predict", seeing, name, f"predicted_{name}", *given)
         assert result.exit_code == 0, result.stderr
-        (found,) = frames_of("out.xyz")
+        (found,) = frames_of(f"predicted_{name}")
         assert found.info["predicted_energy"] == pytest.approx(expected["energy"], abs=1e-8)
 
 

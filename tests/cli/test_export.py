@@ -8,6 +8,10 @@ def test_a_model_is_exported_to_stablehlo(cli, model, tmp_path):
     result = cli("export", model, "potential", "--to", "stablehlo", "--dtype", "float32")
     assert result.exit_code == 0, result.stderr
     assert "tensornet, float32, for cpu and cuda" in result.stdout
+    assert "left out: hessian" in result.stdout
+    again = cli("export", model, "potential", "--to", "stablehlo")
+    assert again.exit_code == 2
+    assert "manifest.json exists" in again.stderr
     manifest = json.loads((tmp_path / "potential" / "manifest.json").read_text("utf-8"))
     assert manifest["elements"]["symbols"] == ["H", "C", "O"]
 

@@ -6,18 +6,23 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import ase
 import numpy as np
 import pytest
 
+from tensornet_jax.compress import compress
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures
 from tensornet_jax.interop.exported_potential import ExportedPotential, neighbour_pairs
-from tensornet_jax.interop.stablehlo import export_stablehlo
+from tensornet_jax.interop.stablehlo import NOT_EXPORTED, describe, export_stablehlo
 from tensornet_jax.models import MODELS
-from tensornet_jax.potential import create_potential
+from tensornet_jax.potential import Potential, create_potential
 from tests import tolerances
 from tests.builders import ELEMENTS, ethanol, in_box, rattled_crystals, small_potential
 from tests.interop.reference_cases import relative_error
+from tests.models.every_model import VARIANTS as EVERY_VARIANT
+from tests.models.every_model import small_model
 
 pytest.importorskip("flatbuffers", reason="flatbuffers (the extra 'export') is not installed")
 
@@ -237,6 +242,95 @@ def test_the_readers_neighbour_search_is_the_packages(name):
         return sorted(min((i, j, *s), (j, i, *(-n for n in s))) for i, j, *s in rows)
 
     assert once(pairs, shifts) == once(expected.first, expected.second, expected.shifts)
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "tensors, and a dipole of conserved charges, of ions with a spin": {
+        "tensors": [
+            "polarizability",
+            "shielding",
+            {"name": "rank_four", "symmetry": "ijkl=jikl=klij", "mean": True, "unit": "GPa"},
+        ],
+        "heads": ("energy", "dipole"),
+        "dipole_form": "charges_and_dipoles",
+        "electronic_state": ("charge", "spin"),
+    },
+    "a dipole of charges, and priors": {
+        "heads": ("energy", "dipole"),
+        "priors": [{"name": "zbl"}, {"name": "d2"}],
+    },
+    "a Coulomb energy of predicted charges": {
+        "priors": [{"name": "coulomb", "charges": "predicted", "switch_to": 3.0, "cutoff": 6.0}]
+    },
+    "no energy": {"heads": (), "tensors": ["polarizability"]},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_the_package_predicts_the_exported_program_predicts(variant, tmp_path):
+    _same_as_the_package(tiny(**VARIANTS[variant]), tmp_path, away_from_the_origin())
+
+
+def tiny(**options: Any) -> Potential:
+    settings = {"num_channels": 4, "num_layers": 0, "num_radial": 4, "cutoff": 3.0, **options}
+    config = MODELS["tensornet"][0].model_validate(settings)
+    return create_potential(config, ELEMENTS, seed=0, dtype="float64", energy_scale=2.0)
+
+
+def test_a_compressed_potential_is_exported(tmp_path):
+    potential = tiny(num_layers=1)
+    _same_as_the_package(compress(potential, 1e-3), tmp_path, away_from_the_origin())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", EVERY_VARIANT)
+def test_every_kind_of_model_is_exported(variant, tmp_path):
+    _same_as_the_package(small_model(variant), tmp_path, away_from_the_origin())
+
+
+def away_from_the_origin() -> ase.Atoms:
+    """Return an ion, where the point a dipole moment refers to matters, in a box for stress."""
+    atoms = in_box(ethanol())
+    atoms.positions += [1.0, 2.0, 3.0]
+    return atoms
+
+
+def _same_as_the_package(potential: Potential, folder: Path, atoms: ase.Atoms) -> None:
+    manifest = export_stablehlo(folder, potential)
+    reader = ExportedPotential(folder)
+    config, state = potential.config, {}
+    if config.sees_charge:
+        state["charge"] = 1
+    if config.needs_spin:
+        state["spin"] = 2
+    atoms.info.update(state)
+    compute = [n for n in potential.properties if n not in ("free_energy", *NOT_EXPORTED)]
+    found = reader.evaluate(
+        atoms.positions, atoms.numbers, cell=atoms.cell.array, pbc=atoms.pbc, **state
+    )
+    assert set(found) == set(compute)
+    (expected,) = potential.evaluate(atoms, compute)
+    for name, value in expected.items():
+        assert relative_error(found[name], value) < 100 * tolerances.SAME_SUM, name
+    left_out = {*potential.properties} & {*NOT_EXPORTED}
+    assert {*manifest["not_exported"]} == left_out
+
+
+def test_the_manifest_describes_tensors_and_the_origin_of_dipoles(tmp_path):
+    tensors = ["shielding", {"name": "gap_tensor", "symmetry": "ij=-ji", "unit": "eV"}]
+    for form, origin in (
+        ("charges", "centre of mass"),
+        ("charges_and_dipoles", "mean of the positions"),
+    ):
+        potential = tiny(heads=["energy", "dipole"], dipole_form=form, tensors=tensors)
+        outputs = describe(potential)["outputs"]
+        assert outputs["dipole"]["origin"] == origin
+        assert origin in outputs["dipole"]["meaning"]
+        assert outputs["shielding"]["shape"] == ["atoms", 3, 3]
+        assert outputs["shielding"]["unit"] == "ppm"
+        assert outputs["gap_tensor"]["shape"] == ["structures", 3, 3]
+        assert outputs["gap_tensor"]["symmetry"] == "ij=-ji"
+        assert (outputs["gap_tensor"]["unit"], outputs["gap_tensor"]["per"]) == ("eV", "structure")
 
 
 @pytest.mark.slow

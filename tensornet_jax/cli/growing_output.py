@@ -1,0 +1,253 @@
+"""Commands over many structures whose output grows: refused, continued, never overwritten unasked.
+
+Beside OUTPUT stands OUTPUT.run.json: the settings, so that a run that goes on is the same run, and
+the structures that failed, with the reason.
+"""
+
+import hashlib
+import json
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tensornet_jax.cli.common import BOOKKEEPING
+from tensornet_jax.locks import exclusive
+from tensornet_jax.version import __version__
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+FAILED = 1
+NOTHING_DONE = 2
+INTERRUPTED = 130
+SHOWN = 5
+
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Overwrite OUTPUT if it exists.", show_default=False)
+]
+ResumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with the structures that OUTPUT does not have yet; start if there is none.",
+        show_default=False,
+    ),
+]
+
+
+@contextmanager
+def held_output(path: Path, *, force: bool, resume: bool) -> Iterator[None]:
+    """Keep an output for this process alone, after it was made sure that it may be written.
+
+    Args:
+        path: the file; its folder exists.
+        force: an older one may be overwritten.
+        resume: an older one goes on.
+
+    Raises:
+        ValueError: it exists and neither was asked for, or both were.
+        InUseError: another process writes it.
+    """
+    if force and resume:
+        raise ValueError("--force overwrites and --resume goes on: give one of them")
+    lock = path.with_name(f".{path.name}.lock")
+    with exclusive(lock, str(path), "wait for it, or choose another output"):
+        if path.exists() and not (force or resume):
+            raise ValueError(
+                f"{path} exists: --resume goes on with what it does not have yet, --force "
+                "overwrites it; or choose another output"
+            )
+        yield
+
+
+class GrowingOutput:
+    """The output of one command over a list of structures.
+
+    todo: indices of the structures that are not in the file yet, in order.
+    file: the file, in its format.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        structures: "Sequence[Atoms]",
+        *,
+        resume: bool,
+        only_growing: bool = False,
+    ) -> None:
+        """Start, or go on with, a file that this process holds by `held_output`.
+
+        Args:
+            path: the file.
+            settings: what results depend on, as JSON can hold it, but for the structures.
+            structures: the input.
+            resume: go on with a file that exists.
+            only_growing: see `structure_file`.
+
+        Raises:
+            ValueError: an unknown format, or a file that other settings or structures made.
+        """
+        from tensornet_jax.data.structure_file import OneStructure, structure_file
+
+        self.path, self._structures = path, structures
+        self._sidecar = path.with_name(f"{path.name}.run.json")
+        self._settings = {**settings, "input": fingerprint(structures)}
+        self._failed: list[dict[str, Any]] = []
+        self.file = structure_file(path, only_growing=only_growing)
+        if isinstance(self.file, OneStructure) and len(structures) > 1:
+            raise ValueError(
+                f"{path}: this format is written for one structure, and there are "
+                f"{len(structures)}: end the name in .xyz, .extxyz, .traj or .db"
+            )
+        self._converged: dict[int, bool] = {}
+        if path.exists():
+            if resume:
+                self._check_same_run()
+                self._converged = self.file.kept()
+            else:
+                path.unlink()
+        self.todo = [k for k in range(len(structures)) if k not in self._converged]
+        if len(self.todo) < len(structures):
+            typer.echo(f"{len(self._converged)} of {len(structures)} structures are in {path}")
+        self._write_sidecar()
+
+    def write(self, index: int, atoms: "Atoms", *, converged: bool | None = None) -> None:
+        """Write a finished structure; it is in the file on return."""
+        from tensornet_jax.data.structure_file import CONVERGED, INDEX
+
+        for key in BOOKKEEPING:
+            atoms.info.pop(key, None)
+        atoms.info[INDEX] = index
+        if converged is not None:
+            atoms.info[CONVERGED] = converged
+        with _undisturbed():
+            self.file.append(atoms)
+        self._converged[index] = converged is not False
+
+    def fail(self, index: int, reason: Exception) -> None:
+        """Note that a structure is left out, tell why, and go on."""
+        source = self._structures[index].info.get("source", f"structure {index}")
+        self._failed.append({"index": index, "structure": source, "reason": str(reason)})
+        self._write_sidecar()
+        typer.echo(f"error: {source}: {reason}", err=True)
+
+    def finish(self) -> None:
+        """Close the file and tell what is in it; exit with 1 unless all is well, 2 if nothing is.
+
+        Raises:
+            typer.Exit: some structure failed or has not converged.
+        """
+        self.file.close()
+        count, done = len(self._structures), len(self._converged)
+        if done:
+            typer.echo(f"written: {self.path} ({done} structures)")
+        else:
+            self._sidecar.unlink(missing_ok=True)
+        if self._failed:
+            shown = [f"  {each['structure']}: {each['reason']}" for each in self._failed[:SHOWN]]
+            more = len(self._failed) - len(shown)
+            where = f"; {self._sidecar} has the reasons" if done else ""
+            text = f"{len(self._failed)} of {count} structures failed and are left out{where}:"
+            typer.echo(
+                "\n".join([text, *shown, *([f"  and {more} more"] if more else [])]), err=True
+            )
+        unconverged = sum(not each for each in self._converged.values())
+        if unconverged:
+            typer.echo(f"{unconverged} of {count} not converged: raise --steps or --fmax", err=True)
+        if self._failed or unconverged:
+            raise typer.Exit(FAILED if done else NOTHING_DONE)
+
+    @contextmanager
+    def growing(self) -> Iterator[None]:
+        """Close the file however the block is left; tell of Ctrl-C what there is already."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            typer.echo(
+                f"interrupted: {len(self._converged)} of {len(self._structures)} structures are in "
+                f"{self.path}; the same command with --resume goes on",
+                err=True,
+            )
+            raise typer.Exit(INTERRUPTED) from None
+        finally:
+            self.file.close()
+
+    def _check_same_run(self) -> None:
+        try:
+            before = json.loads(self._sidecar.read_text("utf-8"))["settings"]
+        except (OSError, ValueError, KeyError):
+            raise ValueError(
+                f"{self.path} cannot go on: {self._sidecar}, which says how it was made, is "
+                "missing or damaged: choose another output, or overwrite it with --force"
+            ) from None
+        now = json.loads(json.dumps(self._settings))
+        differing = sorted(k for k in before | now if before.get(k) != now.get(k))
+        if differing:
+            told = ", ".join(
+                f"{key} ({_shown(before.get(key))}, now {_shown(now.get(key))})"
+                for key in differing
+            )
+            raise ValueError(
+                f"{self.path} was made with another {told}: choose another output, or overwrite it "
+                "with --force"
+            )
+
+    def _write_sidecar(self) -> None:
+        content = {
+            "written_by": {"tensornet_jax": __version__},
+            "settings": self._settings,
+            "failed": self._failed,
+        }
+        beside = self._sidecar.with_name(f".writing.{self._sidecar.name}")
+        beside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        beside.replace(self._sidecar)
+
+
+def fingerprint(structures: "Sequence[Atoms]") -> str:
+    """Return a checksum of geometries, elements, cells and states."""
+    digest = hashlib.sha256()
+    for atoms in structures:
+        for array in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc):
+            digest.update(array.tobytes())
+        state = [str(atoms.info.get(key)) for key in ("charge", "spin")]
+        digest.update(json.dumps(state).encode())
+    return digest.hexdigest()
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_new(path: Path, *, force: bool) -> None:
+    """Raise ValueError if a file exists and may not be overwritten."""
+    if path.exists() and not force:
+        raise ValueError(f"{path} exists: choose another output, or overwrite it with --force")
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 16 else f"{text[:12]}…"
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let Ctrl-C wait until the block is left."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous or signal.SIG_DFL)
+    if arrived:
+        raise KeyboardInterrupt

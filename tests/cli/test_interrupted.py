@@ -1,0 +1,104 @@
+"""Whatever moment a command is killed or interrupted at, no finished structure is lost."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import ase.build
+import ase.io
+import numpy as np
+import pytest
+
+from tensornet_jax.model_file import load_model
+
+RUN = "from tensornet_jax.cli import app; app()"
+COUNT = 400
+PATIENCE = 240
+OPTIONS = {
+    "predict": ("--batch-size", 1),
+    "relax": ("--steps", 2, "--fmax", 1e-9, "--trajectory", "way.traj"),
+}
+
+
+@pytest.fixture(scope="module")
+def waters(tmp_path_factory):
+    """Return a file of so many structures that a command is always in the middle of them."""
+    frames = [ase.build.molecule("H2O") for _ in range(COUNT)]
+    for index, atoms in enumerate(frames):
+        atoms.rattle(0.05, seed=index)
+    path = tmp_path_factory.mktemp("waters") / "in.xyz"
+    ase.io.write(path, frames, format="extxyz")
+    return path
+
+
+def started(arguments, folder):
+    """Start the command in a process of its own, which compiles little."""
+    root = Path(__file__).parents[2]
+    environment = os.environ | {
+        "PYTHONPATH": str(root),
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+    command = [sys.executable, "-c", RUN, *(str(each) for each in arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True
+    )
+
+
+def wait_for_more_than(size, path, process):
+    """Wait until a file has grown beyond a size."""
+    end = time.monotonic() + PATIENCE
+    while not (path.exists() and path.stat().st_size > size):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def indices(path):
+    return [atoms.info["input_index"] for atoms in ase.io.read(path, ":")]
+
+
+@pytest.mark.parametrize(
+    ("command", "suffix"),
+    [
+        ("predict", ".xyz"),
+        ("relax", ".traj"),
+        pytest.param("predict", ".db", marks=pytest.mark.slow),
+        pytest.param("relax", ".xyz", marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_command_loses_nothing_and_goes_on(command, suffix, model, waters, tmp_path):
+    out = tmp_path / f"out{suffix}"
+    arguments = (command, model, waters, out, *OPTIONS[command], "--resume")
+    delays = random.Random(f"{command}{suffix}")
+    before: list[int] = []
+    for number in (signal.SIGKILL, signal.SIGINT):
+        process = started(arguments, tmp_path)
+        wait_for_more_than(out.stat().st_size if out.exists() else 0, out, process)
+        time.sleep(delays.uniform(0.0, 0.1))
+        process.send_signal(number)
+        errors = process.communicate(timeout=PATIENCE)[1]
+        if number == signal.SIGKILL:
+            assert process.returncode == -signal.SIGKILL
+        else:
+            assert process.returncode == 130, errors
+            assert f"of {COUNT} structures are in {out}" in errors
+            assert "--resume goes on" in errors
+        found = indices(out)
+        # Each is there once, in order, and what was there has stayed.
+        assert found == list(range(len(found)))
+        assert len(before) < len(found) < COUNT
+        before = found
+    expected = load_model(model).evaluate(ase.io.read(out, ":"), ("energy",))
+    for atoms, prediction in zip(ase.io.read(out, ":"), expected, strict=True):
+        if command == "predict" and suffix == ".xyz":
+            energy = atoms.info["predicted_energy"]
+        else:
+            energy = atoms.get_potential_energy()
+        assert energy == pytest.approx(prediction["energy"], abs=1e-5)
+        assert np.isfinite(atoms.positions).all()
