@@ -1,6 +1,8 @@
 """What the commands share: clean errors, options, models and structures."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from tensornet_jax.compilation_cache import silence_cache_messages
+from tensornet_jax.notices import Notice
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -39,13 +42,31 @@ class Commands(TyperGroup):
         """Run the command, with expected errors shown as one message."""
         silence_cache_messages()
         try:
-            return super().invoke(ctx)
+            with _notices_as_lines():
+                return super().invoke(ctx)
         except (ValueError, OSError, ImportError) as error:
             # With a name it is Python that misses a module of ours: a fault of the program.
             if ctx.meta["tensornet_jax.debug"] or getattr(error, "name", None):
                 raise
             typer.echo(f"error: {_text_of(error)}", err=True)
             raise typer.Exit(USAGE_ERROR) from None
+
+
+@contextmanager
+def _notices_as_lines() -> Iterator[None]:
+    """Show the package's own warnings once each, without the file and line they come from."""
+    usual = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, Notice):
+            typer.echo(f"warning: {message}", err=True)
+        else:
+            usual(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("default", category=Notice)
+        warnings.showwarning = show
+        yield
 
 
 def _text_of(error: Exception) -> str:
@@ -189,13 +210,12 @@ def set_state(
     Raises:
         ValueError: nothing that the model predicts depends on them.
     """
+    from tensornet_jax.data import electronic_state
     from tensornet_jax.potential import check_visible
 
     check_visible(potential.config, charge, spin)
     for atoms in structures:
-        atoms.info |= {
-            name: value for name, value in (("charge", charge), ("spin", spin)) if value is not None
-        }
+        electronic_state.set_state(atoms.info, charge, spin)
 
 
 def check_output(path: Path, *inputs: Path) -> None:

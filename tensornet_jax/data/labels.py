@@ -13,6 +13,11 @@ import pydantic
 from ase import Atoms
 
 from tensornet_jax.config import Config
+from tensornet_jax.data.electronic_state import (
+    STATE_ALIASES,
+    drop_aliases,
+    warn_of_initial_charges,
+)
 from tensornet_jax.data.tensor_labels import (
     KeyOrTensorLabel,
     drop_tensors,
@@ -36,10 +41,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "stress": ("REF_stress", "stress", "Stress", "dft_stress"),
     "virial": ("REF_virial", "virial", "virials", "Virial", "dft_virial"),
     "dipole": ("REF_dipole", "dipole", "dipoles", "dipole_moment", "dft_dipole", "scf_dipole"),
-}
-STATE_ALIASES = {
-    "charge": ("charge", "total_charge"),
-    "spin": ("spin", "spin_multiplicity", "multiplicity"),
 }
 _QUANTITY: dict[str, Quantity] = {
     "energy": "energy",
@@ -282,8 +283,14 @@ def canonical_labels(atoms: Atoms, config: LabelConfig, source: str) -> Atoms:
             atoms.info[CANONICAL[name]] = value if value.ndim else float(value)
     charge = _state(atoms.info, "charge", config, source)
     spin = _state(atoms.info, "spin", config, source)
+    # Under their other names they could contradict what the configuration said.
+    drop_aliases(atoms.info, "charge")
+    if charge is None:
+        atoms.info.pop("charge", None)
+        warn_of_initial_charges(atoms, f" of {source}")
     atoms.info["charge"] = 0.0 if charge is None else charge
     if spin is not None:
+        drop_aliases(atoms.info, "spin")
         spin += config.units.spin == "unpaired_electrons"
         atoms.info["spin"] = int(spin) if spin.is_integer() else spin
     elif config.spin is not None:
