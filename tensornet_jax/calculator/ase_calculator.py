@@ -261,6 +261,8 @@ class TensorNetCalculator(Calculator):
     def _computed_for(self, properties: Sequence[str], atoms: ase.Atoms) -> tuple[str, ...]:
         """Return what to ask of the potential: all there is, so that little has to compile."""
         periodic, cell = bool(atoms.pbc.any()), atoms.cell.array
+        if not np.isfinite(cell).all():
+            raise ValueError(f"the cell is not finite, {cell.tolist()}: set atoms.cell")
         has_volume = bool(cell.any()) and abs(np.linalg.det(cell)) > 0
         if "stress" in properties and not has_volume:
             raise PropertyNotImplementedError(

@@ -131,7 +131,9 @@ class Neighbourhood:
             affine = affine @ deformation
         if len(atoms) == 0:
             return True
-        moved = self.local_positions(atoms.positions, now) - affine
+        # Infinite positions are not covered, and refused where the new list is made.
+        with np.errstate(invalid="ignore"):
+            moved = self.local_positions(atoms.positions, now) - affine
         farthest = np.sqrt(np.maximum.reduce(np.add.reduce(moved * moved, axis=1)))
         return bool(shrinkage * (cutoff + self.reach) - 2 * farthest >= cutoff)
 
