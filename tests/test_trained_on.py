@@ -52,7 +52,7 @@ def test_the_record_counts_elements_and_lists_charges_and_spins():
     both = record.merged(TrainedOn.of([in_state("CH4", charge=2)]))
     assert both.elements == {"C": 1, "H": 3, "O": 2}
     assert both.charges == (-1.0, 0.0, 2.0)
-    with pytest.raises(ValueError, match="trained_on .*is unusable"):
+    with pytest.raises(ValueError, match=r"trained_on .*is unusable"):
         record_of({"trained_on": {"charges": "all"}})
 
 
