@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from tensornet_jax.backend import check_backend
-from tensornet_jax.compilation_cache import silence_cache_messages
 from tensornet_jax.version import __version__
 
 check_backend()
@@ -25,6 +24,5 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         from importlib import import_module
 
-        silence_cache_messages()
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import ase
@@ -11,50 +11,38 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ase.data import chemical_symbols
 from jax import Array
 
 from tensornet_jax.config import Config
+from tensornet_jax.element_table import ElementTable
+from tensornet_jax.forked import check_not_forked, is_forked
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
-from tensornet_jax.graph.structure import Structure, make_structure
+from tensornet_jax.graph.capacity_ladder import CapacityLadder, packs
+from tensornet_jax.graph.structure import Structure
 from tensornet_jax.models import MODELS
 from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.models.tensor_config import TensorHead
 from tensornet_jax.precision import precision_scope
 from tensornet_jax.prediction import hessian_jit, predict, predict_jit
+from tensornet_jax.preparation import check_visible, dipole_of_position, prepare_structure
+from tensornet_jax.programs import program_of
+from tensornet_jax.trained_on import Watch
+
+__all__ = [
+    "ATOMS_PER_BATCH",
+    "ENERGY_PROPERTIES",
+    "ElementTable",
+    "Potential",
+    "check_visible",
+    "create_potential",
+    "dipole_of_position",
+    "prepare_structure",
+]
 
 ENERGY_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "hessian")
 
 ATOMS_PER_BATCH = 2048
 """Atoms `Potential.evaluate` packs into one call when no batch size is given."""
-
-
-@dataclass(frozen=True)
-class ElementTable:
-    """The elements of a model and the energies of their isolated atoms.
-
-    numbers: atomic numbers; the position in the tuple is the species index.
-    reference_energies: (S,) float64 eV.
-    """
-
-    numbers: tuple[int, ...]
-    reference_energies: np.ndarray
-
-    def __post_init__(self) -> None:
-        energies = np.array(self.reference_energies, np.float64)
-        if len(set(self.numbers)) != len(self.numbers):
-            raise ValueError(f"element table {self.numbers} names an element twice")
-        if energies.shape != (len(self.numbers),) or not np.isfinite(energies).all():
-            raise ValueError(
-                f"{len(self.numbers)} elements need as many finite reference energies, "
-                f"got {energies.tolist()}"
-            )
-        object.__setattr__(self, "reference_energies", energies)
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """Chemical symbols in the order of the table."""
-        return tuple(chemical_symbols[number] for number in self.numbers)
 
 
 @dataclass(frozen=True)
@@ -87,6 +75,31 @@ class Potential:
     def module(self) -> nn.Module:
         """The flax module of this potential."""
         return MODELS[self.config.name][1](self.config, self.elements.numbers, self.dtype)
+
+    @cached_property
+    def _watch(self) -> Watch:
+        c = self.config
+        return Watch(
+            self.metadata,
+            sees_charge=c.sees_charge,
+            needs_spin=c.needs_spin,
+            needs_charges=c.needs_charges,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it takes to make it again in another process: its fields, arrays as numpy's."""
+        state = {each.name: getattr(self, each.name) for each in fields(self)}
+        return state | {"variables": jax.tree.map(np.asarray, self.variables)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the fields."""
+        self.__dict__.update(state)
+        # In a forked child an error here would be lost in the machinery that unpickles: whoever
+        # uses the potential gets it.
+        if not is_forked():
+            with self.precision():
+                variables = jax.tree.map(jnp.asarray, state["variables"])
+            self.__dict__["variables"] = variables
 
     @property
     def cutoff(self) -> float:
@@ -133,8 +146,7 @@ class Potential:
     def variable_shapes(self) -> dict[str, Any]:
         """Shapes and dtypes of the variables that the module makes; computes nothing."""
         with self.precision():
-            made = jax.eval_shape(self.module.init, jax.random.key(0), self.blank_graph())
-        return {"params": {}, "buffers": {}, **made}
+            return {"params": {}, "buffers": {}, **_shapes_made_by(self.module, self.dtype)}
 
     def precision(self) -> AbstractContextManager[None]:
         """Scope in which every JAX computation with this potential has to happen."""
@@ -151,15 +163,18 @@ class Potential:
         return self.replace(variables=variables, dtype=dtype)
 
     def structure(self, atoms: ase.Atoms, where: str = "", skin: float = 0.0) -> Structure:
-        """Prepare one structure; ``skin`` widens the neighbour lists, in Å."""
-        return prepare_structure(self.config, self.elements.numbers, atoms, where, skin)
+        """Prepare one structure; ``skin`` widens the neighbour lists, in Å.
+
+        Of each kind it warns once (`OutsideTrainingWarning`) where a structure has a charge, a spin
+        or an element that the potential was not trained on.
+        """
+        prepared = prepare_structure(self.config, self.elements.numbers, atoms, where, skin)
+        self._watch.look(atoms, where)
+        return prepared
 
     def blank_graph(self) -> AtomGraph:
         """Return the graph of no structure, for what depends on no structure, as numpy arrays."""
-        capacity = Capacity.holding([])
-        if self.config.long_cutoff is not None:
-            capacity = capacity._replace(long_pairs=capacity.pairs, long_slots=capacity.slots)
-        return batch_structures([], capacity, self.dtype)
+        return _blank_graph(self.config, self.dtype)
 
     def reference_energies(self, structure: Structure) -> np.ndarray:
         """E0 of each atom plus its share of the offset, (N,) float64 eV."""
@@ -177,11 +192,14 @@ class Potential:
         structures: ase.Atoms | Sequence[ase.Atoms],
         compute: Sequence[str] = ("energy", "forces"),
         batch_size: int | None = None,
+        *,
+        capacities: CapacityLadder | None = None,
     ) -> list[dict[str, Any]]:
         """Evaluate structures, however many and of whatever sizes.
 
-        The total charge is read from ``atoms.info["charge"]`` (e, default 0), and, where the model
-        depends on it, the spin multiplicity from ``atoms.info["spin"]`` (2S + 1).
+        The total charge is read from ``atoms.info["charge"]`` or ``["total_charge"]`` (e, default
+        0), and, where the model depends on it, the spin multiplicity from ``atoms.info["spin"]``,
+        ``["spin_multiplicity"]`` or ``["multiplicity"]`` (2S + 1).
 
         Args:
             structures: one structure or several; not changed.
@@ -192,6 +210,8 @@ class Potential:
                 Energies include E0.
             batch_size: structures evaluated at a time; by default as many as fill
                 ``ATOMS_PER_BATCH`` atoms.
+            capacities: array sizes to choose from; by default those used in this process so far,
+                so that the last bits of results may depend on what was evaluated before.
 
         Returns:
             one dict per structure in the order given, float64 arrays (energies are floats).
@@ -199,7 +219,9 @@ class Potential:
         Raises:
             ValueError: unknown property or element, stress without a volume, dipole of a periodic
                 structure.
+            ForkedError: this process was forked after JAX had started.
         """
+        check_not_forked()
         atoms_list = [structures] if isinstance(structures, ase.Atoms) else list(structures)
         compute = self._checked(compute)
         prepared = []
@@ -211,8 +233,9 @@ class Potential:
         results: list[dict[str, Any]] = [{} for _ in prepared]
         batched = tuple(name for name in compute if name != "hessian")
         if batched:
-            for chosen in _packs([len(s) for s in prepared], batch_size):
-                outputs = self._evaluate_batch([prepared[k] for k in chosen], batched)
+            ladder = program_of(self.module).ladder if capacities is None else capacities
+            for chosen in packs([len(s) for s in prepared], batch_size, ATOMS_PER_BATCH):
+                outputs = self._evaluate_batch([prepared[k] for k in chosen], batched, ladder)
                 for k, output in zip(chosen, outputs, strict=True):
                     results[k].update(output)
         if "hessian" in compute:
@@ -230,12 +253,9 @@ class Potential:
         return names
 
     def _evaluate_batch(
-        self, structures: Sequence[Structure], compute: tuple[str, ...]
+        self, structures: Sequence[Structure], compute: tuple[str, ...], ladder: CapacityLadder
     ) -> list[dict[str, Any]]:
-        # The number of structures is on the ladder too, or fifty batch sizes would compile fifty
-        # times.
-        capacity = Capacity.holding(structures)
-        capacity = capacity._replace(graphs=_power_of_two(capacity.graphs))
+        capacity = ladder.choose(structures)
         computed_from_energies = set(ENERGY_PROPERTIES) - {"forces", "stress"}
         others = tuple(sorted(set(compute) - computed_from_energies))
         energy = {"energy", "free_energy", "energies"} & set(compute)
@@ -276,77 +296,6 @@ class Potential:
             return np.asarray(rows, np.float64)[:size, :size]
 
 
-def prepare_structure(
-    config: ModelConfig,
-    numbers: Sequence[int],
-    atoms: ase.Atoms,
-    where: str = "",
-    skin: float = 0.0,
-) -> Structure:
-    """Prepare a structure for a model: lists of pairs, charges and spin, as far as it needs them.
-
-    Args:
-        config: of the model.
-        numbers: element table.
-        atoms: the structure; not changed.
-        where: how messages name the structure.
-        skin: Å the lists reach beyond their cutoffs.
-
-    Raises:
-        ValueError: what `make_structure` refuses, or a charge that the model cannot see.
-    """
-    structure = make_structure(
-        atoms,
-        numbers,
-        config.cutoff,
-        where,
-        long_range=config.long_range,
-        charged=config.needs_charges,
-        with_spin=config.needs_spin,
-        skin=skin,
-    )
-    check_visible(config, structure.charge, None, where)
-    return structure
-
-
-def check_visible(
-    config: ModelConfig, charge: float | None, spin: int | None, where: str = ""
-) -> None:
-    """Raise ValueError where a model is asked for a charge or a spin on which nothing depends.
-
-    Args:
-        config: of the model.
-        charge: total charge, e; 0 and None ask for nothing.
-        spin: multiplicity; None asks for nothing.
-        where: how the message names the structure.
-    """
-    blind = {"charge": charge and not config.sees_charge, "spin": spin and not config.needs_spin}
-    for name, asked in (("charge", charge), ("spin", spin)):
-        if blind[name]:
-            raise ValueError(
-                f"{name} {asked:g}{where}: nothing this model ({config.name}) predicts depends on "
-                f"the {name}; train one with {name} in model.electronic_state, or, if the {name} "
-                "does not matter, leave it out of the structure"
-            )
-
-
-def dipole_of_position(config: ModelConfig, charge: float, positions: np.ndarray) -> np.ndarray:
-    """What a predicted dipole moment lacks, (3,) e·Å: total charge times mean position.
-
-    Atomic dipoles and conserved charges give the moment about the mean of the positions, and data
-    about the origin of the coordinates. Charges alone (torchmd-net) have it about the centre of
-    mass, and stay there.
-
-    Args:
-        config: of the model.
-        charge: total charge, e.
-        positions: (N, 3) Å.
-    """
-    if not (config.has_atomic_dipoles and charge and len(positions)):
-        return np.zeros(3)
-    return charge * positions.mean(axis=0)
-
-
 def create_potential(
     config: Config,
     elements: ElementTable,
@@ -377,29 +326,22 @@ def create_potential(
     return potential.replace(variables={"params": {}, "buffers": {}, **variables})
 
 
+def _blank_graph(config: ModelConfig, dtype: str) -> AtomGraph:
+    capacity = Capacity.holding([])
+    if config.long_cutoff is not None:
+        capacity = capacity._replace(long_pairs=capacity.pairs, long_slots=capacity.slots)
+    return batch_structures([], capacity, dtype)
+
+
+# Tracing a model takes as long as loading its file; scripts that load one file for each structure
+# should not do it again.
+@lru_cache(maxsize=16)
+def _shapes_made_by(module: Any, dtype: str) -> dict[str, Any]:
+    return jax.eval_shape(module.init, jax.random.key(0), _blank_graph(module.config, dtype))
+
+
 def _check_physics(structure: Structure, compute: Sequence[str], where: str) -> None:
     if "stress" in compute and abs(np.linalg.det(structure.cell)) == 0:
         raise ValueError(f"stress needs a cell with a volume{where}: leave it out or set a cell")
     if {"dipole", "polar_tensors"} & {*compute} and structure.pbc.any():
         raise ValueError(f"the dipole moment of a periodic structure has no meaning{where}")
-
-
-def _packs(sizes: Sequence[int], batch_size: int | None) -> list[list[int]]:
-    """Indices of structures to evaluate together, of like size so that little is padding."""
-    order = sorted(range(len(sizes)), key=lambda k: sizes[k])
-    packs: list[list[int]] = []
-    atoms = 0
-    for k in order:
-        full = not packs or (
-            len(packs[-1]) >= batch_size if batch_size else atoms + sizes[k] > ATOMS_PER_BATCH
-        )
-        if full:
-            packs.append([])
-            atoms = 0
-        packs[-1].append(k)
-        atoms += sizes[k]
-    return packs
-
-
-def _power_of_two(size: int) -> int:
-    return 1 << (size - 1).bit_length()

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import jax
 
+from tensornet_jax.forked import check_not_forked
 from tensornet_jax.typing import MatmulPrecision
 
 
@@ -17,7 +18,9 @@ def precision_scope(dtype: str, matmul: MatmulPrecision = "highest") -> Iterator
 
     Raises:
         ValueError: dtype is neither "float32" nor "float64".
+        ForkedError: this process was forked after JAX had started.
     """
+    check_not_forked()
     if dtype not in ("float32", "float64"):
         raise ValueError(f'dtype must be "float32" or "float64", not {dtype!r}')
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(matmul):

@@ -31,6 +31,9 @@ ROOMS = (
         "units",
         "typing",
         "config",
+        "element_table",
+        "forked",
+        "notices",
         "parameter_paths",
     ),
     ("checkpoint", "ops"),
@@ -38,7 +41,8 @@ ROOMS = (
     ("data", "spectra"),
     ("graph",),
     ("models",),
-    ("prediction",),
+    ("prediction", "preparation", "trained_on"),
+    ("programs",),
     ("potential",),
     ("model_file", "elements"),
     ("train", "md", "calculator", "interop", "compress", "benchmark", "testing"),
@@ -146,6 +150,15 @@ def test_importing_everything_leaves_the_settings_of_jax_alone(x64):
         JAX_ENABLE_X64=x64,
     )
     assert settings == [x64 == "1", None, False, None]
+
+
+def test_using_the_package_sets_no_environment_variable():
+    changed = in_new_process(
+        "import os; before = dict(os.environ)\n"
+        "from tensornet_jax import TensorNetCalculator, load_model\n"
+        "print(json.dumps(sorted(set(os.environ.items()) ^ set(before.items()))))",
+    )
+    assert changed == []
 
 
 # --- the rooms -------------------------------------------------------------------------------

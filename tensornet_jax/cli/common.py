@@ -1,6 +1,8 @@
 """What the commands share: clean errors, options, models and structures."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from tensornet_jax.compilation_cache import silence_cache_messages
+from tensornet_jax.data.bookkeeping import BOOKKEEPING
+from tensornet_jax.notices import Notice
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -17,9 +21,6 @@ if TYPE_CHECKING:
     from tensornet_jax.potential import Potential
 
 USAGE_ERROR = 2
-
-# What the readers note in `Atoms.info` for messages; it has no place in files written for others.
-BOOKKEEPING = ("source", "label_keys", "ignored_labels", "unused_keys", "remarks", "tensor_labels")
 
 
 class Commands(TyperGroup):
@@ -39,13 +40,31 @@ class Commands(TyperGroup):
         """Run the command, with expected errors shown as one message."""
         silence_cache_messages()
         try:
-            return super().invoke(ctx)
+            with _notices_as_lines():
+                return super().invoke(ctx)
         except (ValueError, OSError, ImportError) as error:
             # With a name it is Python that misses a module of ours: a fault of the program.
             if ctx.meta["tensornet_jax.debug"] or getattr(error, "name", None):
                 raise
             typer.echo(f"error: {_text_of(error)}", err=True)
             raise typer.Exit(USAGE_ERROR) from None
+
+
+@contextmanager
+def _notices_as_lines() -> Iterator[None]:
+    """Show the package's own warnings once each, without the file and line they come from."""
+    usual = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, Notice):
+            typer.echo(f"warning: {message}", err=True)
+        else:
+            usual(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("default", category=Notice)
+        warnings.showwarning = show
+        yield
 
 
 def _text_of(error: Exception) -> str:
@@ -160,7 +179,17 @@ def read_labelled(path: Path, potential: "Potential", config: "LabelConfig") -> 
             raise ValueError(f"--label {name}: {unknown_name(name, known, 'key')}")
     # A file need not have all of the model's tensors, but what the user named it must have.
     labels = with_tensor_labels(config, potential.tensor_heads)
-    return read_structures(path, labels, required=config)
+    structures = read_structures(path, labels, required=config)
+    _tell_remarks(structures)
+    return structures
+
+
+def _tell_remarks(structures: "Sequence[Atoms]") -> None:
+    """Show what the readers had to decide, which an audit would have among its warnings."""
+    from tensornet_jax.data.label_findings import reading_remarks
+
+    for text in reading_remarks(structures):
+        typer.echo(f"warning: {text}", err=True)
 
 
 def _pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
@@ -196,6 +225,7 @@ def read_geometries(path: Path, *, bookkeeping: bool = False) -> "list[Atoms]":
     from tensornet_jax.data.readers import read_structures
 
     structures = read_structures(path)
+    _tell_remarks(structures)
     for atoms in structures:
         for key in (*CANONICAL.values(), FREE_ENERGY, *(() if bookkeeping else BOOKKEEPING)):
             atoms.info.pop(key, None)
@@ -211,13 +241,12 @@ def set_state(
     Raises:
         ValueError: nothing that the model predicts depends on them.
     """
+    from tensornet_jax.data import electronic_state
     from tensornet_jax.potential import check_visible
 
     check_visible(potential.config, charge, spin)
     for atoms in structures:
-        atoms.info |= {
-            name: value for name, value in (("charge", charge), ("spin", spin)) if value is not None
-        }
+        electronic_state.set_state(atoms.info, charge, spin)
 
 
 def check_output(path: Path, *inputs: Path) -> None:

@@ -56,6 +56,16 @@ ElementsOption = Annotated[
         show_default="every one the checkpoint has a row for",
     ),
 ]
+ChargesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--charges",
+        metavar="-1,0,…",
+        help="Total charges it was trained on, e; others then cause a warning. Checkpoints don't "
+        "say.",
+        show_default="not known: any but 0 causes a warning",
+    ),
+]
 
 
 @app.command("torchmd-net")
@@ -78,11 +88,13 @@ def torchmd_net(
     energy_unit: Annotated[
         str, typer.Option(help="Unit of the energies it was trained on; checkpoints don't say.")
     ] = "eV",
+    charges: ChargesOption = None,
     dtype: DtypeOption = None,
 ) -> None:
     """Convert a TensorNet or TensorNet2 of torchmd-net."""
     check_output(output, checkpoint)
     numbers = None if elements is None else symbols_to_numbers(elements)
+    seen = _charges(charges)
 
     from tensornet_jax.interop.torchmd_net import from_checkpoint
 
@@ -98,7 +110,7 @@ def torchmd_net(
     if potential.config.group == "SO(3)":
         facts.append(f"edges as torchmd-net's {potential.metadata['so3_convention']} code has them")
     typer.echo(f"read: {', '.join(facts)}")
-    _save(output, potential)
+    _save(output, potential, seen)
 
 
 @app.command()
@@ -113,10 +125,12 @@ def aceff(
             show_default="all pairs of a molecule",
         ),
     ] = None,
+    charges: ChargesOption = None,
     dtype: DtypeOption = None,
 ) -> None:
     """Convert an AceFF potential of Acellera, version 1.0, 1.1 or 2.0."""
     check_output(output, checkpoint)
+    seen = _charges(charges)
 
     from tensornet_jax.interop.aceff import from_checkpoint
 
@@ -126,7 +140,7 @@ def aceff(
         dtype=None if dtype is None else dtype.value,
     )
     typer.echo(f"read: energies {potential.metadata['energies']}")
-    _save(output, potential)
+    _save(output, potential, seen)
 
 
 @app.command()
@@ -150,9 +164,24 @@ def matgl(
     _save(output, potential)
 
 
-def _save(output: Path, potential: "Potential") -> None:
-    from tensornet_jax.model_file import save_model
+def _charges(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(sorted({float(each) + 0.0 for each in text.split(",")}))
+    except ValueError:
+        raise ValueError(
+            f"--charges {text}: write total charges in e with commas, e.g. -1,0,1"
+        ) from None
 
+
+def _save(output: Path, potential: "Potential", charges: tuple[float, ...] | None = None) -> None:
+    from tensornet_jax.model_file import save_model
+    from tensornet_jax.trained_on import TrainedOn, with_record
+
+    if charges is not None:
+        record = with_record(potential.metadata, TrainedOn(charges=charges))
+        potential = potential.replace(metadata=record)
     save_model(output, potential)
     symbols = potential.elements.symbols
     count = f"{len(symbols)} elements" if len(symbols) > FEW else ", ".join(symbols)

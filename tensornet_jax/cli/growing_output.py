@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tensornet_jax.cli.common import BOOKKEEPING
+from tensornet_jax.data.bookkeeping import BOOKKEEPING
 from tensornet_jax.locks import exclusive
 from tensornet_jax.version import __version__
 

@@ -38,9 +38,12 @@ def inspect(
 
 def _model_lines(path: Path) -> list[str]:
     from tensornet_jax.model_file import load_model, read_header
+    from tensornet_jax.trained_on import ENTRY, record_of
 
     header = read_header(path)
     potential = load_model(path)
+    record, metadata = record_of(header["metadata"]), dict(header["metadata"])
+    metadata.pop(ENTRY, None)
     elements = header["elements"]
     lines = [
         f"{path}",
@@ -57,9 +60,11 @@ def _model_lines(path: Path) -> list[str]:
     ]
     for symbol, energy in zip(elements["symbols"], elements["reference_energies"], strict=True):
         lines.append(f"{symbol:<7} {energy:>14.6f}")
+    told = ["the file does not say"] if record is None else record.lines()
+    lines += ["", "trained on", *(f"  {line}" for line in told)]
     lines += ["", "model settings", *_key_lines(header["model"])]
-    if header["metadata"]:
-        lines += ["", "metadata", *_key_lines(header["metadata"])]
+    if metadata:
+        lines += ["", "metadata", *_key_lines(metadata)]
     return lines
 
 

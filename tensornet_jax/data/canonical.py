@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from tensornet_jax.data.electronic_state import STATE_ALIASES, drop_aliases
 from tensornet_jax.data.label_config import (
     MINUS_OF,
     PROPERTIES,
-    STATE_ALIASES,
     LabelConfig,
     matrix_of_six,
 )
@@ -27,11 +27,6 @@ from tensornet_jax.data.unused_keys import unused_keys
 from tensornet_jax.data.weights import set_canonical_weights, weight_of
 from tensornet_jax.units import Quantity
 
-# What `canonical_labels` notes in `Atoms.info` for messages; files for others do not need it.
-BOOKKEEPING = (
-    *("source", "label_keys", "ignored_labels", "unused_keys", "remarks"),
-    "tensor_labels",
-)
 _QUANTITY: dict[str, Quantity] = {
     "energy": "energy",
     "forces": "force",
@@ -291,8 +286,11 @@ def _set_state(atoms: Atoms, config: LabelConfig, source: str) -> dict[str, str]
     """Set total charge and spin multiplicity, and return the keys of those that are stated."""
     charge, charge_key = _state(atoms.info, "charge", config, source)
     spin, spin_key = _state(atoms.info, "spin", config, source)
+    # Under their other names they could contradict what the configuration said.
+    drop_aliases(atoms.info, "charge")
     atoms.info["charge"] = 0.0 if charge is None else charge
     if spin is not None:
+        drop_aliases(atoms.info, "spin")
         spin += config.units.spin == "unpaired_electrons"
         atoms.info["spin"] = int(spin) if spin.is_integer() else spin
     elif config.spin is not None:

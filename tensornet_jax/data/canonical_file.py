@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
 from ase.io.extxyz import key_val_dict_to_str
 
-from tensornet_jax.data.canonical import BOOKKEEPING
+from tensornet_jax.data.bookkeeping import BOOKKEEPING
 from tensornet_jax.data.label_config import ALIASES, STATE_ALIASES
 from tensornet_jax.data.labels import CANONICAL, FREE_ENERGY
 from tensornet_jax.data.tensor_labels import NAMES, PREFIX

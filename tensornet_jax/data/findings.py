@@ -7,7 +7,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from tensornet_jax.data.canonical import BOOKKEEPING, available_labels
+from tensornet_jax.data.bookkeeping import BOOKKEEPING
+from tensornet_jax.data.canonical import available_labels
 from tensornet_jax.data.consistency import WorkSlope
 from tensornet_jax.data.labels import (
     PROPERTIES,

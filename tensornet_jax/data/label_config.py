@@ -8,6 +8,7 @@ import pydantic
 from pydantic import Field
 
 from tensornet_jax.config import Config
+from tensornet_jax.data.electronic_state import STATE_ALIASES
 from tensornet_jax.data.tensor_labels import KeyOrTensorLabel
 from tensornet_jax.units import Quantity, conversion_factor
 
@@ -37,10 +38,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("REF_dipole", "REF_dipoles", "dipole", "dipoles", "dipole_moment"),
         *("dft_dipole", "DFT_dipole", "scf_dipole"),
     ),
-}
-STATE_ALIASES = {
-    "charge": ("charge", "total_charge"),
-    "spin": ("spin", "spin_multiplicity", "multiplicity"),
 }
 MINUS_OF = {"forces": "gradient", "stress": "virial"}
 

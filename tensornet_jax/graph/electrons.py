@@ -1,42 +1,42 @@
 """What a structure says of its electrons: total charge, spin multiplicity, charges of its atoms."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import ase
 import numpy as np
 
+from tensornet_jax.data.electronic_state import STATE_ALIASES, stated_charge, stated_spin
+
 
 def total_charge(atoms: ase.Atoms) -> float:
-    """Total charge of a structure in e, from ``atoms.info["charge"]``; 0 if absent."""
-    if "charge" not in atoms.info:
-        return 0.0
-    charge = atoms.info["charge"]
-    if np.ndim(charge) != 0 or not np.isfinite(float(charge)):
-        raise ValueError(f'atoms.info["charge"] must be one finite number, not {charge!r}')
-    return float(charge)
+    """Total charge of a structure in e, as ``atoms.info`` states it; 0 if it does not.
+
+    It is read from ``atoms.info["charge"]`` or ``atoms.info["total_charge"]``.
+
+    Raises:
+        ValueError: it is not one finite number, or the two differ.
+    """
+    return stated_charge(atoms.info) or 0.0
 
 
 def spin_multiplicity(atoms: ase.Atoms) -> int:
-    """Spin multiplicity 2S + 1 of a structure, from ``atoms.info["spin"]``.
+    """Spin multiplicity 2S + 1 of a structure, as ``atoms.info`` states it.
+
+    It is read from ``atoms.info["spin"]``, ``"spin_multiplicity"`` or ``"multiplicity"``.
 
     Raises:
-        ValueError: there is none, it is not a positive integer, or the structure cannot have it:
-            too few electrons, or an odd number of them for an odd multiplicity. Electrons are
-            counted where the total charge is an integer.
+        ValueError: there is none, it is not a positive integer, two of them differ, or the
+            structure cannot have it: too few electrons, or an odd number of them for an odd
+            multiplicity. Electrons are counted where the total charge is an integer.
     """
-    if "spin" not in atoms.info:
+    multiplicity = stated_spin(atoms.info)
+    if multiplicity is None:
         raise ValueError(
             "this potential depends on the spin, and the structure has none: give its "
             'multiplicity 2S + 1 as atoms.info["spin"], 1 for a singlet; if a data file has it '
             "under another name, labels.spin says which"
         )
-    given = atoms.info["spin"]
-    value = np.asarray(given)
-    if value.size != 1 or value.dtype.kind not in "iuf" or value.item() not in range(1, 1000):
-        raise ValueError(
-            'atoms.info["spin"] is the multiplicity 2S + 1, an integer, 1 for a singlet, not '
-            f"{given!r}; if the data have numbers of unpaired electrons, set labels.spin to their "
-            "key and labels.units.spin to unpaired_electrons"
-        )
-    multiplicity = int(value.item())
     charge = total_charge(atoms)
     electrons = int(atoms.numbers.sum()) - charge
     paired = electrons - (multiplicity - 1)
@@ -64,12 +64,27 @@ def with_state(atoms: ase.Atoms, charge: float | None, spin: int | None) -> ase.
     for name, value in (("charge", charge), ("spin", spin)):
         if value is None:
             continue
-        own = copied.info.setdefault(name, value)
-        if np.any(own != value):
-            raise ValueError(
-                f'atoms.info["{name}"] is {own!r}, and {name} was given as {value!r}: keep one'
-            )
+        keys = [key for key in STATE_ALIASES[name] if key in copied.info]
+        for key in keys:
+            own = copied.info[key]
+            if np.any(own != value):
+                raise ValueError(
+                    f'atoms.info["{key}"] is {own!r}, and {name} was given as {value!r}: keep one'
+                )
+        if not keys:
+            copied.info[name] = value
     return copied
+
+
+def raw_state(info: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Whatever is stated of charge and spin, unread: equal for structures in the same state.
+
+    Unlike the functions above it raises for nothing.
+    """
+    return tuple((key, repr(info[key])) for key in _STATE_KEYS if key in info)
+
+
+_STATE_KEYS = tuple(key for keys in STATE_ALIASES.values() for key in keys)
 
 
 def fixed_charges(atoms: ase.Atoms) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from ase.calculators.calculator import BaseCalculator
 from scipy.spatial.transform import Rotation
 
+from tensornet_jax.data.electronic_state import set_state, stated_charge, stated_spin
 from tensornet_jax.potential import Potential
 from tensornet_jax.testing.difference_quotients import (
     DISPLACEMENT,
@@ -158,11 +159,13 @@ def check_extensive(
         extent = np.ptp(atoms.positions, axis=0).max(initial=0)
         other.positions += (distance + extent) * np.array([0.48, 0.6, 0.64])
         double = atoms + other
-    if "charge" in atoms.info:
-        double.info["charge"] = 2 * atoms.info["charge"]
-    if "spin" in atoms.info:
+    charge, spin = stated_charge(atoms.info), stated_spin(atoms.info)
+    set_state(
+        double.info,
+        None if charge is None else 2 * charge,
         # Twice the unpaired electrons.
-        double.info["spin"] = 2 * atoms.info["spin"] - 1
+        None if spin is None else 2 * spin - 1,
+    )
     one, two = _evaluate(model, [atoms, double], ("energy", "forces"))
     worst = _Worst()
     scale = max(abs(2 * one["energy"]), _SMALLEST)

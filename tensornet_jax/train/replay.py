@@ -15,6 +15,7 @@ from ase import Atoms
 from tensornet_jax.data.labels import CANONICAL, labels_of
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.data.tensor_labels import drop_tensors, put_tensor
+from tensornet_jax.graph.capacity_ladder import CapacityLadder
 from tensornet_jax.potential import Potential
 from tensornet_jax.train.datasets import Examples, ReplayParts
 
@@ -80,8 +81,11 @@ def _labelled(structures: list[Atoms], potential: Potential, batch_size: int | N
             atoms.arrays.pop(key, None)
         atoms.info["label_keys"] = {}
         groups.setdefault(_meaningful(atoms, potential), []).append(index)
+    # Of their own, so that labels do not depend on what else this process has evaluated.
+    ladder = CapacityLadder()
     for names, indices in groups.items():
-        found = potential.evaluate([labelled[k] for k in indices], names, batch_size)
+        chosen = [labelled[k] for k in indices]
+        found = potential.evaluate(chosen, names, batch_size, capacities=ladder)
         for index, prediction in zip(indices, found, strict=True):
             for head in potential.tensor_heads:
                 value = prediction[head.name]

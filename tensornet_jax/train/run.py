@@ -40,6 +40,7 @@ from tensornet_jax.train.result import RunFacts, TrainingResult
 from tensornet_jax.train.start import load_start, make_start, resolve, save_start
 from tensornet_jax.train.tensor_fit import fit_tensors
 from tensornet_jax.train.trackers import trackers
+from tensornet_jax.trained_on import after_training
 from tensornet_jax.version import __version__
 
 # What may differ between the pieces of one run. Anything else would change the steps to come in a
@@ -115,6 +116,8 @@ def _train(
         dtype=config.dtype,
         energy_scale=_energy_scale(data),
     )
+    seen = [*data.train, *(data.replay.train if data.replay else ())]
+    potential = potential.replace(metadata=after_training(potential.metadata, seen))
     fitted, spreads = fit_tensors(potential, train_examples)
     # A trained model's own scales belong to its weights.
     potential = fitted if start is None else potential

@@ -7,7 +7,7 @@ import pytest
 from tensornet_jax.interop import matgl
 from tensornet_jax.interop.torch_files import write_torch_file
 from tensornet_jax.interop.torchmd_net import from_state_dict
-from tensornet_jax.model_file import load_model
+from tensornet_jax.model_file import load_model, read_header
 from tests.builders import ethanol
 from tests.interop import matgl_by_edges
 from tests.interop.reference_cases import Reference
@@ -43,10 +43,14 @@ def test_a_folder_of_matgl_becomes_a_model_file(cli, tmp_path):
 
 def test_aceff_becomes_a_model_file(cli, shared_data):
     weights = shared_data("reference_aceff/aceff_v2.0_weights.npz")
-    result = cli("convert", "aceff", weights, "model.safetensors", "--coulomb-cutoff", "12")
+    options = ("--coulomb-cutoff", "12", "--charges", "-1,0,1")
+    result = cli("convert", "aceff", weights, "model.safetensors", *options)
     assert result.exit_code == 0, result.stderr
     assert "E0 = 0" in result.stdout
     assert load_model("model.safetensors").config.coulomb.cutoff == 12
+    assert read_header("model.safetensors")["metadata"]["trained_on"] == {"charges": [-1, 0, 1]}
+    result = cli("convert", "aceff", weights, "model.safetensors", "--charges", "ions")
+    assert "--charges ions: write total charges" in result.stderr
 
 
 def test_what_cannot_be_converted_is_one_message(cli, small_reference, tmp_path):

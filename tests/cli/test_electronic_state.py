@@ -8,6 +8,7 @@ import pytest
 from tensornet_jax.model_file import load_model, save_model
 from tensornet_jax.models import MODELS
 from tensornet_jax.potential import ElementTable, create_potential
+from tensornet_jax.trained_on import TrainedOn, with_record
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +80,65 @@ def test_dynamics_run_in_the_state_that_the_configuration_says(
     (expected,) = load_model(seeing).evaluate(cation)
     assert start.get_potential_energy() == pytest.approx(expected["energy"], abs=1e-6)
     assert (end.info["charge"], end.info["spin"]) == (1, 3)
+
+
+@pytest.fixture
+def neutral(seeing, tmp_path):
+    """Return the path of the same model, trained on neutral singlets of H and C."""
+    potential = load_model(seeing)
+    methane = ase.build.molecule("CH4")
+    methane.info["spin"] = 1
+    record = with_record(potential.metadata, TrainedOn.of([methane]))
+    path = tmp_path / "neutral.safetensors"
+    save_model(path, potential.replace(metadata=record))
+    return path
+
+
+def test_commands_say_once_that_a_state_is_outside_the_training(cli, neutral, cation, tmp_path):
+    assert cation.info["charge"] == 1
+    (tmp_path / "md.yaml").write_text(
+        f"model: {neutral}\nstructure: telling.xyz\noutput: run\nsteps: 1\ninterval: 1\n"
+        "plot: false\n",
+        encoding="utf-8",
+    )
+    for command in (
+        ("predict", neutral, "telling.xyz", "out.xyz"),
+        ("relax", neutral, "telling.xyz", "relaxed.xyz", "--fmax", 100),
+        ("md", "md.yaml"),
+    ):
+        result = cli(*command)
+        assert result.exit_code == 0, result.stderr
+        lines = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+        assert len(lines) == 2, result.stderr
+        assert lines[0].startswith("warning: total charge 1: the model was trained on 0 alone")
+        assert lines[1].startswith("warning: spin multiplicity 3: the model was trained on 1 alone")
+
+
+def test_inspect_shows_what_a_model_was_trained_on(cli, neutral, seeing):
+    lines = cli("inspect", neutral).stdout.splitlines()
+    start = lines.index("trained on")
+    assert [line.strip() for line in lines[start + 1 : start + 5]] == [
+        "structures: 1",
+        "total charges: 0",
+        "spin multiplicities: 1",
+        "structures with: C 1, H 1",
+    ]
+    assert "the file does not say" in cli("inspect", seeing).stdout
+
+
+def test_an_option_overrules_a_file_whatever_the_key(cli, seeing, cation, frames_of):
+    result = cli("predict", seeing, "telling.xyz", "out.xyz", "--charge", -1, "--spin", 1)
+    assert result.exit_code == 0, result.stderr
+    cation.info = {"charge": -1, "spin": 1}
+    (expected,) = load_model(seeing).evaluate(cation)
+    (found,) = frames_of("out.xyz")
+    assert found.info["predicted_energy"] == pytest.approx(expected["energy"], abs=1e-8)
+
+
+def test_initial_charges_of_an_ion_in_a_file_are_told(cli, seeing, cation):
+    cation.info = {"spin": 3}
+    cation.set_initial_charges([1.0, 0, 0, 0])
+    ase.io.write("ion.xyz", cation, format="extxyz")
+    result = cli("predict", seeing, "ion.xyz", "out.xyz", "--charge", 1)
+    assert "warning: the initial charges of ion.xyz" in result.stderr
+    assert "sum to +1" in result.stderr

@@ -6,7 +6,7 @@ import pytest
 from ase.build import bulk, molecule
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures
-from tensornet_jax.graph.electrons import spin_multiplicity, with_state
+from tensornet_jax.graph.electrons import spin_multiplicity, total_charge, with_state
 from tensornet_jax.graph.structure import make_structure
 
 
@@ -70,3 +70,27 @@ def test_a_state_is_given_to_a_copy_and_does_not_contradict():
     assert with_state(given, -1.0, None).info == given.info
     with pytest.raises(ValueError, match=r'atoms.info\["spin"\] is 2, and spin was given as 4'):
         with_state(given, None, 4)
+
+
+@pytest.mark.parametrize("key", ["charge", "total_charge"])
+def test_total_charge_is_read_under_both_names(key):
+    assert total_charge(in_state("OH", **{key: np.int64(-1)})) == -1.0
+    assert total_charge(in_state("OH")) == 0.0
+    with pytest.raises(
+        ValueError, match=r'atoms.info\["' + key + r'"\] is .* given as 1: keep one'
+    ):
+        with_state(in_state("OH", **{key: -1}), 1, None)
+    assert with_state(in_state("OH", **{key: -1}), -1, None).info == {key: -1}
+
+
+@pytest.mark.parametrize("key", ["spin", "spin_multiplicity", "multiplicity"])
+def test_spin_is_read_under_all_its_names(key):
+    assert spin_multiplicity(in_state("O2", **{key: 3})) == 3
+
+
+def test_two_names_that_contradict_each_other_are_refused():
+    assert total_charge(in_state("OH", charge=-1, total_charge=-1.0)) == -1.0
+    with pytest.raises(ValueError, match="charge and total_charge of"):
+        total_charge(in_state("OH", charge=-1, total_charge=0))
+    with pytest.raises(ValueError, match="spin and multiplicity of"):
+        spin_multiplicity(in_state("O2", spin=1, multiplicity=3))

@@ -22,6 +22,7 @@ from tensornet_jax.train.datasets import DataError, read_parts
 from tensornet_jax.train.loop import TrainingError
 from tensornet_jax.train.run import train
 from tensornet_jax.train.start import make_start
+from tensornet_jax.trained_on import record_of
 from tests.train.small import PairConfig, Recorder, clusters, same_bits
 
 MAKE = Callable[..., RunConfig]
@@ -87,6 +88,13 @@ def test_a_run_goes_on_from_the_file_and_says_so(tuned, trained, finished_run, r
     assert same_bits(before.variables, original.variables)
     assert before.energy_scale == result.potential.energy_scale == original.energy_scale
     assert result.potential.metadata["start"]["sha256"] == saved.start.sha256
+    seen, seen_before = record_of(result.potential.metadata), record_of(original.metadata)
+    assert seen is not None
+    assert seen_before is not None
+    assert seen.charges == seen_before.charges == (0.0,)
+    assert seen.structures is not None
+    assert seen_before.structures is not None
+    assert seen.structures > seen_before.structures > 0
     assert not same_bits(result.potential.variables, original.variables)
     page = (result.directory / "report" / "report.md").read_text()
     assert "## Against the starting model" in page

@@ -17,24 +17,15 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.optimize import BFGS
 
-import tensornet_jax.calculator as calculator_module
+import tensornet_jax.graph.capacity_ladder as ladder_module
 from tensornet_jax.calculator import TensorNetCalculator
-from tensornet_jax.graph.atom_graph import Capacity, batch_structures
-from tensornet_jax.graph.neighbours import neighbour_pairs
 from tensornet_jax.model_file import save_model
-from tensornet_jax.models.tensornet_config import TensorNetConfig
-from tensornet_jax.potential import ElementTable, Potential, create_potential
+from tensornet_jax.potential import ElementTable, Potential
+from tensornet_jax.programs import program_of
+from tests.calculator.crystals import CRYSTALS, CUTOFF, ELEMENTS, make_potential, rattled
 from tests.models.test_electronic_state import methylene, seeing
 
-CUTOFF = 3.2
-ELEMENTS = ElementTable((1, 6, 8, 14), np.array([-13.6, -1029.0, -2041.5, -7870.25]))
 VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
-
-
-def make_potential(dtype: str = "float64", **changes) -> Potential:
-    fields = {"num_channels": 4, "num_layers": 1, "num_radial": 4, "cutoff": CUTOFF}
-    config = TensorNetConfig.model_validate(fields | changes)
-    return create_potential(config, ELEMENTS, seed=1, dtype=dtype, energy_scale=5.0)
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +37,11 @@ def potential() -> Potential:
 def compiled(potential) -> Iterator[TensorNetCalculator]:
     """One calculator whose arrays hold every structure below: compiling dominates these tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calculator_module, "LARGEST_WASTE", np.inf)
-        calc = TensorNetCalculator(potential, compilation_cache=False)
+        patch.setattr(ladder_module, "LARGEST_WASTE", np.inf)
+        calc = TensorNetCalculator(potential)
         crowded = rattled(bulk("Si", cubic=True), 5)
         crowded.set_cell(crowded.cell.array * 0.6, scale_atoms=True)
-        calc.calculate(crowded, ["forces", "stress"])
+        calc.calculate(crowded)
         yield calc
 
 
@@ -60,8 +51,8 @@ def calc(compiled) -> Iterator[TensorNetCalculator]:
     compiled._neighbourhood = None
     compiled.num_rebuilds = 0
     yield compiled
-    # Energies alone; with forces; with forces and stress.
-    assert compiled.num_compiles <= 3
+    # With stress and without.
+    assert compiled.num_compiles <= 2
 
 
 @pytest.fixture(scope="module")
@@ -74,34 +65,6 @@ def evaluated(potential) -> dict[str, dict[str, np.ndarray]]:
 def num_edges(calc: TensorNetCalculator) -> int:
     assert calc._neighbourhood is not None
     return int(np.sum(calc._neighbourhood.graph.edges.mask))
-
-
-def rattled(atoms: ase.Atoms, seed: int = 0) -> ase.Atoms:
-    rng = np.random.default_rng(seed)
-    atoms.positions += rng.normal(0, 0.12, atoms.positions.shape)
-    return atoms
-
-
-def in_cell(cell, pbc, symbols="SiOCH", seed: int = 0) -> ase.Atoms:
-    rng = np.random.default_rng(seed)
-    grid = np.array([[0.1, 0.1, 0.1], [0.6, 0.55, 0.1], [0.55, 0.1, 0.6], [0.1, 0.6, 0.55]])
-    scaled = grid[: len(ase.Atoms(symbols))] + rng.uniform(
-        -0.04, 0.04, (len(ase.Atoms(symbols)), 3)
-    )
-    return ase.Atoms(symbols, scaled_positions=scaled, cell=cell, pbc=pbc)
-
-
-SKEWED = np.array([[3.4, 0, 0], [1.6, 3.3, 0], [-1.1, 1.4, 3.5]])
-CRYSTALS = {
-    "bulk": in_cell(np.eye(3) * 3.5, True),
-    "skewed": in_cell(SKEWED, True),
-    "left_handed": in_cell(SKEWED[[1, 0, 2]], True),
-    "smaller_than_cutoff": in_cell(np.eye(3) * 2.4 + 0.1, True, "SiO"),
-    "slab": in_cell(SKEWED, (True, True, False)),
-    "wire": in_cell(np.diag([9.0, 9.0, 3.3]) * [0.5, 0.5, 1], (False, False, True)),
-    "unwrapped": in_cell(SKEWED, True),
-}
-CRYSTALS["unwrapped"].positions += [[2, 0, -1], [0, 0, 0], [-3, 1, 0], [0, 5, 0]] @ SKEWED
 
 
 def test_finite_difference_harness_is_right_for_emt():
@@ -283,13 +246,16 @@ def test_properties_the_model_lacks_are_not_implemented(calc):
 def calls(calc, monkeypatch) -> list[tuple[str, ...]]:
     """What the potential was asked for, call by call."""
     asked = []
-    run = calc._evaluator._run
+    run = program_of(calc.potential.module)
 
-    def counting(*arguments, compute):
-        asked.append(compute)
-        return run(*arguments, compute=compute)
+    def counting(*arguments):
+        asked.append(arguments[-1])
+        return run(*arguments)
 
-    monkeypatch.setattr(calc._evaluator, "_run", counting)
+    monkeypatch.setattr(calc, "_program", counting)
+    monkeypatch.setattr(run, "num_compiles", run.num_compiles)
+    counting.num_compiles = 0
+    counting.ladder = run.ladder
     return asked
 
 
@@ -298,11 +264,10 @@ def test_unchanged_atoms_are_computed_once(calc, calls):
     atoms.calc = calc
     atoms.get_potential_energy()
     atoms.get_potential_energies()
-    assert calls == [("energies",)]
     atoms.get_forces()
     atoms.get_stress()
     atoms.get_potential_energy()
-    assert calls[1:] == [("energies", "forces", "stress")]
+    assert calls == [("energies", "forces", "stress")]
 
 
 def test_every_change_that_matters_invalidates_the_cache(calc, calls):
@@ -361,9 +326,12 @@ def test_copied_atoms_and_calculators_agree_and_share_what_is_compiled(calc):
     assert deep.calc is not None
     assert deep.calc is not calc
     assert deep.calc.get_property("energy", deep) == energy
-    assert deep.calc.num_compiles == calc.num_compiles
+    assert deep.calc.results["energy"] == energy
+    compiled = calc.num_compiles
     deep.positions[0] += 0.3
     assert deep.get_potential_energy() != energy
+    assert deep.calc.num_compiles == compiled
+    assert deep.calc.potential is calc.potential
     assert atoms.get_potential_energy() == energy
 
 
@@ -426,59 +394,6 @@ def test_kept_list_gives_what_a_new_one_does_while_atoms_and_cell_move(calc, nam
     assert 1 <= calc.num_rebuilds < 8
 
 
-def neighbourhood_of(potential: Potential, atoms: ase.Atoms, skin: float):
-    """A neighbour list and the pairs it holds, shifts as for the positions given."""
-    structure = potential.structure(atoms, skin=skin)
-    graph = batch_structures([structure], Capacity.holding([structure]), "float64")
-    energies = np.zeros(len(atoms))
-    found = calculator_module._Neighbourhood.around(atoms.copy(), structure, graph, energies, skin)
-    pairs = structure.pairs
-    shifts = pairs.shifts - found.images[pairs.second] + found.images[pairs.first]
-    return found, {*zip(pairs.first, pairs.second, *shifts.T.astype(int), strict=True)}
-
-
-@pytest.mark.parametrize("pbc", [True, (True, True, False), (False, True, False), False])
-def test_a_list_that_claims_to_cover_holds_every_pair(potential, pbc):
-    rng = np.random.default_rng(3)
-    covered = 0
-    for trial in range(60):
-        atoms = in_cell(SKEWED * 1.2, pbc, seed=trial)
-        listed, edges = neighbourhood_of(potential, atoms, 1.0)
-        strain = np.eye(3) + rng.normal(0, rng.choice([0.0, 0.04]), (3, 3))
-        atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
-        atoms.positions += rng.normal(0, 0.15, (4, 3)) + rng.normal(0, 3, 3)
-        if not listed.covers(atoms, CUTOFF):
-            continue
-        covered += 1
-        now = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF)
-        assert {*zip(now.first, now.second, *now.shifts.T, strict=True)} <= edges
-    assert 10 < covered < 60
-
-
-def test_list_is_renewed_just_when_two_atoms_may_have_crossed_the_skin(potential):
-    atoms = molecule("CH3CH2OH")
-    listed, _ = neighbourhood_of(potential, atoms, 0.5)
-    moved = atoms.copy()
-    moved.positions[0, 0] += 0.2499
-    moved.positions[1, 0] -= 0.2499
-    assert listed.covers(moved, CUTOFF)
-    moved.positions[0, 0] += 0.001
-    moved.positions[1, 0] -= 0.001
-    assert not listed.covers(moved, CUTOFF)
-    drifted = atoms.copy()
-    drifted.translate([100.0, 0, 0])
-    assert listed.covers(drifted, CUTOFF)
-
-
-def test_compressing_the_cell_alone_uses_up_the_skin(potential):
-    atoms = CRYSTALS["bulk"].copy()
-    listed, _ = neighbourhood_of(potential, atoms, 0.5)
-    for strain, covers in ((-0.10, True), (-0.14, False), (0.3, True)):
-        strained = atoms.copy()
-        strained.set_cell(atoms.cell.array * (1 + strain), scale_atoms=True)
-        assert listed.covers(strained, CUTOFF) == covers
-
-
 def test_wrapping_atoms_during_a_run_is_noticed(calc):
     atoms = CRYSTALS["skewed"].copy()
     energy = calc.get_property("energy", atoms)
@@ -489,7 +404,7 @@ def test_wrapping_atoms_during_a_run_is_noticed(calc):
 
 def test_a_thousand_steps_of_dynamics_compile_once(potential):
     atoms = molecule("CH3CH2OH")
-    calc = TensorNetCalculator(potential, compilation_cache=False)
+    calc = TensorNetCalculator(potential)
     atoms.calc = calc
     rng = np.random.default_rng(0)
     thermalize_momenta(atoms, temperature_K=300, rng=rng)
@@ -508,33 +423,6 @@ def test_a_thousand_steps_of_dynamics_compile_once(potential):
     assert calc.num_compiles == 1
 
 
-def test_fifty_sizes_need_a_handful_of_capacities(potential):
-    calc = TensorNetCalculator(potential, compilation_cache=False)
-    rng = np.random.default_rng(0)
-    for count in rng.permutation(np.arange(10, 60)):
-        side = (count / 0.08) ** (1 / 3)
-        atoms = ase.Atoms(["C"] * count, positions=rng.random((count, 3)) * side)
-        capacity = calc._capacity_for(potential.structure(atoms, skin=0.5))
-        assert capacity.holds([potential.structure(atoms, skin=0.5)])
-    assert len(calc._capacities) <= 10
-
-
-def test_a_list_that_outgrows_its_arrays_gets_larger_ones(potential):
-    calc = TensorNetCalculator(potential, compilation_cache=False)
-    structures = []
-    for scale in (1.0, 0.75):
-        atoms = bulk("Si", cubic=True)
-        atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
-        structures.append(potential.structure(atoms, skin=0.5))
-    dilute, dense = structures
-    small = calc._capacity_for(dilute)
-    assert not small.holds([dense])
-    large = calc._capacity_for(dense)
-    assert large.holds([dense])
-    assert calc._capacity_for(dense) == large
-    assert calc._capacity_for(dilute) == small
-
-
 def test_relaxation_of_a_cell_keeps_its_list(calc):
     atoms = CRYSTALS["skewed"].copy()
     atoms.calc = calc
@@ -550,19 +438,17 @@ def test_model_file_and_precision_are_chosen_on_creation(tmp_path, potential):
     path = tmp_path / "model.safetensors"
     save_model(path, potential)
     for model in (path, str(path)):
-        calc = TensorNetCalculator(model, compilation_cache=False)
+        calc = TensorNetCalculator(model)
         assert calc.potential.dtype == "float64"
         assert calc.skin == 0.5
         assert calc.results == {}
-    assert (
-        TensorNetCalculator(path, "float32", compilation_cache=False).potential.dtype == "float32"
-    )
+    assert TensorNetCalculator(path, "float32").potential.dtype == "float32"
 
 
 def test_single_precision_is_as_good_far_from_the_origin(calc):
     atoms = molecule("CH3CH2OH")
     exact = {name: calc.get_property(name, atoms) for name in ("energy", "forces")}
-    atoms.calc = TensorNetCalculator(calc.potential, dtype="float32", compilation_cache=False)
+    atoms.calc = TensorNetCalculator(calc.potential, dtype="float32")
     # The second move keeps the neighbour list: no distance changes.
     for shift in (0.0, 5000.0):
         atoms.translate(shift)
@@ -573,9 +459,7 @@ def test_single_precision_is_as_good_far_from_the_origin(calc):
 
 
 def test_dipole_of_a_molecule_but_not_of_a_crystal():
-    calc = TensorNetCalculator(
-        make_potential(num_layers=0, heads=("energy", "dipole")), compilation_cache=False
-    )
+    calc = TensorNetCalculator(make_potential(num_layers=0, heads=("energy", "dipole")))
     atoms = molecule("CH3CH2OH")
     atoms.calc = calc
     dipole = atoms.get_dipole_moment()
@@ -592,14 +476,14 @@ def test_dipole_of_a_molecule_but_not_of_a_crystal():
 def test_bad_arguments_are_refused(potential):
     for skin in (-0.1, np.nan):
         with pytest.raises(ValueError, match="skin must be"):
-            TensorNetCalculator(potential, skin=skin, compilation_cache=False)
+            TensorNetCalculator(potential, skin=skin)
     with pytest.raises(ValueError, match="float16"):
-        TensorNetCalculator(potential, dtype="float16", compilation_cache=False)
+        TensorNetCalculator(potential, dtype="float16")
 
 
 def test_charge_and_spin_come_from_the_structure_or_the_calculator():
     potential = seeing("tensornet")
-    told = TensorNetCalculator(potential, compilation_cache=False)
+    told = TensorNetCalculator(potential)
     atoms = methylene(0, 1)
     atoms.calc = told
     energies = [atoms.get_potential_energy()]
@@ -610,7 +494,7 @@ def test_charge_and_spin_come_from_the_structure_or_the_calculator():
     assert told.calculation_required(atoms, ["energy"])
     bare = methylene()
     bare.info.clear()
-    given = TensorNetCalculator(potential, charge=1, spin=2, compilation_cache=False)
+    given = TensorNetCalculator(potential, charge=1, spin=2)
     for calculator in (given, copy.deepcopy(given)):
         bare.calc = calculator
         assert bare.get_potential_energy() == energies[1]
@@ -622,10 +506,10 @@ def test_charge_and_spin_come_from_the_structure_or_the_calculator():
 
 
 def test_states_that_cannot_be_or_be_seen_are_refused(calc):
-    told = TensorNetCalculator(seeing("tensornet"), charge=1, spin=3, compilation_cache=False)
+    told = TensorNetCalculator(seeing("tensornet"), charge=1, spin=3)
     bare = methylene()
     bare.info.clear()
     with pytest.raises(ValueError, match="cannot have the multiplicity 3"):
         told.get_potential_energy(bare)
     with pytest.raises(ValueError, match="depends on the spin"):
-        TensorNetCalculator(calc.potential, spin=1, compilation_cache=False)
+        TensorNetCalculator(calc.potential, spin=1)

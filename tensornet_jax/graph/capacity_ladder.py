@@ -1,0 +1,127 @@
+"""Few array sizes for structures of many sizes: each new size is a program to compile."""
+
+import threading
+from collections.abc import Sequence
+
+from tensornet_jax.graph.atom_graph import Capacity, rung
+from tensornet_jax.graph.structure import Structure
+from tensornet_jax.ops.message import SLOT_BLOCK
+
+TIGHT = 2
+"""So many capacities fit the structures they were made for; later ones leave room to grow."""
+GROWTH, LARGEST_WASTE = 1.8, 3.5
+"""Of later capacities: their atoms, pairs and slots, in units of what their first structures need,
+and how many times the needs of further structures that may be."""
+LARGE = 1500
+"""From so many atoms on computing takes longer than is won by compiling seldom:"""
+GROWTH_OF_LARGE, WASTE_OF_LARGE = 1.2, 1.5
+
+# Below these sizes computing takes no longer than calling, so that there is nothing to waste.
+_SMALL = Capacity(1, 16, 128, 16, 128, 16, 32)
+
+
+class CapacityLadder:
+    """The capacities that have been compiled for, and the choice of one for further structures.
+
+    Whoever evaluates structures of one size gets arrays that fit them. Once there are more than
+    `TIGHT`, structures of many sizes are coming by: new arrays are larger by `GROWTH`, and any
+    serve that are within `LARGEST_WASTE`. The number of capacities then grows with the logarithm of
+    the range of sizes. Several threads may use one ladder.
+    """
+
+    def __init__(self) -> None:
+        self._known: list[Capacity] = []
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def choose(self, structures: Sequence[Structure], headroom: float = 1.0) -> Capacity:
+        """Return a capacity that holds these structures, one that is known if possible.
+
+        Args:
+            structures: what must fit in one graph.
+            headroom: factor on pairs and slots of a new capacity, for lists that will grow.
+        """
+        needed = _in_powers_of_two(Capacity.holding(structures))
+        with self._lock:
+            for capacity in sorted(self._known):
+                if capacity.holds(structures) and not is_wasteful(capacity, needed):
+                    return capacity
+            new = _in_powers_of_two(Capacity.holding(structures, headroom))
+            if len(self._known) >= TIGHT:
+                new = _grown(new, GROWTH_OF_LARGE if needed.atoms > LARGE else GROWTH)
+            self._known.append(new)
+            return new
+
+    def fit(self, structures: Sequence[Structure], headroom: float = 1.0) -> Capacity:
+        """Return the capacity made for these structures, for runs that are worth a compilation."""
+        own = _in_powers_of_two(Capacity.holding(structures, headroom))
+        with self._lock:
+            if own not in self._known:
+                self._known.append(own)
+        return own
+
+
+def is_wasteful(capacity: Capacity, needed: Capacity, limit: float | None = None) -> bool:
+    """Tell whether a capacity is too large for structures of a size to be computed in it.
+
+    Args:
+        capacity: to be used.
+        needed: the smallest for these structures.
+        limit: how many times the needed sizes it may have; by default as the ladder has it.
+    """
+    if limit is None:
+        limit = WASTE_OF_LARGE if needed.atoms > LARGE else LARGEST_WASTE
+    for size, least, small in zip(capacity, needed, (*_SMALL, 0, 0, 0), strict=False):
+        # What the structures lack (a far field) their arrays must not have either.
+        if size and not least:
+            return True
+        if size > small and size > limit * least:
+            return True
+    return False
+
+
+def _grown(capacity: Capacity, growth: float) -> Capacity:
+    def slots(size: int) -> int:
+        return -(-rung(int(size * growth)) // SLOT_BLOCK) * SLOT_BLOCK
+
+    def more(size: int) -> int:
+        return rung(int(size * growth)) if size else 0
+
+    return capacity._replace(
+        atoms=more(capacity.atoms),
+        pairs=more(capacity.pairs),
+        slots=slots(capacity.slots),
+        long_pairs=more(capacity.long_pairs),
+        long_slots=slots(capacity.long_slots) if capacity.long_pairs else 0,
+        waves=more(capacity.waves),
+    )
+
+
+def _in_powers_of_two(capacity: Capacity) -> Capacity:
+    """Round the number of structures up, or fifty batch sizes would compile fifty times."""
+    return capacity._replace(graphs=1 << (capacity.graphs - 1).bit_length())
+
+
+def packs(sizes: Sequence[int], batch_size: int | None, most_atoms: int) -> list[list[int]]:
+    """Indices of structures to evaluate together, of like size so that little is padding.
+
+    Args:
+        sizes: atoms of each.
+        batch_size: how many at a time; None for as many as `most_atoms` allow.
+        most_atoms: atoms of a pack, unless one structure alone has more.
+    """
+    order = sorted(range(len(sizes)), key=lambda k: sizes[k])
+    found: list[list[int]] = []
+    atoms = 0
+    for k in order:
+        full = not found or (
+            len(found[-1]) >= batch_size if batch_size else atoms + sizes[k] > most_atoms
+        )
+        if full:
+            found.append([])
+            atoms = 0
+        found[-1].append(k)
+        atoms += sizes[k]
+    return found

@@ -1,0 +1,80 @@
+"""What a model needs of a structure before it is asked, and what it cannot be asked."""
+
+from collections.abc import Sequence
+
+import ase
+import numpy as np
+
+from tensornet_jax.graph.structure import Structure, make_structure
+from tensornet_jax.models.common import ModelConfig
+
+
+def prepare_structure(
+    config: ModelConfig,
+    numbers: Sequence[int],
+    atoms: ase.Atoms,
+    where: str = "",
+    skin: float = 0.0,
+) -> Structure:
+    """Prepare a structure for a model: lists of pairs, charges and spin, as far as it needs them.
+
+    Args:
+        config: of the model.
+        numbers: element table.
+        atoms: the structure; not changed.
+        where: how messages name the structure.
+        skin: Å the lists reach beyond their cutoffs.
+
+    Raises:
+        ValueError: what `make_structure` refuses, or a charge that the model cannot see.
+    """
+    structure = make_structure(
+        atoms,
+        numbers,
+        config.cutoff,
+        where,
+        long_range=config.long_range,
+        charged=config.needs_charges,
+        with_spin=config.needs_spin,
+        skin=skin,
+    )
+    check_visible(config, structure.charge, None, where)
+    return structure
+
+
+def check_visible(
+    config: ModelConfig, charge: float | None, spin: int | None, where: str = ""
+) -> None:
+    """Raise ValueError where a model is asked for a charge or a spin on which nothing depends.
+
+    Args:
+        config: of the model.
+        charge: total charge, e; 0 and None ask for nothing.
+        spin: multiplicity; None asks for nothing.
+        where: how the message names the structure.
+    """
+    blind = {"charge": charge and not config.sees_charge, "spin": spin and not config.needs_spin}
+    for name, asked in (("charge", charge), ("spin", spin)):
+        if blind[name]:
+            raise ValueError(
+                f"{name} {asked:g}{where}: nothing this model ({config.name}) predicts depends on "
+                f"the {name}; train one with {name} in model.electronic_state, or, if the {name} "
+                "does not matter, leave it out of the structure"
+            )
+
+
+def dipole_of_position(config: ModelConfig, charge: float, positions: np.ndarray) -> np.ndarray:
+    """What a predicted dipole moment lacks, (3,) e·Å: total charge times mean position.
+
+    Atomic dipoles and conserved charges give the moment about the mean of the positions, and data
+    about the origin of the coordinates. Charges alone (torchmd-net) have it about the centre of
+    mass, and stay there.
+
+    Args:
+        config: of the model.
+        charge: total charge, e.
+        positions: (N, 3) Å.
+    """
+    if not (config.has_atomic_dipoles and charge and len(positions)):
+        return np.zeros(3)
+    return charge * positions.mean(axis=0)
