@@ -16,7 +16,8 @@ from tensornet_jax.data.labels import CANONICAL, labels_of
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.data.tensor_labels import drop_tensors, put_tensor
 from tensornet_jax.potential import Potential
-from tensornet_jax.train.datasets import Examples, ReplayParts
+from tensornet_jax.train.datasets import Examples
+from tensornet_jax.train.parts import ReplayParts
 
 
 @dataclass(frozen=True)
