@@ -290,7 +290,7 @@ class RunConfig(Config):
             if strange:
                 raise problem_at(
                     (*place, strange[0]),
-                    f"the model has no such tensor; it has {', '.join(sorted(tensors)) or 'none'}: "
+                    f"{strange[0]}: the model has no such tensor; it has {', '.join(sorted(tensors)) or 'none'}: "
                     "name it in model.tensors",
                 )
         terms = (self.loss.energy, self.loss.forces, self.loss.stress, self.loss.dipole)

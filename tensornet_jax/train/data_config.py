@@ -1,13 +1,14 @@
 """The data section of a training run: which structures, and how they are labelled."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import pydantic
 from ase.data import atomic_numbers
 from pydantic import Field
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from tensornet_jax.config import Config, problem_at, unknown_name
+from tensornet_jax.config import TOLD_IN_WORDS, Config, problem_at, unknown_name
 from tensornet_jax.data.labels import LabelConfig
 
 # Sets of every run, whose names a test cannot have.
@@ -107,8 +108,15 @@ def _as_sources(value: Any) -> Any:
         try:
             found.append(_as_source(each))
         except pydantic.ValidationError as error:
-            details: list[Any] = error.errors()
-            raise problem_at((index, *details[0]["loc"]), details[0]["msg"]) from None
+            details = [
+                InitErrorDetails(
+                    type=PydanticCustomError(d["type"], "{explanation}", {"explanation": d["msg"]}),
+                    loc=(index, *d["loc"]),
+                    input=d["input"],
+                )
+                for d in cast(list[Any], error.errors())
+            ]
+            raise pydantic.ValidationError.from_exception_data("data", details) from None
     return tuple(found)
 
 
@@ -177,11 +185,13 @@ class ReplayConfig(Config):
         description="file or list of files, best a varied piece of what the starting model was "
         "trained on",
         examples=["replay.xyz"],
+        json_schema_extra=TOLD_IN_WORDS,
     )
     validation: HeldOut = Field(
         default=0.1,
         description="structures taken out of replay.train at random, or file(s): their errors, "
         "next to those of the new data, show what is forgotten",
+        json_schema_extra=TOLD_IN_WORDS,
     )
     labels: LabelConfig = Field(
         default_factory=LabelConfig, description="what their labels are called, and their units"
@@ -229,16 +239,19 @@ class DataConfig(Config):
         description="file or list of files to train on: extended XYZ, ASE database, npz, HDF5; "
         "for keys or units of its own, a section {file: more.xyz, labels: {...}}",
         examples=["train.xyz"],
+        json_schema_extra=TOLD_IN_WORDS,
     )
     validation: Validation = Field(
         default=0.1,
         description="structures taken out of train at random (a count, or a fraction below 1), "
         "file(s), or none: then the last averaged weights are kept",
+        json_schema_extra=TOLD_IN_WORDS,
     )
     test: dict[str, HeldOut] = Field(
         default={},
         description="name: file(s), for error tables after training; or name: count (or fraction) "
         "of structures taken out of train at random",
+        json_schema_extra=TOLD_IN_WORDS,
     )
     labels: LabelConfig = Field(
         default_factory=LabelConfig, description="what the labels are called, and their units"

@@ -1,4 +1,4 @@
-"""The structures of a run: read from their files, and divided into training and what is held out."""
+"""The structures of a run: read from files, and divided into training and what is held out."""
 
 import json
 from collections.abc import Callable, Sequence
