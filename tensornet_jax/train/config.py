@@ -290,8 +290,8 @@ class RunConfig(Config):
             if strange:
                 raise problem_at(
                     (*place, strange[0]),
-                    f"{strange[0]}: the model has no such tensor; it has {', '.join(sorted(tensors)) or 'none'}: "
-                    "name it in model.tensors",
+                    f"{strange[0]}: the model has no such tensor; it has "
+                    f"{', '.join(sorted(tensors)) or 'none'}: name it in model.tensors",
                 )
         terms = (self.loss.energy, self.loss.forces, self.loss.stress, self.loss.dipole)
         others = [self.loss.tensors.get(name, TensorLossTerm()) for name in tensors]
