@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tensornet_jax.parameter_paths import by_path, nested
 from tensornet_jax.train.optimizer_config import (
     CosineSchedule,
     ExponentialSchedule,
@@ -71,8 +70,12 @@ def is_weight_matrix(path: str, leaf: Any, tables: Collection[str] = ()) -> bool
 def _by_matrix(
     params: PyTree, tables: Collection[str], value: Callable[[Any, bool], Any]
 ) -> PyTree:
-    leaves = by_path(params).items()
-    return nested({p: value(leaf, is_weight_matrix(p, leaf, tables)) for p, leaf in leaves})
+    def of(path: tuple[Any, ...], leaf: Any) -> Any:
+        name = "/".join(str(part.key) for part in path)
+        return value(leaf, is_weight_matrix(name, leaf, tables))
+
+    # optax masks some parameters in between: those are no leaves.
+    return jax.tree_util.tree_map_with_path(of, params)
 
 
 def make_optimizer(

@@ -107,7 +107,7 @@ def test_each_file_is_read_with_its_own_keys_and_units(tmp_path):
 def test_a_key_must_be_in_the_file_that_it_is_named_for(tmp_path):
     first, second = write(tmp_path / "a.xyz", clusters(4)), write(tmp_path / "b.xyz", clusters(3))
     data = {"train": [first, {"file": second, "labels": {"energy": "E"}}], "validation": "none"}
-    with pytest.raises(ValueError, match="labels.energy is 'E', which no structure has"):
+    with pytest.raises(ValueError, match=r"labels\.energy is 'E', which no structure has"):
         read(tmp_path, data)
 
 

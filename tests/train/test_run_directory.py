@@ -20,7 +20,7 @@ def test_a_run_in_a_directory_in_use_is_refused_and_touches_nothing(run_config):
     with held(directory) as begun:
         assert not begun
         before = contents(directory)
-        with pytest.raises(InUseError, match="is in use.*another directory"):
+        with pytest.raises(InUseError, match=r"is in use.*another directory"):
             train(config, resume=True)
         assert contents(directory) == before
 
