@@ -26,6 +26,7 @@ from tensornet_jax.config import load_config
 from tensornet_jax.data.labels import LabelConfig
 from tensornet_jax.models import MODELS
 from tensornet_jax.train.config import RunConfig
+from tensornet_jax.train.data_config import files_of
 from tensornet_jax.train.metrics import UNITS
 from tensornet_jax.train.run import train
 
@@ -90,7 +91,7 @@ def run(case: str, epochs: int, channels: int, names: Collection[str]) -> Iterat
         with tempfile.TemporaryDirectory() as directory:
             data = base.data
             if way == NO_INPUT:
-                file = without_state(data.train, data.labels, Path(directory))
+                file = without_state(tuple(files_of(data.train)), data.labels, Path(directory))
                 data = data.model_copy(update={"train": (str(file),), "labels": LabelConfig()})
             result = train(
                 base.model_copy(

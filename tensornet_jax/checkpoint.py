@@ -146,13 +146,25 @@ class CheckpointStore:
             )
         return None
 
-    def _read(self, step: int, template: PyTree) -> Restored:
+    def newest_progress(self) -> dict[str, Any] | None:
+        """Return the record of plain values of the newest checkpoint whose record is intact."""
+        for step in reversed(self.steps()):
+            try:
+                return self._record(step)["progress"]
+            except Exception:  # `restore` says what is wrong with it
+                continue
+        return None
+
+    def _record(self, step: int) -> dict[str, Any]:
         record = self._manager.restore(
             step, args=ocp.args.Composite(record=ocp.args.JsonRestore())
         )["record"]
-        content = record["content"]
-        if record["sha256"] != _digest_of_record(content):
+        if record["sha256"] != _digest_of_record(record["content"]):
             raise ValueError("the progress record does not match its checksum")
+        return record["content"]
+
+    def _read(self, step: int, template: PyTree) -> Restored:
+        content = self._record(step)
         self._check_layout(step, content["arrays"], template)
         empty = {"packed": np.zeros(content["num_bytes"], np.uint8)}
         packed = self._manager.restore(

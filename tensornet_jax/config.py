@@ -28,6 +28,8 @@ KeyPath = tuple[str | int, ...]
 DEEPEST = 32
 # Marks a field that commands write and nobody sets by hand: `config template` leaves it out.
 NOT_SET_BY_USERS: dict[str, Any] = {"set_by": "tensornet_jax"}
+# Marks a field whose description says enough: `config template` does not show its other sections.
+TOLD_IN_WORDS: dict[str, Any] = {"template": "in words"}
 
 
 class ConfigError(ValueError):

@@ -91,8 +91,7 @@ def species_axes(config: ModelConfig, numbers: tuple[int, ...]) -> dict[str, tup
     Raises:
         ValueError: something depends on the number of elements in another way.
     """
-    others = [number for number in range(len(chemical_symbols)) if number not in numbers]
-    other = (*numbers, others[-1]) if others else numbers[:-1]
+    other = _other_table(numbers)
     now, then = _shapes(config, numbers), _shapes(config, other)
     sizes, axes = (len(numbers), len(other)), {}
     for path in now.keys() | then.keys():
@@ -109,6 +108,22 @@ def species_axes(config: ModelConfig, numbers: tuple[int, ...]) -> dict[str, tup
             )
         axes[path] = tuple(changed)
     return axes
+
+
+def depending_on_elements(config: ModelConfig, numbers: tuple[int, ...]) -> frozenset[str]:
+    """Return the paths of a model's variables whose shape depends on the number of elements.
+
+    Args:
+        config: of the model.
+        numbers: its element table.
+    """
+    now, then = _shapes(config, numbers), _shapes(config, _other_table(numbers))
+    return frozenset(path for path, shape in now.items() if then.get(path) != shape)
+
+
+def _other_table(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    others = [number for number in range(len(chemical_symbols)) if number not in numbers]
+    return (*numbers, others[-1]) if others else numbers[:-1]
 
 
 def _shapes(config: ModelConfig, numbers: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

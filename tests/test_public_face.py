@@ -23,6 +23,7 @@ ROOMS = (
         "version",
         "backend",
         "compilation_cache",
+        "csv_files",
         "locks",
         "memory",
         "precision",

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,9 +19,6 @@ from tensornet_jax.cli.common import (
     read_labelled,
 )
 from tensornet_jax.cli.growing_output import check_new
-
-if TYPE_CHECKING:
-    from tensornet_jax.train.metrics import ErrorRow
 
 
 def evaluate(
@@ -50,7 +47,7 @@ def evaluate(
     potential = open_model(model, dtype)
 
     from tensornet_jax.train.evaluation import error_table, evaluate_structures
-    from tensornet_jax.train.metrics import render
+    from tensornet_jax.train.metrics import render, write_rows
 
     rows = []
     for path, name in zip(data, _names(data), strict=True):
@@ -65,7 +62,7 @@ def evaluate(
         rows += table.rows()
     typer.echo("\n".join(render(rows)))
     if output is not None:
-        _write_csv(output, rows)
+        write_rows(output, rows)
         typer.echo(f"\nwritten: {output}")
 
 
@@ -73,13 +70,3 @@ def _names(paths: Sequence[Path]) -> list[str]:
     """Return file names without suffix where that is enough to tell the files apart."""
     stems = Counter(path.stem for path in paths)
     return [path.stem if stems[path.stem] == 1 else str(path) for path in paths]
-
-
-def _write_csv(path: Path, rows: "Sequence[ErrorRow]") -> None:
-    import csv
-    from dataclasses import asdict
-
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(asdict(rows[0])))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)

@@ -50,6 +50,7 @@ class TerminalReporter(Reporter):
         self._rate = ""
         self._window: list[tuple[float, int]] = []
         self._tensors: Mapping[str, str] = {}
+        self._validates = True
 
     def message(self, text: str) -> None:
         """Print one line."""
@@ -62,8 +63,10 @@ class TerminalReporter(Reporter):
     def start(self, start: RunStart) -> None:
         """Print the sizes of the run and start the bar."""
         self._tensors = start.tensors
+        self._validates = start.num_validation > 0
+        validation = start.num_validation if self._validates else "none"
         self._print(
-            f"\n{start.num_train} structures to train on, {start.num_validation} to validate on; "
+            f"\n{start.num_train} structures to train on, {validation} to validate on; "
             + (f"{start.num_replay} to replay; " if start.num_replay else "")
             + f"{start.num_parameters:,} parameters; loss on {', '.join(start.terms)}; "
             f"{start.device}\nrun directory: {start.directory}"
@@ -101,16 +104,20 @@ class TerminalReporter(Reporter):
                 loss=f"{self._loss:.4g}",
             )
 
+    def train_row(self, row: Mapping[str, float]) -> None:
+        """Print the loss of one epoch where no validation follows."""
+        if not self._validates and float(row["epoch"]).is_integer():
+            self._print(f"epoch {row['epoch']:g}: training loss {row['loss']:.4g}{self._speed}")
+
     def validation_row(self, row: Mapping[str, float]) -> None:
         """Print the errors of one validation; a star marks the best so far."""
         errors = _errors_in(row, self._tensors)
         replay = _errors_in(row, self._tensors, "replay_")
         errors += f"; replay {replay}" if replay else ""
         star = " *" if row["best"] else ""
-        rate = f", {self._rate}" if self._rate and not self._console.is_terminal else ""
         self._print(
             f"epoch {row['epoch']:g}: validation loss {row['loss']:.4g}; MAE / RMSE {errors}"
-            f"{rate}{star}"
+            f"{self._speed}{star}"
         )
 
     def finish(self, result: TrainingResult) -> None:
@@ -119,9 +126,12 @@ class TerminalReporter(Reporter):
         if result.interrupted:
             return
         facts = result.facts
+        kept = "the last averaged weights are kept"
+        if facts.validated:
+            kept = f"best validation loss {facts.best_loss:.4g} at epoch {facts.best_epoch:g}"
         self._print(
-            f"\n{facts.outcome} after {facts.epochs:g} epochs in {facts.minutes:.1f} minutes; best "
-            f"validation loss {facts.best_loss:.4g} at epoch {facts.best_epoch:g}\n"
+            f"\n{facts.outcome} after {facts.epochs:g} epochs in {facts.minutes:.1f} minutes; "
+            f"{kept}\n"
         )
         self._print("\n".join(render(summary(result.rows))))
         self._print(
@@ -132,6 +142,11 @@ class TerminalReporter(Reporter):
     def close(self) -> None:
         """Stop the bar, however the run ended."""
         self._bar.stop()
+
+    @property
+    def _speed(self) -> str:
+        """Structures per second, where no bar shows them."""
+        return f", {self._rate}" if self._rate and not self._console.is_terminal else ""
 
     def _print(self, text: str) -> None:
         # File names and units may look like rich's markup: [H, C].

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from ruamel.yaml import YAML
 
-from tensornet_jax.config import NOT_SET_BY_USERS, Config
+from tensornet_jax.config import NOT_SET_BY_USERS, TOLD_IN_WORDS, Config
 
 INDENT = "  "
 WIDTH = 92
@@ -49,7 +49,8 @@ def _section(section: Config, indent: str) -> Iterator[str]:
             yield from _section(value, indent + INDENT)
         else:
             yield f"{indent}{name}: {_inline(section.model_dump(mode='json')[name])}"
-        others = [each for each in _sections_of(field) if not isinstance(value, each)]
+        told = field.json_schema_extra == TOLD_IN_WORDS
+        others = [] if told else [s for s in _sections_of(field) if not isinstance(value, s)]
         for other in others:
             yield from _choice(name, _example(other, {}), indent, in_list=isinstance(value, tuple))
 

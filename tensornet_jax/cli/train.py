@@ -20,7 +20,8 @@ def train(
 ) -> None:
     """Train a model; everything it writes lies in the run directory.
 
-    An interrupted run (Ctrl-C) goes on where it stopped when the same command is given again.
+    An interrupted run (Ctrl-C) goes on where it stopped when the same command is given again. A
+    second run in the same directory is refused as long as the first goes on.
     """
     from tensornet_jax.config import load_config
     from tensornet_jax.train.config import RunConfig
@@ -38,5 +39,11 @@ def train(
     except (TrainingError, CheckpointError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt:
+        # Outside the steps, which end in good order by themselves.
+        typer.echo(
+            f"interrupted; what {run.directory} holds is whole: the same command goes on", err=True
+        )
+        raise typer.Exit(INTERRUPTED) from None
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)

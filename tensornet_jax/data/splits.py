@@ -2,12 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
+
+from tensornet_jax.data.labels import electronic_state, labels_of
 
 # How much of a data set: a count, a fraction of the whole, or the indices themselves.
 Part = int | float | Sequence[int] | np.ndarray
@@ -105,7 +109,24 @@ class Split:
             raise ValueError(f"{path}: a split of {self.num} structures, not {len(atoms_list)}")
 
 
-def make_split(num: int, train: Part | None, validation: Part, seed: int) -> Split:
+def traits_of(atoms: Atoms) -> frozenset[str]:
+    """Return what a structure can teach and another may not: elements, state, kinds of labels.
+
+    Elements are their symbols; the others have two words, such as "charge 1" or "label stress".
+    """
+    charge, spin = electronic_state(atoms)
+    state = {f"charge {round(charge, 3):g}"} | ({f"spin {spin}"} if spin != "None" else set())
+    labels = {f"label {name}" for name in labels_of(atoms).names}
+    return frozenset({chemical_symbols[z] for z in set(atoms.numbers.tolist())} | state | labels)
+
+
+def make_split(
+    num: int,
+    train: Part | None,
+    validation: Part,
+    seed: int,
+    traits: Sequence[Collection[str]] | None = None,
+) -> Split:
     """Draw disjoint training and validation indices.
 
     Args:
@@ -113,6 +134,9 @@ def make_split(num: int, train: Part | None, validation: Part, seed: int) -> Spl
         train: a count, a fraction of num, indices, or None for all that validation leaves.
         validation: a count, a fraction of num, or indices.
         seed: same seed, same split.
+        traits: what each structure has (`traits_of`). Of a structure outside the validation set
+            there is one for each trait: first of all of them, and where that leaves too few to
+            draw, of the elements alone. What is drawn does not change where nothing is at stake.
 
     Raises:
         ValueError: a part is empty (validation may be 0), outside the data, overlapping, or the
@@ -132,7 +156,9 @@ def make_split(num: int, train: Part | None, validation: Part, seed: int) -> Spl
         size = _size(validation, num, "validation")  # type: ignore[arg-type]
         if size > len(free):
             raise ValueError(f"validation wants {size} of {len(free)} structures")
-        validation_indices, free = tuple(sorted(free[:size])), free[size:]
+        drawn = free[:size] if traits is None else _drawn(free, size, traits)
+        validation_indices = tuple(sorted(drawn))
+        free = [i for i in free if i not in set(drawn)]
     if "train" in fixed:
         train_indices = fixed["train"]
     elif train is None:
@@ -148,6 +174,46 @@ def make_split(num: int, train: Part | None, validation: Part, seed: int) -> Spl
     if not train_indices:
         raise ValueError(f"no training structures are left of {num}: ask for less validation")
     return Split(num=num, train=train_indices, validation=validation_indices, seed=seed)
+
+
+def _drawn(order: Sequence[int], size: int, traits: Sequence[Collection[str]]) -> list[int]:
+    """Return the first `size` of `order` that leave another carrier of each trait behind."""
+    elements = [{trait for trait in each if " " not in trait} for each in traits]
+    for kept in (traits, elements):
+        counts = Counter(trait for each in kept for trait in each)
+        # The order decides as long as it can; a few structures that have everything stay behind
+        # where that is what makes the others free.
+        for candidates in (order, [i for i in order if i not in _cover(kept, counts)]):
+            drawn, left = [], dict(counts)
+            for index in candidates:
+                if len(drawn) == size:
+                    break
+                if all(left[trait] > 1 for trait in kept[index]):
+                    drawn.append(index)
+                    for trait in kept[index]:
+                        left[trait] -= 1
+            if len(drawn) == size:
+                return drawn
+    needed = len(_cover(elements, Counter(trait for each in elements for trait in each)))
+    raise ValueError(
+        f"{size} of {len(order)} structures cannot be held out: {needed} have to stay in "
+        "training, so that it has every element: ask for fewer"
+    )
+
+
+def _cover(traits: Sequence[Collection[str]], counts: Mapping[str, int]) -> set[int]:
+    """Return few structures that have every trait, the rarest looked after first."""
+    carriers: dict[str, list[int]] = {trait: [] for trait in counts}
+    for index, each in enumerate(traits):
+        for trait in each:
+            carriers[trait].append(index)
+    missing, chosen = set(counts), set()
+    for trait in sorted(counts, key=lambda t: (counts[t], t)):
+        if trait in missing:
+            best = max(carriers[trait], key=lambda i: len(missing.intersection(traits[i])))
+            chosen.add(best)
+            missing.difference_update(traits[best])
+    return chosen
 
 
 def _size(part: int | float, num: int, name: str) -> int:

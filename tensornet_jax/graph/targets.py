@@ -21,6 +21,7 @@ class Targets:
     dipole: (B, 3) e·Å, without what `dipole_of_position` adds to a prediction.
     tensors: others of structures by name, (B, 3, …).
     atom_tensors: others of atoms by name, (N, 3, …).
+    weights: how much the label of each structure counts, (B,) by name; 1 for a name without.
     """
 
     energy: Any
@@ -29,6 +30,7 @@ class Targets:
     dipole: Any
     tensors: dict[str, Any] = field(default_factory=dict)
     atom_tensors: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
 
     def of(self, name: str) -> Any:
         """Return the labels of a property or of a tensor."""
@@ -44,7 +46,8 @@ class Targets:
 def batch_targets(labels: Sequence["Targets"], capacity: Capacity, dtype: str) -> Targets:
     """Pack per-structure labels (energy (), forces (n, 3), …) to match `batch_structures`.
 
-    All structures have the same tensors, NaN where a label is missing.
+    All structures have the same tensors, NaN where a label is missing, and weights of the same
+    names; padding has weight 0.
 
     Args:
         labels: of each structure.
@@ -62,6 +65,7 @@ def batch_targets(labels: Sequence["Targets"], capacity: Capacity, dtype: str) -
         np.full((graphs, 3), np.nan, dtype),
         {name: np.full((graphs, *t.shape), np.nan, dtype) for name, t in tensors.items()},
         {name: np.full((atoms, *t.shape[1:]), np.nan, dtype) for name, t in atom_tensors.items()},
+        {name: np.zeros(graphs, dtype) for name in ({} if first is None else first.weights)},
     )
     atom = 0
     for index, label in enumerate(labels):
@@ -69,6 +73,8 @@ def batch_targets(labels: Sequence["Targets"], capacity: Capacity, dtype: str) -
         packed.forces[atom : atom + len(label.forces)] = label.forces
         packed.stress[index] = label.stress
         packed.dipole[index] = label.dipole
+        for name, weight in label.weights.items():
+            packed.weights[name][index] = weight
         for name, tensor in label.tensors.items():
             packed.tensors[name][index] = tensor
         for name, tensor in label.atom_tensors.items():

@@ -1,6 +1,5 @@
 """Trajectories and the log: written by a thread, so that the simulation does not wait for disks."""
 
-import csv
 import queue
 import threading
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import ase.io
 import numpy as np
 from ase.io.trajectory import Trajectory
 
+from tensornet_jax.csv_files import csv_writer
 from tensornet_jax.md.growing_file import SHORTER, append_rows, open_growing
 from tensornet_jax.md.simulation import Sample
 
@@ -172,7 +172,7 @@ class LogSink:
     def __init__(self, stem: Path, count: int, mark: list[int] | None) -> None:
         (path,) = paths_of(stem, self.suffix, 1)
         self._file = _text_at(path, None if mark is None else mark[0])
-        self._writer = csv.writer(self._file)
+        self._writer = csv_writer(self._file)
         if mark is None:
             self._writer.writerow(LOG_COLUMNS)
 

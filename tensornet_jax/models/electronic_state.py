@@ -63,6 +63,16 @@ class ElectronicState(nn.Module):
         return features
 
 
+def is_table(path: str) -> bool:
+    """Return whether a parameter is a table of `ElectronicState` with a row for each sign.
+
+    Args:
+        path: of the parameter, its module's name the last but one: "state/charge_keys".
+    """
+    names = [f"{name}_{kind}" for name in ("charge", "spin") for kind in ("keys", "values")]
+    return path.split("/")[-1] in names
+
+
 def unpaired_electrons(spin: Array) -> Array:
     """Return 2S of multiplicities 2S + 1, (B,); 0 where there is none."""
     return jnp.maximum(spin - 1, 0)

@@ -1,6 +1,5 @@
 """Spectra and averages on disk: CSV tables and PNG pictures."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tensornet_jax.csv_files import write_csv
 from tensornet_jax.spectra.average_table import AverageRow
 from tensornet_jax.spectra.bands import bands
 from tensornet_jax.spectra.correlation import Spectrum
@@ -28,19 +28,13 @@ def write_spectra(path: Path, spectra: Mapping[str, Spectrum]) -> None:
         if spectrum.error is not None:
             columns[f"{name}_error"] = spectrum.error
     rows = np.stack(list(columns.values()), axis=1)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows([f"{value:.8g}" for value in row] for row in rows)
+    write_csv(path, list(columns), ([f"{value:.8g}" for value in row] for row in rows))
 
 
 def write_averages(path: Path, rows: Sequence[AverageRow]) -> None:
     """Write averages to a CSV file, a row each."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(AverageRow._fields)
-        for row in rows:
-            writer.writerow([f"{v:.8g}" if isinstance(v, float) else v for v in row])
+    texts = ([f"{v:.8g}" if isinstance(v, float) else v for v in row] for row in rows)
+    write_csv(path, AverageRow._fields, texts)
 
 
 def draw(axes: Axes, spectrum: Spectrum, label: str | None = None) -> None:

@@ -11,7 +11,7 @@ from tensornet_jax.config import NOT_SET_BY_USERS, Config, problem_at, unknown_n
 from tensornet_jax.data.labels import LabelConfig
 from tensornet_jax.data.tensor_labels import TensorLabel
 from tensornet_jax.models.tensor_config import TensorHead
-from tensornet_jax.train.data_config import DataConfig
+from tensornet_jax.train.data_config import DataConfig, own_labels
 from tensornet_jax.train.optimizer_config import OptimizerConfig
 from tensornet_jax.typing import DType, MatmulPrecision
 
@@ -248,6 +248,17 @@ class RunConfig(Config):
                 f"{self.training.validate_every} must not exceed training.epochs, {epochs}: "
                 "nothing would be validated",
             )
+        if self.data.validation == "none":
+            if self.training.patience is not None:
+                raise problem_at(
+                    ("training", "patience"), "has no meaning for data.validation: none: remove it"
+                )
+            if self.optimizer.schedule.name == "plateau":
+                raise problem_at(
+                    ("optimizer", "schedule"),
+                    "plateau follows the validation loss, and data.validation is none: use cosine, "
+                    "exponential or constant",
+                )
         if self.model is None and self.start is None:
             raise problem_at(("model",), "a section with a name is needed unless there is a start")
         if self.data.replay is not None and self.start is None:
@@ -261,16 +272,26 @@ class RunConfig(Config):
                 ("model", "compression"), "a compressed model cannot be trained: leave it out"
             )
         tensors = {head.name for head in getattr(self.model, "tensors", ())}
+        parts = {"train": self.data.train, "validation": self.data.validation}
+        sections = [
+            (("data", *place), labels.tensors)
+            for place, part in (
+                *(((name,), part) for name, part in parts.items()),
+                *((("test", name), part) for name, part in self.data.test.items()),
+            )
+            for labels in own_labels(part)
+        ]
         for place, named in (
             (("loss", "tensors"), self.loss.tensors),
             (("data", "labels", "tensors"), self.data.labels.tensors),
+            *sections,
         ):
             strange = [] if self.model is None else sorted(set(named) - tensors)
             if strange:
                 raise problem_at(
                     (*place, strange[0]),
-                    f"the model has no such tensor; it has {', '.join(sorted(tensors)) or 'none'}: "
-                    "name it in model.tensors",
+                    f"{strange[0]}: the model has no such tensor; it has "
+                    f"{', '.join(sorted(tensors)) or 'none'}: name it in model.tensors",
                 )
         terms = (self.loss.energy, self.loss.forces, self.loss.stress, self.loss.dipole)
         others = [self.loss.tensors.get(name, TensorLossTerm()) for name in tensors]
@@ -294,11 +315,7 @@ class RunConfig(Config):
         heads = {head.name: head for head in getattr(self.model, "tensors", ())}
         data, loss = self.data, self.loss
         if heads:
-            changes: dict[str, Any] = {"labels": with_tensor_labels(data.labels, heads.values())}
-            if data.replay is not None:
-                labels = with_tensor_labels(data.replay.labels, heads.values())
-                changes["replay"] = data.replay.model_copy(update={"labels": labels})
-            data = data.model_copy(update=changes)
+            data = data.map_labels(lambda labels: with_tensor_labels(labels, heads.values()))
             terms = {name: TensorLossTerm() for name in heads} | loss.tensors
             loss = loss.model_copy(update={"tensors": terms})
         if "energy" not in getattr(self.model, "heads", ("energy",)):

@@ -4,6 +4,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from tensornet_jax.csv_files import append_csv, write_csv
+
 
 class CsvLog:
     """Rows of numbers under fixed columns, each on disk as soon as it is written.
@@ -29,10 +31,7 @@ class CsvLog:
             kept = lines[1 : keep + 1]
             if len(kept) < keep:
                 raise ValueError(f"{path}: {len(kept)} rows, but the checkpoint knows of {keep}")
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([list(columns), *kept])
-        partial.replace(path)
+        write_csv(path, columns, kept)
         self.num_rows = keep
 
     def append(self, row: Mapping[str, float | int | str]) -> None:
@@ -45,8 +44,7 @@ class CsvLog:
             raise ValueError(
                 f"{self.path}: row has {sorted(row)} and the file {sorted(self.columns)}"
             )
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerow([row[name] for name in self.columns])
+        append_csv(self.path, [row[name] for name in self.columns])
         self.num_rows += 1
 
 

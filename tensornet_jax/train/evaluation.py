@@ -73,8 +73,8 @@ class Validation:
 
     Attributes:
         loss: the weighted sum of `terms`.
-        terms: each loss term over the whole set, as if it were one batch.
-        errors: MAE and RMSE.
+        terms: each loss term, weights of labels included, over the whole set as one batch.
+        errors: MAE and RMSE of the labels, whatever their weights.
     """
 
     loss: float
@@ -135,8 +135,9 @@ class Validator:
                 errors = errors_of(prediction, targets, len(structure), self._heads)
                 for name in self._terms:
                     error = errors["energy_per_atom" if name == "energy" else name]
-                    known = error[~np.isnan(error)] / scale_of(self._terms[name])
-                    sums[name] += float(np.sum(penalties[name](known)))
+                    weight = float(targets.weights.get(name, 1.0))
+                    known = error[~np.isnan(error) & (weight > 0)] / scale_of(self._terms[name])
+                    sums[name] += weight * float(np.sum(penalties[name](known)))
                     counts[name] += known.size
         terms = {name: sums[name] / max(counts[name], 1) for name in self._terms}
         return Validation(float(weighted_sum(terms, self._terms)), terms, table)

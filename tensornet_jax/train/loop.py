@@ -19,7 +19,6 @@ from tensornet_jax.data.loader import batches
 from tensornet_jax.potential import Potential
 from tensornet_jax.train.batches import Batch, TrainingBatches
 from tensornet_jax.train.config import LossTerm, RunConfig
-from tensornet_jax.train.csv_log import CsvLog
 from tensornet_jax.train.datasets import Examples
 from tensornet_jax.train.evaluation import JointValidator
 from tensornet_jax.train.optimizer import Plateau, learning_rate_schedule, make_optimizer
@@ -27,8 +26,10 @@ from tensornet_jax.train.parameter_groups import ParameterGroups
 from tensornet_jax.train.progress import Progress, StopSignals
 from tensornet_jax.train.replay import Replay
 from tensornet_jax.train.reporter import Reporter, StepReport
+from tensornet_jax.train.run_logs import RunLogs
 from tensornet_jax.train.state import TrainState
 from tensornet_jax.train.step import TrainStep
+from tensornet_jax.train.tables import tables_by_name, tables_of
 
 PyTree = Any
 Outcome = Literal["finished", "early stopping", "time limit", "interrupted"]
@@ -51,7 +52,7 @@ class TrainingLoop:
         config: the resolved configuration.
         potential: the potential before the first step; gives buffers, scale and `predict`.
         train: training structures.
-        validation: validation structures.
+        validation: validation structures; without any, the last averaged weights are the best.
         terms: the loss terms that training structures have labels for.
         store: where checkpoints go.
         directory: the run directory, which exists.
@@ -93,7 +94,11 @@ class TrainingLoop:
         groups = ParameterGroups.from_config(config.optimizer, params)
         self.num_trained = groups.count(params)
         schedule = learning_rate_schedule(config.optimizer, self.num_steps, self.steps_per_epoch)
-        optimizer = make_optimizer(config.optimizer, schedule, groups)
+        former = store.newest_progress() if resume else None
+        if former is not None:
+            self.progress.tables_by_shape = Progress.from_json(former).tables_by_shape
+        tables = tables_of(potential) if self.progress.tables_by_shape else tables_by_name(params)
+        optimizer = make_optimizer(config.optimizer, schedule, groups, tables)
         averaging = config.optimizer.ema_decay
         self._step = TrainStep(
             potential,
@@ -105,9 +110,14 @@ class TrainingLoop:
             replay.weight if replay else 1.0,
         )
         self._plateau = Plateau.from_config(config.optimizer)
-        self._validator = JointValidator(
-            potential, validation, replay, terms, config.training.validation_batch_size
-        )
+        self._losses = ["loss", *(f"loss_{name}" for name in terms)]
+        if replay is not None:
+            self._losses.append("loss_replay")
+        self._validator = None
+        if len(validation):
+            self._validator = JointValidator(
+                potential, validation, replay, terms, config.training.validation_batch_size
+            )
         self.state = TrainState.create(
             params, optimizer, averaging=averaging is not None, groups=groups
         )
@@ -115,18 +125,8 @@ class TrainingLoop:
         self._saved_step = self._validated_step = self._published_step = -1
         if resume:
             self._restore()
-        keep = self.progress
-        self._train_log = CsvLog(
-            directory / "log_train.csv", self._train_columns(), keep.train_rows
-        )
-        self._validation_log = CsvLog(
-            directory / "log_validation.csv", self._validation_columns(), keep.validation_rows
-        )
-        self._skipped_log = CsvLog(
-            directory / "skipped_steps.csv",
-            ("step", "epoch", "loss", "gradient_norm", "structures"),
-            keep.skipped,
-        )
+        columns = None if self._validator is None else self._validator.columns
+        self._logs = RunLogs(directory, self._losses, columns, self.progress)
         self._began = self._saved_at = time.monotonic()
         self._unread: tuple[int, np.ndarray, dict[str, jax.Array]] | None = None
 
@@ -175,13 +175,16 @@ class TrainingLoop:
     @property
     def compilations(self) -> tuple[int, int]:
         """Functions compiled in this piece of the run: training step, validation."""
-        return self._step.compilations, self._validator.compilations
+        validator = self._validator
+        return self._step.compilations, 0 if validator is None else validator.compilations
 
     def save(self) -> None:
         """Write a checkpoint of this very step, unless there is one."""
         self._read_scalars()
         if self._saved_step == self.progress.step:
             return
+        if self._validator is None:
+            self.best, self.progress.best_step = _on_host(self.state.evaluated), self.progress.step
         record = self.progress.to_json()
         record["seconds"] = self.seconds
         record["compilations"] = self.progress.compilations + sum(self.compilations)
@@ -264,24 +267,12 @@ class TrainingLoop:
     def _log_skipped(self, step: int, indices: np.ndarray, values: Mapping[str, float]) -> None:
         self.progress.skipped += 1
         sources = self.batches.sources(indices)
-        self._skipped_log.append(
-            {
-                "step": step,
-                "epoch": _number(step / self.steps_per_epoch),
-                "loss": _number(values["loss"]),
-                "gradient_norm": _number(values["gradient_norm"]),
-                "structures": sources,
-            }
-        )
+        row = {name: values[name] for name in ("loss", "gradient_norm")}
+        self._logs.skipped({"step": step, "epoch": step / self.steps_per_epoch, **row}, sources)
         self._reporter.message(
             f"step {step} skipped: loss {values['loss']:.4g}, gradient norm "
             f"{values['gradient_norm']:.4g}; nothing was updated; structures: {sources}"
         )
-
-    def _train_columns(self) -> tuple[str, ...]:
-        losses = [name for name in self._validator.columns if name.startswith("loss")]
-        rest = ("gradient_norm", "learning_rate", "skipped", "seconds")
-        return ("epoch", "step", "steps", *losses, *rest)
 
     def _write_train_row(self) -> None:
         self._read_scalars()
@@ -292,22 +283,18 @@ class TrainingLoop:
             "steps": running.steps,
             **{
                 name: running.mean(name.removeprefix("loss_"))
-                for name in self._train_columns()
-                if name.startswith("loss") or name in ("gradient_norm", "learning_rate")
+                for name in (*self._losses, "gradient_norm", "learning_rate")
             },
             "skipped": progress.skipped,
             "seconds": self.seconds,
         }
         progress.running = type(running)()
-        self._train_log.append({name: _number(value) for name, value in row.items()})
-        progress.train_rows = self._train_log.num_rows
+        self._logs.train(row)
         self._reporter.train_row(row)
 
-    def _validation_columns(self) -> tuple[str, ...]:
-        columns = self._validator.columns
-        return ("epoch", "step", *columns, "best", "learning_rate_scale", "seconds")
-
     def _validate(self) -> None:
+        if self._validator is None:
+            return
         values = self._validator(self.state.evaluated)
         loss, progress = values["loss"], self.progress
         self._validated_step = progress.step
@@ -332,8 +319,7 @@ class TrainingLoop:
             "learning_rate_scale": progress.plateau.scale,
             "seconds": self.seconds,
         }
-        self._validation_log.append({name: _number(value) for name, value in row.items()})
-        progress.validation_rows = self._validation_log.num_rows
+        self._logs.validation(row)
         self._reporter.validation_row(row)
 
     def _reason_to_stop(self, signals: StopSignals) -> Outcome | None:
@@ -348,11 +334,6 @@ class TrainingLoop:
         if training.max_minutes is not None and self.seconds > 60 * training.max_minutes:
             return "time limit"
         return None
-
-
-def _number(value: float) -> str:
-    """Return the shortest text that reads back as the same number; whole numbers without point."""
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def _on_host(tree: PyTree) -> PyTree:

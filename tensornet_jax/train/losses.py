@@ -1,5 +1,9 @@
 """Loss terms: a mean over the labelled components of a batch, for each property.
 
+A weight multiplies the penalty of a label and leaves the number of labels as it is, as in MACE: a
+structure of weight 2 pulls twice as hard, in whatever company a batch puts it. (A mean divided by
+the sum of weights would undo them where a batch holds one structure.)
+
 A missing label is NaN in the targets. It is replaced before the subtraction as well as masked after
 it: zero times NaN is NaN, so masking the result alone would leave NaN in every gradient.
 """
@@ -56,14 +60,14 @@ def loss_terms(
         predictions: energy (B,) eV, forces (N, 3) eV/Å, stress (B, 3, 3) eV/Å³, dipole (B, 3) e·Å,
             other tensors (B, 3, …) or (N, 3, …), as far as `terms` asks for them; energies without
             isolated-atom energies.
-        targets: the same names and shapes; NaN where a label is missing.
+        targets: the same names and shapes; NaN where a label is missing; weights of structures.
         graph: the batch, for the number of atoms and the masks.
         terms: the terms to compute, by property.
 
     Returns:
-        One scalar for each term: the mean penalty over labelled components, 0 where a batch holds
-        none. The energy error of a structure is divided by its number of atoms first, and that of
-        a tensor by the term's scale.
+        One scalar for each term: the mean of weight × penalty over labelled components, 0 where a
+        batch holds none; a label of weight 0 is none. The energy error of a structure is divided by
+        its number of atoms first, and that of a tensor by the term's scale.
     """
     num_atoms = jax.ops.segment_sum(
         graph.node_mask.astype(jnp.int32), graph.node_graph, num_segments=graph.num_graphs
@@ -71,14 +75,23 @@ def loss_terms(
     values = {}
     for name, term in terms.items():
         target = targets.of(name)
-        owner = graph.node_mask if name in targets.of_atoms else graph.graph_mask
-        labelled = ~jnp.isnan(target) & owner.reshape(-1, *(1,) * (target.ndim - 1))
+        of_atoms = name in targets.of_atoms
+        owner = graph.node_mask if of_atoms else graph.graph_mask
+        weight = targets.weights.get(name)
+        if weight is not None:
+            weight = weight[graph.node_graph] if of_atoms else weight
+            owner = owner & (weight > 0)
+        ones = (1,) * (target.ndim - 1)
+        labelled = ~jnp.isnan(target) & owner.reshape(-1, *ones)
         error = jnp.where(labelled, predictions[name] - jnp.where(labelled, target, 0), 0)
         if name == "energy":
             error = error / jnp.maximum(num_atoms, 1).astype(error.dtype)
         error = error / scale_of(term)
         count = jnp.maximum(jnp.sum(labelled), 1).astype(error.dtype)
-        values[name] = jnp.sum(penalty(term)(error)) / count
+        penalties = penalty(term)(error)
+        if weight is not None:
+            penalties = penalties * weight.reshape(-1, *ones)
+        values[name] = jnp.sum(penalties) / count
     return values
 
 

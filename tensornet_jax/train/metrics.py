@@ -5,13 +5,15 @@ and any mixture of labelled and unlabelled structures.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
+from tensornet_jax.csv_files import write_csv
 from tensornet_jax.data.labels import PROPERTIES
 from tensornet_jax.models.tensor_config import TensorHead
 from tensornet_jax.train.tensor_errors import INDEFINITE, tensor_errors
@@ -197,6 +199,12 @@ class ErrorTable:
 def summary(rows: Iterable[ErrorRow]) -> list[ErrorRow]:
     """Return the rows of whole data sets: neither one config_type nor one element."""
     return [row for row in rows if row.config_type == ALL and not row.element]
+
+
+def write_rows(path: Path, rows: Iterable[ErrorRow]) -> None:
+    """Write the rows of an error table to a CSV file, in eV and Å."""
+    names = [field.name for field in fields(ErrorRow)]
+    write_csv(path, names, ([getattr(row, name) for name in names] for row in rows))
 
 
 def render(rows: Iterable[ErrorRow]) -> list[str]:

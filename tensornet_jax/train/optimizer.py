@@ -5,6 +5,7 @@ follows the validation loss on the host, is one more factor on the update.
 """
 
 import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,34 +57,32 @@ def learning_rate_schedule(
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
 
 
-def is_weight_matrix(path: tuple[Any, ...], leaf: Any) -> bool:
+def is_weight_matrix(path: str, leaf: Any, tables: Collection[str] = ()) -> bool:
     """Return whether a parameter is a weight matrix, or a stack of them.
 
     Biases, the scale and offset of normalisation layers and the parameters of radial functions have
-    one axis; an element embedding is a table of rows, of which a batch touches only some. None of
-    these are decayed, nor orthogonalised by Muon.
+    one axis; of a table of rows (`tables.tables_of`) a batch touches only some. None of these are
+    decayed, nor orthogonalised by Muon.
     """
-    name = str(getattr(path[-1], "key", path[-1])) if path else ""
-    return leaf.ndim >= 2 and name != "embedding"
+    return leaf.ndim >= 2 and path not in tables
 
 
-def _matrices(params: PyTree) -> PyTree:
-    return jax.tree_util.tree_map_with_path(is_weight_matrix, params)
+def _by_matrix(
+    params: PyTree, tables: Collection[str], value: Callable[[Any, bool], Any]
+) -> PyTree:
+    def of(path: tuple[Any, ...], leaf: Any) -> Any:
+        name = "/".join(str(part.key) for part in path)
+        return value(leaf, is_weight_matrix(name, leaf, tables))
 
-
-def _muon_dimensions(params: PyTree) -> PyTree:
-    def dimensions(path: tuple[Any, ...], leaf: Any) -> Any:
-        if leaf.ndim == 2 and is_weight_matrix(path, leaf):
-            return optax.contrib.MuonDimensionNumbers()
-        return None
-
-    return jax.tree_util.tree_map_with_path(dimensions, params)
+    # optax masks some parameters in between: those are no leaves.
+    return jax.tree_util.tree_map_with_path(of, params)
 
 
 def make_optimizer(
     config: OptimizerConfig,
     schedule: optax.Schedule,
     groups: ParameterGroups = EVERYTHING_ALIKE,
+    tables: Collection[str] = (),
 ) -> optax.GradientTransformation:
     """Return gradient clipping followed by the configured optimizer.
 
@@ -99,12 +98,23 @@ def make_optimizer(
         config: the optimizer section.
         schedule: learning rate by number of updates.
         groups: factors on the learning rate; the frozen parameters are not to be given at all.
+        tables: paths of parameters that are tables of rows.
 
     References:
         Adam: arXiv:1412.6980; AdamW: arXiv:1711.05101; AMSGrad: arXiv:1904.09237;
         Muon: https://kellerjordan.github.io/posts/muon.
     """
     beta1, beta2 = config.betas
+
+    def matrices(params: PyTree) -> PyTree:
+        return _by_matrix(params, tables, lambda _, matrix: matrix)
+
+    def dimensions(params: PyTree) -> PyTree:
+        numbers = optax.contrib.MuonDimensionNumbers()
+        return _by_matrix(
+            params, tables, lambda leaf, matrix: numbers if matrix and leaf.ndim == 2 else None
+        )
+
     if config.name == "adamw":
         rule = optax.adamw(
             schedule,
@@ -112,7 +122,7 @@ def make_optimizer(
             b2=beta2,
             eps=config.epsilon,
             weight_decay=config.weight_decay,
-            mask=_matrices,
+            mask=matrices,
         )
     elif config.name == "adam":
         rule = optax.adam(schedule, b1=beta1, b2=beta2, eps=config.epsilon)
@@ -126,7 +136,7 @@ def make_optimizer(
             adam_b1=beta1,
             adam_b2=beta2,
             adam_weight_decay=0.0,
-            muon_weight_dimension_numbers=_muon_dimensions,
+            muon_weight_dimension_numbers=dimensions,
             consistent_rms=0.2,
         )
     if groups.factors:

@@ -103,7 +103,8 @@ def plot_parity(path: Path, title: str, found: Sequence[Parity]) -> None:
     for k, parity in enumerate(found):
         axes = figure.add_subplot(1, len(found), k + 1)
         _parity_panel(figure, axes, parity)
-    figure.suptitle(title, color=INK, fontsize=12)
+    # A dollar sign would begin a formula.
+    figure.suptitle(title.replace("$", r"\$"), color=INK, fontsize=12)
     figure.savefig(path, dpi=160)
 
 

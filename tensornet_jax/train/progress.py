@@ -47,6 +47,8 @@ class Progress:
         compilations: functions compiled in earlier pieces of the run.
         padding: of all training batches.
         running: sums for the next row of the training log.
+        tables_by_shape: whether tables of elements are told by their shapes; runs that began before
+            that go by names, or their steps would change.
     """
 
     step: int = 0
@@ -61,6 +63,7 @@ class Progress:
     compilations: int = 0
     padding: Padding = field(default_factory=Padding)
     running: RunningMeans = field(default_factory=RunningMeans)
+    tables_by_shape: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -71,6 +74,7 @@ class Progress:
         """Return what `to_json` was made from."""
         return cls(
             **{
+                "tables_by_shape": False,
                 **content,
                 "plateau": PlateauState(**content["plateau"]),
                 "padding": Padding(**content["padding"]),

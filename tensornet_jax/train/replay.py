@@ -17,7 +17,8 @@ from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.data.tensor_labels import drop_tensors, put_tensor
 from tensornet_jax.graph.capacity_ladder import CapacityLadder
 from tensornet_jax.potential import Potential
-from tensornet_jax.train.datasets import Examples, ReplayParts
+from tensornet_jax.train.datasets import Examples
+from tensornet_jax.train.parts import ReplayParts
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
 """The report of a run: error table, parity plots, learning curves and one page that shows them."""
 
-import csv
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
+from urllib.parse import quote
 
 from ase import Atoms
 
@@ -13,10 +12,11 @@ from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.potential import Potential
 from tensornet_jax.train.config import RunConfig
 from tensornet_jax.train.csv_log import read_rows
+from tensornet_jax.train.data_config import files_of
 from tensornet_jax.train.datasets import DataSets
 from tensornet_jax.train.evaluation import error_table, evaluate_structures
 from tensornet_jax.train.losses import active_terms
-from tensornet_jax.train.metrics import ErrorRow, render, shown_unit, summary
+from tensornet_jax.train.metrics import ErrorRow, render, shown_unit, summary, write_rows
 from tensornet_jax.train.plots import parities, plot_learning_curves, plot_parity
 from tensornet_jax.train.result import RunFacts
 
@@ -46,7 +46,7 @@ def evaluate_sets(
         if found:
             count = f"{len(atoms_list):,} structures"
             plot_parity(directory / f"parity_{name}.png", f"{name}: {count}", found)
-    _write_rows(directory / "errors.csv", rows)
+    write_rows(directory / "errors.csv", rows)
     return rows
 
 
@@ -66,16 +66,8 @@ def errors_before(
         if name != "train":
             predictions = evaluate_structures(potential, atoms_list, batch_size)
             rows += error_table(name, atoms_list, predictions, potential.tensor_heads).rows()
-    _write_rows(directory / "errors_before.csv", rows)
+    write_rows(directory / "errors_before.csv", rows)
     return rows
-
-
-def _write_rows(path: Path, rows: Sequence[ErrorRow]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        names = [field.name for field in dataclasses.fields(ErrorRow)]
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(dataclasses.asdict(row) for row in rows)
 
 
 def write_report(
@@ -100,19 +92,22 @@ def write_report(
     plot_learning_curves(
         folder / "learning_curves.png",
         read_rows(directory / "log_train.csv"),
-        read_rows(directory / "log_validation.csv"),
-        facts.best_epoch,
+        read_rows(directory / "log_validation.csv") if facts.validated else [],
+        facts.best_epoch if facts.validated else None,
         {head.name: head.unit for head in cast(ModelConfig, config.model).tensors},
     )
     plots = [name for name in data.all() if (folder / f"parity_{name}.png").exists()]
     short = summary(rows)
+    kept = "averaged weights with the lowest validation loss"
+    if not facts.validated:
+        kept = "last averaged weights (nothing was validated)"
     details = [row for row in rows if row not in short]
     page = [
         f"# {Path(config.directory).name}",
         "",
         "## Errors",
         "",
-        "Of the averaged weights with the lowest validation loss, as saved in `model.safetensors`.",
+        f"Of the {kept}, as saved in `model.safetensors`.",
         "Errors of forces, stress, dipole and other tensors are over components.",
         "",
         *render(short),
@@ -126,7 +121,7 @@ def write_report(
         "",
         "## Parity",
         "",
-        *(f"![{name}: prediction against reference](parity_{name}.png)\n" for name in plots),
+        *(f"![{name}: prediction against reference](parity_{quote(name)}.png)\n" for name in plots),
         "## Run",
         "",
         *facts.lines(),
@@ -140,7 +135,7 @@ def write_report(
         "## Training data",
         "",
         "```text",
-        *data.audit.lines(),
+        *data.lines(),
         "```",
         "",
     ]
@@ -196,6 +191,6 @@ def _config_lines(config: RunConfig) -> list[str]:
         "batch size": config.training.batch_size,
         "precision": config.dtype,
         "seed": config.seed,
-        "training data": ", ".join(config.data.train),
+        "training data": ", ".join(files_of(config.data.train)),
     }
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in settings.items())]

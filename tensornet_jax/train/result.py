@@ -1,5 +1,6 @@
 """What a training run ends with."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ class RunFacts:
         num_steps: steps done.
         epochs: epochs done.
         best_epoch: epoch of the weights that were kept.
-        best_loss: their validation loss.
+        best_loss: their validation loss; infinite if nothing was validated.
         skipped: steps skipped.
         minutes: wall time, earlier pieces included.
         structures_per_second: of training, everything counted in.
@@ -46,6 +47,11 @@ class RunFacts:
     device: str
     versions: Mapping[str, str]
 
+    @property
+    def validated(self) -> bool:
+        """Whether the weights were chosen by a validation."""
+        return math.isfinite(self.best_loss)
+
     def lines(self) -> list[str]:
         """Return the facts as a Markdown table."""
         parameters = f"{self.num_parameters:,}"
@@ -55,7 +61,9 @@ class RunFacts:
         facts = {
             "ended": self.outcome,
             "epochs": f"{self.epochs:.4g} ({self.num_steps} steps, {self.skipped} skipped)",
-            "best epoch": f"{self.best_epoch:.4g} (validation loss {self.best_loss:.5g})",
+            "best epoch": f"{self.best_epoch:.4g} (validation loss {self.best_loss:.5g})"
+            if self.validated
+            else f"{self.best_epoch:.4g}, the last: nothing was validated",
             "parameters": parameters,
             "wall time": f"{self.minutes:.1f} min",
             "speed": f"{self.structures_per_second:.3g} training structures/s, everything included",

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +11,6 @@ import jax
 import numpy as np
 
 from tensornet_jax.checkpoint import CheckpointStore
-from tensornet_jax.config import dump_config, load_config
 from tensornet_jax.data.labels import labels_of
 from tensornet_jax.data.statistics import force_rms, mean_neighbours
 from tensornet_jax.model_file import load_model, save_model
@@ -30,33 +28,19 @@ from tensornet_jax.train.datasets import (
     read_data_sets,
     read_parts,
 )
-from tensornet_jax.train.loop import TrainingError, TrainingLoop
+from tensornet_jax.train.loop import TrainingLoop
 from tensornet_jax.train.losses import active_terms
 from tensornet_jax.train.progress import Progress
 from tensornet_jax.train.replay import Replay, counted_from, labelled_by
 from tensornet_jax.train.report import errors_before, evaluate_sets, write_report
 from tensornet_jax.train.reporter import Reporter, Reporters, RunStart
 from tensornet_jax.train.result import RunFacts, TrainingResult
+from tensornet_jax.train.run_directory import held, record_config
 from tensornet_jax.train.start import load_start, make_start, resolve, save_start
 from tensornet_jax.train.tensor_fit import fit_tensors
 from tensornet_jax.train.trackers import trackers
 from tensornet_jax.trained_on import after_training
 from tensornet_jax.version import __version__
-
-# What may differ between the pieces of one run. Anything else would change the steps to come in a
-# way that neither configuration describes.
-RESUMABLE = frozenset(
-    {
-        "directory",
-        "training.epochs",
-        "training.patience",
-        "training.max_minutes",
-        "training.max_skipped_steps",
-        "training.validate_every",
-        "logging.tensorboard",
-        "logging.wandb",
-    }
-)
 
 
 def train(
@@ -65,8 +49,9 @@ def train(
     """Train a potential and write its run directory.
 
     The directory holds config.yaml (resolved), split.json, log_train.csv, log_validation.csv,
-    skipped_steps.csv, checkpoints/, model.safetensors (best averaged weights) and report/, and
-    start.safetensors if the run starts from a trained model. On CPU the same configuration gives
+    skipped_steps.csv, checkpoints/, model.safetensors (best averaged weights; the last without a
+    validation set) and report/, and start.safetensors if the run starts from a trained model. No
+    other run can write there meanwhile. On CPU the same configuration gives
     the same weights bit for bit, in one piece or resumed after having been killed at any moment.
 
     Args:
@@ -76,6 +61,7 @@ def train(
 
     Raises:
         FileExistsError: the directory holds a run and `resume` is false.
+        InUseError: another process runs in the directory.
         DataError: the data cannot be trained on.
         TrainingError: the run cannot go on.
         CheckpointError: no checkpoint can be used.
@@ -83,26 +69,26 @@ def train(
         ModelFileError: the starting model cannot be read.
     """
     directory = Path(config.directory)
-    begun = any((directory / "checkpoints").glob("[0-9]*"))
-    notes: list[str] = []
-    if config.start is not None:
-        config = resolve(config, directory, begun, notes.append)
-    config = config.completed()
-    listeners = Reporters([*([reporter] if reporter else []), *trackers(config, directory)])
-    for note in notes:
-        listeners.message(note)
-    try:
-        return _train(config, directory, begun, resume, listeners)
-    finally:
-        listeners.close()
+    with held(directory) as begun:
+        notes: list[str] = []
+        if config.start is not None:
+            config = resolve(config, directory, begun, notes.append)
+        config = config.completed()
+        listeners = Reporters([*([reporter] if reporter else []), *trackers(config, directory)])
+        for note in notes:
+            listeners.message(note)
+        try:
+            return _train(config, directory, begun, resume, listeners)
+        finally:
+            listeners.close()
 
 
 def _train(
     config: RunConfig, directory: Path, begun: bool, resume: bool, reporter: Reporter
 ) -> TrainingResult:
-    _open_directory(config, directory, begun, resume)
+    record_config(config, directory, begun, resume)
     data, start = _data_and_start(config, directory, begun, reporter)
-    reporter.audit(data.audit.lines())
+    reporter.audit(data.lines())
     terms = _terms(config, data, reporter)
     model = cast(ModelConfig, config.model)
     _tell_unseen_spins(model, data, reporter)
@@ -172,7 +158,10 @@ def _train(
     if outcome == "interrupted":
         best = _with_weights(potential, loop.best, config, loop.progress)
         result = TrainingResult(directory, best, [], facts, interrupted=True)
-        reporter.message(f"saved at step {facts.num_steps}: resume to go on")
+        reporter.message(
+            f"saved at step {facts.num_steps} of {loop.num_steps} in {directory}: the same command "
+            "goes on from there"
+        )
     else:
         publish(loop.best, loop.progress)
         # Read back, so that what is evaluated is the file that users will get.
@@ -186,38 +175,6 @@ def _train(
         result = TrainingResult(directory, final, rows, facts, interrupted=False)
     reporter.finish(result)
     return result
-
-
-def _open_directory(config: RunConfig, directory: Path, begun: bool, resume: bool) -> None:
-    """Write the resolved configuration.
-
-    If there is a run to resume, it must be that of its first piece, but for RESUMABLE.
-    """
-    path = directory / "config.yaml"
-    if begun and not resume:
-        raise FileExistsError(
-            f"{directory} already holds a run: resume it, or choose another directory"
-        )
-    if begun:
-        former = load_config(path, RunConfig)
-        origins = [
-            "random weights" if each.start is None else f"start.model {each.start.model}"
-            for each in (former, config)
-        ]
-        if origins[0] != origins[1]:
-            raise TrainingError(
-                f"{path}: the run began from {origins[0]}, not from {origins[1]}: resume with the "
-                "former, or choose another directory"
-            )
-        saved, asked = _flat(former), _flat(config)
-        for key in sorted(saved.keys() | asked.keys()):
-            if saved.get(key) != asked.get(key) and key not in RESUMABLE:
-                raise TrainingError(
-                    f"{path}: the run began with {key} = {saved.get(key)!r}, not "
-                    f"{asked.get(key)!r}: resume with the former, or choose another directory"
-                )
-    directory.mkdir(parents=True, exist_ok=True)
-    path.write_text(dump_config(config), encoding="utf-8")
 
 
 def _data_and_start(
@@ -244,17 +201,6 @@ def _data_and_start(
     return data, start.potential
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    content = value.model_dump(mode="json") if isinstance(value, RunConfig) else value
-    flat: dict[str, Any] = {}
-    for key, item in content.items():
-        if isinstance(item, Mapping) and item:
-            flat |= _flat(item, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = item
-    return flat
-
-
 def _tell_unseen_spins(model: ModelConfig, data: DataSets, reporter: Reporter) -> None:
     spins = {atoms.info["spin"] for atoms in data.train if isinstance(atoms.info.get("spin"), int)}
     if len(spins) > 1 and not model.needs_spin:
@@ -278,6 +224,8 @@ def _terms(config: RunConfig, data: DataSets, reporter: Reporter) -> dict[str, L
             f"no training structure has a label for {', '.join(wanted)}: check data.labels; "
             f"labels found: {', '.join(labelled) or 'none'}"
         )
+    if config.data.validation == "none":
+        return terms
     if not data.validation:
         raise DataError("no validation structures: set data.validation")
     if not set(terms) & set(labelled_properties(data.validation)):

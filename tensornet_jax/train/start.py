@@ -23,7 +23,7 @@ from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.potential import ElementTable, Potential
 from tensornet_jax.train.config import RunConfig, StartConfig
 from tensornet_jax.train.data_config import ReplayConfig
-from tensornet_jax.train.datasets import DataError, Parts, ReplayParts
+from tensornet_jax.train.parts import DataError, Parts, ReplayParts
 from tensornet_jax.train.start_energies import Set, kept_references, refitted_references
 
 Message = Callable[[str], None]

@@ -24,7 +24,7 @@ from tensornet_jax.data.references import (
     stated_energies,
 )
 from tensornet_jax.potential import ElementTable, Potential
-from tensornet_jax.train.datasets import DataError
+from tensornet_jax.train.parts import DataError
 
 # Mean distance of total energies from the starting model's, eV/atom: what is told, what refused.
 REMARKABLE = 0.1

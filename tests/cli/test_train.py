@@ -1,9 +1,13 @@
+import os
+import signal
 from pathlib import Path
 
 import ase.build
 import ase.io
 import pytest
 from ase.calculators.emt import EMT
+
+from tensornet_jax.locks import exclusive
 
 CONFIG = """
 directory: run
@@ -54,3 +58,54 @@ def test_train_names_data_that_are_not_there(cli, data):
     assert result.exit_code == 2
     assert "absent.xyz: no such file" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_second_run_in_the_same_directory_is_refused(cli, data):
+    Path("run").mkdir()
+    with exclusive(Path("run/.lock"), "it", "wait"):
+        result = cli("train", "run.yaml")
+    assert result.exit_code == 2
+    assert "run directory run is in use" in result.stderr
+    assert [path.name for path in Path("run").iterdir()] == [".lock"]
+
+
+def test_an_interruption_before_the_first_step_says_how_to_go_on(cli, data, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tensornet_jax.train.parts.read_structures", interrupted)
+    result = cli("train", "run.yaml")
+    assert result.exit_code == 130
+    assert "the same command goes on" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_interruption_between_steps_saves_and_the_same_command_goes_on(cli, data, monkeypatch):
+    from tensornet_jax.cli.progress import TerminalReporter
+
+    taken = TerminalReporter.step
+
+    def step(self, report):
+        taken(self, report)
+        if report.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TerminalReporter, "step", step)
+    settings = ("--set", "training.epochs=3", "--set", "data.validation=none")
+    first = cli("train", "run.yaml", *settings)
+    assert first.exit_code == 130, first.stderr
+    assert first.stdout.count("saved at step") == 1
+    assert "none to validate on" in first.stdout
+    second = cli("train", "run.yaml", *settings)
+    assert second.exit_code == 0, second.stderr
+    assert "resumed at step" in second.stdout
+    assert "epoch 3: training loss" in second.stdout
+    assert "the last averaged weights are kept" in second.stdout
+
+
+def test_tables_of_errors_have_one_form(cli, data):
+    cli("train", "run.yaml", "--set", "training.epochs=1", "--set", "data.test={}")
+    cli("evaluate", "run/model.safetensors", "train.xyz", "-o", "errors.csv")
+    own, after = (Path(name).read_bytes() for name in ("errors.csv", "run/report/errors.csv"))
+    assert own.splitlines()[0] == after.splitlines()[0]
+    assert b"\r" not in own + after

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from tensornet_jax.data.splits import Split, fingerprint, make_split
+from tensornet_jax.data.splits import Split, fingerprint, make_split, traits_of
 
 
 def structures(num):
@@ -92,3 +92,63 @@ def test_a_file_that_is_no_split_is_refused(tmp_path):
 def test_fingerprint_sees_where_one_structure_ends():
     one, two = Atoms("H3"), [Atoms("H2"), Atoms("H")]
     assert fingerprint([one]) != fingerprint(two)
+
+
+# --- what only training can teach -----------------------------------------------------------
+
+
+def alloys(rare: int, num: int = 20) -> list[Atoms]:
+    return [Atoms("CuAu" if i == rare else "CuAg", [[0, 0, 0], [0, 0, 2.5]]) for i in range(num)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_only_carrier_of_an_element_stays_in_training(seed):
+    traits = [traits_of(atoms) for atoms in alloys(rare=7)]
+    split = make_split(20, None, 0.4, seed, traits)
+    assert len(split.validation) == 8
+    assert 7 in split.train
+    assert split == make_split(20, None, 0.4, seed, traits)
+
+
+def test_a_draw_in_which_nothing_is_at_stake_is_the_draw_by_chance():
+    traits = [traits_of(atoms) for atoms in structures(30)]
+    for seed in range(5):
+        assert make_split(30, None, 10, seed, traits) == make_split(30, None, 10, seed)
+
+
+@pytest.mark.parametrize(
+    "only",
+    [
+        lambda atoms: atoms.info.update(charge=-1.0),
+        lambda atoms: atoms.info.update(spin=3),
+        lambda atoms: atoms.info.update(REF_stress=np.eye(3)),
+    ],
+    ids=["charge", "spin", "label"],
+)
+def test_the_only_carrier_of_a_state_or_of_a_kind_of_label_stays_too(only):
+    data = structures(6)
+    for atoms in data:
+        atoms.info.update(REF_energy=-1.0)
+    only(data[2])
+    traits = [traits_of(atoms) for atoms in data]
+    assert all(2 in make_split(6, None, 3, seed, traits).train for seed in range(10))
+
+
+def test_charges_that_all_differ_do_not_keep_a_set_from_being_divided():
+    data = alloys(rare=3, num=10)
+    for index, atoms in enumerate(data):
+        atoms.info["charge"] = 0.01 * index
+    split = make_split(10, None, 5, 0, [traits_of(atoms) for atoms in data])
+    assert len(split.validation) == 5
+    assert 3 in split.train
+
+
+def test_few_structures_that_have_everything_make_the_others_free():
+    # Drawn in this order, the first would leave copper to all of the others.
+    traits = [["Cu", "Ag"], ["Cu"], ["Ag"]]
+    for seed in range(6):
+        assert len(make_split(3, None, 2, seed, traits).validation) == 2
+    with pytest.raises(
+        ValueError, match="2 have to stay in training, so that it has every element"
+    ):
+        make_split(3, None, 2, 0, [["Cu"], ["Ag"], ["Cu"]])

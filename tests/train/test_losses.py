@@ -1,5 +1,7 @@
 """Loss terms are means over labelled components and nothing else (RELIABILITY 20)."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,3 +112,41 @@ def test_numpy_and_jax_share_the_penalty():
 def test_terms_of_zero_weight_or_none_are_not_computed():
     config = LossConfig(energy=LossTerm(weight=0), forces=MSE, stress=None, dipole=MAE)
     assert active_terms(config) == {"forces": MSE, "dipole": MAE}
+
+
+@pytest.mark.parametrize("term", [MSE, MAE, HUBER], ids=lambda term: term.kind)
+def test_a_weight_multiplies_the_penalty_and_leaves_the_number_of_labels(term):
+    predictions, targets = batch()
+    weights = {name: np.array([3.0, 0.5, 0.0]) for name in ("energy", "forces", "stress", "dipole")}
+    weighted = dataclasses.replace(targets, weights=weights)
+    names = ("energy", "forces", "stress", "dipole")
+    found = loss_terms(predictions, weighted, GRAPH, dict.fromkeys(names, term))
+    error = {
+        name: np.asarray(predictions[name] - getattr(targets, name)).reshape(
+            len(predictions[name]), -1
+        )
+        for name in names
+    }
+    error["energy"][:2] /= np.array([[3], [2]])
+    for name in names:
+        rows = error[name][:5] if name == "forces" else error[name][:2]
+        of_row = np.array([3.0, 3.0, 3.0, 0.5, 0.5]) if name == "forces" else np.array([3.0, 0.5])
+        expected = np.mean([w * by_hand(row, term) for w, row in zip(of_row, rows, strict=True)])
+        np.testing.assert_allclose(found[name], expected, rtol=1e-13, err_msg=name)
+
+
+def test_a_label_of_weight_zero_is_none():
+    predictions, targets = batch()
+    off = dataclasses.replace(targets, weights={"energy": np.array([1.0, 0.0, 0.0])})
+    targets.energy[1] = np.nan
+    terms: dict[str, LossTerm] = {"energy": MSE, "forces": MAE}
+    found, expected = (loss_terms(predictions, t, GRAPH, terms) for t in (off, targets))
+    for name in terms:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-14)
+
+
+def test_alike_weights_multiply_the_loss_by_as_much():
+    predictions, targets = batch()
+    double = dataclasses.replace(targets, weights={"forces": np.full(3, 2.0)})
+    once, twice = (loss_terms(predictions, t, GRAPH, {"forces": MSE}) for t in (targets, double))
+    np.testing.assert_allclose(twice["forces"], 2 * once["forces"], rtol=1e-14)

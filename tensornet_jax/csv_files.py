@@ -1,0 +1,40 @@
+"""How this package writes CSV: UTF-8, comma, one line end on every system, whole or not at all."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+def csv_writer(file: IO[str]) -> Any:
+    """Return a `csv.writer` for a file that was opened with `newline=""`."""
+    return csv.writer(file, lineterminator="\n")
+
+
+def append_csv(path: Path, row: Sequence[Any]) -> None:
+    """Add a row to a file in one piece."""
+    with path.open("a", newline="", encoding="utf-8") as file:
+        csv_writer(file).writerow(row)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table, replacing the file in one step.
+
+    Args:
+        path: the file.
+        columns: the header.
+        rows: of as many values.
+    """
+    with _replacing(path) as file:
+        writer = csv_writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        yield file
+    partial.replace(path)

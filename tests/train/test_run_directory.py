@@ -1,0 +1,52 @@
+"""A run directory belongs to one run at a time, and to one configuration."""
+
+from pathlib import Path
+
+import pytest
+
+from tensornet_jax.locks import InUseError, exclusive
+from tensornet_jax.train.run import train
+from tensornet_jax.train.run_directory import held, record_config
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    found = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in found}
+
+
+def test_a_run_in_a_directory_in_use_is_refused_and_touches_nothing(run_config):
+    config = run_config(training={"epochs": 1})
+    directory = Path(config.directory)
+    with held(directory) as begun:
+        assert not begun
+        before = contents(directory)
+        with pytest.raises(InUseError, match=r"is in use.*another directory"):
+            train(config, resume=True)
+        assert contents(directory) == before
+
+
+def test_a_lock_left_behind_means_nothing(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").touch()
+    for _ in range(2):
+        with held(tmp_path / "run") as begun:
+            assert not begun
+
+
+def test_the_directory_is_free_after_an_error(run_config):
+    config = run_config(data={"train": "absent.xyz"})
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError, match=r"absent\.xyz"):
+            train(config)
+    with exclusive(Path(config.directory) / ".lock", "it", "wait"):
+        pass
+
+
+def test_a_directory_with_checkpoints_holds_a_run(run_config):
+    config = run_config()
+    directory = Path(config.directory)
+    (directory / "checkpoints" / "12").mkdir(parents=True)
+    record_config(config, directory, begun=False, resume=False)
+    with held(directory) as begun:
+        assert begun
+    assert not list(directory.glob("*.partial"))
