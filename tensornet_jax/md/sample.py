@@ -32,6 +32,8 @@ class Sample:
     stress: (B, 3, 3) eV/Å³ without the kinetic part, or None if it is not computed.
     templates: structures with everything that does not change.
     records: what was recorded since the sample before; None if that is nothing.
+    planes: (B, 3, 3) projectors on the planes in which cells may change; None where cells change
+        otherwise, or not at all.
     """
 
     step: int
@@ -47,6 +49,7 @@ class Sample:
     stress: np.ndarray | None
     templates: tuple[ase.Atoms, ...]
     records: Records | None = None
+    planes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.templates)
@@ -62,12 +65,25 @@ class Sample:
 
     @property
     def pressure(self) -> np.ndarray:
-        """(B,) GPa, the kinetic part included; NaN where there is no stress or no volume."""
+        """(B,) GPa, the kinetic part included; NaN where there is no stress or no volume.
+
+        The mean over the three directions, or over the two of the plane in which the cell may
+        change.
+        """
         if self.stress is None:
             return np.full(len(self), np.nan)
         size = np.abs(np.linalg.det(self.cell))
-        kinetic = np.divide(2 * self.kinetic_energy, 3 * size, where=size > 0, out=size * np.nan)
-        return (kinetic - np.trace(self.stress, axis1=1, axis2=2) / 3) / GIGAPASCAL
+        stress, kinetic, dimensions = self.stress, 2 * self.kinetic_energy, 3
+        if self.planes is not None:
+            stress, dimensions = self.planes @ stress @ self.planes, 2
+            within = zip(self.templates, self.slices, self.planes, strict=True)
+            moments = [
+                np.sum(atoms.get_masses()[:, None] * (self.velocities[here] @ plane) ** 2)
+                for atoms, here, plane in within
+            ]
+            kinetic = np.array(moments) / FEMTOSECOND**2
+        kinetic = np.divide(kinetic, dimensions * size, where=size > 0, out=size * np.nan)
+        return (kinetic - np.trace(stress, axis1=1, axis2=2) / dimensions) / GIGAPASCAL
 
     def atoms(self, index: int = 0) -> ase.Atoms:
         """Return one structure with velocities and results."""

@@ -11,7 +11,7 @@ from ase.build import molecule
 import tensornet_jax.md.records as records_module
 from tensornet_jax.md import NVE, Langevin, Record, Simulation
 from tensornet_jax.md.recorder import Recorder
-from tensornet_jax.md.simulation import Sample
+from tensornet_jax.md.sample import Sample
 from tests.builders import ethanol, small_potential
 
 NAMES = ("dipole", "charges", "polarizability", "shielding")
