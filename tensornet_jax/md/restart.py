@@ -74,9 +74,10 @@ def _first_difference(theirs: Any, ours: Any) -> tuple[Any, Any]:
     """Return the first setting of the model that differs, or the digests of its parameters."""
     try:
         before, now = theirs["settings"], ours["settings"]
-        for name in before.keys() | now.keys():
-            if name in before and before[name] != now.get(name):
-                return {name: before[name]}, {name: now.get(name)}
+        # What the file does not know differs only if nothing else does.
+        for name in sorted(now, key=lambda name: name not in before):
+            if before.get(name) != now[name]:
+                return {name: before.get(name)}, {name: now[name]}
         return theirs["parameters"], ours["parameters"]
     except (KeyError, TypeError, AttributeError):
         return theirs, ours
