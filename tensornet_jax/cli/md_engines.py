@@ -43,7 +43,7 @@ def dynamics_of(
         starts, velocities = [atoms] * run.replicas, run.velocities
         if run.equilibrate and not going_on:
             starts, velocities = _equilibrated(run, potential, starts), "keep"
-        return _dynamics(
+        dynamics = _dynamics(
             run,
             potential,
             starts,
@@ -52,6 +52,10 @@ def dynamics_of(
             stress=run.stress,
             record=run.record,
         )
+        if run.engine == "ase":
+            # Only the calculator tells whether it can do with the structure, and only when asked.
+            dynamics.sample()
+        return dynamics
     except ValueError as error:
         raise ValueError(f"{run.structure}, structure {run.index}: {error}") from error
 

@@ -233,3 +233,28 @@ def test_other_formats_than_before_are_refused(tmp_path):
     recorded(tmp_path, "run", 20, formats=("extxyz",))
     with pytest.raises(ValueError, match="keep formats"):
         recorded(tmp_path, "run", 40, formats=("traj",))
+
+
+def test_how_a_run_is_cut_into_chunks_changes_nothing(monkeypatch):
+    whole = simulation_of(ENSEMBLES["npt"])
+    whole.run(40)
+    monkeypatch.setattr("tensornet_jax.md.engine.FIRST_CHUNK", 3)
+    monkeypatch.setattr("tensornet_jax.md.engine.LONGEST_CHUNK", 0.0)
+    parts = simulation_of(ENSEMBLES["npt"])
+    parts.run(40)
+    assert_identical(whole, parts)
+
+
+def test_a_restart_file_is_there_from_the_first_sample_on(tmp_path):
+    simulation = simulation_of(Langevin(temperature=60))
+    recorder = Recorder(simulation, tmp_path / "run")
+    simulation.run(20, interval=10, observers=[recorder])
+    # As after a kill: nothing more is written.
+    recorder.close()
+    again = simulation_of(Langevin(temperature=60))
+    with Recorder(again, tmp_path / "run") as recorder:
+        assert recorder.resumed
+        assert again.step == 0
+        again.run(20, interval=10, observers=[recorder])
+    assert [a.info["step"] for a in frames_of(tmp_path / "run-000.xyz")] == [0, 10, 20]
+    assert_identical(simulation, again)
