@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensornet_jax.config import parse_config
 from tensornet_jax.models import MODELS
 from tensornet_jax.potential import ElementTable, create_potential
 from tensornet_jax.quiet_imports import e3nn_jax  # noqa: F401 (pages import it as their readers do)
 from tensornet_jax.testing import check_equivariance, check_forces, check_smooth_at_cutoff
-from tensornet_jax.train.config import RunConfig
 from tests.builders import ethanol
 from tests.docs.files import NAMES, OPTIONS, make_files
 from tests.docs.pages import PAGES, ROOT, Runner, blocks_of, commands_of, parse_command
@@ -81,10 +79,6 @@ def test_a_command_or_an_option_that_does_not_exist_is_noticed(words):
         parse_command(words)
 
 
-def yaml_blocks(page: Path) -> list[str]:
-    return re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-
-
 def test_the_model_of_the_developers_page_is_a_potential(monkeypatch):
     (block,) = (
         block
@@ -100,17 +94,3 @@ def test_the_model_of_the_developers_page_is_a_potential(monkeypatch):
     check_forces(potential, ethanol())
     check_equivariance(potential, ethanol())
     check_smooth_at_cutoff(potential, ethanol())
-
-
-def test_the_training_files_of_the_readme_and_of_the_training_page_validate():
-    pages = (DOCS.parent / "README.md", DOCS / "training.md")
-    blocks = [block for page in pages for block in yaml_blocks(page)]
-    runs = [block for block in blocks if "\ndata:" in f"\n{block}" and "directory:" in block]
-    assert len(runs) >= 2
-    for block in runs:
-        config = parse_config(block, RunConfig)
-        assert config.data.files()
-    # The others are pieces of a data section.
-    for block in blocks:
-        if block not in runs and block.startswith("data:"):
-            parse_config(f"directory: runs/it\n{block}", RunConfig)

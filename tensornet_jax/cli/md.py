@@ -1,6 +1,5 @@
 """`tensornet-jax md`: molecular dynamics as a configuration says."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,137 +13,126 @@ from tensornet_jax.cli.common import (
     set_state,
 )
 from tensornet_jax.cli.config import ConfigArgument, OverrideOption
+from tensornet_jax.cli.signals import Terminated, termination_as_interrupt
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from tensornet_jax.md.config import MDConfig
-    from tensornet_jax.md.simulation import Observer, Sample
-    from tensornet_jax.potential import Potential
+    from tensornet_jax.md.recorder import Recorder
+    from tensornet_jax.md.sample import Sample
 
 FAILED = 1
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
-# Replicas from this number on belong to the equilibration: its random numbers are not those of
-# the run.
-EQUILIBRATION = 1 << 30
-# 1/fs.
-EQUILIBRATION_FRICTION = 0.01
+SUFFIXES = (".csv", ".png", ".restart", ".lock", ".xyz", ".traj", ".h5", ".series.h5")
 
 
 def md(config: ConfigArgument, overrides: OverrideOption = None) -> None:
     """Run molecular dynamics; write trajectory, log, recorded properties, restart file and plot.
 
-    An interrupted run goes on where its last restart file was written when the same command is
-    given again. A simulation that explodes stops at its last good step with exit code 1.
+    An interrupted or killed run goes on when the same command is given again. Files that it cannot
+    go on with are left alone, with exit code 2. A simulation that explodes stops at its last good
+    step with exit code 1.
     """
     from tensornet_jax.config import load_config
     from tensornet_jax.md.config import MDConfig
 
     run = load_config(config, MDConfig, overrides or ())
     stem = Path(run.output)
-    for suffix in (".csv", ".png", ".restart", ".xyz", ".traj", ".h5", ".series.h5"):
+    for suffix in SUFFIXES:
         check_output(stem.with_name(stem.name + suffix), Path(run.model), Path(run.structure))
-    potential = open_model(Path(run.model), Precision(run.dtype))
-    atoms = _start(run)
-    set_state(potential, [atoms], run.charge, run.spin)
 
-    from tensornet_jax.cli.md_ase import simulate_with_ase
-    from tensornet_jax.cli.md_report import Rows, plot, summary
     from tensornet_jax.md.limits import SimulationError
+    from tensornet_jax.md.recorder import output_lock
 
-    rows = Rows()
-    simulate: Callable[..., str] = simulate_with_ase if run.engine == "ase" else _on_device
+    recorder = None
     try:
-        with _progress() as bar:
-            task = bar.add_task("", total=run.steps)
-
-            def show(sample: "Sample") -> None:
-                bar.update(task, completed=sample.step)
-
-            written = simulate(run, potential, atoms, (rows, show))
+        with termination_as_interrupt(), output_lock(stem):
+            recorder = _opened(run)
+            _simulate(run, recorder)
     except SimulationError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(FAILED) from error
-    except KeyboardInterrupt:
-        typer.echo("interrupted: the same command goes on from the last restart file", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    if len(rows):
-        for line in summary(rows, len(atoms), run.ensemble.name):
-            typer.echo(line)
-        if run.plot:
-            written += f", {plot(rows, len(atoms), run.ensemble.name, stem)}"
-    typer.echo(f"written: {written}")
+    except KeyboardInterrupt as interrupt:
+        terminated = isinstance(interrupt, Terminated)
+        what = "terminated" if terminated else "interrupted"
+        typer.echo(f"{what}: {_what_is_left(run, recorder)}", err=True)
+        raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
 
 
-def _on_device(
-    run: "MDConfig", potential: "Potential", atoms: "Atoms", observers: "tuple[Observer, ...]"
-) -> str:
-    """Run in one compiled loop; return what was written."""
-    from tensornet_jax.md.recorder import RESTART_SUFFIX, Recorder
-    from tensornet_jax.md.simulation import Simulation
+def _opened(run: "MDConfig") -> "Recorder":
+    """Return what records the run, which goes on from its restart file if there is one."""
+    from tensornet_jax.cli.md_engines import dynamics_of
+    from tensornet_jax.md.recorder import Recorder, check_free, restart_path, sinks_of
 
-    stem = Path(run.output)
-    going_on = run.resume and stem.with_name(stem.name + RESTART_SUFFIX).exists()
-    starts, velocities = [atoms] * run.replicas, run.velocities
-    if run.equilibrate and not going_on:
-        starts, velocities = _equilibrated(run, potential, starts), "keep"
-    simulation = Simulation(
-        potential,
-        starts,
-        run.ensemble,
-        timestep=run.timestep,
-        seed=run.seed,
-        velocities=velocities,
-        skin=run.skin,
-        stress=run.stress,
-        max_temperature=run.max_temperature,
-        max_displacement=run.max_displacement,
-        record=run.record,
-    )
-    with Recorder(
-        simulation,
+    going_on = run.resume and restart_path(run.output).exists()
+    if run.resume and not going_on:
+        # Before an equilibration that would be for nothing.
+        sinks = sinks_of(run.formats, records=run.record is not None)
+        check_free(run.output, sinks.values(), run.replicas)
+    potential = open_model(Path(run.model), Precision(run.dtype))
+    atoms = _start(run)
+    set_state(potential, [atoms], run.charge, run.spin)
+    return Recorder(
+        dynamics_of(run, potential, atoms, going_on=going_on),
         run.output,
         run.formats,
         restart_every=run.restart_every,
         resume=run.resume,
-    ) as recorder:
+        locked=True,
+    )
+
+
+def _simulate(run: "MDConfig", recorder: "Recorder") -> None:
+    """Take the steps that are left, and tell what came of them."""
+    from tensornet_jax.cli.md_report import Rows, plot, summary
+
+    rows, simulation = Rows(), recorder.simulation
+    with recorder, _progress() as bar:
+        task = bar.add_task("", total=run.steps)
+
+        def show(sample: "Sample") -> None:
+            bar.update(task, completed=sample.step)
+
         if recorder.resumed:
             typer.echo(f"going on from step {simulation.step} of {recorder.restart}")
-        if simulation.step >= run.steps:
+        if recorder.resumed and simulation.step >= run.steps:
             typer.echo(
                 f"all {run.steps} steps are done: raise steps to go on, or start anew with "
-                "--set resume=false"
+                "--set resume=false, which overwrites them"
             )
         else:
-            steps = run.steps - simulation.step
-            simulation.run(steps, interval=run.interval, observers=(recorder, *observers))
-    return f"{run.output} ({', '.join((*run.formats, *run.logs(), 'restart'))})"
+            simulation.run(
+                run.steps - simulation.step,
+                interval=run.interval,
+                observers=(recorder, rows, show),
+            )
+    written = f"{run.output} ({', '.join((*run.formats, *run.logs(), 'restart'))})"
+    if len(rows):
+        count = len(simulation.structures[0])
+        for line in summary(rows, count, run.ensemble.name):
+            typer.echo(line)
+        if run.plot:
+            written += f", {plot(rows, count, run.ensemble.name, Path(run.output))}"
+    typer.echo(f"written: {written}")
 
 
-def _equilibrated(run: "MDConfig", potential: "Potential", starts: "list[Atoms]") -> "list[Atoms]":
-    """Return structures after some Langevin dynamics, at rest if energy is to be constant."""
-    from tensornet_jax.md.config import NVE, Langevin
-    from tensornet_jax.md.simulation import Simulation
-    from tensornet_jax.md.velocities import bring_to_rest
+def _what_is_left(run: "MDConfig", recorder: "Recorder | None") -> str:
+    """Return, for a message, what the same command will do."""
+    from tensornet_jax.md.recorder import last_saved_step
 
-    ensemble = Langevin(temperature=run.ensemble.temperature, friction=EQUILIBRATION_FRICTION)
-    finals = Simulation(
-        potential,
-        starts,
-        ensemble,
-        timestep=run.timestep,
-        seed=run.seed,
-        velocities=run.velocities,
-        skin=run.skin,
-        max_temperature=run.max_temperature,
-        max_displacement=run.max_displacement,
-        replicas=[EQUILIBRATION + index for index in range(run.replicas)],
-    ).run(run.equilibrate)
-    if isinstance(run.ensemble, NVE):
-        for each in finals:
-            bring_to_rest(each)
-    return finals
+    begun = recorder is not None and recorder.begun
+    step = last_saved_step(run.output)
+    if step is None or not (run.resume or begun):
+        return "no sample has been written; the same command starts from the beginning"
+    text = f"{run.output} has all samples up to step {step}"
+    if run.resume:
+        return f"{text}; the same command goes on from there"
+    return (
+        f"{text}; with --set resume=true the same command goes on from there (resume: false, as it "
+        "is, would overwrite them)"
+    )
 
 
 def _start(run: "MDConfig") -> "Atoms":

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tensornet_jax.md.simulation import Sample
+from tensornet_jax.md.sample import Sample
 
 
 class Rows:

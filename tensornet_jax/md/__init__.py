@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tensornet_jax.md.config import CSVR, NPT, NVE, Langevin, NoseHoover, Record
+    from tensornet_jax.md.config import CSVR, NPT, NVE, Langevin, NoseHoover, Ramp, Record
     from tensornet_jax.md.limits import SimulationError
     from tensornet_jax.md.relaxation import relax
-    from tensornet_jax.md.simulation import Sample, Simulation
+    from tensornet_jax.md.sample import Sample
+    from tensornet_jax.md.simulation import Simulation
 
 __all__ = [
     "CSVR",
@@ -14,6 +15,7 @@ __all__ = [
     "NVE",
     "Langevin",
     "NoseHoover",
+    "Ramp",
     "Record",
     "Sample",
     "Simulation",
@@ -27,8 +29,9 @@ _HOMES = {
     "NVE": "config",
     "Langevin": "config",
     "NoseHoover": "config",
+    "Ramp": "config",
     "Record": "config",
-    "Sample": "simulation",
+    "Sample": "sample",
     "Simulation": "simulation",
     "SimulationError": "limits",
     "relax": "relaxation",

@@ -12,8 +12,9 @@ from tensornet_jax.md.state import State, System, accelerate, drift, step_keys
 
 STRAIN = 3
 
-CellShape = Literal["isotropic", "lengths", "full"]
-"""What of the cell may change: its size; the lengths along x, y and z; size and shape."""
+CellShape = Literal["isotropic", "lengths", "full", "in_plane"]
+"""What of the cell may change: its size; the lengths along x, y and z; size and shape; size and
+shape within a plane."""
 
 
 class Rescaling(NamedTuple):
@@ -62,6 +63,9 @@ class StochasticCellRescaling:
     needs no correction for the noise depending on the volume. Positions are scaled with the cell
     and velocities inversely, so P contains the kinetic energy of the moment.
 
+    Within a plane (`in_plane`), β/2 takes the place of β/3, and a strain has only components in the
+    plane: the height stays, and with it P₀V is P₀·height·area.
+
     Conserved: kinetic + potential energy + P₀V − heat; the barostat's share of the heat is taken
     with the mean of the stresses before and after.
 
@@ -70,6 +74,7 @@ class StochasticCellRescaling:
     pressure: (B,) P₀, eV/Å³.
     pressure_time: (B,) τ_p, Å·√(amu/eV).
     compressibility: (B,) β, Å³/eV; only β/τ_p matters.
+    plane: (B, 3, 3) projector on the plane of `in_plane`; None for other shapes.
     shape: what of the cell may change (static).
     """
 
@@ -78,6 +83,7 @@ class StochasticCellRescaling:
     pressure: Any
     pressure_time: Any
     compressibility: Any
+    plane: Any = None
     shape: CellShape = field(default="isotropic", metadata={"static": True})
 
     conserves_momentum: bool = field(default=True, metadata={"static": True})
@@ -135,7 +141,11 @@ class StochasticCellRescaling:
             return (strain / 3)[:, None, None] * identity
         excess = inside - self.pressure[:, None, None] * identity
         symmetric = 0.5 * (noise + noise.mT)
-        strain = (rate / 3)[:, None, None] * excess
-        strain = strain + (width / jnp.sqrt(3.0).astype(dtype))[:, None, None] * symmetric
+        dimensions = 2 if self.shape == "in_plane" else 3
+        strain = (rate / dimensions)[:, None, None] * excess
+        width = width / jnp.sqrt(jnp.asarray(dimensions, dtype))
+        strain = strain + width[:, None, None] * symmetric
         strain = 0.5 * (strain + strain.mT)
+        if self.shape == "in_plane":
+            return self.plane @ strain @ self.plane
         return strain * identity if self.shape == "lengths" else strain

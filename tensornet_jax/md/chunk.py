@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,47 +12,13 @@ from jax import Array, lax
 
 from tensornet_jax.md.barostat import volume
 from tensornet_jax.md.device_lists import DeviceSearch
+from tensornet_jax.md.integrator import Integrator
 from tensornet_jax.md.limits import Limits, Report, Status, status_of
 from tensornet_jax.md.neighbourhood import Neighbours
+from tensornet_jax.md.ramps import at_step, has_ramps, work_of_ramps
 from tensornet_jax.md.records import Buffer, Recording, about_centre_of_mass
 from tensornet_jax.md.state import State, System, select
 from tensornet_jax.prediction import predict
-
-
-class Integrator(Protocol):
-    """One way to take a step; see `tensornet_jax.md.verlet.VelocityVerlet`."""
-
-    @property
-    def conserves_momentum(self) -> bool:
-        """Whether the total momentum stays zero once it is."""
-        ...
-
-    @property
-    def needs_stress(self) -> bool:
-        """Whether a step needs the stress."""
-        ...
-
-    @property
-    def changes_cell(self) -> bool:
-        """Whether the cell may change."""
-        ...
-
-    def start(self, system: System, state: State) -> State:
-        """Return the state with the integrator's variables at their start."""
-        ...
-
-    def advance(self, system: System, state: State) -> State:
-        """Return the state with positions and cell of the next step."""
-        ...
-
-    def finish(self, system: System, state: State) -> State:
-        """Return the state after the step, given energy, forces and stress at the new positions."""
-        ...
-
-    def conserved(self, system: System, state: State) -> Array:
-        """Return (B,) eV, what only the error of the timestep changes."""
-        ...
-
 
 Finished = Callable[[Any, System, State], Array]
 """() bool of the integrator, the system and a state whose forces are known."""
@@ -139,6 +105,7 @@ def run_chunk(
     recording = program.recording
     recorded = () if recording is None else recording.names
     cutoff, changes_cell = program.cutoff, integrator.changes_cell
+    ramps = has_ramps(integrator)
     # A list that stays the same does not travel through the loop.
     travelling = None if program.on_device is None else neighbours
 
@@ -152,8 +119,13 @@ def run_chunk(
         return more & (report.status == Status.DONE)
 
     def one_step(carry: _Carry) -> _Carry:
-        state, travelling, _, buffer = carry
-        moved = select(state.ready, integrator.advance(system, state), state)
+        old, travelling, _, buffer = carry
+        # A step is taken with the numbers of its end, so that the last one has the last numbers.
+        now, state = at_step(integrator, old.step + 1), old
+        if ramps:
+            work = work_of_ramps(at_step(integrator, old.step), now, system, old)
+            state = old.heated(jnp.where(old.ready, work, 0))
+        moved = select(state.ready, now.advance(system, state), state)
         place = moved.positions, moved.cell
         current = neighbours if travelling is None else travelling
         left = current.used_up(system, *place, cutoff, changes_cell)
@@ -170,7 +142,7 @@ def run_chunk(
             program.module, inputs.variables, graph, (*compute, *recorded), inputs.energy_scale
         )
         moved = moved.replace(**{name: outputs[name] for name in ("energy", *compute)})
-        new = select(state.ready, integrator.finish(system, moved), moved)
+        new = select(state.ready, now.finish(system, moved), moved)
         new = new.replace(
             ready=jnp.ones_like(state.ready), step=state.step + state.ready.astype(jnp.int32)
         )
@@ -181,7 +153,7 @@ def run_chunk(
             due = (status == Status.DONE) & (new.step % recording.interval == 0)
             outputs = about_centre_of_mass(program.module.config, outputs, graph, system.masses)
             buffer = buffer.appended(due, new.step, temperature, volume(new.cell), outputs)
-        return select(status == Status.DONE, new, state), travelling, report, buffer
+        return select(status == Status.DONE, new, old), travelling, report, buffer
 
     report = Report(
         jnp.int32(Status.DONE),
@@ -204,6 +176,6 @@ def run_chunk(
     measured = Measured(
         system.kinetic_energy(state.velocities),
         system.temperature(state.velocities),
-        integrator.conserved(system, state),
+        at_step(integrator, state.step).conserved(system, state),
     )
     return state, travelling, measured, report, buffer

@@ -1,5 +1,6 @@
 """The configuration of a simulation, and of the ensembles it can sample."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -14,13 +15,33 @@ ROOM = 300.0
 
 
 def _check_positive(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        for name in ("start", "end"):
+            _check_positive(value.get(name, 1.0))
+        return value
     numbers = value if isinstance(value, tuple) else (value,)
     if any(isinstance(x, int | float) and not x > 0 for x in numbers) or not numbers:
         raise ValueError(f"must be greater than 0, not {value}")
     return value
 
 
+class Ramp(Config):
+    """A number that changes linearly in time, and then stays at its end."""
+
+    start: PerReplica = Field(
+        description="at the first step; a list has one for each replica", examples=[300.0]
+    )
+    end: PerReplica = Field(description="at the end of the ramp", examples=[600.0])
+    time: float | None = Field(
+        default=None, gt=0, description="fs the ramp takes; null: as long as the run"
+    )
+
+
 Positive = Annotated[PerReplica, pydantic.BeforeValidator(_check_positive)]
+Temperature = Annotated[PerReplica | Ramp, pydantic.BeforeValidator(_check_positive)]
+"""K; one number, one for each replica, or a ramp."""
+
+OF_BATH = "K; a list has one for each replica; {start: 300, end: 600, time: 5000} is a ramp"
 
 
 # --- ensembles -------------------------------------------------------------------------------
@@ -39,7 +60,7 @@ class Langevin(Config):
     """Constant temperature: Langevin dynamics in the BAOAB splitting."""
 
     name: Literal["langevin"] = Field(default="langevin", description="kind of ensemble")
-    temperature: Positive = Field(default=ROOM, description="K; a list has one for each replica")
+    temperature: Temperature = Field(default=ROOM, description=OF_BATH)
     friction: Positive = Field(default=0.01, description="1/fs")
 
 
@@ -47,7 +68,7 @@ class NoseHoover(Config):
     """Constant temperature: Nosé–Hoover chains."""
 
     name: Literal["nose_hoover"] = Field(default="nose_hoover", description="kind of ensemble")
-    temperature: Positive = Field(default=ROOM, description="K; a list has one for each replica")
+    temperature: Temperature = Field(default=ROOM, description=OF_BATH)
     relaxation_time: Positive = Field(default=100.0, description="period of the thermostat τ, fs")
     chain_length: int = Field(default=3, ge=1, description="thermostats in the chain")
 
@@ -56,7 +77,7 @@ class CSVR(Config):
     """Constant temperature: stochastic velocity rescaling (Bussi, Donadio & Parrinello)."""
 
     name: Literal["csvr"] = Field(default="csvr", description="kind of ensemble")
-    temperature: Positive = Field(default=ROOM, description="K; a list has one for each replica")
+    temperature: Temperature = Field(default=ROOM, description=OF_BATH)
     relaxation_time: Positive = Field(default=100.0, description="τ of the thermostat, fs")
 
 
@@ -64,12 +85,15 @@ class NPT(Config):
     """Constant temperature and pressure: stochastic rescaling of cell and velocities."""
 
     name: Literal["npt"] = Field(default="npt", description="kind of ensemble")
-    temperature: Positive = Field(default=ROOM, description="K; a list has one for each replica")
-    pressure: PerReplica = Field(default=0.0, description="GPa; a list has one for each replica")
-    shape: Literal["isotropic", "lengths", "full"] = Field(
+    temperature: Temperature = Field(default=ROOM, description=OF_BATH)
+    pressure: PerReplica | Ramp = Field(
+        default=0.0, description="GPa; a list has one for each replica; a ramp as of temperature"
+    )
+    shape: Literal["isotropic", "lengths", "full", "in_plane"] = Field(
         default="isotropic",
         description="what of the cell may change: isotropic, its size; lengths, its extent along "
-        "x, y and z; full, size and shape",
+        "x, y and z; full, size and shape; in_plane, size and shape within the plane of a slab's "
+        "two periodic directions (of the first two lattice vectors if all three are periodic)",
     )
     relaxation_time: Positive = Field(default=100.0, description="τ of the thermostat, fs")
     pressure_time: Positive = Field(default=1000.0, description="τ of the barostat, fs")
@@ -132,7 +156,7 @@ class MDConfig(Config):
     output: str = Field(
         min_length=1,
         description="what all files of the run are called, without suffix: trajectory, .csv (log), "
-        ".png (plot), .restart",
+        ".png (plot), .restart, .lock",
         examples=["runs/example/md"],
     )
     ensemble: AnyEnsemble = Field(
@@ -147,9 +171,10 @@ class MDConfig(Config):
     replicas: int = Field(
         default=1, ge=1, description="copies of the structure that run at once, independently"
     )
-    velocities: Literal["thermal", "keep"] = Field(
+    velocities: Literal["thermal", "keep", "rest"] = Field(
         default="thermal",
-        description="thermal: drawn at the temperature; keep: those of the start structure",
+        description="thermal: drawn at the temperature; keep: those of the start structure; rest: "
+        "none",
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="of velocities and thermostat")
     dtype: Literal["float32", "float64"] = Field(
@@ -158,7 +183,7 @@ class MDConfig(Config):
     engine: Literal["device", "ase"] = Field(
         default="device",
         description="device: everything in one compiled loop; ase: ASE's dynamics with the "
-        "calculator (nve and langevin, one replica)",
+        "calculator (nve and langevin, one replica, no change of the cell)",
     )
     formats: tuple[Literal["extxyz", "traj", "hdf5"], ...] = Field(
         default=("extxyz",), description="of the trajectory: extxyz (.xyz), traj, hdf5 (.h5)"
@@ -170,10 +195,13 @@ class MDConfig(Config):
     restart_every: int | None = Field(
         default=None,
         ge=1,
-        description="steps between restart files, a multiple of interval; null: at the end only",
+        description="steps between restart files, a multiple of interval; null: every quarter of a "
+        "minute, or more rarely if writing takes long; one is always written at the end",
     )
     resume: bool = Field(
-        default=True, description="go on from the restart file of this output, if there is one"
+        default=True,
+        description="go on from the restart file of this output, if there is one; false: start "
+        "anew, and overwrite what earlier runs left under this name",
     )
     skin: float = Field(
         default=0.5, ge=0, description="Å the neighbour list reaches beyond the cutoff"
@@ -202,11 +230,13 @@ class MDConfig(Config):
         if len(set(self.formats)) != len(self.formats):
             raise problem_at(("formats",), f"{list(self.formats)} name one format twice")
         for name, value in self.ensemble:
-            if isinstance(value, tuple) and len(value) != self.replicas:
-                raise problem_at(
-                    ("ensemble", name),
-                    f"{len(value)} numbers for {self.replicas} replicas: give one, or one for each",
-                )
+            for each in (value.start, value.end) if isinstance(value, Ramp) else (value,):
+                if isinstance(each, tuple) and len(each) != self.replicas:
+                    raise problem_at(
+                        ("ensemble", name),
+                        f"{len(each)} numbers for {self.replicas} replicas: give one, or one for "
+                        "each",
+                    )
         if self.engine == "ase":
             self._check_ase()
         return self
@@ -214,6 +244,16 @@ class MDConfig(Config):
     def files(self) -> tuple[str, ...]:
         """Return every file this configuration reads."""
         return self.model, self.structure
+
+    def timed_ensemble(self) -> AnyEnsemble:
+        """Return the ensemble, with ramps that last as long as the run given that time."""
+        whole = self.steps * self.timestep
+        ramps = {
+            name: value.model_copy(update={"time": whole})
+            for name, value in self.ensemble
+            if isinstance(value, Ramp) and value.time is None
+        }
+        return self.ensemble.model_copy(update=ramps)
 
     def logs(self) -> tuple[str, ...]:
         """Return what is written besides trajectories, as messages name it."""
@@ -226,5 +266,3 @@ class MDConfig(Config):
             )
         if self.replicas != 1:
             raise problem_at(("replicas",), "more than one needs engine: device, not ase")
-        if self.restart_every is not None:
-            raise problem_at(("restart_every",), "restart files need engine: device, not ase")

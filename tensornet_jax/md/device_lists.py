@@ -88,7 +88,7 @@ class DeviceListBuilder:
     on_device = True
 
     def __init__(self, structure: Structure, cutoff: float, skin: float, dtype: str) -> None:
-        """Take over species, pbc, charge and spin of the structure.
+        """Take over everything of the structure but its pairs.
 
         Args:
             structure: the only one of the batch.
@@ -108,15 +108,8 @@ class DeviceListBuilder:
         a, b, c = (bool(each) for each in structure.pbc)
         self._pbc = (a, b, c)
         none = np.zeros(0, np.int32)
-        self._structure = Structure(
-            structure.positions,
-            structure.species,
-            structure.cell,
-            structure.pbc,
-            structure.charge,
-            Pairs(none, none, np.zeros((0, 3), np.int32)),
-            spin=structure.spin,
-        )
+        # Replaced, not made anew: whatever a structure has for its atoms stays with it.
+        self._structure = replace(structure, pairs=Pairs(none, none, np.zeros((0, 3), np.int32)))
 
     def build(
         self, positions: np.ndarray, cell: np.ndarray, which: np.ndarray | None = None

@@ -6,6 +6,7 @@ undone: the host makes a new list, around the positions of that very step, and g
 one large structure is made within the loop, which ends for it only if it outgrows its arrays.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tensornet_jax.md.chunk import Finished, Inputs, Integrator, Measured, Program, run_chunk
+from tensornet_jax.md.chunk import Finished, Inputs, Measured, Program, run_chunk
 from tensornet_jax.md.device_lists import DeviceListBuilder
 from tensornet_jax.md.frame import Frame
+from tensornet_jax.md.integrator import Integrator
 from tensornet_jax.md.limits import (
     REMEDY,
     Limits,
@@ -35,6 +37,9 @@ from tensornet_jax.potential import Potential
 NEARLY_USED_UP = 0.3
 # Lists made for one step before giving up; the second absorbs the rounding of the first.
 ATTEMPTS = 4
+# Steps of the first chunk, and seconds that a later one takes at most: between two chunks a run can
+# be interrupted. How a run is cut into chunks does not change what it computes.
+FIRST_CHUNK, LONGEST_CHUNK = 64, 1.0
 # Atoms from which on a single structure's list is made on the device: on a CPU, on an accelerator.
 # On two cores the device takes 1.1 ms for 500 atoms and the host 12; but its program takes seconds
 # more to compile, and on a CPU a step of the model takes longer than either.
@@ -104,6 +109,7 @@ class Engine:
             [potential.reference_energies(structure).sum() for structure in structures]
         )
         self._made = 0
+        self._pace = FIRST_CHUNK
         self._program = Program(
             potential.module,
             potential.list_cutoff,
@@ -150,6 +156,7 @@ class Engine:
         with self.potential.precision():
             scale = jnp.asarray(self.potential.energy_scale, self.potential.dtype)
             while True:
+                begun, compiles, before = time.monotonic(), self.num_compiles, self.step
                 on_device = None
                 if isinstance(self.lists, DeviceListBuilder):
                     on_device = self.lists.search
@@ -159,7 +166,7 @@ class Engine:
                     self.integrator,
                     self.state,
                     self.neighbours,
-                    np.int32(until),
+                    np.int32(self._end_of_chunk(before, until)),
                 )
                 self.state, self.measured = state, measured
                 if neighbours is not None:
@@ -167,11 +174,14 @@ class Engine:
                 if buffer is not None and int(buffer.count):
                     self._recorded.append(jax.tree.map(np.asarray, buffer))
                 status, step = Status(int(report.status)), int(state.step)
+                if self.num_compiles == compiles and step > before:
+                    rate = (step - before) / (time.monotonic() - begun)
+                    self._pace = max(1, int(rate * LONGEST_CHUNK))
                 if status is Status.DONE:
-                    if buffer is not None and step < until:
-                        # It is full.
-                        continue
-                    return
+                    # Else the chunk was a short one, or what is recorded has filled its arrays.
+                    if step >= until or self._program.finished is not None:
+                        return
+                    continue
                 attempts, last = (attempts + 1 if step == last else 1), step
                 if status is not Status.NO_LIST or attempts > ATTEMPTS:
                     raise SimulationError(self._explanation(report), step)
@@ -233,6 +243,11 @@ class Engine:
         state = self.integrator.start(self.system, state)
         # A buffer that appears twice could not be donated.
         return jax.tree.map(lambda x: jnp.array(x, copy=True), state)
+
+    def _end_of_chunk(self, step: int, until: int) -> int:
+        """Return the step at which a chunk that begins at a step ends at the latest."""
+        # What ends by itself would otherwise not be told from what was cut short.
+        return until if self._program.finished is not None else min(until, step + self._pace)
 
     def _padded(self, rows: np.ndarray) -> np.ndarray:
         padded = np.zeros((self.neighbours.positions.shape[0], 3), self.potential.dtype)

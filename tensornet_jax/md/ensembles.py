@@ -4,14 +4,14 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from tensornet_jax.md.barostat import StochasticCellRescaling
-from tensornet_jax.md.chunk import Integrator
-from tensornet_jax.md.config import CSVR, NPT, NVE, Ensemble, Langevin, NoseHoover, PerReplica
+from tensornet_jax.md.config import CSVR, NPT, NVE, Ensemble, Langevin, NoseHoover, PerReplica, Ramp
 from tensornet_jax.md.csvr import VelocityRescaling
+from tensornet_jax.md.integrator import Integrator
 from tensornet_jax.md.langevin import LangevinBaoab
 from tensornet_jax.md.nose_hoover import NoseHooverChain
+from tensornet_jax.md.ramps import LinearRamp
 from tensornet_jax.md.state import BOLTZMANN, FEMTOSECOND
 from tensornet_jax.md.verlet import VelocityVerlet
 from tensornet_jax.units import conversion_factor
@@ -34,17 +34,50 @@ def per_structure(value: PerReplica, count: int, name: str) -> np.ndarray:
     return np.broadcast_to(np.asarray(value, np.float64), (count,)).copy()
 
 
-def make_integrator(ensemble: Ensemble, count: int, dtype: str) -> Integrator:
+def first_value(value: PerReplica | Ramp) -> PerReplica:
+    """Return what a number, or a ramp, is at the start of a run."""
+    return value.start if isinstance(value, Ramp) else value
+
+
+def largest_temperature(ensemble: Ensemble, count: int) -> np.ndarray:
+    """Return the highest temperature a run comes to by intention, (B,) K."""
+    value = ensemble.temperature
+    ends = (value.start, value.end) if isinstance(value, Ramp) else (value,)
+    return np.max([per_structure(each, count, "temperature") for each in ends], axis=0)
+
+
+def make_integrator(
+    ensemble: Ensemble,
+    count: int,
+    dtype: str,
+    *,
+    timestep: float,
+    planes: np.ndarray | None = None,
+) -> Integrator:
     """Return the integrator of an ensemble for a batch of structures.
 
     Args:
         ensemble: its configuration.
         count: number of structures B.
         dtype: precision of its arrays.
+        timestep: fs.
+        planes: (B, 3, 3) projectors on the planes of `shape: in_plane`; None for other shapes.
+
+    Raises:
+        ValueError: a number for each of some other number of structures, or a ramp without time.
     """
 
-    def array(name: str, unit: float) -> Array:
-        return jnp.asarray(per_structure(getattr(ensemble, name), count, name) * unit, dtype)
+    def array(name: str, unit: float) -> Any:
+        value = getattr(ensemble, name)
+        if not isinstance(value, Ramp):
+            return jnp.asarray(per_structure(value, count, name) * unit, dtype)
+        if value.time is None:
+            raise ValueError(f"the ramp of the {name} needs the time that it takes: give time, fs")
+        start, end = (
+            jnp.asarray(per_structure(each, count, name) * unit, dtype)
+            for each in (value.start, value.end)
+        )
+        return LinearRamp(start, end, jnp.asarray(value.time / timestep, dtype))
 
     if isinstance(ensemble, NVE):
         per_structure(ensemble.temperature, count, "temperature")
@@ -63,6 +96,7 @@ def make_integrator(ensemble: Ensemble, count: int, dtype: str) -> Integrator:
             pressure=array("pressure", GIGAPASCAL),
             pressure_time=array("pressure_time", FEMTOSECOND),
             compressibility=array("compressibility", 1 / GIGAPASCAL),
+            plane=None if planes is None else jnp.asarray(planes, dtype),
             shape=ensemble.shape,
         )
     raise TypeError(f"{type(ensemble).__name__} is not one of {Ensemble}")

@@ -1,4 +1,9 @@
-"""HDF5 files whose arrays grow along time and can be cut where a restart file says."""
+"""HDF5 files whose arrays grow along time, can be read at any moment, and outlive a killed writer.
+
+HDF5 promises that only to files in its mode "single writer, multiple readers" (SWMR), in which no
+array can be made any more: all are there after the first rows. A killed writer leaves a mark in the
+file by which HDF5 refuses to write on; whoever opens it here gets a copy without it.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +13,10 @@ import numpy as np
 
 SHORTER = (
     "{} is shorter than when the restart file was written: restore it, or start anew with resume: "
-    "false"
+    "false, which overwrites what is left"
 )
+# The first format with SWMR.
+FORMAT = ("v110", "v110")
 
 
 def open_growing(path: Path, rows: int | None) -> h5py.File:
@@ -17,18 +24,26 @@ def open_growing(path: Path, rows: int | None) -> h5py.File:
 
     Raises:
         ValueError: it has fewer rows.
+        OSError: it is not there, or not an HDF5 file.
     """
     if rows is None:
-        return h5py.File(path, "w")
-    file = h5py.File(path, "r+")
-    found: list[Any] = []
-    file.visititems(lambda _, item: found.append(item))
-    for dataset in found:
-        if hasattr(dataset, "maxshape") and dataset.maxshape[0] is None:
-            if dataset.shape[0] < rows:
-                file.close()
-                raise ValueError(SHORTER.format(path))
-            dataset.resize(rows, axis=0)
+        return h5py.File(path, "w", libver=FORMAT)
+    try:
+        file = h5py.File(path, "r+", libver=FORMAT)
+        # Files of the first version of this package.
+        modern = file.id.get_create_plist().get_version()[0] >= 3
+        if not modern:
+            file.close()
+    except OSError:
+        modern = False
+    if not modern:
+        _rewrite(path)
+        file = h5py.File(path, "r+", libver=FORMAT)
+    for dataset in _growing(file):
+        if dataset.shape[0] < rows:
+            file.close()
+            raise ValueError(SHORTER.format(path))
+        dataset.resize(rows, axis=0)
     return file
 
 
@@ -41,3 +56,33 @@ def append_rows(group: h5py.Group, name: str, rows: np.ndarray, at: int) -> None
     dataset: Any = group[name]
     dataset.resize(at + len(rows), axis=0)
     dataset[at:] = rows
+
+
+def make_durable(file: h5py.File) -> None:
+    """Hand everything to the operating system, in an order in which a kill loses no row.
+
+    From the first call on, no group, array or attribute can be made.
+    """
+    file.flush()
+    if not file.swmr_mode:
+        file.swmr_mode = True
+
+
+def _growing(file: h5py.File) -> list[Any]:
+    found: list[Any] = []
+
+    def note(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and (item.maxshape or (0,))[0] is None:
+            found.append(item)
+
+    file.visititems(note)
+    return found
+
+
+def _rewrite(path: Path) -> None:
+    """Put a copy that can be written in the place of an old file, or of a killed writer's."""
+    partial = path.with_name(f".{path.name}.partial")
+    with h5py.File(path, "r", swmr=True) as old, h5py.File(partial, "w", libver=FORMAT) as new:
+        for name in old:
+            old.copy(name, new)
+    partial.replace(path)

@@ -1,20 +1,27 @@
-"""A simulation: structures, an ensemble and the engine, sampled at intervals."""
+"""The engine on the device: structures and an ensemble, sampled at intervals."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 import ase
 import jax.numpy as jnp
 import numpy as np
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.stress import full_3x3_to_voigt_6_stress
 
+from tensornet_jax.md.cells import check_cells, planes_of
 from tensornet_jax.md.config import NPT, NVE, Ensemble, Record
+from tensornet_jax.md.dynamics import FACTOR, MARGIN, Dynamics
 from tensornet_jax.md.engine import Engine, Lists
-from tensornet_jax.md.ensembles import GIGAPASCAL, make_integrator, per_structure
+from tensornet_jax.md.ensembles import (
+    first_value,
+    largest_temperature,
+    make_integrator,
+    per_structure,
+)
 from tensornet_jax.md.limits import Limits, SimulationError
 from tensornet_jax.md.records import Recording, Records, check_recorded
+from tensornet_jax.md.restart_file import Snapshot
+from tensornet_jax.md.sample import Sample
+from tensornet_jax.md.snapshot import restore_engine, snapshot_of
 from tensornet_jax.md.state import BOLTZMANN, FEMTOSECOND, System
 from tensornet_jax.md.system import make_system
 from tensornet_jax.md.velocities import (
@@ -25,90 +32,8 @@ from tensornet_jax.md.velocities import (
 )
 from tensornet_jax.potential import Potential
 
-# Where none is given, a simulation has exploded above FACTOR × its temperature + MARGIN, K.
-FACTOR, MARGIN = 10.0, 5000.0
 
-
-@dataclass(frozen=True)
-class Sample:
-    """The state of all structures at one step, on the host in float64.
-
-    step: number of the step.
-    time: fs.
-    positions: (n, 3) Å along the whole path of each atom, not wrapped; all structures one after
-        the other.
-    velocities: (n, 3) Å/fs.
-    forces: (n, 3) eV/Å.
-    cell: (B, 3, 3) Å.
-    potential_energy: (B,) eV, isolated atoms' included.
-    kinetic_energy: (B,) eV.
-    temperature: (B,) K.
-    conserved: (B,) eV, what the ensemble conserves.
-    stress: (B, 3, 3) eV/Å³ without the kinetic part, or None if it is not computed.
-    templates: structures with everything that does not change.
-    records: what was recorded since the sample before; None if that is nothing.
-    """
-
-    step: int
-    time: float
-    positions: np.ndarray
-    velocities: np.ndarray
-    forces: np.ndarray
-    cell: np.ndarray
-    potential_energy: np.ndarray
-    kinetic_energy: np.ndarray
-    temperature: np.ndarray
-    conserved: np.ndarray
-    stress: np.ndarray | None
-    templates: tuple[ase.Atoms, ...]
-    records: Records | None = None
-
-    def __len__(self) -> int:
-        return len(self.templates)
-
-    @property
-    def slices(self) -> list[slice]:
-        """Rows of each structure in the arrays of atoms."""
-        ends = np.cumsum([len(each) for each in self.templates])
-        return [
-            slice(int(end) - len(each), int(end))
-            for end, each in zip(ends, self.templates, strict=True)
-        ]
-
-    @property
-    def pressure(self) -> np.ndarray:
-        """(B,) GPa, the kinetic part included; NaN where there is no stress or no volume."""
-        if self.stress is None:
-            return np.full(len(self), np.nan)
-        size = np.abs(np.linalg.det(self.cell))
-        kinetic = np.divide(2 * self.kinetic_energy, 3 * size, where=size > 0, out=size * np.nan)
-        return (kinetic - np.trace(self.stress, axis1=1, axis2=2) / 3) / GIGAPASCAL
-
-    def atoms(self, index: int = 0) -> ase.Atoms:
-        """Return one structure with velocities and results."""
-        here = self.slices[index]
-        atoms = self.templates[index].copy()
-        # Constraints would hold the fixed atoms where the template has them.
-        constraints, atoms.constraints = atoms.constraints, []
-        atoms.set_cell(self.cell[index], scale_atoms=False)
-        atoms.set_positions(self.positions[here])
-        atoms.set_velocities(self.velocities[here] / FEMTOSECOND)
-        atoms.set_constraint(constraints)
-        atoms.info |= {"step": self.step, "time_fs": self.time}
-        results: dict[str, Any] = {
-            "energy": float(self.potential_energy[index]),
-            "forces": self.forces[here].copy(),
-        }
-        if self.stress is not None and atoms.cell.volume > 0:
-            results["stress"] = full_3x3_to_voigt_6_stress(self.stress[index])
-        atoms.calc = SinglePointCalculator(atoms, **results)
-        return atoms
-
-
-Observer = Callable[[Sample], None]
-
-
-class Simulation:
+class Simulation(Dynamics):
     """Molecular dynamics of one structure, or of many at once.
 
     Everything between two samples runs in one compiled loop; neighbour lists that no longer hold
@@ -121,6 +46,8 @@ class Simulation:
         (final,) = simulation.run(10_000, interval=100, observers=[print_temperature])
     """
 
+    engine_name: ClassVar[str] = "device"
+
     def __init__(
         self,
         potential: Potential,
@@ -129,7 +56,7 @@ class Simulation:
         *,
         timestep: float,
         seed: int = 0,
-        velocities: Literal["thermal", "keep"] = "thermal",
+        velocities: Literal["thermal", "keep", "rest"] = "thermal",
         skin: float = 0.5,
         stress: bool = False,
         max_temperature: float | None = None,
@@ -145,8 +72,8 @@ class Simulation:
             ensemble: one of `tensornet_jax.md.config`'s; its numbers may be one for each structure.
             timestep: fs.
             seed: of first velocities and thermostat.
-            velocities: "thermal" draws them at the ensemble's temperature, "keep" takes those of
-                the structures.
+            velocities: "thermal" draws them at the ensemble's (first) temperature, "keep" takes
+                those of the structures, "rest" has none.
             skin: Å the neighbour lists reach beyond the cutoff; 0 makes a new one every step.
             stress: compute the stress even if the ensemble does not need it.
             max_temperature: K above which the simulation has exploded; by default 10 times the
@@ -177,14 +104,19 @@ class Simulation:
             mobile_atoms(each, f" (structure {index})" if len(structures) > 1 else "")
             for index, each in enumerate(structures)
         ]
-        self._check_cells(structures, mobile, stress)
+        check_cells(structures, mobile, ensemble, stress)
         recording = None
         if record is not None:
             check_recorded(potential, record.properties, structures)
             recording = Recording(tuple(record.properties), record.interval)
-        temperature = per_structure(ensemble.temperature, len(structures), "temperature")
+        in_plane = isinstance(ensemble, NPT) and ensemble.shape == "in_plane"
+        planes = planes_of(structures) if in_plane else None
+        first = first_value(ensemble.temperature)
+        temperature = per_structure(first, len(structures), "temperature")
         with potential.precision():
-            integrator = make_integrator(ensemble, len(structures), potential.dtype)
+            integrator = make_integrator(
+                ensemble, len(structures), potential.dtype, timestep=self.timestep, planes=planes
+            )
         starts, freedom = [], []
         for index, each in enumerate(structures):
             start = self._start(each, temperature[index], index, velocities)
@@ -195,7 +127,8 @@ class Simulation:
             starts.append(start)
             freedom.append(3 * int(mobile[index].sum()) - at_rest)
         kinetic = np.array([start.get_kinetic_energy() for start in starts])
-        hottest = np.maximum(temperature, 2 * kinetic / (BOLTZMANN * np.maximum(freedom, 1)))
+        highest = largest_temperature(ensemble, len(structures))
+        hottest = np.maximum(highest, 2 * kinetic / (BOLTZMANN * np.maximum(freedom, 1)))
         limit = FACTOR * hottest + MARGIN
         if max_temperature is not None:
             limit = np.full(len(structures), max_temperature)
@@ -227,9 +160,9 @@ class Simulation:
             recording=recording,
         )
         self.engine.set_velocities(np.concatenate([each.get_velocities() for each in starts]))
-        self._templates = tuple(_template(each) for each in structures)
+        self.structures = tuple(_template(each) for each in structures)
+        self._planes = planes
         self._stress = stress or integrator.needs_stress
-        self._sampled: int | None = None
 
     @property
     def step(self) -> int:
@@ -245,55 +178,6 @@ class Simulation:
     def num_rebuilds(self) -> int:
         """How often a neighbour list was made."""
         return self.engine.num_rebuilds
-
-    @property
-    def structures(self) -> tuple[ase.Atoms, ...]:
-        """The structures at the start."""
-        return self._templates
-
-    @property
-    def atoms(self) -> list[ase.Atoms]:
-        """The structures as they are now, with velocities and results."""
-        return list(_each(self.sample()))
-
-    def run(
-        self, steps: int, *, interval: int | None = None, observers: Sequence[Observer] = ()
-    ) -> list[ase.Atoms]:
-        """Take steps, and return the structures at the end with velocities and results.
-
-        Args:
-            steps: how many more.
-            interval: steps between two samples; by default there is one at the end.
-            observers: called with every `Sample`, that of the start included unless an earlier
-                `run` has shown it.
-
-        Raises:
-            SimulationError: the simulation exploded. Observers have been given the last good
-                state, at which the simulation still is.
-        """
-        target = self.step + steps
-        interval = interval or max(steps, 1)
-        try:
-            if not self.sampled:
-                self._show(observers)
-            while self.step < target:
-                self.engine.advance(min(target, (self.step // interval + 1) * interval))
-                self._show(observers)
-        except SimulationError:
-            # Without first forces there is no good state to show.
-            if bool(self.engine.state.ready) and not self.sampled:
-                self._show(observers)
-            raise
-        return self.atoms
-
-    @property
-    def sampled(self) -> bool:
-        """Whether the present state has been shown to observers."""
-        return self._sampled == self.step
-
-    def resumed(self) -> None:
-        """Note that the state was taken over from a run that has shown it to its observers."""
-        self._sampled = self.step
 
     def sample(self) -> Sample:
         """Return the present state."""
@@ -325,15 +209,56 @@ class Simulation:
             temperature=each(measured.temperature),
             conserved=each(measured.conserved) + references,
             stress=each(state.stress) if self._stress else None,
-            templates=self._templates,
+            templates=self.structures,
+            planes=self._planes,
         )
 
-    def _show(self, observers: Sequence[Observer]) -> None:
-        sample = self.sample()
-        sample = replace(sample, records=self.engine.take_records(self.timestep))
-        self._sampled = sample.step
-        for observer in observers:
-            observer(sample)
+    def conditions(self) -> dict[str, Any]:
+        """Return what else must be the same for a run to go on, as JSON."""
+        return {
+            "fixed atoms": [
+                np.flatnonzero(~mobile_atoms(each)).tolist() for each in self.structures
+            ],
+            "kind of neighbour list": "device" if self.engine.lists.on_device else "host",
+        }
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the present state, from which a run can go on bitwise."""
+        return snapshot_of(self.engine)
+
+    def reproduces(self, snapshot: Snapshot) -> bool:
+        """Tell whether this model has the energy and forces of a snapshot just restored."""
+        if not snapshot.arrays["state.ready"]:
+            return False
+        with self.potential.precision():
+            self.engine.state = self.engine.state.replace(ready=jnp.asarray(False))
+        try:
+            self.engine.advance(self.step)
+        except SimulationError:
+            return False
+        state, share = self.engine.state, 1e-3 if self.potential.dtype == "float32" else 1e-6
+        same = all(
+            np.allclose(now, then, rtol=share, atol=share * (np.abs(then).max() + share))
+            for now, then in (
+                (np.asarray(state.energy), snapshot.arrays["state.energy"]),
+                (np.asarray(state.forces), snapshot.arrays["state.forces"]),
+            )
+        )
+        self._restore(snapshot)
+        return same
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        restore_engine(self.engine, snapshot)
+
+    def _advance(self, until: int) -> None:
+        self.engine.advance(until)
+
+    def _take_records(self) -> Records | None:
+        return self.engine.take_records(self.timestep)
+
+    @property
+    def _has_forces(self) -> bool:
+        return bool(self.engine.state.ready)
 
     def _start(
         self, atoms: ase.Atoms, temperature: float, index: int, velocities: str
@@ -346,33 +271,13 @@ class Simulation:
                     f"structure {index} has no velocities to keep: use velocities: thermal"
                 )
             return start
+        if velocities == "rest":
+            start.set_velocities(np.zeros((len(start), 3)))
+            return start
         # Each replica has its own numbers, whoever else is there.
         rng = np.random.default_rng([self.seed, self.replicas[index]])
         start.set_velocities(thermal_velocities(start, float(temperature), rng))
         return start
-
-    def _check_cells(
-        self, structures: Sequence[ase.Atoms], mobile: Sequence[np.ndarray], stress: bool
-    ) -> None:
-        for index, atoms in enumerate(structures):
-            where = f"structure {index}"
-            if stress and not atoms.cell.rank == 3:
-                raise ValueError(f"{where} has no volume: set a cell, or do not ask for its stress")
-            if isinstance(self.ensemble, NPT):
-                if not atoms.pbc.all():
-                    raise ValueError(
-                        f"{where} is not periodic in three directions (pbc {atoms.pbc.tolist()}): "
-                        "constant pressure needs that; use another ensemble"
-                    )
-                if not mobile[index].all():
-                    raise ValueError(
-                        f"{where} has fixed atoms, which a changing cell would move: remove the "
-                        "constraint, or use another ensemble"
-                    )
-
-
-def _each(sample: Sample) -> Iterator[ase.Atoms]:
-    return (sample.atoms(index) for index in range(len(sample)))
 
 
 def _template(atoms: ase.Atoms) -> ase.Atoms:

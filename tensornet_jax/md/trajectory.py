@@ -1,21 +1,25 @@
-"""Trajectories and the log: written by a thread, so that the simulation does not wait for disks."""
+"""Trajectories and the log: files that samples are appended to, and that can be cut."""
 
-import queue
-import threading
+import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import ase.io
 import numpy as np
 from ase.io.trajectory import Trajectory
 
 from tensornet_jax.csv_files import csv_writer
-from tensornet_jax.md.growing_file import SHORTER, append_rows, open_growing
-from tensornet_jax.md.simulation import Sample
+from tensornet_jax.md.growing_file import SHORTER, append_rows, make_durable, open_growing
+from tensornet_jax.md.sample import Sample
 
-# Samples that may wait for the disk; then the simulation waits too.
-WAITING = 16
+# Bytes at the beginning of a text file, and before its end, by which it is known again.
+KNOWN_BY = 4096
+FOREIGN = (
+    "{} is not the file that the restart file belongs to: restore that, choose another output, or "
+    "start anew with resume: false, which overwrites it"
+)
 
 LOG_COLUMNS = (
     "replica",
@@ -31,21 +35,42 @@ LOG_COLUMNS = (
 )
 
 
+class Mark(NamedTuple):
+    """How far the files of a sink had got.
+
+    sizes: of each file: bytes, frames or records.
+    ends: what each is known by again; None if that was not noted.
+    """
+
+    sizes: list[int]
+    ends: list[str] | None = None
+
+    def check(self, path: Path, index: int, end: str) -> None:
+        """Raise ValueError unless a file, cut to its size, is the one that was marked."""
+        if self.ends is not None and self.ends[index] != end:
+            raise ValueError(FOREIGN.format(path))
+
+
 class Sink(Protocol):
     """One file, or one for each structure, that samples are appended to.
 
-    A mark is how far it has got; opened with one, whatever came later is removed first.
+    Opened with a mark, it goes on there: whatever came later is removed first.
     """
 
     suffix: ClassVar[str]
 
-    def __init__(self, stem: Path, count: int, mark: list[int] | None) -> None: ...
+    def __init__(self, stem: Path, count: int, mark: Mark | None) -> None: ...
+
+    @classmethod
+    def paths(cls, stem: Path, count: int) -> list[Path]:
+        """Return the files of a run of so many structures."""
+        ...
 
     def write(self, sample: Sample) -> None:
         """Append a sample, and hand it to the operating system."""
         ...
 
-    def mark(self) -> list[int]:
+    def mark(self) -> Mark:
         """Return how far the files have got."""
         ...
 
@@ -66,21 +91,27 @@ class ExtxyzSink:
 
     suffix: ClassVar[str] = ".xyz"
 
-    def __init__(self, stem: Path, count: int, mark: list[int] | None) -> None:
-        self._files: list[Any] = [
-            _text_at(path, None if mark is None else mark[index])
-            for index, path in enumerate(paths_of(stem, self.suffix, count))
+    def __init__(self, stem: Path, count: int, mark: Mark | None) -> None:
+        self._files = [
+            GrowingText(path, mark, index) for index, path in enumerate(self.paths(stem, count))
         ]
+
+    @classmethod
+    def paths(cls, stem: Path, count: int) -> list[Path]:
+        """Return the files of a run of so many structures."""
+        return paths_of(stem, cls.suffix, count)
 
     def write(self, sample: Sample) -> None:
         """Append one frame to each file."""
         for index, file in enumerate(self._files):
-            ase.io.write(file, sample.atoms(index), format="extxyz")
-            file.flush()
+            # In one piece: a kill leaves no half of a frame behind but at the very end.
+            text = io.StringIO()
+            ase.io.write(text, sample.atoms(index), format="extxyz")
+            file.append(text.getvalue())
 
-    def mark(self) -> list[int]:
+    def mark(self) -> Mark:
         """Return the sizes of the files in bytes."""
-        return [file.tell() for file in self._files]
+        return Mark(*map(list, zip(*(file.mark() for file in self._files), strict=True)))
 
     def close(self) -> None:
         """Close the files."""
@@ -93,23 +124,30 @@ class TrajSink:
 
     suffix: ClassVar[str] = ".traj"
 
-    def __init__(self, stem: Path, count: int, mark: list[int] | None) -> None:
-        self._count = [0] * count if mark is None else list(mark)
+    def __init__(self, stem: Path, count: int, mark: Mark | None) -> None:
+        self._count = [0] * count if mark is None else list(mark.sizes)
+        self._ends = [""] * count
         self._files: list[Any] = []
-        for index, path in enumerate(paths_of(stem, self.suffix, count)):
+        for index, path in enumerate(self.paths(stem, count)):
             if mark is not None:
-                _keep_frames(path, mark[index])
+                self._ends[index] = _keep_frames(path, mark, index)
             self._files.append(Trajectory(path, "w" if mark is None else "a"))
+
+    @classmethod
+    def paths(cls, stem: Path, count: int) -> list[Path]:
+        """Return the files of a run of so many structures."""
+        return paths_of(stem, cls.suffix, count)
 
     def write(self, sample: Sample) -> None:
         """Append one frame to each file."""
         for index, file in enumerate(self._files):
             file.write(sample.atoms(index))
             self._count[index] += 1
+            self._ends[index] = digest_of(sample.positions[sample.slices[index]])
 
-    def mark(self) -> list[int]:
+    def mark(self) -> Mark:
         """Return the number of frames in each file."""
-        return list(self._count)
+        return Mark(list(self._count), list(self._ends))
 
     def close(self) -> None:
         """Close the files."""
@@ -127,10 +165,21 @@ class Hdf5Sink:
 
     suffix: ClassVar[str] = ".h5"
 
-    def __init__(self, stem: Path, count: int, mark: list[int] | None) -> None:
-        (path,) = paths_of(stem, self.suffix, 1)
-        self._frames = 0 if mark is None else mark[0]
+    def __init__(self, stem: Path, count: int, mark: Mark | None) -> None:
+        (path,) = self.paths(stem, count)
+        self._frames = 0 if mark is None else mark.sizes[0]
         self._file = open_growing(path, None if mark is None else self._frames)
+        self._end = ""
+        if mark is not None and self._frames:
+            file: Any = self._file
+            last = [file[f"{index:03d}/positions"][-1] for index in range(count)]
+            self._end = digest_of(np.concatenate(last))
+            mark.check(path, 0, self._end)
+
+    @classmethod
+    def paths(cls, stem: Path, count: int) -> list[Path]:
+        """Return the one file of a run."""
+        return paths_of(stem, cls.suffix, 1)
 
     def write(self, sample: Sample) -> None:
         """Append one frame to each group."""
@@ -153,11 +202,12 @@ class Hdf5Sink:
             for name, value in values.items():
                 append_rows(group, name, np.asarray(value)[None], self._frames)
         self._frames += 1
-        self._file.flush()
+        self._end = digest_of(sample.positions)
+        make_durable(self._file)
 
-    def mark(self) -> list[int]:
+    def mark(self) -> Mark:
         """Return the number of frames."""
-        return [self._frames]
+        return Mark([self._frames], [self._end])
 
     def close(self) -> None:
         """Close the file."""
@@ -169,20 +219,24 @@ class LogSink:
 
     suffix: ClassVar[str] = ".csv"
 
-    def __init__(self, stem: Path, count: int, mark: list[int] | None) -> None:
-        (path,) = paths_of(stem, self.suffix, 1)
-        self._file = _text_at(path, None if mark is None else mark[0])
-        self._writer = csv_writer(self._file)
+    def __init__(self, stem: Path, count: int, mark: Mark | None) -> None:
+        (path,) = self.paths(stem, count)
+        self._file = GrowingText(path, mark)
         if mark is None:
-            self._writer.writerow(LOG_COLUMNS)
+            self._file.append(_csv([LOG_COLUMNS]))
+
+    @classmethod
+    def paths(cls, stem: Path, count: int) -> list[Path]:
+        """Return the one file of a run."""
+        return paths_of(stem, cls.suffix, 1)
 
     def write(self, sample: Sample) -> None:
         """Append one row for each structure."""
         sizes = np.abs(np.linalg.det(sample.cell))
-        pressures = sample.pressure
+        pressures, rows = sample.pressure, []
         for index in range(len(sample)):
             potential, kinetic = sample.potential_energy[index], sample.kinetic_energy[index]
-            self._writer.writerow(
+            rows.append(
                 (
                     index,
                     sample.step,
@@ -196,11 +250,12 @@ class LogSink:
                     sizes[index],
                 )
             )
-        self._file.flush()
+        self._file.append(_csv(rows))
 
-    def mark(self) -> list[int]:
+    def mark(self) -> Mark:
         """Return the size of the file in bytes."""
-        return [self._file.tell()]
+        size, end = self._file.mark()
+        return Mark([size], [end])
 
     def close(self) -> None:
         """Close the file."""
@@ -211,93 +266,73 @@ SINKS: dict[str, type[Sink]] = {"extxyz": ExtxyzSink, "traj": TrajSink, "hdf5": 
 """Format in a configuration → who writes it."""
 
 
-class Writer:
-    """Hands samples to a thread that writes them; at most `WAITING` samples are in memory.
+class GrowingText:
+    """A text file that grows by whole pieces, anew or from where a mark says."""
 
-    An error of the thread is raised by the next call, or when the writer is closed.
-    """
+    def __init__(self, path: Path, mark: Mark | None, index: int = 0) -> None:
+        self._path = path
+        if mark is None:
+            self._file = path.open("wb")
+            self._size = 0
+            return
+        self._size = mark.sizes[index]
+        if not path.exists() or path.stat().st_size < self._size:
+            raise ValueError(SHORTER.format(path))
+        mark.check(path, index, self._end())
+        self._file = path.open("r+b")
+        self._file.truncate(self._size)
+        self._file.seek(self._size)
 
-    def __init__(self, sinks: Sequence[Sink]) -> None:
-        self._sinks = list(sinks)
-        self._queue: queue.Queue[Sample | None] = queue.Queue(WAITING)
-        self._error: BaseException | None = None
-        self._raised = False
-        self._thread = threading.Thread(target=self._work, name="trajectory", daemon=True)
-        self._thread.start()
+    def append(self, text: str) -> None:
+        """Append a piece, and hand it to the operating system."""
+        content = text.encode()
+        self._file.write(content)
+        self._file.flush()
+        self._size += len(content)
 
-    def __call__(self, sample: Sample) -> None:
-        """Take over a sample; waits if too many have not been written yet."""
-        self._check()
-        self._queue.put(sample)
-
-    def marks(self) -> list[list[int]]:
-        """Wait until everything is written, and return how far each sink has got."""
-        self._queue.join()
-        self._check()
-        return [sink.mark() for sink in self._sinks]
+    def mark(self) -> tuple[int, str]:
+        """Return the size in bytes, and what the file is known by again."""
+        return self._size, self._end()
 
     def close(self) -> None:
-        """Write what is left and close the files."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
-        for sink in self._sinks:
-            sink.close()
-        self._sinks = []
-        if not self._raised:
-            self._check()
+        """Close the file."""
+        self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _work(self) -> None:
-        while True:
-            sample = self._queue.get()
-            try:
-                if sample is None:
-                    return
-                # After an error the queue is only emptied, so that nobody waits for ever.
-                if self._error is None:
-                    for sink in self._sinks:
-                        sink.write(sample)
-            except BaseException as error:
-                self._error = error
-            finally:
-                self._queue.task_done()
-
-    def _check(self) -> None:
-        if self._error is not None:
-            self._raised = True
-            raise OSError(f"the trajectory cannot be written: {self._error}") from self._error
+    def _end(self) -> str:
+        with self._path.open("rb") as file:
+            beginning = file.read(min(KNOWN_BY, self._size))
+            file.seek(max(self._size - KNOWN_BY, 0))
+            return hashlib.sha256(beginning + file.read(min(KNOWN_BY, self._size))).hexdigest()
 
 
-def _text_at(path: Path, size: int | None) -> Any:
-    """Open a text file for appending, anew or cut to a size in bytes."""
-    if size is None:
-        return path.open("w", newline="", encoding="utf-8")
-    file = path.open("r+", newline="", encoding="utf-8")
-    if path.stat().st_size < size:
-        file.close()
+def digest_of(values: np.ndarray) -> str:
+    """Return what the last rows of an array file are known by again."""
+    return hashlib.sha256(np.ascontiguousarray(values, np.float64).tobytes()).hexdigest()
+
+
+def _csv(rows: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv_writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def _keep_frames(path: Path, mark: Mark, index: int) -> str:
+    """Remove all frames of an ASE trajectory but those marked; return what the last is known by."""
+    count = mark.sizes[index]
+    if not path.exists():
         raise ValueError(SHORTER.format(path))
-    file.truncate(size)
-    file.seek(size)
-    return file
-
-
-def _keep_frames(path: Path, count: int) -> None:
-    """Remove all frames of an ASE trajectory but the first ones."""
     reader: Any = Trajectory(path)
     with reader as frames:
-        if len(frames) == count:
-            return
         if len(frames) < count:
             raise ValueError(SHORTER.format(path))
+        end = digest_of(frames[count - 1].positions) if count else ""
+        mark.check(path, index, end)
+        if len(frames) == count:
+            return end
         partial = path.with_name(f".{path.name}.partial")
         writer: Any = Trajectory(partial, "w")
         with writer as kept:
-            for index in range(count):
-                kept.write(frames[index])
+            for frame in range(count):
+                kept.write(frames[frame])
     partial.replace(path)
+    return end

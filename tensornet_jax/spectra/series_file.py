@@ -94,7 +94,8 @@ class _Group:
 
 def _groups(path: Path, skip: float) -> list[_Group]:
     try:
-        with h5py.File(path) as file:
+        # So that the file of a run that goes on, or was killed, is read as well.
+        with h5py.File(path, "r", swmr=True) as file:
             return [_group(f"{path}, structure {name}", file[name], skip) for name in file]
     except (OSError, KeyError, AttributeError) as error:
         raise ValueError(
@@ -104,7 +105,10 @@ def _groups(path: Path, skip: float) -> list[_Group]:
 
 
 def _group(where: str, group: Any, skip: float) -> _Group:
-    times = np.asarray(group["time_fs"], np.float64)
+    names = [name for name in group if name not in (*_CONDITIONS, *_OTHERS)]
+    # A killed run may have begun to write a record.
+    whole = min(len(group[name]) for name in ("step", "time_fs", *_CONDITIONS, *names))
+    times = np.asarray(group["time_fs"], np.float64)[:whole]
     kept = times >= times[0] + skip * 1e3 if len(times) else np.zeros(0, bool)
     if kept.sum() < 2:
         raise ValueError(f"{where} has {kept.sum()} records behind the first {skip:g} ps")
@@ -113,13 +117,14 @@ def _group(where: str, group: Any, skip: float) -> _Group:
     interval = float((times[-1] - times[0]) / (len(times) - 1))
     if not np.allclose(steps, interval, rtol=1e-6):
         raise ValueError(f"{where} has gaps: its records are not equally far apart in time")
-    names = [name for name in group if name not in (*_CONDITIONS, *_OTHERS)]
     return _Group(
         where=where,
         interval=interval,
         numbers=np.asarray(group["numbers"]),
-        conditions={name: np.asarray(group[name], np.float64)[kept] for name in _CONDITIONS},
-        values={name: np.asarray(group[name], np.float64)[kept] for name in names},
+        conditions={
+            name: np.asarray(group[name], np.float64)[:whole][kept] for name in _CONDITIONS
+        },
+        values={name: np.asarray(group[name], np.float64)[:whole][kept] for name in names},
         units={name: str(group[name].attrs["unit"]) for name in names},
         per_atom=frozenset(name for name in names if group[name].attrs["per_atom"]),
     )

@@ -51,7 +51,7 @@ def emt(monkeypatch):
     """Put ASE's EMT in place of the network: it has minima, and nothing to compile."""
 
     class Emt(EMT):
-        def __init__(self, potential):
+        def __init__(self, potential, **_):
             super().__init__()
 
     monkeypatch.setattr("tensornet_jax.calculator.TensorNetCalculator", Emt)

@@ -63,7 +63,7 @@ def test_nve_with_the_network_conserves_energy_and_writes_everything(
     energies = [atoms.get_potential_energy() for atoms in frames]
     assert energies == pytest.approx(log["potential_energy_eV"].tolist(), abs=1e-6)
     assert Path("run.png").read_bytes().startswith(b"\x89PNG")
-    assert Path("run.restart").exists() == (engine == "device")
+    assert Path("run.restart").exists()
 
 
 def test_both_engines_follow_one_path(md, molecules, frames_of):
@@ -126,9 +126,9 @@ def test_nve_starts_at_rest_at_the_asked_temperature(md, emt, frames_of):
     assert log_of("md.csv")["temperature_K"][0] == pytest.approx(500, abs=100)
     start = frames_of("md.xyz")[0]
     assert np.abs(start.get_momenta().sum(axis=0)).max() < 1e-6
-    md("start.xyz", seed=3, **settings)
+    md("start.xyz", seed=3, resume=False, **settings)
     np.testing.assert_array_equal(frames_of("md.xyz")[0].get_momenta(), start.get_momenta())
-    md("start.xyz", seed=4, **settings)
+    md("start.xyz", seed=4, resume=False, **settings)
     assert np.abs(frames_of("md.xyz")[0].get_momenta() - start.get_momenta()).max() > 1
 
 
@@ -220,7 +220,7 @@ def test_an_explosion_ends_the_run_with_readable_files(md, molecules, frames_of)
 
 def test_an_energy_that_is_not_finite_stops_the_run(md, molecules, monkeypatch):
     class Broken(EMT):
-        def __init__(self, potential):
+        def __init__(self, potential, **_):
             super().__init__()
 
         def get_potential_energy(self, *arguments, **options):
@@ -258,7 +258,7 @@ def test_mistaken_settings_are_explained(md, molecules, setting, problem):
     [
         ["replicas=2"],
         ["ensemble={name: csvr}"],
-        ["restart_every=20"],
+        ["ensemble={name: npt}"],
     ],
 )
 def test_what_ase_cannot_do_is_refused(md, molecules, settings):
@@ -287,3 +287,90 @@ def test_the_template_of_dynamics_validates(cli, tmp_path):
     result = cli("config", "validate", "md.yaml", "--md")
     assert result.exit_code == 0, result.stderr
     assert "MDConfig" in cli("config", "schema", "--md").stdout
+
+
+@pytest.mark.parametrize("engine", ["device", "ase"])
+def test_both_engines_start_from_rest_and_go_on_where_they_stopped(
+    md, molecules, frames_of, engine
+):
+    settings = {"engine": engine, "velocities": "rest", "interval": 2, "plot": False}
+    assert md(molecules, steps=4, **settings).exit_code == 0
+    result = md(molecules, steps=10, **settings)
+    assert result.exit_code == 0, result.stderr
+    assert "going on from step 4" in result.stdout
+    assert md(molecules, steps=10, output="whole", **settings).exit_code == 0
+    log, whole = log_of("md.csv"), log_of("whole.csv")
+    assert log["step"].tolist() == [0, 2, 4, 6, 8, 10]
+    assert log["temperature_K"][0] == 0
+    for name, values in whole.items():
+        np.testing.assert_allclose(log[name], values, rtol=1e-9, err_msg=name)
+    assert [each.info["step"] for each in frames_of("md.xyz")] == [0, 2, 4, 6, 8, 10]
+
+
+def test_random_numbers_of_ase_go_on_where_they_stopped(md, emt, frames_of):
+    ase.io.write("start.xyz", ase.build.bulk("Cu", cubic=True), format="extxyz")
+    settings = {"engine": "ase", "interval": 5, "plot": False, "timestep": 2}
+    ensemble = "ensemble={name: langevin, temperature: {start: 100, end: 600, time: 40}}"
+    for steps in (10, 20):
+        assert md("start.xyz", ensemble, steps=steps, output="parts", **settings).exit_code == 0
+    assert md("start.xyz", ensemble, steps=20, output="whole", **settings).exit_code == 0
+    for ours, theirs in zip(frames_of("parts.xyz"), frames_of("whole.xyz"), strict=True):
+        np.testing.assert_allclose(ours.positions, theirs.positions, atol=1e-7)
+
+
+def test_ase_heats_along_a_ramp(md, emt):
+    ase.io.write("start.xyz", ase.build.bulk("Cu", cubic=True).repeat(2), format="extxyz")
+    result = md(
+        "start.xyz",
+        "ensemble={name: langevin, temperature: {start: 100, end: 600, time: 200}, friction: 0.1}",
+        engine="ase",
+        steps=300,
+        timestep=2,
+        interval=5,
+        plot=False,
+    )
+    assert result.exit_code == 0, result.stderr
+    temperatures = log_of("md.csv")["temperature_K"]
+    # 96 degrees of freedom: one standard error of a moment is 14 %.
+    assert temperatures[-40:].mean() == pytest.approx(600, abs=120)
+    assert temperatures[0] < 200
+
+
+def test_ase_honours_skin_stress_and_displacement(md, crystal, monkeypatch):
+    import tensornet_jax.calculator as home
+
+    skins = []
+
+    class Noted(home.TensorNetCalculator):
+        def __init__(self, potential, **options):
+            skins.append(options["skin"])
+            super().__init__(potential, **options)
+
+    monkeypatch.setattr(home, "TensorNetCalculator", Noted)
+    settings = {"steps": 4, "interval": 2, "plot": False, "stress": True, "velocities": "rest"}
+    for engine in ("device", "ase"):
+        result = md(crystal, "skin=0.25", engine=engine, output=engine, **settings)
+        assert result.exit_code == 0, result.stderr
+    assert skins == [0.25]
+    ours, theirs = log_of("device.csv"), log_of("ase.csv")
+    assert np.isfinite(theirs["pressure_GPa"]).all()
+    np.testing.assert_allclose(ours["pressure_GPa"], theirs["pressure_GPa"], rtol=1e-7)
+    result = md(
+        crystal, "max_displacement=0.001", engine="ase", output="fast", steps=50, plot=False
+    )
+    assert result.exit_code == 1
+    assert "Å in one step (limit 0.001 Å)" in result.stderr
+    other = md(crystal, "skin=0.5", engine="ase", output="ase", **settings)
+    assert other.exit_code == 2
+    assert "its skin is 0.25, not 0.5" in other.stderr
+
+
+@pytest.mark.parametrize("engine", ["device", "ase"])
+def test_an_unusable_structure_is_named_with_its_file(md, engine):
+    water, alien = ase.build.molecule("H2O"), ase.build.molecule("PH3")
+    ase.io.write("mixed.xyz", [water, alien], format="extxyz")
+    result = md("mixed.xyz", index=1, engine=engine)
+    assert result.exit_code == 2
+    assert "mixed.xyz, structure 1: " in result.stderr
+    assert "P" in result.stderr
+    assert not Path("md.csv").exists()

@@ -1,12 +1,16 @@
 """Neighbour lists that run out, and lists that outgrow their arrays: the path stays the same."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from ase import units
 from ase.build import bulk, fcc111
 
 import tensornet_jax.md.neighbourhood as neighbourhood
+from tensornet_jax.calculator import TensorNetCalculator
 from tensornet_jax.md import NPT, NVE, Langevin, Simulation
+from tensornet_jax.md.device_lists import DeviceListBuilder
 from tensornet_jax.md.restart import load_restart, save_restart
 from tests.builders import ethanol
 from tests.md.analytic import analytic, argon, cluster, network
@@ -257,3 +261,35 @@ def test_a_run_with_lists_made_within_the_loop_restarts_bitwise(on_device, tmp_p
     assert whole.num_rebuilds > 3
     np.testing.assert_array_equal(whole.sample().positions, second.sample().positions)
     np.testing.assert_array_equal(whole.sample().velocities, second.sample().velocities)
+
+
+def test_a_list_made_within_the_loop_has_the_charges_of_its_atoms(on_device):
+    potential = analytic("lennard_jones", cutoff=5.0, priors=[{"name": "coulomb", "cutoff": 4.5}])
+    atoms = argon(1)
+    atoms.set_initial_charges([0.3, -0.3, 0.2, -0.2])
+    calculated = atoms.copy()
+    calculated.calc = TensorNetCalculator(potential, compilation_cache=False)
+    found = {}
+    for chosen in (False, True):
+        on_device(chosen)
+        simulation = Simulation(potential, atoms, NVE(temperature=30), timestep=2.0)
+        assert simulation.engine.lists.on_device == chosen
+        found[chosen] = simulation.sample()
+        assert found[chosen].potential_energy[0] == pytest.approx(
+            calculated.get_potential_energy(), abs=1e-9
+        )
+        np.testing.assert_allclose(found[chosen].forces, calculated.get_forces(), atol=1e-9)
+        simulation.run(20)
+
+
+def test_a_list_made_within_the_loop_drops_nothing_that_a_structure_has():
+    """Whatever field a structure gains belongs to it on the device, too."""
+    potential = analytic("lennard_jones", cutoff=5.0)
+    structure = potential.structure(argon(1), "", 0.3)
+    told = {
+        field.name: getattr(structure, field.name) for field in dataclasses.fields(structure)
+    } | {"spin": 3, "charge": -2.0, "initial_charges": np.arange(4.0)}
+    builder = DeviceListBuilder(type(structure)(**told), 5.0, 0.3, "float64")
+    for name, value in told.items():
+        if name != "pairs":
+            np.testing.assert_array_equal(getattr(builder._structure, name), value, err_msg=name)

@@ -11,7 +11,7 @@ from ase.build import molecule
 import tensornet_jax.md.records as records_module
 from tensornet_jax.md import NVE, Langevin, Record, Simulation
 from tensornet_jax.md.recorder import Recorder
-from tensornet_jax.md.simulation import Sample
+from tensornet_jax.md.sample import Sample
 from tests.builders import ethanol, small_potential
 
 NAMES = ("dipole", "charges", "polarizability", "shielding")
@@ -119,7 +119,7 @@ def test_a_killed_and_resumed_run_has_the_records_of_an_uninterrupted_one(tmp_pa
     with run(tmp_path, "whole", potential, 30):
         pass
     # Its last restart file is of step 20, after which it went on to 25.
-    run(tmp_path, "parts", potential, 25, restart_every=20)._writer.close()
+    run(tmp_path, "parts", potential, 25, restart_every=20).close()
     with run(tmp_path, "parts", potential, 30):
         pass
     whole, parts = (series_of(tmp_path / f"{name}.series.h5") for name in ("whole", "parts"))

@@ -120,7 +120,7 @@ def test_frames_written_after_the_restart_file_are_not_there_twice(tmp_path):
     simulation = simulation_of(Langevin(temperature=60))
     recorder = Recorder(simulation, tmp_path / "killed", FORMATS, restart_every=20)
     simulation.run(50, interval=10, observers=[recorder])
-    recorder._writer.close()
+    recorder.close()
     assert len(frames_of(tmp_path / "killed-000.traj")) == 6
     resumed = recorded(tmp_path, "killed", 60)
     assert resumed.step == 60
@@ -169,12 +169,14 @@ def test_an_explosion_leaves_readable_files_and_a_restart_of_the_last_good_state
     assert_identical(simulation, again)
 
 
-def test_an_error_of_the_disk_reaches_the_simulation(tmp_path):
+def test_an_error_of_the_disk_reaches_the_simulation(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("tensornet_jax.md.trajectory.ExtxyzSink.write", full)
     simulation = simulation_of(NVE(temperature=20))
     recorder = Recorder(simulation, tmp_path / "run", ("extxyz",))
-    sink: Any = recorder._writer._sinks[0]
-    sink._files[0].close()
-    with pytest.raises(OSError, match="trajectory cannot be written"), recorder:
+    with pytest.raises(OSError, match="cannot be written: no space left"), recorder:
         simulation.run(100, interval=1, observers=[recorder])
 
 
@@ -231,3 +233,28 @@ def test_other_formats_than_before_are_refused(tmp_path):
     recorded(tmp_path, "run", 20, formats=("extxyz",))
     with pytest.raises(ValueError, match="keep formats"):
         recorded(tmp_path, "run", 40, formats=("traj",))
+
+
+def test_how_a_run_is_cut_into_chunks_changes_nothing(monkeypatch):
+    whole = simulation_of(ENSEMBLES["npt"])
+    whole.run(40)
+    monkeypatch.setattr("tensornet_jax.md.engine.FIRST_CHUNK", 3)
+    monkeypatch.setattr("tensornet_jax.md.engine.LONGEST_CHUNK", 0.0)
+    parts = simulation_of(ENSEMBLES["npt"])
+    parts.run(40)
+    assert_identical(whole, parts)
+
+
+def test_a_restart_file_is_there_from_the_first_sample_on(tmp_path):
+    simulation = simulation_of(Langevin(temperature=60))
+    recorder = Recorder(simulation, tmp_path / "run")
+    simulation.run(20, interval=10, observers=[recorder])
+    # As after a kill: nothing more is written.
+    recorder.close()
+    again = simulation_of(Langevin(temperature=60))
+    with Recorder(again, tmp_path / "run") as recorder:
+        assert recorder.resumed
+        assert again.step == 0
+        again.run(20, interval=10, observers=[recorder])
+    assert [a.info["step"] for a in frames_of(tmp_path / "run-000.xyz")] == [0, 10, 20]
+    assert_identical(simulation, again)
