@@ -115,7 +115,10 @@ def _fitted(
     if positions.ndim == 2:
         positions = positions[None]
         others = {key: value[None] for key, value in others.items()}
-    if numbers.ndim == 3 and numbers.shape[-1] == 1:
+    if positions.ndim != 3:
+        raise ValueError(f"{where}: positions {positions.shape} are not (n, N, 3) or (N, 3)")
+    column = numbers.ndim == 2 and numbers.shape == (positions.shape[1], 1) != positions.shape[:2]
+    if column or (numbers.ndim == 3 and numbers.shape[-1] == 1):
         numbers, masses = numbers[..., 0], masses[..., 0]
     if numbers.ndim == 1:
         shape = (len(positions), len(numbers))

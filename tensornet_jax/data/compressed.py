@@ -51,5 +51,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
         # Bytes that are not UTF-8 stand in comments, where they do no harm.
         with opener(path, "rt", encoding=encoding, errors="replace") as stream:
             yield stream
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # it names the file
         raise ValueError(f"{path}: cannot be decompressed: {error}") from error

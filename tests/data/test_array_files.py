@@ -106,6 +106,21 @@ def test_stress_and_virial_of_crystals_are_labels(write, shape):
     np.testing.assert_allclose(labels_of(first).stress, -stress / 210)
 
 
+@pytest.mark.parametrize("shape", [(3,), (3, 1), (4, 3), (4, 3, 1)])
+def test_atomic_numbers_come_for_all_structures_or_for_each(write, shape):
+    numbers = NUMBERS.reshape(shape) if len(shape) < 3 and shape[0] == 3 else None
+    if numbers is None:
+        numbers = np.tile(NUMBERS, (4, 1)).reshape(shape)
+    for atoms in read(write(**ARRAYS | {"z": numbers})):
+        assert atoms.numbers.tolist() == NUMBERS.tolist()
+
+
+def test_positions_of_other_shapes_are_errors_that_name_the_file(write):
+    for shape in ((36,), (2, 2, 3, 3)):
+        with pytest.raises(ValueError, match=r"a\.(npz|h5).*are not \(n, N, 3\)"):
+            read(write(z=NUMBERS, R=POSITIONS.reshape(shape)))
+
+
 def test_weights_of_structures_and_labels_are_kept(write):
     weights = np.array([1.0, 0.5, 0.0, 2.0])
     path = write(**ARRAYS, config_weight=weights, config_energy_weight=2.0)

@@ -83,6 +83,9 @@ def test_compressed_files_pass_the_same_checks(tmp_path, suffix, opener):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match=f"a.xyz{suffix}: cannot be decompressed"):
         read_structures(path)
+    path.write_bytes(b"no such compression")
+    with pytest.raises(ValueError, match=f"a.xyz{suffix}: cannot be decompressed"):
+        read_structures(path)
     with opener(path, "wt") as stream:
         stream.write(frame("-1 energy=-2"))
     with pytest.raises(ValueError, match="repeated keys energy"):
