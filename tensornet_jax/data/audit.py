@@ -122,7 +122,9 @@ class Audit:
             mean, worst = self.net_force
             yield "force RMS", f"{self.force_rms:.4f} eV/Å"
             yield "largest force", f"{self.force_max:.4f} eV/Å in {self.force_max_source}"
-            yield "net force", f"mean {mean:.2g}, largest {worst:.2g} eV/Å"
+            net = f"mean {mean:.2g}, largest {worst:.2g} eV/Å"
+            unknown = "not checked: no structure has forces on all atoms"
+            yield "net force", unknown if np.isnan(worst) else net
         if self.labelled["stress"]:
             yield "size of stress", self.stress.text()
 

@@ -1,5 +1,7 @@
 """Isolated-atom energies and what the data can say about them."""
 
+from typing import Any
+
 import ase.io
 import numpy as np
 import pytest
@@ -128,3 +130,51 @@ def test_real_spice_data_determine_all_nine_elements(small_reference):
     assert (found.rank, found.undetermined) == (9, ())
     residual = [(a.info["REF_energy"] - found.of(a.numbers)) / len(a) for a in data]
     assert np.std(residual) < 0.1
+
+
+def boxed(symbol: str, side: float, energy: float | None = -13.5, **info: Any) -> Atoms:
+    atoms = Atoms(symbol, cell=[side] * 3, pbc=True)
+    atoms.info.update(source=f"atoms.xyz:{symbol}", charge=0.0, **info)
+    if energy is not None:
+        atoms.info["REF_energy"] = energy
+    return atoms
+
+
+def test_a_lone_atom_in_a_large_periodic_box_is_isolated():
+    assert isolated_atom_indices([boxed("H", 10.0), boxed("H", 4.0)]) == [0]
+    # Its shortest lattice vector is the difference of two others.
+    skewed = boxed("H", 10.0)
+    skewed.set_cell([[10, 0, 0], [10, 3, 0], [0, 0, 10]])
+    chain = boxed("H", 10.0)
+    chain.set_cell([30, 30, 3])
+    chain.pbc = (True, True, False)
+    assert isolated_atom_indices([skewed, chain]) == [1]
+
+
+def test_a_file_of_isolated_atoms_may_have_smaller_boxes_but_no_crystals(tmp_path):
+    path = tmp_path / "atoms.xyz"
+    water = [molecule("H2O")]
+    ase.io.write(path, [boxed("H", 7.0, -13.6), boxed("O", 7.0, -430.0)], format="extxyz")
+    found = reference_energies({"isolated_atoms": str(path)}, water)
+    np.testing.assert_array_equal(found.energies, [-13.6, -430.0])
+    ase.io.write(path, [boxed("H", 7.0, -13.6), boxed("O", 3.0, -430.0)], format="extxyz")
+    with pytest.raises(ValueError, match=r"for O .*atoms.xyz:1 is periodic, its images 3 Å away"):
+        reference_energies({"isolated_atoms": str(path)}, water)
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (boxed("O", 3.0), r"config_type=IsolatedAtom or pbc"),
+        (boxed("O", 10.0, None), "has no energy"),
+        (boxed("O", 10.0, None, config_energy_weight=0.0), "has an energy of weight 0"),
+        (boxed("O", 10.0), "has the charge"),
+    ],
+)
+def test_why_a_frame_of_one_atom_gives_no_reference_energy_is_said(frame, reason):
+    if reason == "has the charge":
+        frame.info["charge"] = 1.0
+        frame.info["REF_energy"] = -1.0
+    data = [molecule("H2O"), boxed("H", 10.0), frame]
+    with pytest.raises(ValueError, match=f"no reference energy for O.*{reason}"):
+        reference_energies("isolated_atoms", data)
