@@ -137,6 +137,18 @@ def test_reading_data_and_configs_loads_no_jax():
     assert heavy == []
 
 
+def test_checking_what_surrounds_the_model_loads_no_jax():
+    heavy = in_new_process(
+        "from tensornet_jax.config import ConfigError, parse_config\n"
+        "from tensornet_jax.train.config import RunConfig\n"
+        "text = 'directory: run\\ndata: {train: a.xyz}\\nstart: {model: m.safetensors}'\n"
+        "assert parse_config(text, RunConfig).files() == ('a.xyz', 'm.safetensors')\n"
+        "names = ('jax', 'flax', 'matplotlib', 'grain')\n"
+        "print(json.dumps([name for name in names if name in sys.modules]))"
+    )
+    assert heavy == []
+
+
 @pytest.mark.parametrize("x64", ["0", "1"])
 def test_importing_everything_leaves_the_settings_of_jax_alone(x64):
     modules = [m.removesuffix(".__init__") for m in MODULES if m != "__init__"]

@@ -1,27 +1,20 @@
-"""The models: flax modules, the only place where parameters live.
+"""The models: flax modules, the only place where parameters live; `MODELS` has them by name.
 
-A model is one file, or a few that share its name, and one line here. Its module is built as
-``Module(config, numbers, dtype)`` and maps an `AtomGraph` to a dict with "energies" (N,) and
-whatever else its heads predict. "energies" have no unit, the potential multiplies them by its
-scale; what a model knows in eV, Coulomb energies say, it returns as "energies_in_eV" (N,).
+What of this room describes and does not compute, such as `tensor_config`, can be imported without
+jax and flax: the models themselves are imported when `MODELS` is asked for.
 """
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-import flax.linen as nn
+if TYPE_CHECKING:
+    from tensornet_jax.models.registry import MODELS
 
-from tensornet_jax.models.common import ModelConfig
-from tensornet_jax.models.escn import ESCN, ESCNConfig
-from tensornet_jax.models.mace import MACE, MACEConfig
-from tensornet_jax.models.tensornet import TensorNet
-from tensornet_jax.models.tensornet2 import TensorNet2
-from tensornet_jax.models.tensornet2_config import TensorNet2Config
-from tensornet_jax.models.tensornet_config import TensorNetConfig
+__all__ = ["MODELS"]
 
-MODELS: dict[str, tuple[type[ModelConfig], Callable[..., nn.Module]]] = {
-    "tensornet": (TensorNetConfig, TensorNet),
-    "tensornet2": (TensorNet2Config, TensorNet2),
-    "mace": (MACEConfig, MACE),
-    "escn": (ESCNConfig, ESCN),
-}
-"""Model name in a configuration → (configuration class, flax module)."""
+
+def __getattr__(name: str) -> Any:
+    if name == "MODELS":
+        from tensornet_jax.models.registry import MODELS
+
+        return MODELS
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

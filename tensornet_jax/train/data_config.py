@@ -117,6 +117,8 @@ def _as_sources(value: Any) -> Any:
                 for d in cast(list[Any], error.errors())
             ]
             raise pydantic.ValidationError.from_exception_data("data", details) from None
+        except ValueError as error:
+            raise problem_at((index,), str(error)) from None
     return tuple(found)
 
 

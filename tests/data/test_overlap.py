@@ -43,11 +43,11 @@ def test_structures_that_only_resemble_each_other_are_not_the_same():
 def test_the_cell_counts_along_periodic_directions_only():
     crystal = bulk("Cu")
     strained = crystal.copy()
-    strained.set_cell(crystal.cell * 1.01)
+    strained.set_cell(crystal.cell.array * 1.01)
     boxed = crystal.copy()
     boxed.pbc = False
     other_box = boxed.copy()
-    other_box.set_cell(crystal.cell * 2)
+    other_box.set_cell(crystal.cell.array * 2)
     assert overlap([crystal], [crystal.copy(), strained]) == [(0, 0)]
     assert overlap([boxed], [other_box]) == [(0, 0)]
 

@@ -19,6 +19,7 @@ from tensornet_jax.train import loop
 from tensornet_jax.train.config import RunConfig
 from tensornet_jax.train.csv_log import read_rows
 from tensornet_jax.train.loop import TrainingError
+from tensornet_jax.train.progress import Progress
 from tensornet_jax.train.run import train
 from tests.builders import EXAMPLE
 from tests.train.small import SETTINGS, PairConfig, PairModel, Recorder, clusters
@@ -99,6 +100,7 @@ from tensornet_jax.models import MODELS
 from tensornet_jax.models import MODELS
 from tensornet_jax.train import loop
 from tensornet_jax.train.config import RunConfig
+from tensornet_jax.train.progress import Progress
 from tensornet_jax.train.run import train
 from tests.train.small import PairConfig, PairModel
 from tests.train.test_resume import Stopping
@@ -244,3 +246,25 @@ def test_resuming_on_other_data_is_refused(run_config, tmp_path):
     path.write_text(path.read_text().replace("0.1", "0.2", 1))
     with pytest.raises(ValueError, match="data have changed"):
         train(config, resume=True)
+
+
+def test_a_run_that_began_before_tables_were_told_by_shape_goes_on_by_name(run_config, monkeypatch):
+    written = Progress.to_json
+
+    def as_before(self: Progress) -> dict[str, Any]:
+        content = written(self)
+        del content["tables_by_shape"]
+        return content
+
+    def by_shape(potential: Any) -> frozenset[str]:
+        raise AssertionError("the steps to come would change")
+
+    with monkeypatch.context() as former:
+        former.setattr(Progress, "to_json", as_before)
+        train(run_config(training={"epochs": 1}))
+    monkeypatch.setattr(loop, "tables_of", by_shape)
+    resumed = train(run_config(training={"epochs": 2}), resume=True)
+    assert resumed.facts.num_steps == 8
+    # Saved once more, it is still such a run.
+    resumed = train(run_config(training={"epochs": 3}), resume=True)
+    assert resumed.facts.num_steps == 12

@@ -54,7 +54,8 @@ def test_no_table_of_elements_or_charges_is_decayed_nor_orthogonalised(name):
         )
         # Rows of elements that a batch does not hold have no gradient.
         gradients = jax.tree.map(jnp.zeros_like, params)
-        updates = by_path(optimizer.update(gradients, optimizer.init(params), params)[0])
+        found: Any = optimizer.update(gradients, optimizer.init(params), params)[0]
+        updates = by_path(found)
         for path, leaf in flat.items():
             # Muon leaves stacks of matrices to Adam, which decays nothing there.
             decayed = is_weight_matrix(path, leaf, tables) and (rule != "muon" or leaf.ndim == 2)
