@@ -38,8 +38,7 @@ from tensornet_jax.programs import Program, program_of
 PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
 # Pairs and edge slots a list may gain before the arrays have to grow and the model to compile.
 HEADROOM = 1.2
-# After so many evaluations of one set of atoms arrays that fit them are worth a compilation, if
-# those in use waste more than this.
+# Evaluations of one set of atoms after which it is worth to compile for arrays that waste less.
 LONG_RUN = 1000
 WASTE_OF_LONG_RUN = 1.5
 
@@ -191,7 +190,7 @@ class TensorNetCalculator(Calculator):
         Args:
             atoms: the structure; by default the one of the last calculation.
             properties: what must be among the results.
-            system_changes: as ASE passes it; the calculator looks for itself.
+            system_changes: as ASE passes it; not looked at.
 
         Raises:
             PropertyNotImplementedError: stress without a volume, dipole of a periodic structure.

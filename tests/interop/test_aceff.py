@@ -11,6 +11,12 @@ from tensornet_jax.interop.aceff import ELEMENTS, from_checkpoint, from_state_di
 from tests import tolerances
 from tests.interop.reference_cases import relative_error
 
+# Checkpoints do not say which charges a model was trained on.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::tensornet_jax.trained_on.OutsideTrainingWarning",
+    "ignore::tensornet_jax.data.electronic_state.InitialChargesWarning",
+)
+
 
 @pytest.fixture
 def weights(shared_data):

@@ -16,6 +16,12 @@ from tests import tolerances
 from tests.builders import UNOPTIMISED
 from tests.interop.reference_cases import relative_error
 
+# Checkpoints do not say which charges a model was trained on.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::tensornet_jax.trained_on.OutsideTrainingWarning",
+    "ignore::tensornet_jax.data.electronic_state.InitialChargesWarning",
+)
+
 CASES = (
     "t01_L0_O3",
     "t03_L2_O3",

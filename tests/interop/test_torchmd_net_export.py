@@ -15,6 +15,12 @@ from tests import tolerances
 from tests.builders import ELEMENTS, ethanol, small_potential, with_config
 from tests.interop.reference_cases import relative_error
 
+# Checkpoints do not say which charges a model was trained on.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::tensornet_jax.trained_on.OutsideTrainingWarning",
+    "ignore::tensornet_jax.data.electronic_state.InitialChargesWarning",
+)
+
 CASES = {
     "O(3)": {},
     "SO(3)": {"group": "SO(3)"},

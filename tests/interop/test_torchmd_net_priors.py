@@ -15,6 +15,12 @@ from tensornet_jax.units import conversion_factor
 from tests import tolerances
 from tests.interop.reference_cases import Reference, relative_error
 
+# Checkpoints do not say which charges a model was trained on.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::tensornet_jax.trained_on.OutsideTrainingWarning",
+    "ignore::tensornet_jax.data.electronic_state.InitialChargesWarning",
+)
+
 CASES: dict[str, Any] = json.loads(
     Path(__file__).with_name("torchmd_net_cases.json").read_text(encoding="utf-8")
 )
