@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import h5py
@@ -65,15 +66,14 @@ def rows_of(path: Path) -> int:
 
 def contents(folder: Path, name: str, engine: str):
     """Return frames' steps, and everything that has to be the same to the last bit."""
-    frames = ase.io.read(folder / f"{name}.xyz", ":")
-    found = {"xyz": (folder / f"{name}.xyz").read_bytes()}
+    frames: Any = ase.io.read(folder / f"{name}.xyz", ":")
+    found: dict[str, Any] = {"xyz": (folder / f"{name}.xyz").read_bytes()}
     found["log"] = (folder / f"{name}.csv").read_bytes()
     if engine == "device":
-        found["traj"] = np.array(
-            [each.positions for each in ase.io.read(folder / f"{name}.traj", ":")]
-        )
+        finals: Any = ase.io.read(folder / f"{name}.traj", ":")
+        found["traj"] = np.array([each.positions for each in finals])
     with h5py.File(folder / f"{name}.h5") as file:
-        group = file["000"]
+        group: Any = file["000"]
         found |= {key: np.asarray(group[key]) for key in group}
     return [each.info["step"] for each in frames], found
 

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -57,7 +58,7 @@ def test_a_run_of_the_first_version_goes_on_with_its_replicas(old):
     run = simulation()
     go_on(old, run)
     for index, atoms in enumerate(run.atoms):
-        frames = ase.io.read(f"{old}-{index:03d}.xyz", ":")
+        frames: Any = ase.io.read(f"{old}-{index:03d}.xyz", ":")
         assert [each.info["step"] for each in frames] == [0, 10, 20, 30, 40]
         np.testing.assert_allclose(frames[-1].positions, atoms.positions, atol=1e-7)
     whole = simulation()

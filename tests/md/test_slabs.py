@@ -54,7 +54,7 @@ def test_a_slab_has_no_stress_within_its_plane_and_fluctuates_as_it_should():
         products = (logarithm * driving / scale).mean(axis=0)
         assert error_of_mean(products) < 0.2
         assert abs(products.mean() - 1) < 3 * error_of_mean(products)
-    assert (cells[..., 2, :] == slab().cell[2]).all()
+    assert (cells[..., 2, :] == slab().cell.array[2]).all()
     assert np.ptp(cells[..., 0, 0]) > 0.01
     assert np.ptp(cells[..., 0, 1]) > 0.01
     conserved = np.array([sample.conserved for sample in samples])
@@ -97,7 +97,7 @@ def test_what_has_no_plane_or_volume_is_refused():
     with pytest.raises(ValueError, match="not periodic in two directions"):
         Simulation(analytic("lennard_jones"), atoms, in_plane(), timestep=5)
     atoms = slab()
-    atoms.cell[2] = 0
+    atoms.cell.array[2] = 0
     with pytest.raises(ValueError, match=r"has no volume.*also along open directions"):
         Simulation(analytic("lennard_jones"), atoms, in_plane(), timestep=5)
     atoms = slab()
