@@ -40,6 +40,8 @@ class Commands(TyperGroup):
         silence_cache_messages()
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # whoever reads our output, such as `head`, has enough; typer ends quietly
         except (ValueError, OSError, ImportError) as error:
             # With a name it is Python that misses a module of ours: a fault of the program.
             if ctx.meta["tensornet_jax.debug"] or getattr(error, "name", None):
