@@ -42,6 +42,8 @@ class Commands(TyperGroup):
         try:
             with _notices_as_lines():
                 return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # whoever reads our output, such as `head`, has enough; typer ends quietly
         except (ValueError, OSError, ImportError) as error:
             # With a name it is Python that misses a module of ours: a fault of the program.
             if ctx.meta["tensornet_jax.debug"] or getattr(error, "name", None):

@@ -1,6 +1,8 @@
 """`tensornet-jax fetch` lists public data sets and puts their files where configs look for them."""
 
 import hashlib
+import subprocess
+import sys
 
 import pytest
 
@@ -57,3 +59,12 @@ def test_without_a_connection_the_message_says_what_to_do(cli, tiny):
     for part in ("https://127.0.0.1:9/published.xyz", "sha256", "--from", "data/tiny/h.xyz"):
         assert part in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_reader_of_the_output_who_has_enough_causes_no_error():
+    command = [sys.executable, "-c", "from tensornet_jax.cli import app; app()", "fetch"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
