@@ -27,8 +27,7 @@ from tensornet_jax.cli.growing_output import (
 )
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
+    from tensornet_jax.data.readers import Refusal
     from tensornet_jax.md.ase_relaxation import AseRelaxation
     from tensornet_jax.potential import Potential
 
@@ -123,21 +122,21 @@ def relax(
     how = AseRelaxation(fmax, steps, optimizer.value, change, pressure, symmetry)
     with held_output(output, force=force, resume=resume):
         potential = open_model(model, dtype)
-        structures = read_geometries(data, bookkeeping=True)
+        refused: list[Refusal] = []
+        structures = read_geometries(data, bookkeeping=True, refused=refused)
         set_state(potential, structures, charge, spin)
         settings = {"command": "relax", "model": checksum(model), "dtype": potential.dtype}
-        run = GrowingOutput(output, settings | asdict(how), structures, resume=resume)
-        files = _files(trajectory, log, run.todo, len(structures))
+        run = GrowingOutput(output, settings | asdict(how), structures, refused, resume=resume)
+        files = _files(trajectory, log, run.todo, len(structures) + len(refused))
         if not (force or resume):
             _check_new(files)
         with run.growing():
-            _relax_all(potential, structures, how, run, files)
+            _relax_all(potential, how, run, files)
         run.finish()
 
 
 def _relax_all(
     potential: "Potential",
-    structures: "list[Atoms]",
     how: "AseRelaxation",
     run: GrowingOutput,
     files: dict[int, tuple[Path | None, Path | None]],
@@ -150,7 +149,7 @@ def _relax_all(
     calculator = TensorNetCalculator(potential)
     for index in run.todo:
         # The input stays as it is: it is what messages and the run's checksum refer to.
-        atoms = structures[index].copy()
+        atoms = run.structures[index].copy()
         atoms.calc = calculator
         try:
             outcome = relax_in_place(atoms, how, *files[index])

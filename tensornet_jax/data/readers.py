@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ase.db
 import ase.io
@@ -30,12 +30,26 @@ _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\{[^}]*\}|\[[^\]]*\]|\'[^\']*\'')
 _VOIGT_VALUE = re.compile(r'(?<!\S)(stress|virial)="([^"]*)"')
 
 
+class Refusal(NamedTuple):
+    """A structure that cannot be used.
+
+    index: its place among all that were read.
+    source: file and frame.
+    reason: the error, whose text names the source.
+    """
+
+    index: int
+    source: str
+    reason: ValueError
+
+
 def read_structures(
     path_or_paths: str | Path | Sequence[str | Path],
     labels: LabelConfig | None = None,
     *,
     require_configured: bool = True,
     required: LabelConfig | None = None,
+    refused: list[Refusal] | None = None,
 ) -> list[Atoms]:
     """Read structures with labels in eV and Å under their canonical names (`data.labels`).
 
@@ -48,6 +62,8 @@ def read_structures(
         labels: names and units of the labels; the usual names, eV and Å if None.
         require_configured: whether a key that `labels` names must be in at least one structure.
         required: the section whose keys must be, in place of `labels`.
+        refused: gets those structures that cannot be used, which are then left out; if None the
+            first of them is an error.
 
     Returns:
         One Atoms a frame, without calculator, constraints kept, `info["source"]` set to file and
@@ -66,8 +82,13 @@ def read_structures(
         count = 0
         for atoms, frame in _frames(path, config):
             available.update(available_labels(atoms))
-            structures.append(canonical_labels(atoms, config, f"{path}:{frame}"))
             count += 1
+            try:
+                structures.append(canonical_labels(atoms, config, f"{path}:{frame}"))
+            except ValueError as error:
+                if refused is None:
+                    raise
+                refused.append(Refusal(len(structures) + len(refused), f"{path}:{frame}", error))
         if count == 0:
             raise ValueError(f"{path}: the file holds no structures")
     if require_configured:
