@@ -73,6 +73,7 @@ class GrowingOutput:
     structures: by their place in the input, without those that could not be read.
     todo: indices of the structures that are not in the file yet, in order.
     file: the file, in its format.
+    goes_on: whether an earlier run of the command has begun it.
     """
 
     def __init__(
@@ -112,19 +113,15 @@ class GrowingOutput:
                 f"{path}: this format is written for one structure, and there are "
                 f"{self._count}: end the name in .xyz, .extxyz, .traj or .db"
             )
+        self._refused = refused
         self._converged: dict[int, bool] = {}
-        if path.exists():
-            if resume:
-                self._check_same_run()
-                self._converged = self.file.kept()
-            else:
-                path.unlink()
+        self.goes_on = resume and self._sidecar.exists()
+        if resume and path.exists():
+            self._check_same_run()
+            self._converged = self.file.kept()
         self.todo = [k for k in places if k not in self._converged]
         if self._converged:
             typer.echo(f"{len(self._converged)} of {self._count} structures are in {path}")
-        self._write_sidecar()
-        for each in refused:
-            self._note_failure(each.index, each.source, str(each.reason))
 
     def write(self, index: int, atoms: "Atoms", *, converged: bool | None = None) -> None:
         """Write a finished structure; it is in the file on return."""
@@ -178,7 +175,15 @@ class GrowingOutput:
 
     @contextmanager
     def growing(self) -> Iterator[None]:
-        """Close the file however the block is left; tell of Ctrl-C what there is already."""
+        """Write in this block: only now is an older file gone, whatever was refused before.
+
+        However the block is left the file is closed, and Ctrl-C is told what there is already.
+        """
+        if not self._converged:
+            self.path.unlink(missing_ok=True)
+        self._write_sidecar()
+        for each in self._refused:
+            self._note_failure(each.index, each.source, str(each.reason))
         try:
             yield
         except KeyboardInterrupt:

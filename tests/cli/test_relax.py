@@ -253,6 +253,9 @@ def test_every_structure_has_its_trajectory_and_log(cli, model, emt, molecules, 
         assert "BFGS" in Path(f"way_{index}.log").read_text()
     Path("out.xyz").unlink()
     assert "way_0.traj exists" in cli(*arguments).stderr
+    Path("out.xyz.run.json").unlink()
+    for _ in range(2):
+        assert "way_0.traj exists" in cli(*arguments, "--resume").stderr
     assert cli(*arguments, "--force").exit_code == 0
     result = cli("relax", model, molecules, "b.xyz", "--trajectory", "way.xyz")
     assert "end its name in .traj" in result.stderr
