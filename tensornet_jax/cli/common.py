@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from tensornet_jax.data.labels import LabelConfig
+    from tensornet_jax.data.readers import Refusal
     from tensornet_jax.potential import Potential
 
 USAGE_ERROR = 2
@@ -162,8 +163,19 @@ def label_config(labels: Sequence[str] | None, units: Sequence[str] | None) -> "
         raise ValueError(f"--label/--unit: {problems}") from None
 
 
-def read_labelled(path: Path, potential: "Potential", config: "LabelConfig") -> "list[Atoms]":
+def read_labelled(
+    path: Path,
+    potential: "Potential",
+    config: "LabelConfig",
+    refused: "list[Refusal] | None" = None,
+) -> "list[Atoms]":
     """Return structures with the labels of properties, and of the model's tensors by their names.
+
+    Args:
+        path: the file.
+        potential: the model.
+        config: names and units of the labels.
+        refused: as of `read_structures`.
 
     Raises:
         ValueError: a label is named that is neither a property nor one of the model's tensors, or
@@ -181,7 +193,7 @@ def read_labelled(path: Path, potential: "Potential", config: "LabelConfig") -> 
             raise ValueError(f"--label {name}: {unknown_name(name, known, 'key')}")
     # A file need not have all of the model's tensors, but what the user named it must have.
     labels = with_tensor_labels(config, potential.tensor_heads)
-    structures = read_structures(path, labels, required=config)
+    structures = read_structures(path, labels, required=config, refused=refused)
     _tell_remarks(structures)
     return structures
 
@@ -216,17 +228,20 @@ def symbols_to_numbers(text: str) -> list[int]:
     return sorted({atomic_numbers[symbol] for symbol in symbols})
 
 
-def read_geometries(path: Path, *, bookkeeping: bool = False) -> "list[Atoms]":
+def read_geometries(
+    path: Path, *, bookkeeping: bool = False, refused: "list[Refusal] | None" = None
+) -> "list[Atoms]":
     """Return the structures of a file without its labels, which do not survive moving atoms.
 
     Args:
         path: the file.
         bookkeeping: keep what messages need, `info["source"]` for instance.
+        refused: as of `read_structures`.
     """
     from tensornet_jax.data.labels import CANONICAL, FREE_ENERGY
     from tensornet_jax.data.readers import read_structures
 
-    structures = read_structures(path)
+    structures = read_structures(path, refused=refused)
     _tell_remarks(structures)
     for atoms in structures:
         for key in (*CANONICAL.values(), FREE_ENERGY, *(() if bookkeeping else BOOKKEEPING)):

@@ -22,6 +22,8 @@ from tensornet_jax.version import __version__
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from tensornet_jax.data.readers import Refusal
+
 FAILED = 1
 NOTHING_DONE = 2
 INTERRUPTED = 130
@@ -66,10 +68,12 @@ def held_output(path: Path, *, force: bool, resume: bool) -> Iterator[None]:
 
 
 class GrowingOutput:
-    """The output of one command over a list of structures.
+    """The output of one command over many structures.
 
+    structures: by their place in the input, without those that could not be read.
     todo: indices of the structures that are not in the file yet, in order.
     file: the file, in its format.
+    goes_on: whether an earlier run of the command has begun it.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class GrowingOutput:
         path: Path,
         settings: Mapping[str, Any],
         structures: "Sequence[Atoms]",
+        refused: "Sequence[Refusal]",
         *,
         resume: bool,
         only_growing: bool = False,
@@ -87,6 +92,7 @@ class GrowingOutput:
             path: the file.
             settings: what results depend on, as JSON can hold it, but for the structures.
             structures: the input.
+            refused: what of the input could not be read.
             resume: go on with a file that exists.
             only_growing: see `structure_file`.
 
@@ -95,27 +101,27 @@ class GrowingOutput:
         """
         from tensornet_jax.data.structure_file import OneStructure, structure_file
 
-        self.path, self._structures = path, structures
+        places = sorted({*range(len(structures) + len(refused))} - {r.index for r in refused})
+        self.path, self.structures = path, dict(zip(places, structures, strict=True))
+        self._count = len(structures) + len(refused)
         self._sidecar = path.with_name(f"{path.name}.run.json")
         self._settings = {**settings, "input": fingerprint(structures)}
         self._failed: list[dict[str, Any]] = []
         self.file = structure_file(path, only_growing=only_growing)
-        if isinstance(self.file, OneStructure) and len(structures) > 1:
+        if isinstance(self.file, OneStructure) and self._count > 1:
             raise ValueError(
                 f"{path}: this format is written for one structure, and there are "
-                f"{len(structures)}: end the name in .xyz, .extxyz, .traj or .db"
+                f"{self._count}: end the name in .xyz, .extxyz, .traj or .db"
             )
+        self._refused = refused
         self._converged: dict[int, bool] = {}
-        if path.exists():
-            if resume:
-                self._check_same_run()
-                self._converged = self.file.kept()
-            else:
-                path.unlink()
-        self.todo = [k for k in range(len(structures)) if k not in self._converged]
-        if len(self.todo) < len(structures):
-            typer.echo(f"{len(self._converged)} of {len(structures)} structures are in {path}")
-        self._write_sidecar()
+        self.goes_on = resume and self._sidecar.exists()
+        if resume and path.exists():
+            self._check_same_run()
+            self._converged = self.file.kept()
+        self.todo = [k for k in places if k not in self._converged]
+        if self._converged:
+            typer.echo(f"{len(self._converged)} of {self._count} structures are in {path}")
 
     def write(self, index: int, atoms: "Atoms", *, converged: bool | None = None) -> None:
         """Write a finished structure; it is in the file on return."""
@@ -132,8 +138,12 @@ class GrowingOutput:
 
     def fail(self, index: int, reason: Exception) -> None:
         """Note that a structure is left out, tell why, and go on."""
-        source = self._structures[index].info.get("source", f"structure {index}")
-        self._failed.append({"index": index, "structure": source, "reason": str(reason)})
+        source = self.structures[index].info.get("source", f"structure {index}")
+        self._note_failure(index, source, str(reason))
+
+    def _note_failure(self, index: int, source: str, reason: str) -> None:
+        reason = reason.removeprefix(f"{source}: ")
+        self._failed.append({"index": index, "structure": source, "reason": reason})
         self._write_sidecar()
         typer.echo(f"error: {source}: {reason}", err=True)
 
@@ -144,7 +154,7 @@ class GrowingOutput:
             typer.Exit: some structure failed or has not converged.
         """
         self.file.close()
-        count, done = len(self._structures), len(self._converged)
+        count, done = self._count, len(self._converged)
         if done:
             typer.echo(f"written: {self.path} ({done} structures)")
         else:
@@ -165,12 +175,20 @@ class GrowingOutput:
 
     @contextmanager
     def growing(self) -> Iterator[None]:
-        """Close the file however the block is left; tell of Ctrl-C what there is already."""
+        """Write in this block: only now is an older file gone, whatever was refused before.
+
+        However the block is left the file is closed, and Ctrl-C is told what there is already.
+        """
+        if not self._converged:
+            self.path.unlink(missing_ok=True)
+        self._write_sidecar()
+        for each in self._refused:
+            self._note_failure(each.index, each.source, str(each.reason))
         try:
             yield
         except KeyboardInterrupt:
             typer.echo(
-                f"interrupted: {len(self._converged)} of {len(self._structures)} structures are in "
+                f"interrupted: {len(self._converged)} of {self._count} structures are in "
                 f"{self.path}; the same command with --resume goes on",
                 err=True,
             )

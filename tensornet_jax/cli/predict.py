@@ -1,6 +1,6 @@
 """`tensornet-jax predict`: write structures with a model's predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +31,7 @@ from tensornet_jax.cli.growing_output import (
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from tensornet_jax.data.readers import Refusal
     from tensornet_jax.potential import Potential
 
 
@@ -67,7 +68,8 @@ def predict(
     config = label_config(labels, units)
     with held_output(output, force=force, resume=resume):
         potential = open_model(model, dtype)
-        structures = read_labelled(data, potential, config)
+        refused: list[Refusal] = []
+        structures = read_labelled(data, potential, config, refused)
         set_state(potential, structures, charge, spin)
         settings = {
             "command": "predict",
@@ -75,25 +77,21 @@ def predict(
             "dtype": potential.dtype,
             "labels": config.model_dump(mode="json"),
         }
-        run = GrowingOutput(output, settings, structures, resume=resume, only_growing=True)
+        run = GrowingOutput(output, settings, structures, refused, resume=resume, only_growing=True)
         with run.growing():
             for start in range(0, len(run.todo), batch_size):
-                _predict_batch(potential, structures, run.todo[start : start + batch_size], run)
+                _predict_batch(potential, run.todo[start : start + batch_size], run)
         run.finish()
 
 
-def _predict_batch(
-    potential: "Potential",
-    structures: "Sequence[Atoms]",
-    indices: Sequence[int],
-    run: GrowingOutput,
-) -> None:
+def _predict_batch(potential: "Potential", indices: Sequence[int], run: GrowingOutput) -> None:
     """Compute structures together and write them in order."""
     import numpy as np
 
     from tensornet_jax.data.structure_file import ExtendedXyz
     from tensornet_jax.results_on_atoms import attach_results, note_results
 
+    structures = run.structures
     groups: dict[tuple[str, ...], list[int]] = {}
     for index in indices:
         groups.setdefault(_computed(potential, structures[index]), []).append(index)
@@ -127,7 +125,7 @@ def _computed(potential: "Potential", atoms: "Atoms") -> tuple[str, ...]:
 
 def _evaluated(
     potential: "Potential",
-    structures: "Sequence[Atoms]",
+    structures: "Mapping[int, Atoms]",
     indices: Sequence[int],
     compute: tuple[str, ...],
 ) -> dict[int, dict[str, Any] | Exception]:

@@ -27,8 +27,7 @@ from tensornet_jax.cli.growing_output import (
 )
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
+    from tensornet_jax.data.readers import Refusal
     from tensornet_jax.md.ase_relaxation import AseRelaxation
     from tensornet_jax.potential import Potential
 
@@ -50,53 +49,65 @@ class CellChange(StrEnum):
     in_plane = "in-plane"
 
 
+InputArgument = Annotated[
+    Path, typer.Argument(metavar="INPUT", help="Structures.", show_default=False)
+]
+OutputArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUTPUT",
+        help="Relaxed structures; .xyz, .extxyz, .traj, .db, or, for a single structure, any "
+        "other format that ASE writes.",
+        show_default=False,
+    ),
+]
+ForceLimitOption = Annotated[float, typer.Option(min=0, help="Largest force at the end, eV/Å.")]
+CellOption = Annotated[bool, typer.Option("--cell", help="Relax the cell as well.")]
+CellChangeOption = Annotated[
+    CellChange | None,
+    typer.Option(
+        help="Relax of the cell: all; the lengths along x, y, z; its size alone; or, for slabs, "
+        "what lies in their plane.",
+        show_default="full with --cell",
+    ),
+]
+PressureOption = Annotated[
+    float, typer.Option(help="Outside pressure, GPa, for a cell that relaxes.")
+]
+SymmetryOption = Annotated[
+    bool, typer.Option("--symmetry", help="Keep the space group of each structure (needs spglib).")
+]
+TrajectoryOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="NAME.traj",
+        help="Write every step; of several structures to NAME_0.traj, NAME_1.traj …",
+        show_default=False,
+    ),
+]
+LogOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="NAME.log",
+        help="Write energy and largest force of every step; files as of --trajectory.",
+        show_default=False,
+    ),
+]
+
+
 def relax(
     model: ModelArgument,
-    data: Annotated[Path, typer.Argument(metavar="INPUT", help="Structures.", show_default=False)],
-    output: Annotated[
-        Path,
-        typer.Argument(
-            metavar="OUTPUT",
-            help="Relaxed structures; .xyz, .extxyz, .traj, .db, or, for a single structure, any "
-            "other format that ASE writes.",
-            show_default=False,
-        ),
-    ],
-    fmax: Annotated[float, typer.Option(min=0, help="Largest force at the end, eV/Å.")] = 0.01,
-    cell: Annotated[bool, typer.Option("--cell", help="Relax the cell as well.")] = False,
-    cell_change: Annotated[
-        CellChange | None,
-        typer.Option(
-            help="Relax of the cell: all; the lengths along x, y, z; its size alone; or, for "
-            "slabs, what lies in their plane.",
-            show_default="full with --cell",
-        ),
-    ] = None,
-    pressure: Annotated[
-        float, typer.Option(help="Outside pressure, GPa, for a cell that relaxes.")
-    ] = 0.0,
-    symmetry: Annotated[
-        bool,
-        typer.Option("--symmetry", help="Keep the space group of each structure (needs spglib)."),
-    ] = False,
+    data: InputArgument,
+    output: OutputArgument,
+    fmax: ForceLimitOption = 0.01,
+    cell: CellOption = False,
+    cell_change: CellChangeOption = None,
+    pressure: PressureOption = 0.0,
+    symmetry: SymmetryOption = False,
     steps: Annotated[int, typer.Option(min=1, help="Largest number of steps.")] = 500,
     optimizer: Annotated[Optimizer, typer.Option(help="Algorithm.")] = Optimizer.bfgs,
-    trajectory: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="NAME.traj",
-            help="Write every step; of several structures to NAME_0.traj, NAME_1.traj …",
-            show_default=False,
-        ),
-    ] = None,
-    log: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="NAME.log",
-            help="Write energy and largest force of every step; files as of --trajectory.",
-            show_default=False,
-        ),
-    ] = None,
+    trajectory: TrajectoryOption = None,
+    log: LogOption = None,
     charge: ChargeOption = None,
     spin: SpinOption = None,
     dtype: DoublePrecisionOption = Precision.float64,
@@ -123,21 +134,21 @@ def relax(
     how = AseRelaxation(fmax, steps, optimizer.value, change, pressure, symmetry)
     with held_output(output, force=force, resume=resume):
         potential = open_model(model, dtype)
-        structures = read_geometries(data, bookkeeping=True)
+        refused: list[Refusal] = []
+        structures = read_geometries(data, bookkeeping=True, refused=refused)
         set_state(potential, structures, charge, spin)
         settings = {"command": "relax", "model": checksum(model), "dtype": potential.dtype}
-        run = GrowingOutput(output, settings | asdict(how), structures, resume=resume)
-        files = _files(trajectory, log, run.todo, len(structures))
-        if not (force or resume):
+        run = GrowingOutput(output, settings | asdict(how), structures, refused, resume=resume)
+        files = _files(trajectory, log, run.todo, len(structures) + len(refused))
+        if not (force or run.goes_on):
             _check_new(files)
         with run.growing():
-            _relax_all(potential, structures, how, run, files)
+            _relax_all(potential, how, run, files)
         run.finish()
 
 
 def _relax_all(
     potential: "Potential",
-    structures: "list[Atoms]",
     how: "AseRelaxation",
     run: GrowingOutput,
     files: dict[int, tuple[Path | None, Path | None]],
@@ -150,7 +161,7 @@ def _relax_all(
     calculator = TensorNetCalculator(potential)
     for index in run.todo:
         # The input stays as it is: it is what messages and the run's checksum refer to.
-        atoms = structures[index].copy()
+        atoms = run.structures[index].copy()
         atoms.calc = calculator
         try:
             outcome = relax_in_place(atoms, how, *files[index])

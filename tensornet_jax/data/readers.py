@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ase import Atoms
 
@@ -22,12 +23,26 @@ _HDF5 = {".h5", ".hdf5", ".hdf"}
 _REFUSED = {".pkl", ".pckl", ".pickle", ".joblib", ".pt", ".pth", ".lmdb"}
 
 
+class Refusal(NamedTuple):
+    """A structure that cannot be used.
+
+    index: its place among all that were read.
+    source: file and frame.
+    reason: the error, whose text names the source.
+    """
+
+    index: int
+    source: str
+    reason: ValueError
+
+
 def read_structures(
     path_or_paths: str | Path | Sequence[str | Path],
     labels: LabelConfig | None = None,
     *,
     require_configured: bool = True,
     required: LabelConfig | None = None,
+    refused: list[Refusal] | None = None,
 ) -> list[Atoms]:
     """Read structures with labels in eV and Å under their canonical names (`data.labels`).
 
@@ -42,6 +57,8 @@ def read_structures(
             file states, else eV and Å.
         require_configured: whether a key that `labels` names must be in at least one structure.
         required: the section whose keys must be, in place of `labels`.
+        refused: gets those structures that cannot be used, which are then left out; if None the
+            first of them is an error.
 
     Returns:
         One Atoms a frame, without calculator, constraints kept, `info["source"]` set to file and
@@ -62,12 +79,18 @@ def read_structures(
         count = 0
         for frame in _frames(path, config):
             available.update(available_labels(frame.atoms))
+            count += 1
             source = f"{path}:{frame.name}"
-            atoms = canonical_labels(frame.atoms, config, source, frame.units)
+            try:
+                atoms = canonical_labels(frame.atoms, config, source, frame.units)
+            except ValueError as error:
+                if refused is None:
+                    raise
+                refused.append(Refusal(len(structures) + len(refused), source, error))
+                continue
             if frame.remarks:
                 atoms.info["remarks"] = (*frame.remarks, *atoms.info.get("remarks", ()))
             structures.append(atoms)
-            count += 1
         if count == 0:
             raise ValueError(f"{path}: the file holds no structures")
     if require_configured:

@@ -153,7 +153,7 @@ class AseDatabase(StructureFile):
     def kept(self) -> dict[int, bool]:
         """Return index → converged."""
         try:
-            rows = [row.key_value_pairs for row in self._connected().select()]
+            rows = [row.key_value_pairs for row in self._connected(self.path).select()]
         except (sqlite3.DatabaseError, KeyError) as error:
             raise ValueError(f"{self.path}: cannot be read: {error}") from error
         return {self._index(pairs): bool(pairs.get(CONVERGED, True)) for pairs in rows}
@@ -163,12 +163,18 @@ class AseDatabase(StructureFile):
         plain = _with_info_only(atoms)
         pairs = {key: value for key, value in plain.info.items() if _is_pair(key, value)}
         data = {key: value for key, value in plain.info.items() if key not in pairs}
-        with self._connected() as database:
-            database.write(plain, pairs, data=data)
+        if not self.path.exists():
+            # Its tables are several transactions, of which a kill would leave the first ones.
+            beside = _beside(self.path)
+            beside.unlink(missing_ok=True)
+            self._connected(beside).count()
+            beside.replace(self.path)
+        self._connected(self.path).write(plain, pairs, data=data)
 
-    def _connected(self) -> Any:
+    @staticmethod
+    def _connected(path: Path) -> Any:
         # ASE's own lock file outlives a killed process, and the next one would wait for ever.
-        return ase.db.connect(self.path, use_lock_file=False)
+        return ase.db.connect(path, use_lock_file=False)
 
 
 class OneStructure(StructureFile):
@@ -184,7 +190,7 @@ class OneStructure(StructureFile):
     def append(self, atoms: Atoms) -> None:
         """Write the file."""
         name = filetype(self.path.name, read=False)
-        beside = self.path.with_name(f".writing.{self.path.name}")
+        beside = _beside(self.path)
         ase.io.write(beside, atoms, format=name)
         beside.replace(self.path)
 
@@ -221,6 +227,11 @@ def structure_file(path: Path, *, only_growing: bool = False) -> StructureFile:
             return OneStructure(path)
         known += ", or, for a single structure, any other format that ASE writes"
     raise ValueError(f"{path}: no format is known by this name: end it in {known}")
+
+
+def _beside(path: Path) -> Path:
+    """Return a name in the same folder under which a file is made before it gets its own."""
+    return path.with_name(f".writing.{path.name}")
 
 
 def _with_info_only(atoms: Atoms) -> Atoms:

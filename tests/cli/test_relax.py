@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import ase.build
 import ase.io
@@ -95,6 +96,23 @@ def test_bad_structures_are_named_and_the_others_relaxed(cli, model, some_bad, f
     assert "element U" in failed[0]["reason"]
 
 
+@pytest.mark.parametrize("command", ["relax", "predict"])
+def test_structures_that_cannot_be_read_are_named_and_the_others_done(
+    cli, model, emt, frames_of, command
+):
+    frames = [ase.build.molecule("H2O") for _ in range(4)]
+    frames[1].info["charge"] = np.inf
+    frames[2].positions[0] = np.nan
+    ase.io.write("some.xyz", frames, format="extxyz")
+    options = ("--fmax", 5) if command == "relax" else ()
+    result = cli(command, model, "some.xyz", "out.xyz", *options)
+    assert result.exit_code == 1, result.stderr
+    assert "error: some.xyz:1: charge is inf" in result.stderr
+    assert "error: some.xyz:2: positions or cell are not finite" in result.stderr
+    assert "2 of 4 structures failed and are left out" in result.stderr
+    assert indices(frames_of("out.xyz")) == [0, 3]
+
+
 def test_a_bad_structure_changes_nothing_of_the_next(cli, model, some_bad, frames_of):
     options = ("--steps", 2, "--fmax", 1e-9)
     assert cli("relax", model, some_bad, "all.xyz", *options).exit_code == 1
@@ -143,7 +161,7 @@ def test_what_is_missing_is_done_and_what_is_there_stays(
     ase.io.write("start.xyz", frames, format="extxyz")
     failing = EMT.calculate
 
-    def sometimes(self, atoms=None, *arguments):
+    def sometimes(self, atoms: Any = None, *arguments):
         if len(atoms) == 3 and sometimes.fails:
             raise RuntimeError("out of memory")
         return failing(self, atoms, *arguments)
@@ -185,7 +203,7 @@ def test_an_output_is_written_by_one_process(cli, model, molecules, tmp_path):
 def test_interrupted_work_is_kept_and_told(cli, model, emt, molecules, frames_of, monkeypatch):
     calculate = EMT.calculate
 
-    def interrupted(self, atoms=None, *arguments):
+    def interrupted(self, atoms: Any = None, *arguments):
         if len(atoms) == 5:
             raise KeyboardInterrupt
         return calculate(self, atoms, *arguments)
@@ -235,6 +253,9 @@ def test_every_structure_has_its_trajectory_and_log(cli, model, emt, molecules, 
         assert "BFGS" in Path(f"way_{index}.log").read_text()
     Path("out.xyz").unlink()
     assert "way_0.traj exists" in cli(*arguments).stderr
+    Path("out.xyz.run.json").unlink()
+    for _ in range(2):
+        assert "way_0.traj exists" in cli(*arguments, "--resume").stderr
     assert cli(*arguments, "--force").exit_code == 0
     result = cli("relax", model, molecules, "b.xyz", "--trajectory", "way.xyz")
     assert "end its name in .traj" in result.stderr
