@@ -23,6 +23,7 @@ from tensornet_jax.data.frame import Frame
 from tensornet_jax.data.labels import ALIASES, STATE_ALIASES, LabelConfig
 from tensornet_jax.data.stated_units import StatedUnits, is_unit, stated_in, states_units
 from tensornet_jax.data.total_charge import is_atomic_charges
+from tensornet_jax.data.unused_keys import look_of
 from tensornet_jax.units import conversion_factor
 
 _CELL_WORDS = ("cell", "lattice", "box")
@@ -104,10 +105,13 @@ def _frames(
     smiles = named(arrays, ("smiles",))
     labels = _label_keys(config)
     charges, remarks = _charges(arrays, special[NUMBERS], stated)
+    num = len(arrays[str(special[POSITIONS])])
     others = {
         key: value
         for key, value in arrays.items()
-        if (key in labels or _is_weight(key)) and key not in special.values() and key != smiles
+        if (key in labels or _is_weight(key) or _is_told(key, value, num))
+        and key not in special.values()
+        and key != smiles
     }
     if special[CELLS] is None:
         remarks += tuple(
@@ -191,12 +195,17 @@ def _is_weight(key: str) -> bool:
     return key.startswith("config_") and key.endswith("weight")
 
 
+def _is_told(key: str, value: Any, num: int) -> bool:
+    """Return whether a key looks like a label that nothing reads, and has a row a structure."""
+    return look_of(key) is not None and np.shape(value)[:1] == (num,)
+
+
 def _wanted(config: LabelConfig, keys: set[str]) -> set[str]:
     """Return those of the keys of a file that are to be read."""
     special = (named(keys, names) for names in (NUMBERS, POSITIONS, CELLS, PBC, ("smiles",)))
     return (
         (_label_keys(config) & keys)
-        | {key for key in keys if _is_weight(key)}
+        | {key for key in keys if _is_weight(key) or look_of(key) is not None}
         | {key for key in special if key is not None}
         | {key for key in keys if is_atomic_charges(key)}
         | {key for key in keys if states_units(key)}

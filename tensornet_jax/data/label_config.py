@@ -71,13 +71,13 @@ class LabelUnits(Config):
     Spin is the multiplicity 2S + 1, or the number of unpaired electrons 2S.
     """
 
-    energy: str | None = pydantic.Field(
+    energy: str | None = Field(
         default=None, description="null: what the file states, else eV; so for the others"
     )
-    length: str | None = pydantic.Field(default=None, description="null: else Å")
-    force: str | None = pydantic.Field(default=None, description="null: else energy/length")
-    stress: str | None = pydantic.Field(default=None, description="null: else energy/length^3")
-    dipole: str | None = pydantic.Field(default=None, description="null: else e·Å")
+    length: str | None = Field(default=None, description="null: else Å")
+    force: str | None = Field(default=None, description="null: else energy/length")
+    stress: str | None = Field(default=None, description="null: else energy/length^3")
+    dipole: str | None = Field(default=None, description="null: else e·Å")
     spin: Literal["multiplicity", "unpaired_electrons"] = "multiplicity"
 
     @pydantic.model_validator(mode="after")
