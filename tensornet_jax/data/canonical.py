@@ -20,7 +20,12 @@ from tensornet_jax.data.label_config import (
 )
 from tensornet_jax.data.labels import CANONICAL, FREE_ENERGY
 from tensornet_jax.data.species import HEAVIEST
-from tensornet_jax.data.stated_units import NOTHING_STATED, StatedUnits, with_stated_units
+from tensornet_jax.data.stated_units import (
+    NOTHING_STATED,
+    StatedUnits,
+    stated_in,
+    with_stated_units,
+)
 from tensornet_jax.data.tensor_labels import declared_tensors, drop_tensors, set_tensor_labels
 from tensornet_jax.data.total_charge import unstated_charge
 from tensornet_jax.data.unused_keys import unused_keys
@@ -129,6 +134,7 @@ def canonical_labels(
         remarks += unstated_charge(found, atoms.numbers)
     keys |= tensor_keys | state_keys
     atoms.info["label_keys"] = keys
+    _drop_units(atoms)
     unused = unused_keys(found, {label.key for label in picked.values()}, config, tensors)
     for name, value in (("ignored_labels", ignored), ("unused_keys", unused)):
         atoms.info.pop(name, None)
@@ -282,6 +288,13 @@ def _check_geometry(atoms: Atoms, source: str) -> None:
         )
 
 
+def _drop_units(atoms: Atoms) -> None:
+    """Remove what states units: it is not true of the converted numbers, wherever they go."""
+    for key, value in list(atoms.info.items()):
+        if stated_in({key: value}) != NOTHING_STATED:
+            del atoms.info[key]
+
+
 def _set_state(atoms: Atoms, config: LabelConfig, source: str) -> dict[str, str]:
     """Set total charge and spin multiplicity, and return the keys of those that are stated."""
     charge, charge_key = _state(atoms.info, "charge", config, source)
@@ -307,6 +320,11 @@ def _state(
     found = {}
     for key in config.state_keys(kind):
         value = np.asarray(info.get(key, ()))
+        if kind == "charge" and value.size == 1 and value.dtype.kind not in "iuf":
+            raise ValueError(
+                f"{source}: {key} is {info[key]!r}, not a number: give the total charge in e, or "
+                "name the key that holds it as labels.charge"
+            )
         if value.size != 1 or value.dtype.kind not in "iuf":
             if key in info and key == getattr(config, kind):
                 raise ValueError(

@@ -50,8 +50,8 @@ def parse_comment(line: str, order: str = "voigt") -> Comment:
     """Return what a comment line says, in the units that it says it in.
 
     Args:
-        line: the line.
-        order: of six components of a stress, see `label_config.matrix_of_six`.
+        line: the comment line.
+        order: of stresses and virials of six numbers, as `LabelConfig.stress_order`.
 
     Raises:
         ValueError: a key stands there twice, a value is not what its key needs, or a code's line

@@ -54,6 +54,10 @@ def looks_like_xyz(path: Path) -> bool:
 def read_xyz(path: Path, order: str = "voigt") -> Iterator[Frame]:
     """Yield the frames of an extended or plain xyz file, which may be compressed.
 
+    Args:
+        path: the file.
+        order: of stresses and virials of six numbers, as `LabelConfig.stress_order`.
+
     Raises:
         ValueError: the file is cut off, has text between frames, or a row that cannot be read;
             the message names the line.

@@ -107,3 +107,16 @@ def test_what_cannot_be_kept_is_told_and_a_failure_leaves_the_old_file(tmp_path)
         write_canonical(path, [atoms])
     assert path.read_text() == old
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_units_that_the_source_stated_are_not_said_of_converted_numbers(tmp_path):
+    source, path = tmp_path / "source.xyz", tmp_path / "canonical.xyz"
+    source.write_text(
+        '2\nProperties=species:S:1:pos:R:3 energy=-1 energy_unit=Hartree r_unit=Bohr pbc="F F F"\n'
+        "H 0 0 0\nH 0 0 1.4\n"
+    )
+    before = read_structures(source)
+    write_canonical(path, before)
+    after = read_structures(path)
+    assert labels_of(after[0]).energy == labels_of(before[0]).energy == pytest.approx(-27.2114)
+    np.testing.assert_array_equal(before[0].positions, after[0].positions)

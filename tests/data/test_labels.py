@@ -254,3 +254,10 @@ def test_named_states_are_looked_for_alone_and_must_be_numbers():
 def test_contradicting_spins_are_refused():
     with pytest.raises(ValueError, match="spin and multiplicity differ"):
         canonical(dimer(spin=1, multiplicity=3))
+
+
+@pytest.mark.parametrize("charge", ["neutral", None])
+def test_a_total_charge_that_is_no_number_is_refused(charge):
+    atoms = Atoms("H", info={"charge": charge})
+    with pytest.raises(ValueError, match=r"a.xyz:0: charge is .*not a number"):
+        canonical_labels(atoms, LabelConfig(), "a.xyz:0")
