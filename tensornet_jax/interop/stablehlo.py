@@ -187,9 +187,11 @@ def _function(potential: Potential) -> Any:
     outputs = _outputs(potential)
     wanted = tuple(name for name in potential.properties if name in outputs)
     own = {renamed: name for name, renamed in _RENAMED.items()}
+    # Weights may be numpy's, which traced indices cannot look into.
+    variables = jax.tree.map(jnp.asarray, potential.variables)
 
     def function(arrays: dict[str, Array]) -> dict[str, Array]:
-        found = potential.predict(potential.variables, _graph(arrays), wanted)
+        found = potential.predict(variables, _graph(arrays), wanted)
         return {name: found[own.get(name, name)] for name in outputs}
 
     return function
