@@ -85,8 +85,11 @@ def test_threads_with_a_calculator_each_share_a_potential(potential):
     def energies(seed: int) -> list[float]:
         calculator = TensorNetCalculator(potential)
         names = np.random.default_rng(seed).permutation(list(CRYSTALS))
-        found = {name: calculator.get_property("energy", CRYSTALS[name].copy()) for name in names}
-        return [float(found[name]) for name in CRYSTALS]
+        found = {}
+        for name in names:
+            calculator.calculate(CRYSTALS[name].copy())
+            found[name] = calculator.results["energy"]
+        return [found[name] for name in CRYSTALS]
 
     expected = energies(0)
     with ThreadPoolExecutor(4) as pool:
