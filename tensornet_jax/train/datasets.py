@@ -114,12 +114,15 @@ def make_data_sets(
         errors += [f"{name} set: {text}" for text in own.errors]
         for text in own.warnings:
             message(f"{name} set: {text}")
-    if errors:
-        raise DataError("the data have errors:\n" + "\n".join(errors))
     shared = overlap_warnings({"train": parts.train, "validation": parts.validation, **parts.tests})
     if parts.replay is not None:
         sets = {"replay train": parts.replay.train, "replay": parts.replay.validation}
         shared += overlap_warnings(sets, train="replay train")
+    if errors:
+        # The audit will not be shown, and what it warns of may be the cause.
+        for text in (*found.warnings, *shared):
+            message(f"warning: {text}")
+        raise DataError("the data have errors:\n" + "\n".join(errors))
     found = replace(found, warnings=[*found.warnings, *shared])
     return DataSets(
         parts.train,
