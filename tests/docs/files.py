@@ -120,6 +120,7 @@ FILES: dict[str, dict[str, Callable[[Path], None]]] = {
         "train.xyz": _frames,
         "test.xyz": _frames,
         "start.xyz": _frames,
+        "structures.xyz": _frames,
         "atoms.xyz": _isolated_atoms,
         "mine.xyz": _frames,
         "old.xyz": _frames,
