@@ -23,8 +23,8 @@ from tensornet_jax.potential import Potential
 from tensornet_jax.spectra.series_file import read_series
 from tests.seams.variants import SIZES, potential, properties, structure
 
-ENERGY = 1e-8  # eV
-FORCES = 1e-7  # eV/Å; files keep eight digits
+ENERGY = 1e-7  # eV
+FORCES = 1e-6  # eV/Å; files keep eight digits of positions
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def relax(setting: Setting) -> None:
     setting.succeed("relax", *arguments, codes=(0, 1))
     frames = setting.read("out.xyz")
     for atoms, start in zip(frames, setting.structures(), strict=True):
-        assert not np.array_equal(atoms.positions, start.positions)
+        assert not np.allclose(atoms.positions, start.positions, rtol=0, atol=1e-5)
     setting.check_frames(frames)
 
 
@@ -161,7 +161,7 @@ def relax_cell(setting: Setting) -> None:
     arguments = ("model.safetensors", "crystal.xyz", "out.xyz", "--steps", 2, "--cell")
     setting.succeed("relax", *arguments, codes=(0, 1))
     frames = setting.read("out.xyz")
-    assert not np.allclose(frames[0].cell.array, crystal.cell.array, rtol=0, atol=1e-6)
+    assert not np.allclose(frames[0].cell.array, crystal.cell.array, rtol=0, atol=1e-5)
     setting.check_frames(frames)
 
 
@@ -269,6 +269,7 @@ COMMANDS: dict[str, Callable[[Setting], None]] = {
 
 # (command, kind) → what the message says.
 REFUSALS: dict[tuple[str, str], str] = {
+    ("compress", "tensors alone"): "predicts no energy",
     ("compress", "tensornet2"): "tensornet2 cannot be compressed",
     ("compress", "compressed"): "compressed already",
     ("train", "compressed"): "is a compressed model, which cannot be trained",
