@@ -228,5 +228,8 @@ def _random_clusters(potential: Potential, count: int = 6, size: int = 20) -> li
         # In turns a cation, a neutral and an anion, of the lowest multiplicity there is.
         charge = 1 - len(clusters) % 3 if potential.config.sees_charge else 0
         atoms.info.update(charge=charge, spin=1 + (int(numbers.sum()) - charge) % 2)
+        if potential.config.needs_charges:
+            charges = rng.uniform(-0.5, 0.5, size)
+            atoms.set_initial_charges(charges - charges.mean() + charge / size)
         clusters.append(atoms)
     return clusters

@@ -169,7 +169,11 @@ class ExportedPotential:
         for name in ("", "long_") if "long_pairs" in wanted else ("",):
             cutoff = self.manifest[f"{name}cutoff"]
             if cutoff == INFINITE and pbc.any():
-                raise ValueError("every pair of atoms counts, which has no end with pbc")
+                raise ValueError(
+                    "in this program every pair of atoms counts, of which a periodic structure has "
+                    "no end: use the model itself, which has Ewald's sum, or export one whose "
+                    "Coulomb energy has a cutoff"
+                )
             cutoff = np.inf if cutoff == INFINITE else cutoff
             pairs, shifts = neighbour_pairs(positions, cell, pbc, cutoff)
             padding = _round_up(len(pairs) + 1) - len(pairs)

@@ -62,6 +62,8 @@ def errors_before(
         batch_size: structures evaluated at a time.
     """
     rows = []
+    # Without metadata it does not warn of what it is about to be trained on.
+    potential = potential.replace(metadata={})
     for name, atoms_list in sets.items():
         if name != "train":
             predictions = evaluate_structures(potential, atoms_list, batch_size)

@@ -155,7 +155,8 @@ def _bonding(potential: Potential, structures: Sequence[Atoms]) -> np.ndarray:
     NaN where no energy is known, or where the model has none.
     """
     numbers = potential.elements.numbers
-    bare = potential.replace(elements=ElementTable(numbers, np.zeros(len(numbers))))
+    # Without metadata it does not warn of what it is about to be trained on.
+    bare = potential.replace(elements=ElementTable(numbers, np.zeros(len(numbers))), metadata={})
     found = np.full(len(structures), np.nan)
     if "energy" not in potential.properties:
         return found

@@ -101,8 +101,11 @@ def structure(potential: Potential, size: str) -> ase.Atoms:
     """Return a structure of SIZES with all that a potential asks of one."""
     atoms = SIZES[size]()
     if potential.config.needs_charges:
-        charges = np.where(atoms.numbers == 8, -0.5, 0.1)
-        atoms.set_initial_charges(charges - charges.mean())
+        # Neutral, and of few digits, so that files keep them exactly.
+        charges = np.full(len(atoms), 0.1)
+        oxygen = atoms.numbers == 8
+        charges[oxygen] = -0.1 * np.count_nonzero(~oxygen) / np.count_nonzero(oxygen)
+        atoms.set_initial_charges(charges)
     if potential.config.needs_spin:
         # Of an even number of electrons, which all of them have.
         atoms.info["spin"] = 1
