@@ -166,7 +166,7 @@ def test_a_potential_with_a_second_list_and_charges(tmp_path):
         assert relative_error(found[name], value) < tolerances.SAME_SUM
     with pytest.raises(ValueError, match="initial_charges"):
         reader.evaluate(**given)
-    with pytest.raises(ValueError, match="no end with pbc"):
+    with pytest.raises(ValueError, match="of which a periodic structure has"):
         reader.evaluate(**given, initial_charges=np.zeros(9), cell=np.eye(3) * 20, pbc=True)
 
 
