@@ -140,5 +140,5 @@ def test_initial_charges_of_an_ion_in_a_file_are_told(cli, seeing, cation):
     cation.set_initial_charges([1.0, 0, 0, 0])
     ase.io.write("ion.xyz", cation, format="extxyz")
     result = cli("predict", seeing, "ion.xyz", "out.xyz", "--charge", 1)
-    assert "warning: the initial charges of ion.xyz" in result.stderr
-    assert "sum to +1" in result.stderr
+    assert "warning: initial_charges sum to +1" in result.stderr
+    assert "ion.xyz:0" in result.stderr

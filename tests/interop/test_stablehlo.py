@@ -273,6 +273,7 @@ def tiny(**options: Any) -> Potential:
     return create_potential(config, ELEMENTS, seed=0, dtype="float64", energy_scale=2.0)
 
 
+@pytest.mark.filterwarnings("ignore::tensornet_jax.trained_on.OutsideTrainingWarning")
 def test_a_compressed_potential_is_exported(tmp_path):
     potential = tiny(num_layers=1)
     _same_as_the_package(compress(potential, 1e-3), tmp_path, away_from_the_origin())

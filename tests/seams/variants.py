@@ -58,7 +58,7 @@ VARIANTS: dict[str, Callable[[], Potential]] = {
         "tensornet", priors=[{"name": "coulomb", "charges": "predicted"}]
     ),
     "compressed": lambda: compress(potential("tensornet"), 1e-4),
-    "converted": lambda: from_state_dict(*to_state_dict(potential("tensornet"))),
+    "converted": lambda: from_state_dict(*to_state_dict(_created("tensornet", envelope="cosine"))),
 }
 """Kind → what makes it."""
 
