@@ -144,6 +144,18 @@ def evaluate(setting: Setting) -> None:
     assert "energy" not in setting.common or "forces" in named
 
 
+def data(setting: Setting) -> None:
+    """A data set in canonical form is the same data set, in which the model makes no error."""
+    tensors = [f"{head.name}={head.name}" for head in setting.potential.tensor_heads]
+    labels = [part for pair in tensors for part in ("--label", pair)]
+    setting.succeed("data", "labelled.xyz", "canonical.xyz", *labels)
+    setting.succeed("evaluate", "model.safetensors", "canonical.xyz", "--output", "same.csv")
+    rows = rows_of(setting.folder / "same.csv")
+    assert rows
+    for row in rows:
+        assert float(row["mae"]) < 1e-5, row
+
+
 def relax(setting: Setting) -> None:
     """Every structure moves, and is written with its own energy and forces."""
     arguments = ("model.safetensors", "structures.xyz", "out.xyz", "--steps", 2)
@@ -265,6 +277,7 @@ COMMANDS: dict[str, Callable[[Setting], None]] = {
     "inspect": inspect,
     "predict": predict,
     "evaluate": evaluate,
+    "data": data,
     "relax": relax,
     "relax --cell": relax_cell,
     **{f"md of {size}": lambda setting, size=size: dynamics(setting, size) for size in SIZES},
