@@ -130,7 +130,7 @@ def predict(setting: Setting) -> None:
         for name, value in values.items():
             place = atoms.arrays if name in setting.potential.per_atom else atoms.info
             found = np.ravel(place[f"predicted_{name}"])
-            np.testing.assert_allclose(found, np.ravel(value), rtol=1e-7, atol=1e-7)
+            np.testing.assert_allclose(found, np.ravel(value), rtol=1e-6, atol=1e-6)
 
 
 def evaluate(setting: Setting) -> None:
