@@ -44,6 +44,8 @@ def started(arguments, folder):
         "PYTHONPATH": str(root),
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
         "XDG_CACHE_HOME": str(folder / "cache"),
+        # JAX lowers it in the process of the tests, and XLA's messages would fill the pipe.
+        "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     command = [sys.executable, "-c", RUN, *(str(each) for each in arguments)]
     pipe = subprocess.PIPE

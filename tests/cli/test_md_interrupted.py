@@ -46,6 +46,8 @@ def start(folder: Path, config: Path, *settings):
     environment = os.environ | {
         "XDG_CACHE_HOME": str(folder / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        # JAX lowers it in the process of the tests, and XLA's messages would fill the pipe.
+        "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     return subprocess.Popen(
         [
