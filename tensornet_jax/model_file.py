@@ -9,7 +9,6 @@ noticed. Nothing in the file is ever executed.
 import hashlib
 import json
 import os
-import secrets
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from tensornet_jax.models import MODELS
 from tensornet_jax.parameter_paths import by_path, nested
 from tensornet_jax.potential import ElementTable, Potential
 from tensornet_jax.version import __version__
+from tensornet_jax.whole_files import write_whole
 
 FORMAT_VERSION = 1
 HEADER_ENTRY = "tensornet_jax"
@@ -83,7 +83,7 @@ def save_model(path: str | os.PathLike[str], potential: Potential) -> None:
         name: np.array(value, order="C") for name, value in by_path(potential.variables).items()
     }
     text = text.replace(BLANK_CHECKSUM, _checksum(text, tensors), 1)
-    _write_atomically(Path(path), safetensors.numpy.save(tensors, {HEADER_ENTRY: text}))
+    write_whole(Path(path), safetensors.numpy.save(tensors, {HEADER_ENTRY: text}))
 
 
 def load_model(path: str | os.PathLike[str], dtype: str | None = None) -> Potential:
@@ -239,23 +239,3 @@ def _checksum(text: str, tensors: Mapping[str, np.ndarray]) -> str:
         add(f"{tensor.dtype.name}{tensor.shape}".encode())
         add(tensor.tobytes())
     return digest.hexdigest()
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    # Without this the rename itself may be lost with the power. Windows cannot open a folder.
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -25,6 +25,7 @@ ROOMS = (
         "compilation_cache",
         "csv_files",
         "locks",
+        "whole_files",
         "memory",
         "precision",
         "quiet_imports",

@@ -6,8 +6,6 @@ the structures that failed, with the reason.
 
 import hashlib
 import json
-import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tensornet_jax.cli.signals import undisturbed
 from tensornet_jax.data.bookkeeping import BOOKKEEPING
 from tensornet_jax.locks import exclusive
 from tensornet_jax.version import __version__
@@ -132,7 +131,7 @@ class GrowingOutput:
         atoms.info[INDEX] = index
         if converged is not None:
             atoms.info[CONVERGED] = converged
-        with _undisturbed():
+        with undisturbed():
             self.file.append(atoms)
         self._converged[index] = converged is not False
 
@@ -238,12 +237,6 @@ def fingerprint(structures: "Sequence[Atoms]") -> str:
     return digest.hexdigest()
 
 
-def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check_new(path: Path, *, force: bool) -> None:
     """Raise ValueError if a file exists and may not be overwritten."""
     if path.exists() and not force:
@@ -253,19 +246,3 @@ def check_new(path: Path, *, force: bool) -> None:
 def _shown(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 16 else f"{text[:12]}…"
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is left."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    arrived: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous or signal.SIG_DFL)
-    if arrived:
-        raise KeyboardInterrupt

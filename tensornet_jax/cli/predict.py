@@ -24,9 +24,9 @@ from tensornet_jax.cli.growing_output import (
     ForceOption,
     GrowingOutput,
     ResumeOption,
-    checksum,
     held_output,
 )
+from tensornet_jax.whole_files import sha256_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -73,7 +73,7 @@ def predict(
         set_state(potential, structures, charge, spin)
         settings = {
             "command": "predict",
-            "model": checksum(model),
+            "model": sha256_of(model),
             "dtype": potential.dtype,
             "labels": config.model_dump(mode="json"),
         }

@@ -22,9 +22,9 @@ from tensornet_jax.cli.growing_output import (
     ForceOption,
     GrowingOutput,
     ResumeOption,
-    checksum,
     held_output,
 )
+from tensornet_jax.whole_files import sha256_of
 
 if TYPE_CHECKING:
     from tensornet_jax.data.readers import Refusal
@@ -137,7 +137,7 @@ def relax(
         refused: list[Refusal] = []
         structures = read_geometries(data, bookkeeping=True, refused=refused)
         set_state(potential, structures, charge, spin)
-        settings = {"command": "relax", "model": checksum(model), "dtype": potential.dtype}
+        settings = {"command": "relax", "model": sha256_of(model), "dtype": potential.dtype}
         run = GrowingOutput(output, settings | asdict(how), structures, refused, resume=resume)
         files = _files(trajectory, log, run.todo, len(structures) + len(refused))
         if not (force or run.goes_on):

@@ -1,7 +1,6 @@
 """Download published data files: checked, whole or not at all, and never over a file."""
 
 import contextlib
-import hashlib
 import io
 import os
 import shutil
@@ -18,6 +17,7 @@ import ase.io
 
 from tensornet_jax.data.datasets import PublishedFile
 from tensornet_jax.data.layouts import read_layout
+from tensornet_jax.whole_files import sha256_of
 
 TIMEOUT = 60.0
 """Seconds without an answer after which a server is given up."""
@@ -61,7 +61,7 @@ def fetch_file(
         return _as_it_is(file, target)
     with _temporary(folder, file.path) as raw, _temporary(folder, file.path) as finished:
         _download(file, folder, raw, downloads, timeout)
-        digest = _sha256(raw)
+        digest = sha256_of(raw)
         if file.sha256 is not None and digest != file.sha256:
             source = file.url if downloads is None else downloads / file.download_name
             raise ValueError(
@@ -79,7 +79,7 @@ def fetch_file(
 
 def _as_it_is(file: PublishedFile, target: Path) -> Fetched:
     if file.layout is None and file.sha256 is not None:
-        digest = _sha256(target)
+        digest = sha256_of(target)
         if digest != file.sha256:
             raise ValueError(
                 f"{target} is there, and is not the published file (sha256 {digest}, not "
@@ -163,8 +163,3 @@ def _move_where_nothing_is(source: Path, target: Path) -> None:
         raise ValueError(f"{target} has appeared while it was fetched: left as it is") from None
     except OSError:  # a file system without links
         source.replace(target)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

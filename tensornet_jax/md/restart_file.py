@@ -5,8 +5,6 @@ It has a checksum, and takes the place of an older one only when it is complete.
 
 import hashlib
 import json
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+from tensornet_jax.whole_files import write_whole
 
 # Version 1 had a digest of the model's printed configuration, and no engine but that on the device.
 FORMAT_VERSION = 2
@@ -72,7 +72,7 @@ def write_restart(
     # safetensors takes the memory as it lies, strides ignored.
     tensors = {name: np.array(value, order="C") for name, value in snapshot.arrays.items()}
     text = text.replace(BLANK, _checksum(text, tensors), 1)
-    _write_atomically(path, safetensors.numpy.save(tensors, {ENTRY: text}))
+    write_whole(path, safetensors.numpy.save(tensors, {ENTRY: text}))
 
 
 def read_restart(path: Path) -> RestartFile:
@@ -114,16 +114,3 @@ def _checksum(text: str, tensors: dict[str, np.ndarray]) -> str:
         digest.update(f"{name} {array.dtype} {array.shape};".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

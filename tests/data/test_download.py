@@ -94,13 +94,13 @@ def test_a_file_that_is_there_is_never_overwritten(site, tmp_path):
 def test_a_file_that_appears_during_the_download_is_not_overwritten(site, tmp_path, monkeypatch):
     from tensornet_jax.data import download
 
-    sha256 = download._sha256
+    sha256 = download.sha256_of
 
     def slow(path):
         (tmp_path / "a.xyz").write_bytes(b"of another process")
         return sha256(path)
 
-    monkeypatch.setattr(download, "_sha256", slow)
+    monkeypatch.setattr(download, "sha256_of", slow)
     with pytest.raises(ValueError, match="has appeared"):
         fetch_file(published(site), tmp_path)
     assert (tmp_path / "a.xyz").read_bytes() == b"of another process"
