@@ -23,13 +23,13 @@ from results_file import add_records, results_folder
 from systems import nine_systems
 
 from tensornet_jax.benchmark.measure import alternate
-from tensornet_jax.compress import compress
-from tensornet_jax.elements import with_elements
 from tensornet_jax.interop import aceff
-from tensornet_jax.interop.torchmd_net_files import read_checkpoint
-from tensornet_jax.memory import keep_freed_memory
-from tensornet_jax.potential import Potential
-from tensornet_jax.precision import precision_scope
+from tensornet_jax.interop.torchmd_net.files import read_checkpoint
+from tensornet_jax.potential.compress import compress
+from tensornet_jax.potential.elements import with_elements
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.runtime.memory import keep_freed_memory
+from tensornet_jax.runtime.precision import precision_scope
 
 SYSTEMS = ("ethanol", "alanine dipeptide", "chignolin")
 OURS, COMPRESSED = "tensornet_jax", "tensornet_jax, compressed"

@@ -23,11 +23,11 @@ from matplotlib.figure import Figure
 from results_file import add_records, results_folder
 
 from tensornet_jax.config import load_config
-from tensornet_jax.data.labels import LabelConfig
+from tensornet_jax.data.labels.labels import LabelConfig
 from tensornet_jax.models import MODELS
-from tensornet_jax.train.config import RunConfig
-from tensornet_jax.train.data_config import files_of
-from tensornet_jax.train.metrics import UNITS
+from tensornet_jax.train.config.data import files_of
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.evaluation.metrics import UNITS
 from tensornet_jax.train.run import train
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -20,9 +20,9 @@ from jax import Array
 
 from tensornet_jax.benchmark.machine import describe_machine, installed_versions, machine_name
 from tensornet_jax.benchmark.measure import alternate, compile_work
-from tensornet_jax.ops.edge_frames import edge_frames
-from tensornet_jax.ops.so2 import edge_convolution, so2_weights_from_clebsch_gordan
-from tensornet_jax.ops.solid_harmonics import solid_harmonics
+from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
+from tensornet_jax.ops.rotations.edge_frames import edge_frames
+from tensornet_jax.ops.so2.convolution import edge_convolution, so2_weights_from_clebsch_gordan
 from tensornet_jax.ops.tensor_products import ClebschGordan
 
 RESULTS = Path(__file__).parent / "results"

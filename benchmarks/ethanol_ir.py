@@ -33,7 +33,7 @@ from tensornet_jax.md.config import MDConfig
 from tensornet_jax.spectra import Spectrum, infrared_spectrum, read_series
 from tensornet_jax.spectra.bands import area, bands
 from tensornet_jax.spectra.report import draw, write_spectra
-from tensornet_jax.train.config import RunConfig
+from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.run import train
 
 ROOT = Path(__file__).parents[1]

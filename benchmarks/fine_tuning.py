@@ -25,12 +25,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from results_file import add_records, results_folder
 
-from tensornet_jax.compilation_cache import enable_compilation_cache
 from tensornet_jax.config import dump_config
-from tensornet_jax.model_file import load_model
-from tensornet_jax.train.config import RunConfig
-from tensornet_jax.train.csv_log import read_rows
-from tensornet_jax.train.metrics import UNITS
+from tensornet_jax.potential.model_file import load_model
+from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.evaluation.metrics import UNITS
+from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
 
 BENCHMARK = "fine_tuning"

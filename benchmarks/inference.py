@@ -28,13 +28,13 @@ from systems import nine_systems
 
 from tensornet_jax.benchmark.machine import costs, measure_peaks
 from tensornet_jax.benchmark.measure import Work, alternate, compile_work
-from tensornet_jax.compress import compress
-from tensornet_jax.elements import with_elements
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
-from tensornet_jax.memory import keep_freed_memory
-from tensornet_jax.potential import Potential
-from tensornet_jax.precision import precision_scope
-from tensornet_jax.prediction import predict
+from tensornet_jax.potential.compress import compress
+from tensornet_jax.potential.elements import with_elements
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.prediction import predict
+from tensornet_jax.runtime.memory import keep_freed_memory
+from tensornet_jax.runtime.precision import precision_scope
 
 CHANNELS, NUM_RADIAL, CUTOFF = 128, 32, 4.5
 OURS = {"tensornet_jax": "as trained", "tensornet_jax, compressed": "compressed"}

@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from results_file import add_records, results_folder
 
 from tensornet_jax.config import dump_config
-from tensornet_jax.train.config import RunConfig
-from tensornet_jax.train.csv_log import read_rows
-from tensornet_jax.train.metrics import UNITS
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.evaluation.metrics import UNITS
+from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
 
 BENCHMARK = "long_range"

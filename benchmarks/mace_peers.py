@@ -27,9 +27,9 @@ import numpy as np
 from tensornet_jax.benchmark.machine import describe_machine, installed_versions, machine_name
 from tensornet_jax.benchmark.measure import alternate, compile_work
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
-from tensornet_jax.models.mace import MACEConfig
-from tensornet_jax.potential import ElementTable, create_potential
-from tensornet_jax.prediction import predict
+from tensornet_jax.models.mace.network import MACEConfig
+from tensornet_jax.potential.potential import ElementTable, create_potential
+from tensornet_jax.potential.prediction import predict
 
 # By name, since no type checker finds what need not be installed.
 torch: Any = import_module("torch")

@@ -31,13 +31,13 @@ from matpes_report import plot, table
 from tensornet_jax.benchmark.machine import describe_machine, installed_versions, machine_name
 from tensornet_jax.benchmark.measure import alternate, compile_work
 from tensornet_jax.calculator import TensorNetCalculator
-from tensornet_jax.compress import compress
-from tensornet_jax.elements import with_elements
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.interop.matgl import from_directory
 from tensornet_jax.md import NPT, NVE, Sample, Simulation
-from tensornet_jax.potential import Potential
-from tensornet_jax.prediction import predict
+from tensornet_jax.potential.compress import compress
+from tensornet_jax.potential.elements import with_elements
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.prediction import predict
 
 RESULTS = Path(__file__).parent / "results"
 TOLERANCE = 1e-5

@@ -36,12 +36,12 @@ from systems import nine_systems
 
 from tensornet_jax.benchmark.measure import alternate
 from tensornet_jax.calculator import TensorNetCalculator
-from tensornet_jax.compilation_cache import enable_compilation_cache
-from tensornet_jax.compress import compress
 from tensornet_jax.md import NVE, Simulation
 from tensornet_jax.md.velocities import bring_to_rest
-from tensornet_jax.memory import keep_freed_memory
-from tensornet_jax.potential import Potential
+from tensornet_jax.potential.compress import compress
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
+from tensornet_jax.runtime.memory import keep_freed_memory
 
 CHANNELS, NUM_RADIAL, CUTOFF = 128, 32, 4.5
 TIMESTEP = 0.5

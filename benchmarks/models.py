@@ -23,8 +23,8 @@ from tensornet_jax.benchmark.machine import describe_machine, installed_versions
 from tensornet_jax.benchmark.measure import alternate, compile_work
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.models import MODELS
-from tensornet_jax.potential import ElementTable, Potential, create_potential
-from tensornet_jax.prediction import predict
+from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
+from tensornet_jax.potential.prediction import predict
 
 RESULTS = Path(__file__).parent / "results"
 CUTOFF = 5.0

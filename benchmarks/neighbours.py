@@ -33,7 +33,7 @@ from tensornet_jax.graph.cell_list import (
     device_pairs,
 )
 from tensornet_jax.graph.edges import slot_table
-from tensornet_jax.graph.neighbours import neighbour_pairs
+from tensornet_jax.graph.neighbors import neighbour_pairs
 
 RESULTS = Path(__file__).parent / "results"
 CUTOFF = 5.0

@@ -23,14 +23,14 @@ from systems import water
 
 from tensornet_jax.benchmark.machine import Peaks, costs, measure_peaks
 from tensornet_jax.benchmark.measure import alternate, compile_work
-from tensornet_jax.compress import compress
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.graph.cell_list import cell_list_capacity, device_pairs
-from tensornet_jax.memory import keep_freed_memory
-from tensornet_jax.models.tensornet import TensorNetConfig
-from tensornet_jax.potential import ElementTable, Potential, create_potential
-from tensornet_jax.precision import precision_scope
-from tensornet_jax.prediction import predict
+from tensornet_jax.models.tensornet.network import TensorNetConfig
+from tensornet_jax.potential.compress import compress
+from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
+from tensornet_jax.potential.prediction import predict
+from tensornet_jax.runtime.memory import keep_freed_memory
+from tensornet_jax.runtime.precision import precision_scope
 
 NUM_RADIAL, CUTOFF = 32, 4.5
 SIDES = (3, 5, 7, 10, 15, 22, 32)

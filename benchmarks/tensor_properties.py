@@ -22,13 +22,13 @@ from matplotlib.figure import Figure
 from results_file import add_records, results_folder
 from scipy.spatial.transform import Rotation
 
-from tensornet_jax.model_file import load_model
-from tensornet_jax.potential import Potential
-from tensornet_jax.train.config import RunConfig
-from tensornet_jax.train.datasets import read_parts
-from tensornet_jax.train.evaluation import evaluate_structures
+from tensornet_jax.potential.model_file import load_model
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.data.datasets import read_parts
+from tensornet_jax.train.evaluation.errors import evaluate_structures
+from tensornet_jax.train.evaluation.tensor_errors import INDEFINITE, tensor_errors
 from tensornet_jax.train.run import train
-from tensornet_jax.train.tensor_errors import INDEFINITE, tensor_errors
 
 BENCHMARK = "tensor_properties"
 COLOURS = ("#1f5fa8", "#d1681c", "#2b8a5b")
@@ -179,7 +179,7 @@ def measured(name: str, root: Path) -> dict[str, Any]:
 
 def errors(potential: Potential, test: list[Atoms]) -> list[dict[str, Any]]:
     """Return MAE, RMSE, and RMSE over the standard deviation of the labels of each quantity."""
-    from tensornet_jax.data.labels import labels_of
+    from tensornet_jax.data.labels.labels import labels_of
 
     collected: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {}
     units = {"dipole": "e·Å"}

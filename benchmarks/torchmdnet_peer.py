@@ -19,10 +19,10 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 
 from tensornet_jax.benchmark.machine import describe_machine
-from tensornet_jax.elements import with_elements
-from tensornet_jax.graph.neighbours import neighbour_pairs
-from tensornet_jax.interop.torchmd_net import from_state_dict
-from tensornet_jax.potential import Potential
+from tensornet_jax.graph.neighbors import neighbour_pairs
+from tensornet_jax.interop.torchmd_net.checkpoint import from_state_dict
+from tensornet_jax.potential.elements import with_elements
+from tensornet_jax.potential.potential import Potential
 
 # By name, since no type checker finds what need not be installed.
 torch: Any = import_module("torch")

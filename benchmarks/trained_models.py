@@ -26,11 +26,11 @@ from tensornet_jax.benchmark.measure import Timing, alternate, compile_work
 from tensornet_jax.config import dump_config, load_config
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.models import MODELS
-from tensornet_jax.models.mace import ProductName
-from tensornet_jax.train.config import RunConfig
-from tensornet_jax.train.datasets import read_data_sets
-from tensornet_jax.train.metrics import UNITS
-from tensornet_jax.train.optimizer_config import CosineSchedule
+from tensornet_jax.models.mace.network import ProductName
+from tensornet_jax.train.config.optimizer import CosineSchedule
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.data.datasets import read_data_sets
+from tensornet_jax.train.evaluation.metrics import UNITS
 from tensornet_jax.train.run import train
 
 RESULTS = Path(__file__).parent / "results"

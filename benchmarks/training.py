@@ -27,16 +27,16 @@ from systems import nine_systems
 
 from tensornet_jax.benchmark.machine import costs, measure_peaks
 from tensornet_jax.benchmark.measure import Work, alternate, compile_work
-from tensornet_jax.elements import with_elements
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.graph.targets import Targets, batch_targets
-from tensornet_jax.memory import keep_freed_memory
-from tensornet_jax.potential import Potential
-from tensornet_jax.precision import precision_scope
-from tensornet_jax.train.config import LossTerm, OptimizerConfig
-from tensornet_jax.train.optimizer import learning_rate_schedule, make_optimizer
-from tensornet_jax.train.state import TrainState
-from tensornet_jax.train.step import TrainStep
+from tensornet_jax.potential.elements import with_elements
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.runtime.memory import keep_freed_memory
+from tensornet_jax.runtime.precision import precision_scope
+from tensornet_jax.train.config.run import LossTerm, OptimizerConfig
+from tensornet_jax.train.optimization.optimizer import learning_rate_schedule, make_optimizer
+from tensornet_jax.train.optimization.state import TrainState
+from tensornet_jax.train.optimization.step import TrainStep
 
 CHANNELS, NUM_RADIAL, CUTOFF = 128, 32, 4.5
 LEARNING_RATE = 1e-4

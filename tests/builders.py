@@ -13,11 +13,11 @@ import pytest
 from ase.build import bulk, fcc111, molecule
 
 import tensornet_jax
-import tensornet_jax.potential as potential_module
+import tensornet_jax.potential.potential as potential_module
 from tensornet_jax.graph.atom_graph import Capacity
-from tensornet_jax.models.tensornet_config import TensorNetConfig
-from tensornet_jax.models.tensornet_radial import RadialBasis
-from tensornet_jax.potential import ElementTable, Potential, create_potential
+from tensornet_jax.models.tensornet.config import TensorNetConfig
+from tensornet_jax.models.tensornet.radial import RadialBasis
+from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 
 EXAMPLE = Path(tensornet_jax.__file__).parent / "data/examples/ethanol_gfn2"
 """Folder of the data that come with the package."""

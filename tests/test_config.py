@@ -17,8 +17,8 @@ from tensornet_jax.config import (
     parse_config,
 )
 from tensornet_jax.models import MODELS
-from tensornet_jax.train.config import RunConfig
-from tensornet_jax.train.optimizer_config import CosineSchedule, PlateauSchedule
+from tensornet_jax.train.config.optimizer import CosineSchedule, PlateauSchedule
+from tensornet_jax.train.config.run import RunConfig
 
 MINIMAL = "directory: runs/a\ndata:\n  train: a.xyz\n"
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tensornet_jax.config import load_config
-from tensornet_jax.data.datasets import how_to_fetch
+from tensornet_jax.data.published.datasets import how_to_fetch
 from tensornet_jax.data.readers import read_structures
 from tensornet_jax.md.config import MDConfig
-from tensornet_jax.train.config import RunConfig, with_tensor_labels
+from tensornet_jax.train.config.run import RunConfig, with_tensor_labels
 
 ROOT = Path(__file__).resolve().parents[1]
 # Those of dynamics are checked with the command that reads them.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tensornet_jax.models import MODELS
-from tensornet_jax.potential import ElementTable, create_potential
-from tensornet_jax.quiet_imports import e3nn_jax  # noqa: F401 (pages import it as their readers do)
+from tensornet_jax.potential.potential import ElementTable, create_potential
+from tensornet_jax.runtime.quiet_imports import e3nn_jax  # noqa: F401 (pages import it as their readers do)
 from tensornet_jax.testing import check_equivariance, check_forces, check_smooth_at_cutoff
 from tests.builders import ethanol
 from tests.docs.files import NAMES, OPTIONS, make_files
@@ -40,7 +40,9 @@ def runners(tmp_path_factory):
 def as_for_a_reader(monkeypatch, tmp_path):
     """Keep what blocks change of the process to themselves."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("tensornet_jax.compilation_cache.enable_compilation_cache", lambda: None)
+    monkeypatch.setattr(
+        "tensornet_jax.runtime.compilation_cache.enable_compilation_cache", lambda: None
+    )
     monkeypatch.setitem(os.environ, "COLUMNS", "200")
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)

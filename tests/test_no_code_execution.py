@@ -10,10 +10,10 @@ import pytest
 import tensornet_jax
 from tensornet_jax import load_model
 from tensornet_jax.config import Config, ConfigError, load_config
-from tensornet_jax.data.labels import LabelConfig
+from tensornet_jax.data.labels.labels import LabelConfig
 from tensornet_jax.data.readers import read_structures
 from tensornet_jax.data.splits import Split
-from tensornet_jax.model_file import ModelFileError, read_header
+from tensornet_jax.potential.model_file import ModelFileError, read_header
 
 PACKAGE = Path(tensornet_jax.__file__).parent
 SOURCES = sorted(

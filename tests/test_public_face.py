@@ -17,41 +17,6 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 
-# Imports run one way only: a room may know those in earlier rows, and itself.
-ROOMS = (
-    (
-        "version",
-        "backend",
-        "compilation_cache",
-        "csv_files",
-        "locks",
-        "whole_files",
-        "memory",
-        "precision",
-        "quiet_imports",
-        "results_on_atoms",
-        "units",
-        "typing",
-        "config",
-        "element_table",
-        "forked",
-        "notices",
-        "parameter_paths",
-    ),
-    ("checkpoint", "ops"),
-    ("tensors",),
-    ("data", "spectra"),
-    ("graph",),
-    ("models",),
-    ("prediction", "preparation", "trained_on"),
-    ("programs",),
-    ("potential",),
-    ("model_file", "elements"),
-    ("train", "md", "calculator", "interop", "compress", "benchmark", "testing"),
-    ("cli",),
-)
-RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
-
 
 def room_of(module: str) -> str:
     return module.split(".")[0]
@@ -105,7 +70,7 @@ def test_public_names_are_three():
 def test_public_names_are_the_objects_of_their_modules():
     from tensornet_jax import TensorNetCalculator, __version__, load_model
     from tensornet_jax.calculator import TensorNetCalculator as Calculator
-    from tensornet_jax.model_file import load_model as load
+    from tensornet_jax.potential.model_file import load_model as load
     from tensornet_jax.version import __version__ as version
 
     assert (TensorNetCalculator, load_model, __version__) == (Calculator, load, version)
@@ -141,7 +106,7 @@ def test_reading_data_and_configs_loads_no_jax():
 def test_checking_what_surrounds_the_model_loads_no_jax():
     heavy = in_new_process(
         "from tensornet_jax.config import ConfigError, parse_config\n"
-        "from tensornet_jax.train.config import RunConfig\n"
+        "from tensornet_jax.train.config.run import RunConfig\n"
         "text = 'directory: run\\ndata: {train: a.xyz}\\nstart: {model: m.safetensors}'\n"
         "assert parse_config(text, RunConfig).files() == ('a.xyz', 'm.safetensors')\n"
         "names = ('jax', 'flax', 'matplotlib', 'grain')\n"
@@ -175,33 +140,7 @@ def test_using_the_package_sets_no_environment_variable():
     assert changed == []
 
 
-# --- the rooms -------------------------------------------------------------------------------
-
-
-def test_every_module_lies_in_a_room():
-    assert {room_of(module) for module in MODULES} - {"__init__"} <= set(RANK)
-
-
-@pytest.mark.parametrize("module", [m for m in MODULES if m != "__init__"])
-def test_imports_run_one_way(module):
-    for imported in own_imports(MODULES[module]):
-        here, there = room_of(module), room_of(imported)
-        # The files of the first row are too small to be rooms of their own.
-        same_room = here == there or RANK[here] == RANK[there] == 0
-        assert same_room or RANK[there] < RANK[here], f"{module} imports {imported}"
-
-
-def test_flax_is_known_from_the_models_upwards_only():
-    for module, path in MODULES.items():
-        if module != "__init__" and RANK[room_of(module)] < RANK["models"]:
-            assert not any(loads(name, "flax") for name in imports_of(path)), module
-
-
-def test_data_does_not_name_jax():
-    for module, path in MODULES.items():
-        if room_of(module) == "data":
-            used = {name for name in imports_of(path) if loads(name, "jax")}
-            assert not used, f"{module} imports {used}"
+# --- what only some rooms may do -------------------------------------------------------------
 
 
 def test_only_the_command_line_prints():
@@ -221,10 +160,11 @@ def test_e3nn_jax_is_imported_in_one_place():
     """Which keeps its warning on Python 3.13 away from users who make errors of warnings."""
     for module, path in MODULES.items():
         used = {name for name in imports_of(path) if loads(name, "e3nn_jax")}
-        assert not used or module == "quiet_imports", f"{module} imports {used}"
+        assert not used or module == "runtime.quiet_imports", f"{module} imports {used}"
     assert (
         in_new_process(
-            "from tensornet_jax.quiet_imports import e3nn_jax\nprint(json.dumps(e3nn_jax.__name__))"
+            "from tensornet_jax.runtime.quiet_imports import e3nn_jax\n"
+            "print(json.dumps(e3nn_jax.__name__))"
         )
         == "e3nn_jax"
     )

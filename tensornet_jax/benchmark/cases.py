@@ -9,10 +9,10 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from tensornet_jax.ops.angular_momentum import is_triangle
-from tensornet_jax.ops.degrees import Degrees
+from tensornet_jax.ops.harmonics.angular_momentum import is_triangle
+from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.tensor_products.protocol import Path
-from tensornet_jax.typing import DType
+from tensornet_jax.runtime.choices import DType
 
 Regime = Literal["siso", "simo", "mimo"]
 REGIMES: tuple[Regime, ...] = get_args(Regime)

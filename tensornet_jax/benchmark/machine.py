@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from tensornet_jax.benchmark.measure import Work, alternate, compile_work
 from tensornet_jax.benchmark.operations import Operations, count_operations
-from tensornet_jax.precision import precision_scope
+from tensornet_jax.runtime.precision import precision_scope
 
 PACKAGES = (
     "tensornet_jax",

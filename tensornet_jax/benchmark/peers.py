@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 
 from tensornet_jax.benchmark.cases import Case, Contender, Task, UnavailableError
-from tensornet_jax.ops.angular_momentum import clebsch_gordan, gaunt
+from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan, gaunt
 from tensornet_jax.ops.tensor_products.protocol import Path
 
 CHANNELS_FIRST = "channels before components"
@@ -106,7 +106,7 @@ def _clebsch_gordan_task(case: Case, summed: bool, **fields: Any) -> Task:
 
 
 def _e3nn(summed: bool, case: Case) -> Task:
-    e3nn = _load("e3nn-jax", "tensornet_jax.quiet_imports").e3nn_jax
+    e3nn = _load("e3nn-jax", "tensornet_jax.runtime.quiet_imports").e3nn_jax
 
     # Parity even throughout lets every path pass that rotations allow.
     first, second = ([(1, (degree, 1)) for degree in degrees] for degrees in case.degrees[:2])
@@ -132,7 +132,7 @@ def _e3nn(summed: bool, case: Case) -> Task:
 
 
 def _e3nn_grid(fft: bool, case: Case) -> Task:
-    e3nn = _load("e3nn-jax", "tensornet_jax.quiet_imports").e3nn_jax
+    e3nn = _load("e3nn-jax", "tensornet_jax.runtime.quiet_imports").e3nn_jax
 
     first, second, third = (
         e3nn.Irreps([(1, (degree, (-1) ** degree)) for degree in degrees])

@@ -26,7 +26,7 @@ from tensornet_jax.benchmark.machine import (
 from tensornet_jax.benchmark.measure import Timing, Work, alternate, compile_work
 from tensornet_jax.benchmark.records import DIRECTIONS, Direction, Record, Results, Settings
 from tensornet_jax.ops.expressivity import IndeterminateRankError, expressivity
-from tensornet_jax.precision import precision_scope
+from tensornet_jax.runtime.precision import precision_scope
 
 
 def run(

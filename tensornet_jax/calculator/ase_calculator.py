@@ -20,20 +20,15 @@ from ase.calculators.calculator import (
 )
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from tensornet_jax.calculator.neighbourhood import (
-    Neighbourhood,
-    conditions_of,
-    same_charges,
-    within,
-)
-from tensornet_jax.compilation_cache import enable_compilation_cache
-from tensornet_jax.forked import check_not_forked
+from tensornet_jax.calculator.neighborhood import Neighbourhood, conditions_of, same_charges, within
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.graph.capacity_ladder import CapacityLadder, is_wasteful
 from tensornet_jax.graph.electrons import spin_multiplicity, total_charge, with_state
-from tensornet_jax.model_file import load_model
-from tensornet_jax.potential import Potential, check_visible, dipole_of_position
-from tensornet_jax.programs import Program, program_of
+from tensornet_jax.potential.model_file import load_model
+from tensornet_jax.potential.potential import Potential, check_visible, dipole_of_position
+from tensornet_jax.potential.programs import Program, program_of
+from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
+from tensornet_jax.runtime.forked import check_not_forked
 
 PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
 # Pairs and edge slots a list may gain before the arrays have to grow and the model to compile.

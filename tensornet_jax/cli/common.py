@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tensornet_jax.compilation_cache import silence_cache_messages
-from tensornet_jax.data.bookkeeping import BOOKKEEPING
-from tensornet_jax.notices import Notice
+from tensornet_jax.data.labels.bookkeeping import BOOKKEEPING
+from tensornet_jax.runtime.compilation_cache import silence_cache_messages
+from tensornet_jax.runtime.notices import Notice
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from tensornet_jax.data.labels import LabelConfig
+    from tensornet_jax.data.labels.labels import LabelConfig
     from tensornet_jax.data.readers import Refusal
-    from tensornet_jax.potential import Potential
+    from tensornet_jax.potential.potential import Potential
 
 USAGE_ERROR = 2
 
@@ -142,7 +142,7 @@ def label_config(labels: Sequence[str] | None, units: Sequence[str] | None) -> "
     """
     from pydantic import ValidationError
 
-    from tensornet_jax.data.labels import LabelConfig
+    from tensornet_jax.data.labels.labels import LabelConfig
 
     settings = set(LabelConfig.model_fields) - {"tensors", "units"}
     section: dict[str, Any] = {"tensors": {}, "units": _pairs(units, "--unit")}
@@ -182,9 +182,9 @@ def read_labelled(
             whose key no structure has.
     """
     from tensornet_jax.config import unknown_name
-    from tensornet_jax.data.labels import LabelConfig
+    from tensornet_jax.data.labels.labels import LabelConfig
     from tensornet_jax.data.readers import read_structures
-    from tensornet_jax.train.config import with_tensor_labels
+    from tensornet_jax.train.config.run import with_tensor_labels
 
     names = [head.name for head in potential.tensor_heads]
     for name in config.tensors:
@@ -200,7 +200,7 @@ def read_labelled(
 
 def _tell_remarks(structures: "Sequence[Atoms]") -> None:
     """Show what the readers had to decide, which an audit would have among its warnings."""
-    from tensornet_jax.data.label_findings import reading_remarks
+    from tensornet_jax.data.auditing.label_findings import reading_remarks
 
     for text in reading_remarks(structures):
         typer.echo(f"warning: {text}", err=True)
@@ -238,7 +238,7 @@ def read_geometries(
         bookkeeping: keep what messages need, `info["source"]` for instance.
         refused: as of `read_structures`.
     """
-    from tensornet_jax.data.labels import CANONICAL, FREE_ENERGY
+    from tensornet_jax.data.labels.labels import CANONICAL, FREE_ENERGY
     from tensornet_jax.data.readers import read_structures
 
     structures = read_structures(path, refused=refused)
@@ -258,8 +258,8 @@ def set_state(
     Raises:
         ValueError: nothing that the model predicts depends on them.
     """
-    from tensornet_jax.data import electronic_state
-    from tensornet_jax.potential import check_visible
+    from tensornet_jax.data.labels import electronic_state
+    from tensornet_jax.potential.potential import check_visible
 
     check_visible(potential.config, charge, spin)
     for atoms in structures:
@@ -281,8 +281,8 @@ def check_output(path: Path, *inputs: Path) -> None:
 
 def prepare_process() -> None:
     """Keep compiled functions on disk, and freed memory with the process."""
-    from tensornet_jax.compilation_cache import enable_compilation_cache
-    from tensornet_jax.memory import keep_freed_memory
+    from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
+    from tensornet_jax.runtime.memory import keep_freed_memory
 
     enable_compilation_cache()
     keep_freed_memory()
@@ -290,7 +290,7 @@ def prepare_process() -> None:
 
 def open_model(path: Path, dtype: Precision | None) -> "Potential":
     """Return the potential of a model file, the process prepared to run it."""
-    from tensornet_jax.model_file import load_model
+    from tensornet_jax.potential.model_file import load_model
 
     prepare_process()
     return load_model(path, dtype=None if dtype is None else dtype.value)

@@ -41,9 +41,9 @@ def compress(
     check_output(output, model)
     frames = None if structures is None else read_geometries(structures)
 
-    from tensornet_jax.compress import compress as compressed
-    from tensornet_jax.elements import with_elements
-    from tensornet_jax.model_file import save_model
+    from tensornet_jax.potential.compress import compress as compressed
+    from tensornet_jax.potential.elements import with_elements
+    from tensornet_jax.potential.model_file import save_model
 
     potential = open_model(model, None)
     if elements is not None:

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from tensornet_jax.md.config import MDConfig
-    from tensornet_jax.train.config import RunConfig
+    from tensornet_jax.train.config.run import RunConfig
 
 app = typer.Typer(
     help="Write, describe and check configurations of training and of dynamics.",
@@ -94,18 +94,18 @@ def _schema(dynamics: bool) -> "type[RunConfig] | type[MDConfig]":
         from tensornet_jax.md.config import MDConfig
 
         return MDConfig
-    from tensornet_jax.train.config import RunConfig
+    from tensornet_jax.train.config.run import RunConfig
 
     return RunConfig
 
 
 def _resolved(run: "RunConfig | MDConfig") -> "RunConfig | MDConfig":
     """Return the configuration with what it takes from the model it starts from, if any."""
-    from tensornet_jax.train.config import RunConfig
+    from tensornet_jax.train.config.run import RunConfig
 
     if not isinstance(run, RunConfig) or run.start is None:
         return run
-    from tensornet_jax.train.start import resolve
+    from tensornet_jax.train.finetune.start import resolve
 
     return resolve(run, Path(run.directory), begun=False, message=typer.echo)
 

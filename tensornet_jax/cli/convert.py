@@ -9,7 +9,7 @@ import typer
 from tensornet_jax.cli.common import Precision, check_output, symbols_to_numbers
 
 if TYPE_CHECKING:
-    from tensornet_jax.potential import Potential
+    from tensornet_jax.potential.potential import Potential
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -96,7 +96,7 @@ def torchmd_net(
     numbers = None if elements is None else symbols_to_numbers(elements)
     seen = _charges(charges)
 
-    from tensornet_jax.interop.torchmd_net import from_checkpoint
+    from tensornet_jax.interop.torchmd_net.checkpoint import from_checkpoint
 
     potential = from_checkpoint(
         checkpoint,
@@ -176,8 +176,8 @@ def _charges(text: str | None) -> tuple[float, ...] | None:
 
 
 def _save(output: Path, potential: "Potential", charges: tuple[float, ...] | None = None) -> None:
-    from tensornet_jax.model_file import save_model
-    from tensornet_jax.trained_on import TrainedOn, with_record
+    from tensornet_jax.potential.model_file import save_model
+    from tensornet_jax.potential.trained_on import TrainedOn, with_record
 
     if charges is not None:
         record = with_record(potential.metadata, TrainedOn(charges=charges))

@@ -28,8 +28,8 @@ def data(
     Charge, spin, weights, tensors and constraints are kept, numbers with every digit: reading
     OUTPUT gives the same labels, without options. Nothing is written if the audit finds an error.
     """
-    from tensornet_jax.data.audit import audit
-    from tensornet_jax.data.canonical_file import SUFFIXES, write_canonical
+    from tensornet_jax.data.auditing.audit import audit
+    from tensornet_jax.data.labels.canonical_file import SUFFIXES, write_canonical
     from tensornet_jax.data.readers import read_structures
     from tensornet_jax.data.references import reference_energies
 

@@ -46,8 +46,8 @@ def evaluate(
     config = label_config(labels, units)
     potential = open_model(model, dtype)
 
-    from tensornet_jax.train.evaluation import error_table, evaluate_structures
-    from tensornet_jax.train.metrics import render, write_rows
+    from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
+    from tensornet_jax.train.evaluation.metrics import render, write_rows
 
     rows = []
     for path, name in zip(data, _names(data), strict=True):

@@ -59,7 +59,7 @@ def export(
         raise ValueError("--so3-convention is for --to torchmd-net")
 
     if to is Target.stablehlo:
-        from tensornet_jax.interop.exported_potential import MANIFEST
+        from tensornet_jax.interop.stablehlo.exported_potential import MANIFEST
 
         if output.exists() and not output.is_dir():
             raise ValueError(f"{output} is a file: give a folder to write into")
@@ -67,16 +67,16 @@ def export(
     else:
         check_new(output, force=force)
 
-    from tensornet_jax.model_file import load_model
+    from tensornet_jax.potential.model_file import load_model
 
     potential = load_model(model, dtype=None if dtype is None else dtype.value)
     if to is Target.torchmd_net:
-        from tensornet_jax.interop.torchmd_net_export import write_checkpoint
+        from tensornet_jax.interop.torchmd_net.export import write_checkpoint
 
         convention = None if so3_convention is None else so3_convention.value
         write_checkpoint(output, potential, so3_convention=convention)
     else:
-        from tensornet_jax.interop.stablehlo import export_stablehlo
+        from tensornet_jax.interop.stablehlo.export import export_stablehlo
 
         manifest = export_stablehlo(output, potential)
         typer.echo(

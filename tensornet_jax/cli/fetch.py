@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from tensornet_jax.data.datasets import PublishedDataset
+    from tensornet_jax.data.published.datasets import PublishedDataset
 
 
 def fetch(
@@ -32,8 +32,8 @@ def fetch(
 
     Files that are there already stay as they are.
     """
-    from tensornet_jax.data.datasets import FOLDER, load_registry
-    from tensornet_jax.data.download import fetch_file
+    from tensornet_jax.data.published.datasets import FOLDER, load_registry
+    from tensornet_jax.data.published.download import fetch_file
 
     registry = load_registry()
     if name is None:

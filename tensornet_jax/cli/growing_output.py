@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tensornet_jax.cli.signals import undisturbed
-from tensornet_jax.data.bookkeeping import BOOKKEEPING
-from tensornet_jax.locks import exclusive
+from tensornet_jax.data.labels.bookkeeping import BOOKKEEPING
+from tensornet_jax.runtime.locks import exclusive
 from tensornet_jax.version import __version__
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class GrowingOutput:
         Raises:
             ValueError: an unknown format, or a file that other settings or structures made.
         """
-        from tensornet_jax.data.structure_file import OneStructure, structure_file
+        from tensornet_jax.data.formats.structure_file import OneStructure, structure_file
 
         places = sorted({*range(len(structures) + len(refused))} - {r.index for r in refused})
         self.path, self.structures = path, dict(zip(places, structures, strict=True))
@@ -124,7 +124,7 @@ class GrowingOutput:
 
     def write(self, index: int, atoms: "Atoms", *, converged: bool | None = None) -> None:
         """Write a finished structure; it is in the file on return."""
-        from tensornet_jax.data.structure_file import CONVERGED, INDEX
+        from tensornet_jax.data.formats.structure_file import CONVERGED, INDEX
 
         for key in BOOKKEEPING:
             atoms.info.pop(key, None)

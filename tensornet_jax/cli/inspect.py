@@ -37,8 +37,8 @@ def inspect(
 
 
 def _model_lines(path: Path) -> list[str]:
-    from tensornet_jax.model_file import load_model, read_header
-    from tensornet_jax.trained_on import ENTRY, record_of
+    from tensornet_jax.potential.model_file import load_model, read_header
+    from tensornet_jax.potential.trained_on import ENTRY, record_of
 
     header = read_header(path)
     potential = load_model(path)
@@ -69,8 +69,8 @@ def _model_lines(path: Path) -> list[str]:
 
 
 def _parameter_lines(path: Path) -> list[str]:
-    from tensornet_jax.model_file import load_model
-    from tensornet_jax.parameter_paths import by_path
+    from tensornet_jax.potential.model_file import load_model
+    from tensornet_jax.runtime.parameter_paths import by_path
 
     found = by_path(load_model(path).variables["params"])
     width = max(len(name) for name in found)
@@ -97,7 +97,7 @@ def _key_lines(section: dict[str, Any], indent: str = "  ") -> list[str]:
 
 
 def _data_lines(paths: list[Path], labels: list[str] | None, units: list[str] | None) -> list[str]:
-    from tensornet_jax.data.audit import audit
+    from tensornet_jax.data.auditing.audit import audit
     from tensornet_jax.data.readers import read_structures
     from tensornet_jax.data.references import reference_energies
 

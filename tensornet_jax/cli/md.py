@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from tensornet_jax.md.config import MDConfig
-    from tensornet_jax.md.recorder import Recorder
+    from tensornet_jax.md.output.recorder import Recorder
     from tensornet_jax.md.sample import Sample
 
 FAILED = 1
@@ -44,7 +44,7 @@ def md(config: ConfigArgument, overrides: OverrideOption = None) -> None:
         check_output(stem.with_name(stem.name + suffix), Path(run.model), Path(run.structure))
 
     from tensornet_jax.md.limits import SimulationError
-    from tensornet_jax.md.recorder import output_lock
+    from tensornet_jax.md.output.recorder import output_lock
 
     recorder = None
     try:
@@ -64,7 +64,7 @@ def md(config: ConfigArgument, overrides: OverrideOption = None) -> None:
 def _opened(run: "MDConfig") -> "Recorder":
     """Return what records the run, which goes on from its restart file if there is one."""
     from tensornet_jax.cli.md_engines import dynamics_of
-    from tensornet_jax.md.recorder import Recorder, check_free, restart_path, sinks_of
+    from tensornet_jax.md.output.recorder import Recorder, check_free, restart_path, sinks_of
 
     going_on = run.resume and restart_path(run.output).exists()
     if run.resume and not going_on:
@@ -120,7 +120,7 @@ def _simulate(run: "MDConfig", recorder: "Recorder") -> None:
 
 def _what_is_left(run: "MDConfig", recorder: "Recorder | None") -> str:
     """Return, for a message, what the same command will do."""
-    from tensornet_jax.md.recorder import last_saved_step
+    from tensornet_jax.md.output.recorder import last_saved_step
 
     begun = recorder is not None and recorder.begun
     step = last_saved_step(run.output)

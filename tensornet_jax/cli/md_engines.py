@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tensornet_jax.md.ase_simulation import AseSimulation
 from tensornet_jax.md.config import NVE, Langevin
-from tensornet_jax.md.dynamics import Dynamics
-from tensornet_jax.md.ensembles import first_value
-from tensornet_jax.md.simulation import Simulation
+from tensornet_jax.md.engines.ase import AseSimulation
+from tensornet_jax.md.engines.device import Simulation
+from tensornet_jax.md.engines.dynamics import Dynamics
+from tensornet_jax.md.integrators.ensembles import first_value
 from tensornet_jax.md.velocities import bring_to_rest
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from tensornet_jax.md.config import MDConfig
-    from tensornet_jax.potential import Potential
+    from tensornet_jax.potential.potential import Potential
 
 # Replicas from this number on belong to the equilibration: its random numbers are not those of
 # the run.

@@ -8,7 +8,7 @@ from tensornet_jax.cli.common import symbols_to_numbers
 from tensornet_jax.cli.convert import FEW
 
 if TYPE_CHECKING:
-    from tensornet_jax.data.catalogue import PublicPotential
+    from tensornet_jax.data.published.catalogue import PublicPotential
 
 
 def models(
@@ -26,7 +26,7 @@ def models(
     """List public potentials that can be converted; nothing is downloaded."""
     from ase.data import chemical_symbols
 
-    from tensornet_jax.data.catalogue import load_catalogue
+    from tensornet_jax.data.published.catalogue import load_catalogue
 
     catalogue = load_catalogue()
     if name is not None:

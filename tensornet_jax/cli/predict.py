@@ -26,13 +26,13 @@ from tensornet_jax.cli.growing_output import (
     ResumeOption,
     held_output,
 )
-from tensornet_jax.whole_files import sha256_of
+from tensornet_jax.runtime.whole_files import sha256_of
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from tensornet_jax.data.readers import Refusal
-    from tensornet_jax.potential import Potential
+    from tensornet_jax.potential.potential import Potential
 
 
 def predict(
@@ -88,8 +88,8 @@ def _predict_batch(potential: "Potential", indices: Sequence[int], run: GrowingO
     """Compute structures together and write them in order."""
     import numpy as np
 
-    from tensornet_jax.data.structure_file import ExtendedXyz
-    from tensornet_jax.results_on_atoms import attach_results, note_results
+    from tensornet_jax.data.formats.structure_file import ExtendedXyz
+    from tensornet_jax.potential.results_on_atoms import attach_results, note_results
 
     structures = run.structures
     groups: dict[tuple[str, ...], list[int]] = {}

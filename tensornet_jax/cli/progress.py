@@ -15,9 +15,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tensornet_jax.train.metrics import render, shown_unit, summary
-from tensornet_jax.train.reporter import Reporter, RunStart, StepReport
-from tensornet_jax.train.result import TrainingResult
+from tensornet_jax.train.evaluation.metrics import render, shown_unit, summary
+from tensornet_jax.train.reporting.reporter import Reporter, RunStart, StepReport
+from tensornet_jax.train.reporting.result import TrainingResult
 
 # Weight of the newest step in the loss that is shown, and seconds over which the rate is taken.
 SMOOTHING = 0.05

@@ -24,12 +24,12 @@ from tensornet_jax.cli.growing_output import (
     ResumeOption,
     held_output,
 )
-from tensornet_jax.whole_files import sha256_of
+from tensornet_jax.runtime.whole_files import sha256_of
 
 if TYPE_CHECKING:
     from tensornet_jax.data.readers import Refusal
     from tensornet_jax.md.ase_relaxation import AseRelaxation
-    from tensornet_jax.potential import Potential
+    from tensornet_jax.potential.potential import Potential
 
 
 class Optimizer(StrEnum):
@@ -155,7 +155,7 @@ def _relax_all(
 ) -> None:
     from tensornet_jax.calculator import TensorNetCalculator
     from tensornet_jax.md.ase_relaxation import relax_in_place
-    from tensornet_jax.results_on_atoms import attach_results
+    from tensornet_jax.potential.results_on_atoms import attach_results
 
     typer.echo("structure   steps   energy change (eV)   largest force (eV/Å)")
     calculator = TensorNetCalculator(potential)

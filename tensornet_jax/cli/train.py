@@ -24,12 +24,12 @@ def train(
     second run in the same directory is refused as long as the first goes on.
     """
     from tensornet_jax.config import load_config
-    from tensornet_jax.train.config import RunConfig
+    from tensornet_jax.train.config.run import RunConfig
 
     run = load_config(config, RunConfig, overrides or ())
 
-    from tensornet_jax.checkpoint import CheckpointError
     from tensornet_jax.cli.progress import TerminalReporter
+    from tensornet_jax.runtime.checkpoint import CheckpointError
     from tensornet_jax.train.loop import TrainingError
     from tensornet_jax.train.run import train as train_run
 

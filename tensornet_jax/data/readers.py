@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 from ase import Atoms
 
-from tensornet_jax.data.array_files import read_hdf5, read_npz
-from tensornet_jax.data.canonical import available_labels, canonical_labels, check_configured
-from tensornet_jax.data.compressed import inner_name, is_compressed
-from tensornet_jax.data.databases import SUFFIXES as DATABASES
-from tensornet_jax.data.databases import is_database, read_database
-from tensornet_jax.data.datasets import how_to_fetch
-from tensornet_jax.data.frame import Frame
-from tensornet_jax.data.label_config import LabelConfig
-from tensornet_jax.data.other_files import read_other
-from tensornet_jax.data.xyz_files import looks_like_xyz, read_xyz
+from tensornet_jax.data.formats.array_files import read_hdf5, read_npz
+from tensornet_jax.data.formats.compressed import inner_name, is_compressed
+from tensornet_jax.data.formats.databases import SUFFIXES as DATABASES
+from tensornet_jax.data.formats.databases import is_database, read_database
+from tensornet_jax.data.formats.frame import Frame
+from tensornet_jax.data.formats.other_files import read_other
+from tensornet_jax.data.formats.xyz_files import looks_like_xyz, read_xyz
+from tensornet_jax.data.labels.canonical import available_labels, canonical_labels, check_configured
+from tensornet_jax.data.labels.config import LabelConfig
+from tensornet_jax.data.published.datasets import how_to_fetch
 
 _XYZ = {".xyz", ".extxyz", ".exyz"}
 _HDF5 = {".h5", ".hdf5", ".hdf"}

@@ -9,9 +9,9 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from ase.geometry import minkowski_reduce
 
-from tensornet_jax.data.labels import LabelConfig, labels_of, source_of
+from tensornet_jax.data.labels.labels import LabelConfig, labels_of, source_of
+from tensornet_jax.data.labels.weights import weight_of
 from tensornet_jax.data.readers import read_structures
-from tensornet_jax.data.weights import weight_of
 
 # "least_squares" | "isolated_atoms" | "none" | {"isolated_atoms": FILE} | {symbol: energy in eV}
 ReferenceSpec: TypeAlias = str | Mapping[str, float | str]

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from tensornet_jax.data.labels import electronic_state, labels_of
+from tensornet_jax.data.labels.labels import electronic_state, labels_of
 
 # How much of a data set: a count, a fraction of the whole, or the indices themselves.
 Part = int | float | Sequence[int] | np.ndarray

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
-from tensornet_jax.data.labels import labels_of
+from tensornet_jax.data.labels.labels import labels_of
 
 
 def force_rms(atoms_list: Sequence[Atoms]) -> float:

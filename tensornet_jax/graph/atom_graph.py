@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from tensornet_jax.graph.edges import EdgeList, pack_pairs
-from tensornet_jax.graph.neighbours import Pairs
+from tensornet_jax.graph.neighbors import Pairs
 from tensornet_jax.graph.structure import Structure
-from tensornet_jax.ops.message import SLOT_BLOCK
-from tensornet_jax.ops.pme import MeshShape
+from tensornet_jax.ops.interactions.pme import MeshShape
+from tensornet_jax.ops.messages.message import SLOT_BLOCK
 
 
 class Capacity(NamedTuple):

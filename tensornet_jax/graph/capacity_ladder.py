@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tensornet_jax.graph.atom_graph import Capacity, rung
 from tensornet_jax.graph.structure import Structure
-from tensornet_jax.ops.message import SLOT_BLOCK
+from tensornet_jax.ops.messages.message import SLOT_BLOCK
 
 TIGHT = 2
 """So many capacities fit the structures they were made for; later ones leave room to grow."""

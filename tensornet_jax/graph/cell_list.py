@@ -33,8 +33,8 @@ from tensornet_jax.graph.cell_search import (
     full_product,
     take,
 )
-from tensornet_jax.graph.neighbours import neighbour_pairs
-from tensornet_jax.ops.message import SLOT_BLOCK
+from tensornet_jax.graph.neighbors import neighbour_pairs
+from tensornet_jax.ops.messages.message import SLOT_BLOCK
 
 # Pairs written at a time: intermediate arrays stay in a CPU's cache.
 PAIRS_AT_A_TIME = 1 << 16

@@ -21,7 +21,7 @@ from tensornet_jax.graph.cell_grid import (
     inverse_of,
     search_box,
 )
-from tensornet_jax.graph.neighbours import FARTHEST
+from tensornet_jax.graph.neighbors import FARTHEST
 
 # Coordinates, Å, of a place in a bin where there is no atom.
 NOWHERE = 1e9

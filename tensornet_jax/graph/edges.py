@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tensornet_jax.graph.neighbours import Pairs
-from tensornet_jax.ops.message import EdgeIndex, at_receivers
+from tensornet_jax.graph.neighbors import Pairs
+from tensornet_jax.ops.messages.message import EdgeIndex, at_receivers
 
 
 @jax.tree_util.register_dataclass

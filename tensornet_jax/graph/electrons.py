@@ -6,7 +6,7 @@ from typing import Any
 import ase
 import numpy as np
 
-from tensornet_jax.data.electronic_state import STATE_ALIASES, stated_charge, stated_spin
+from tensornet_jax.data.labels.electronic_state import STATE_ALIASES, stated_charge, stated_spin
 
 
 def total_charge(atoms: ase.Atoms) -> float:

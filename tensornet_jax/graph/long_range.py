@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tensornet_jax.graph.neighbours import Pairs, all_pairs, neighbour_pairs
-from tensornet_jax.ops.ewald import reciprocal_indices
-from tensornet_jax.ops.pme import MeshShape, mesh_shape
+from tensornet_jax.graph.neighbors import Pairs, all_pairs, neighbour_pairs
+from tensornet_jax.ops.interactions.ewald import reciprocal_indices
+from tensornet_jax.ops.interactions.pme import MeshShape, mesh_shape
 
 EwaldMethod = Literal["auto", "sum", "mesh"]
 

@@ -9,7 +9,7 @@ from ase.data import chemical_symbols
 
 from tensornet_jax.graph.electrons import fixed_charges, spin_multiplicity, total_charge
 from tensornet_jax.graph.long_range import FarField, LongRange
-from tensornet_jax.graph.neighbours import Pairs, neighbour_pairs
+from tensornet_jax.graph.neighbors import Pairs, neighbour_pairs
 
 
 @dataclass(frozen=True)

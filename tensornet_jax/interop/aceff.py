@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_numbers
 
-from tensornet_jax.interop import torchmd_net
-from tensornet_jax.interop.torchmd_net_files import MODEL_ARGUMENTS, read_checkpoint
-from tensornet_jax.potential import ElementTable, Potential
+from tensornet_jax.interop.torchmd_net import checkpoint as torchmd_net
+from tensornet_jax.interop.torchmd_net.files import MODEL_ARGUMENTS, read_checkpoint
+from tensornet_jax.potential.potential import ElementTable, Potential
 
 ELEMENTS = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I")
 """What all published versions were trained on."""

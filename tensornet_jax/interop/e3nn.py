@@ -6,9 +6,9 @@ from dataclasses import replace
 import jax.numpy as jnp
 from jax import Array
 
-from tensornet_jax.ops.degrees import Degrees
+from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.tensor_products import TensorProduct
-from tensornet_jax.quiet_imports import e3nn_jax
+from tensornet_jax.runtime.quiet_imports import e3nn_jax
 
 
 def tensor_product(

@@ -28,17 +28,17 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_numbers
 
-from tensornet_jax.interop.state_dict import StateDict
-from tensornet_jax.interop.tensornet_weights import (
+from tensornet_jax.interop.torch.files import read_torch_file
+from tensornet_jax.interop.torch.state_dict import StateDict
+from tensornet_jax.interop.torchmd_net.tensornet_weights import (
     embedding_weights,
     interaction_weights,
     parts_first,
 )
-from tensornet_jax.interop.torch_files import read_torch_file
-from tensornet_jax.models.heads import GatedReadout
-from tensornet_jax.models.tensornet_config import TensorNetConfig
+from tensornet_jax.models.heads.read_outs import GatedReadout
+from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.ops.radial import orthonormalisation_of_smooth_bessel
-from tensornet_jax.potential import ElementTable, Potential
+from tensornet_jax.potential.potential import ElementTable, Potential
 
 _ACTIVATION = {"swish": "silu", "tanh": "tanh", "sigmoid": "sigmoid", "softplus2": "ssp"}
 _DTYPE = {"torch.float32": "float32", "torch.float64": "float64"}

@@ -14,8 +14,8 @@ import numpy as np
 
 from tensornet_jax.config import Config
 from tensornet_jax.graph.electrons import spin_multiplicity, total_charge
-from tensornet_jax.md.dynamics import Dynamics
-from tensornet_jax.potential import Potential
+from tensornet_jax.md.engines.dynamics import Dynamics
+from tensornet_jax.potential.potential import Potential
 
 # Identities of the first format version have one digest for configuration and parameters.
 MODEL = "model"

@@ -8,16 +8,16 @@ import ase
 import jax.numpy as jnp
 import numpy as np
 
-from tensornet_jax.md.cell_coordinates import CellCoordinates, CellFreedom
-from tensornet_jax.md.engine import Engine, Lists
-from tensornet_jax.md.ensembles import GIGAPASCAL, per_structure
+from tensornet_jax.md.engines.compiled_loop import Engine, Lists
+from tensornet_jax.md.integrators.cell_coordinates import CellCoordinates, CellFreedom
+from tensornet_jax.md.integrators.ensembles import GIGAPASCAL, per_structure
+from tensornet_jax.md.integrators.optimizers import Criterion, Fire, Lbfgs, all_relaxed
 from tensornet_jax.md.limits import Limits
-from tensornet_jax.md.optimisers import Criterion, Fire, Lbfgs, all_relaxed
 from tensornet_jax.md.state import System
 from tensornet_jax.md.system import make_system
 from tensornet_jax.md.velocities import mobile_atoms
-from tensornet_jax.potential import Potential
-from tensornet_jax.results_on_atoms import attach_results
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.results_on_atoms import attach_results
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tensornet_jax.md.dynamics import Dynamics
+from tensornet_jax.md.engines.dynamics import Dynamics
 from tensornet_jax.md.identity import MODEL, differences, identity_of
-from tensornet_jax.md.restart_file import RestartError, read_restart, write_restart
+from tensornet_jax.md.output.restart_file import RestartError, read_restart, write_restart
 
 __all__ = ["RestartError", "load_restart", "save_restart"]
 

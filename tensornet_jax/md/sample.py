@@ -9,8 +9,8 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from tensornet_jax.md.ensembles import GIGAPASCAL
-from tensornet_jax.md.records import Records
+from tensornet_jax.md.integrators.ensembles import GIGAPASCAL
+from tensornet_jax.md.output.records import Records
 from tensornet_jax.md.state import FEMTOSECOND
 
 

@@ -7,8 +7,8 @@ import ase
 import jax.numpy as jnp
 import numpy as np
 
-from tensornet_jax.md.device_lists import DeviceListBuilder
-from tensornet_jax.md.neighbourhood import ListBuilder
+from tensornet_jax.md.lists.device_lists import DeviceListBuilder
+from tensornet_jax.md.lists.host_lists import ListBuilder
 from tensornet_jax.md.state import System, replica_keys
 
 

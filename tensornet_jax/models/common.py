@@ -11,13 +11,13 @@ from pydantic import Field, model_validator
 
 from tensornet_jax.config import NOT_SET_BY_USERS, Config
 from tensornet_jax.graph.long_range import LongRange
-from tensornet_jax.models.electrostatics import CoulombRange, finest_waves
-from tensornet_jax.models.priors import AnyPrior, Coulomb
-from tensornet_jax.models.tensor_config import NamedTensorHead, check_reachable
+from tensornet_jax.models.heads.tensor_config import NamedTensorHead, check_reachable
+from tensornet_jax.models.physics.electrostatics import CoulombRange, finest_waves
+from tensornet_jax.models.physics.priors import AnyPrior, Coulomb
 
 
 class Compression(Config):
-    """How a potential's radial functions are tabulated; `tensornet_jax.compress` makes it.
+    """How the radial functions are tabulated; made by `tensornet_jax.potential.compress`.
 
     rank: functions that all the model's radial functions are combined from.
     intervals: equal parts of the distance from 0 to the cutoff, each with a cubic of its own.

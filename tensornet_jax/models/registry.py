@@ -11,12 +11,12 @@ from collections.abc import Callable
 import flax.linen as nn
 
 from tensornet_jax.models.common import ModelConfig
-from tensornet_jax.models.escn import ESCN, ESCNConfig
-from tensornet_jax.models.mace import MACE, MACEConfig
-from tensornet_jax.models.tensornet import TensorNet
-from tensornet_jax.models.tensornet2 import TensorNet2
-from tensornet_jax.models.tensornet2_config import TensorNet2Config
-from tensornet_jax.models.tensornet_config import TensorNetConfig
+from tensornet_jax.models.escn.network import ESCN, ESCNConfig
+from tensornet_jax.models.mace.network import MACE, MACEConfig
+from tensornet_jax.models.tensornet.config import TensorNetConfig
+from tensornet_jax.models.tensornet.network import TensorNet
+from tensornet_jax.models.tensornet2.config import TensorNet2Config
+from tensornet_jax.models.tensornet2.network import TensorNet2
 
 MODELS: dict[str, tuple[type[ModelConfig], Callable[..., nn.Module]]] = {
     "tensornet": (TensorNetConfig, TensorNet),

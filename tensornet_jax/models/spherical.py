@@ -16,11 +16,11 @@ from pydantic import Field, model_validator
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.common import ModelConfig
-from tensornet_jax.ops.degrees import Degrees
-from tensornet_jax.ops.message import on_both_edges
+from tensornet_jax.ops.harmonics.degrees import Degrees
+from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
+from tensornet_jax.ops.messages.message import on_both_edges
 from tensornet_jax.ops.radial import bessel, polynomial_envelope
 from tensornet_jax.ops.safe import divide, norm
-from tensornet_jax.ops.solid_harmonics import solid_harmonics
 
 
 class SphericalConfig(ModelConfig):

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tensornet_jax.ops.angular_momentum import clebsch_gordan, is_triangle
+from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan, is_triangle
 from tensornet_jax.ops.tensor_products.protocol import Path, TensorProduct
 
 Regime = Literal["siso", "simo", "mimo"]

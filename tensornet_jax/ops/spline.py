@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array, lax
 from scipy.interpolate import make_lsq_spline
 
-from tensornet_jax.ops.message import rows
+from tensornet_jax.ops.messages.message import rows
 
 DEGREE = 3
 ORDER = DEGREE + 1

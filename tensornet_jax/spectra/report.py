@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tensornet_jax.csv_files import write_csv
+from tensornet_jax.runtime.csv_files import write_csv
 from tensornet_jax.spectra.average_table import AverageRow
 from tensornet_jax.spectra.bands import bands
 from tensornet_jax.spectra.correlation import Spectrum

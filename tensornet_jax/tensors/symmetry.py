@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tensornet_jax.ops.angular_momentum import clebsch_gordan
+from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 
 HIGHEST_RANK = 4
 _TOLERANCE = 1e-8

@@ -8,8 +8,8 @@ import numpy as np
 from ase.calculators.calculator import BaseCalculator
 from scipy.spatial.transform import Rotation
 
-from tensornet_jax.data.electronic_state import set_state, stated_charge, stated_spin
-from tensornet_jax.potential import Potential
+from tensornet_jax.data.labels.electronic_state import set_state, stated_charge, stated_spin
+from tensornet_jax.potential.potential import Potential
 from tensornet_jax.testing.difference_quotients import (
     DISPLACEMENT,
     STRAIN,

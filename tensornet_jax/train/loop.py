@@ -14,22 +14,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tensornet_jax.checkpoint import CheckpointStore
 from tensornet_jax.data.loader import batches
-from tensornet_jax.potential import Potential
-from tensornet_jax.train.batches import Batch, TrainingBatches
-from tensornet_jax.train.config import LossTerm, RunConfig
-from tensornet_jax.train.datasets import Examples
-from tensornet_jax.train.evaluation import JointValidator
-from tensornet_jax.train.optimizer import Plateau, learning_rate_schedule, make_optimizer
-from tensornet_jax.train.parameter_groups import ParameterGroups
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.runtime.checkpoint import CheckpointStore
+from tensornet_jax.train.config.run import LossTerm, RunConfig
+from tensornet_jax.train.data.batches import Batch, TrainingBatches
+from tensornet_jax.train.data.datasets import Examples
+from tensornet_jax.train.data.replay import Replay
+from tensornet_jax.train.evaluation.errors import JointValidator
+from tensornet_jax.train.optimization.optimizer import (
+    Plateau,
+    learning_rate_schedule,
+    make_optimizer,
+)
+from tensornet_jax.train.optimization.parameter_groups import ParameterGroups
+from tensornet_jax.train.optimization.state import TrainState
+from tensornet_jax.train.optimization.step import TrainStep
+from tensornet_jax.train.optimization.tables import tables_by_name, tables_of
 from tensornet_jax.train.progress import Progress, StopSignals
-from tensornet_jax.train.replay import Replay
-from tensornet_jax.train.reporter import Reporter, StepReport
-from tensornet_jax.train.run_logs import RunLogs
-from tensornet_jax.train.state import TrainState
-from tensornet_jax.train.step import TrainStep
-from tensornet_jax.train.tables import tables_by_name, tables_of
+from tensornet_jax.train.reporting.reporter import Reporter, StepReport
+from tensornet_jax.train.reporting.run_logs import RunLogs
 
 PyTree = Any
 Outcome = Literal["finished", "early stopping", "time limit", "interrupted"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Self
 
-from tensornet_jax.train.capacities import Padding
-from tensornet_jax.train.optimizer import PlateauState
+from tensornet_jax.train.data.capacities import Padding
+from tensornet_jax.train.optimization.optimizer import PlateauState
 
 
 @dataclass

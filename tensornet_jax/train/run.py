@@ -10,15 +10,16 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from tensornet_jax.checkpoint import CheckpointStore
-from tensornet_jax.data.labels import labels_of
+from tensornet_jax.data.labels.labels import labels_of
 from tensornet_jax.data.statistics import force_rms, mean_neighbours
-from tensornet_jax.model_file import load_model, save_model
 from tensornet_jax.models.common import ModelConfig
-from tensornet_jax.potential import ElementTable, Potential, create_potential
-from tensornet_jax.precision import precision_scope
-from tensornet_jax.train.config import LossTerm, RunConfig, TensorLossTerm
-from tensornet_jax.train.datasets import (
+from tensornet_jax.potential.model_file import load_model, save_model
+from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
+from tensornet_jax.potential.trained_on import after_training
+from tensornet_jax.runtime.checkpoint import CheckpointStore
+from tensornet_jax.runtime.precision import precision_scope
+from tensornet_jax.train.config.run import LossTerm, RunConfig, TensorLossTerm
+from tensornet_jax.train.data.datasets import (
     DataError,
     DataSets,
     Examples,
@@ -28,18 +29,17 @@ from tensornet_jax.train.datasets import (
     read_data_sets,
     read_parts,
 )
+from tensornet_jax.train.data.replay import Replay, counted_from, labelled_by
+from tensornet_jax.train.data.tensor_fit import fit_tensors
+from tensornet_jax.train.finetune.start import load_start, make_start, resolve, save_start
 from tensornet_jax.train.loop import TrainingLoop
-from tensornet_jax.train.losses import active_terms
+from tensornet_jax.train.optimization.losses import active_terms
 from tensornet_jax.train.progress import Progress
-from tensornet_jax.train.replay import Replay, counted_from, labelled_by
-from tensornet_jax.train.report import errors_before, evaluate_sets, write_report
-from tensornet_jax.train.reporter import Reporter, Reporters, RunStart
-from tensornet_jax.train.result import RunFacts, TrainingResult
+from tensornet_jax.train.reporting.report import errors_before, evaluate_sets, write_report
+from tensornet_jax.train.reporting.reporter import Reporter, Reporters, RunStart
+from tensornet_jax.train.reporting.result import RunFacts, TrainingResult
+from tensornet_jax.train.reporting.trackers import trackers
 from tensornet_jax.train.run_directory import held, record_config
-from tensornet_jax.train.start import load_start, make_start, resolve, save_start
-from tensornet_jax.train.tensor_fit import fit_tensors
-from tensornet_jax.train.trackers import trackers
-from tensornet_jax.trained_on import after_training
 from tensornet_jax.version import __version__
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tensornet_jax.config import dump_config, load_config
-from tensornet_jax.locks import exclusive
-from tensornet_jax.train.config import RunConfig
+from tensornet_jax.runtime.locks import exclusive
+from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.loop import TrainingError
 
 # What may differ between the pieces of one run. Anything else would change the steps to come in a

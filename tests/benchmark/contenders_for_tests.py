@@ -8,7 +8,7 @@ import numpy as np
 
 from tensornet_jax.benchmark.cases import Case, Contender, Task
 from tensornet_jax.benchmark.machine import Peaks
-from tensornet_jax.ops.angular_momentum import clebsch_gordan
+from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 
 PEAKS = {dtype: Peaks(dtype, 1e11, 1e10, 1e-5) for dtype in ("float32", "float64")}
 CASE = Case("mimo", 1, channels=2, batch=20)

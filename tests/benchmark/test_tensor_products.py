@@ -15,7 +15,7 @@ from tensornet_jax.benchmark.contenders import our_contenders
 from tensornet_jax.benchmark.peers import peer_contenders
 from tensornet_jax.benchmark.records import Results, Settings
 from tensornet_jax.benchmark.tensor_products import run
-from tensornet_jax.ops.angular_momentum import gaunt_ratio
+from tensornet_jax.ops.harmonics.angular_momentum import gaunt_ratio
 from tests.benchmark.contenders_for_tests import CASE, PEAKS, dense, dense_task, wrong_by
 
 FEW = Settings(seconds=0.001, fewest=3, most=5)

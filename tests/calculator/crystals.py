@@ -3,8 +3,8 @@
 import ase
 import numpy as np
 
-from tensornet_jax.models.tensornet_config import TensorNetConfig
-from tensornet_jax.potential import ElementTable, Potential, create_potential
+from tensornet_jax.models.tensornet.config import TensorNetConfig
+from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 
 CUTOFF = 3.2
 ELEMENTS = ElementTable((1, 6, 8, 14), np.array([-13.6, -1029.0, -2041.5, -7870.25]))

@@ -19,11 +19,11 @@ from ase.optimize import BFGS
 
 import tensornet_jax.graph.capacity_ladder as ladder_module
 from tensornet_jax.calculator import TensorNetCalculator
-from tensornet_jax.model_file import save_model
-from tensornet_jax.potential import ElementTable, Potential
-from tensornet_jax.programs import program_of
+from tensornet_jax.potential.model_file import save_model
+from tensornet_jax.potential.potential import ElementTable, Potential
+from tensornet_jax.potential.programs import program_of
 from tests.calculator.crystals import CRYSTALS, CUTOFF, ELEMENTS, make_potential, rattled
-from tests.models.test_electronic_state import methylene, seeing
+from tests.models.physics.test_electronic_state import methylene, seeing
 
 VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
 

@@ -9,12 +9,12 @@ import pytest
 from ase.build import bulk, molecule
 
 import tensornet_jax.calculator.ase_calculator as module
-import tensornet_jax.prediction as prediction
+import tensornet_jax.potential.prediction as prediction
 from tensornet_jax.calculator import TensorNetCalculator
 from tensornet_jax.graph.atom_graph import Capacity
 from tensornet_jax.graph.capacity_ladder import CapacityLadder
-from tensornet_jax.model_file import load_model, save_model
-from tensornet_jax.programs import program_of
+from tensornet_jax.potential.model_file import load_model, save_model
+from tensornet_jax.potential.programs import program_of
 from tests.calculator.crystals import make_potential
 
 

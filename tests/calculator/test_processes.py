@@ -15,8 +15,8 @@ import pytest
 from ase.build import molecule
 
 from tensornet_jax.calculator import TensorNetCalculator
-from tensornet_jax.model_file import save_model
-from tensornet_jax.potential import Potential
+from tensornet_jax.potential.model_file import save_model
+from tensornet_jax.potential.potential import Potential
 from tests.calculator.crystals import CRYSTALS, make_potential
 
 ROOT = Path(__file__).parents[2]

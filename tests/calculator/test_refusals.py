@@ -8,7 +8,7 @@ from ase.calculators.mixing import LinearCombinationCalculator, SumCalculator
 
 from tensornet_jax.calculator import TensorNetCalculator
 from tests.calculator.crystals import CRYSTALS, make_potential
-from tests.models.test_electronic_state import methylene, seeing
+from tests.models.physics.test_electronic_state import methylene, seeing
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,17 @@ from ase.calculators.emt import EMT
 from typer.testing import CliRunner
 
 from tensornet_jax.cli import app
-from tensornet_jax.model_file import save_model
 from tensornet_jax.models import MODELS
-from tensornet_jax.potential import ElementTable, create_potential
+from tensornet_jax.potential.model_file import save_model
+from tensornet_jax.potential.potential import ElementTable, create_potential
 
 
 @pytest.fixture(autouse=True)
 def _no_cache_in_the_home_of_the_user(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("tensornet_jax.compilation_cache.enable_compilation_cache", lambda: None)
+    monkeypatch.setattr(
+        "tensornet_jax.runtime.compilation_cache.enable_compilation_cache", lambda: None
+    )
 
 
 @pytest.fixture

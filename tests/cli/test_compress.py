@@ -1,4 +1,4 @@
-from tensornet_jax.model_file import load_model
+from tensornet_jax.potential.model_file import load_model
 
 
 def test_compress_writes_a_faster_form_and_reports_its_errors(cli, model, molecules):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tensornet_jax.interop import matgl
-from tensornet_jax.interop.torch_files import write_torch_file
-from tensornet_jax.interop.torchmd_net import from_state_dict
-from tensornet_jax.model_file import load_model, read_header
+from tensornet_jax.interop.torch.files import write_torch_file
+from tensornet_jax.interop.torchmd_net.checkpoint import from_state_dict
+from tensornet_jax.potential.model_file import load_model, read_header
 from tests.builders import ethanol
 from tests.interop import matgl_by_edges
 from tests.interop.reference_cases import Reference

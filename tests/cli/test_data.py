@@ -7,7 +7,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.units import GPa
 
-from tensornet_jax.data.labels import labels_of
+from tensornet_jax.data.labels.labels import labels_of
 from tensornet_jax.data.readers import read_structures
 
 

@@ -5,10 +5,10 @@ import ase.io
 import numpy as np
 import pytest
 
-from tensornet_jax.model_file import load_model, save_model
 from tensornet_jax.models import MODELS
-from tensornet_jax.potential import ElementTable, create_potential
-from tensornet_jax.trained_on import TrainedOn, with_record
+from tensornet_jax.potential.model_file import load_model, save_model
+from tensornet_jax.potential.potential import ElementTable, create_potential
+from tensornet_jax.potential.trained_on import TrainedOn, with_record
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tensornet_jax.data.readers import read_structures
-from tensornet_jax.model_file import load_model
-from tensornet_jax.potential import Potential
+from tensornet_jax.potential.model_file import load_model
+from tensornet_jax.potential.potential import Potential
 
 
 def table_of(path):

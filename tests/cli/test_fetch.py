@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tensornet_jax.data.datasets import PublishedDataset, PublishedFile, load_registry
+from tensornet_jax.data.published.datasets import PublishedDataset, PublishedFile, load_registry
 
 DATASETS = load_registry().datasets
 
@@ -36,7 +36,7 @@ def tiny(monkeypatch):
     )
     dataset = PublishedDataset(name="tiny", about="H", page="https://example.org", files=(file,))
     registry = load_registry().model_copy(update={"datasets": (dataset,)})
-    monkeypatch.setattr("tensornet_jax.data.datasets.load_registry", lambda: registry)
+    monkeypatch.setattr("tensornet_jax.data.published.datasets.load_registry", lambda: registry)
     return content
 
 

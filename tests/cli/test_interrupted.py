@@ -15,7 +15,7 @@ import ase.io
 import pytest
 
 from tensornet_jax.data.readers import read_structures
-from tensornet_jax.model_file import load_model
+from tensornet_jax.potential.model_file import load_model
 
 RUN = "from tensornet_jax.cli import app; app()"
 COUNT = 400

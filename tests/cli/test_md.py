@@ -11,9 +11,9 @@ from ase.calculators.emt import EMT
 from tensornet_jax.cli.md_report import energy_drift
 from tensornet_jax.config import load_config
 from tensornet_jax.md.config import MDConfig
-from tensornet_jax.model_file import save_model
-from tensornet_jax.models.tensornet_config import TensorNetConfig
-from tensornet_jax.potential import ElementTable, create_potential
+from tensornet_jax.models.tensornet.config import TensorNetConfig
+from tensornet_jax.potential.model_file import save_model
+from tensornet_jax.potential.potential import ElementTable, create_potential
 from tensornet_jax.spectra.series_file import read_series
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -2,7 +2,7 @@ import shlex
 
 import pytest
 
-from tensornet_jax.data.catalogue import load_catalogue
+from tensornet_jax.data.published.catalogue import load_catalogue
 
 POTENTIALS = load_catalogue().potentials
 

@@ -4,7 +4,7 @@ import math
 from rich.console import Console
 
 from tensornet_jax.cli.progress import TerminalReporter
-from tensornet_jax.train.reporter import RunStart, StepReport
+from tensornet_jax.train.reporting.reporter import RunStart, StepReport
 
 START = RunStart(
     directory="runs/[H]",

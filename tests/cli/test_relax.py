@@ -9,10 +9,10 @@ import pytest
 from ase import units
 from ase.calculators.emt import EMT
 
-from tensornet_jax.locks import exclusive
-from tensornet_jax.model_file import save_model
 from tensornet_jax.models import MODELS
-from tensornet_jax.potential import ElementTable, create_potential
+from tensornet_jax.potential.model_file import save_model
+from tensornet_jax.potential.potential import ElementTable, create_potential
+from tensornet_jax.runtime.locks import exclusive
 
 
 def test_relax_with_the_network_goes_downhill(cli, model, frames_of):

@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
-from tensornet_jax.data.labels import LabelConfig, labels_of
+from tensornet_jax.data.labels.labels import LabelConfig, labels_of
 from tensornet_jax.data.readers import read_structures
 from tests.builders import EXAMPLE
 

@@ -17,9 +17,9 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from tensornet_jax.calculator import TensorNetCalculator
-from tensornet_jax.model_file import save_model
 from tensornet_jax.models import MODELS
-from tensornet_jax.potential import ElementTable, Potential, create_potential
+from tensornet_jax.potential.model_file import save_model
+from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tests.docs.pages import ROOT
 from tests.spectra.signals import cosines, write_series
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from tensornet_jax.cli import app
 from tensornet_jax.config import load_config
 from tensornet_jax.md.config import MDConfig
-from tensornet_jax.train.config import RunConfig
+from tensornet_jax.train.config.run import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -21,9 +21,9 @@ from tensornet_jax.graph.cell_list import (
     larger_capacity,
 )
 from tensornet_jax.graph.edges import EdgeList
-from tensornet_jax.graph.neighbours import neighbour_pairs
-from tensornet_jax.ops.message import SLOT_BLOCK
-from tensornet_jax.prediction import predict
+from tensornet_jax.graph.neighbors import neighbour_pairs
+from tensornet_jax.ops.messages.message import SLOT_BLOCK
+from tensornet_jax.potential.prediction import predict
 from tests import tolerances
 from tests.builders import UNOPTIMISED, ethanol, rattled_crystals, small_potential
 

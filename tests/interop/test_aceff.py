@@ -13,8 +13,8 @@ from tests.interop.reference_cases import relative_error
 
 # Checkpoints do not say which charges a model was trained on.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::tensornet_jax.trained_on.OutsideTrainingWarning",
-    "ignore::tensornet_jax.data.electronic_state.InitialChargesWarning",
+    "ignore::tensornet_jax.potential.trained_on.OutsideTrainingWarning",
+    "ignore::tensornet_jax.data.labels.electronic_state.InitialChargesWarning",
 )
 
 

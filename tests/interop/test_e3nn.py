@@ -7,7 +7,7 @@ import pytest
 
 from tensornet_jax.interop.e3nn import tensor_product
 from tensornet_jax.ops.tensor_products import PRODUCTS
-from tensornet_jax.quiet_imports import e3nn_jax
+from tensornet_jax.runtime.quiet_imports import e3nn_jax
 from tests.tolerances import OP
 
 pytestmark = pytest.mark.usefixtures("x64")

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 import pytest
 
-from tensornet_jax.compress import compress
 from tensornet_jax.interop.matgl import from_directory, from_state_dict
-from tensornet_jax.model_file import load_model, save_model
-from tensornet_jax.potential import Potential
+from tensornet_jax.potential.compress import compress
+from tensornet_jax.potential.model_file import load_model, save_model
+from tensornet_jax.potential.potential import Potential
 from tests import tolerances
 from tests.builders import ethanol, in_box
 from tests.interop import matgl_by_edges

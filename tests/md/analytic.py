@@ -20,7 +20,7 @@ from tensornet_jax.models import MODELS
 from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.ops.radial import polynomial_envelope
 from tensornet_jax.ops.safe import norm
-from tensornet_jax.potential import ElementTable, Potential
+from tensornet_jax.potential.potential import ElementTable, Potential
 from tests.builders import small_potential
 
 ARGON_SIGMA, ARGON_EPSILON = 3.4, 0.0104

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tensornet_jax.md import CSVR, Langevin, Simulation
-from tensornet_jax.md.recorder import OutputExistsError, Recorder
+from tensornet_jax.md.output.recorder import OutputExistsError, Recorder
+from tensornet_jax.md.output.restart_file import read_restart
 from tensornet_jax.md.restart import RestartError, load_restart, save_restart
-from tensornet_jax.md.restart_file import read_restart
 from tensornet_jax.models import MODELS
 from tests.md.analytic import LennardJones, LennardJonesConfig, analytic, argon
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tensornet_jax.md import CSVR, NPT, NVE, Langevin, NoseHoover, Simulation, SimulationError
-from tensornet_jax.md.recorder import Recorder
+from tensornet_jax.md.output.recorder import Recorder
 from tensornet_jax.md.restart import RestartError, load_restart, save_restart
 from tests.builders import ethanol
 from tests.md.analytic import analytic, argon, cluster, network
@@ -173,7 +173,7 @@ def test_an_error_of_the_disk_reaches_the_simulation(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("tensornet_jax.md.trajectory.ExtxyzSink.write", full)
+    monkeypatch.setattr("tensornet_jax.md.output.trajectory.ExtxyzSink.write", full)
     simulation = simulation_of(NVE(temperature=20))
     recorder = Recorder(simulation, tmp_path / "run", ("extxyz",))
     with pytest.raises(OSError, match="cannot be written: no space left"), recorder:
@@ -238,8 +238,8 @@ def test_other_formats_than_before_are_refused(tmp_path):
 def test_how_a_run_is_cut_into_chunks_changes_nothing(monkeypatch):
     whole = simulation_of(ENSEMBLES["npt"])
     whole.run(40)
-    monkeypatch.setattr("tensornet_jax.md.engine.FIRST_CHUNK", 3)
-    monkeypatch.setattr("tensornet_jax.md.engine.LONGEST_CHUNK", 0.0)
+    monkeypatch.setattr("tensornet_jax.md.engines.compiled_loop.FIRST_CHUNK", 3)
+    monkeypatch.setattr("tensornet_jax.md.engines.compiled_loop.LONGEST_CHUNK", 0.0)
     parts = simulation_of(ENSEMBLES["npt"])
     parts.run(40)
     assert_identical(whole, parts)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from tensornet_jax.models import MODELS
-from tensornet_jax.potential import ElementTable, Potential, create_potential
+from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 
 SMALL: dict[str, dict[str, Any]] = {
     "tensornet": {"num_channels": 8, "num_layers": 1, "num_radial": 6, "envelope": "polynomial"},

@@ -11,9 +11,9 @@ from ase.build import bulk, molecule
 
 from tensornet_jax.calculator import TensorNetCalculator
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
-from tensornet_jax.model_file import load_model, save_model
 from tensornet_jax.models import MODELS
-from tensornet_jax.potential import Potential
+from tensornet_jax.potential.model_file import load_model, save_model
+from tensornet_jax.potential.potential import Potential
 from tensornet_jax.testing import (
     check_batching,
     check_equivariance,

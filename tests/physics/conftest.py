@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tensornet_jax.potential import ElementTable, Potential
+from tensornet_jax.potential.potential import ElementTable, Potential
 from tests.builders import ELEMENTS, evaluating_in_one_shape, small_potential, with_config
 
 

@@ -4,7 +4,7 @@ import ase
 import numpy as np
 import pytest
 
-from tensornet_jax.potential import Potential
+from tensornet_jax.potential.potential import Potential
 from tests import tolerances
 from tests.builders import in_box, with_config
 

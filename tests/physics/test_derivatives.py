@@ -6,7 +6,7 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from tensornet_jax.potential import Potential
+from tensornet_jax.potential.potential import Potential
 from tensornet_jax.testing import numerical_forces, numerical_stresses
 from tests import tolerances
 from tests.physics.structures import cation, crystals, everything

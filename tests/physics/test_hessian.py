@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tensornet_jax.graph.atom_graph import Capacity
-from tensornet_jax.potential import Potential
+from tensornet_jax.potential.potential import Potential
 from tensornet_jax.testing import numerical_hessian
 from tests import tolerances
 from tests.builders import evaluating_in_one_shape, with_config

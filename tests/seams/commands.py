@@ -17,9 +17,9 @@ import ase.io
 import numpy as np
 import pytest
 
-from tensornet_jax.interop.exported_potential import ExportedPotential
-from tensornet_jax.model_file import load_model, save_model
-from tensornet_jax.potential import Potential
+from tensornet_jax.interop.stablehlo.exported_potential import ExportedPotential
+from tensornet_jax.potential.model_file import load_model, save_model
+from tensornet_jax.potential.potential import Potential
 from tensornet_jax.spectra.series_file import read_series
 from tests.seams.variants import SIZES, potential, properties, structure
 

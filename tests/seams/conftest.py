@@ -27,7 +27,9 @@ def setting(request, tmp_path_factory) -> Iterator[Setting]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        patch.setattr("tensornet_jax.compilation_cache.enable_compilation_cache", lambda: None)
+        patch.setattr(
+            "tensornet_jax.runtime.compilation_cache.enable_compilation_cache", lambda: None
+        )
         patch.setitem(os.environ, "COLUMNS", "200")
 
         def cli(*arguments):

@@ -12,10 +12,10 @@ import ase
 import ase.build
 import numpy as np
 
-from tensornet_jax.compress import compress
-from tensornet_jax.interop.torchmd_net import from_state_dict, to_state_dict
+from tensornet_jax.interop.torchmd_net.checkpoint import from_state_dict, to_state_dict
 from tensornet_jax.models import MODELS
-from tensornet_jax.potential import ElementTable, Potential, create_potential
+from tensornet_jax.potential.compress import compress
+from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tests.models.every_model import SMALL
 
 NUMBERS = (1, 6, 8)

@@ -10,9 +10,9 @@ import pytest
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from tensornet_jax.models import MODELS
-from tensornet_jax.train import report
-from tensornet_jax.train.config import RunConfig
-from tensornet_jax.train.result import TrainingResult
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.reporting import report
+from tensornet_jax.train.reporting.result import TrainingResult
 from tensornet_jax.train.run import train
 from tests.train.small import SETTINGS, PairConfig, PairModel, Recorder, clusters
 

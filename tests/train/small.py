@@ -14,8 +14,8 @@ from ase.calculators.morse import MorsePotential
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.models.common import ModelConfig
-from tensornet_jax.train.reporter import Reporter, RunStart, StepReport
-from tensornet_jax.train.result import TrainingResult
+from tensornet_jax.train.reporting.reporter import Reporter, RunStart, StepReport
+from tensornet_jax.train.reporting.result import TrainingResult
 
 SETTINGS: dict[str, Any] = {
     "seed": 5,

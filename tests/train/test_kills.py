@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from tensornet_jax.config import dump_config, load_config
-from tensornet_jax.model_file import load_model
-from tensornet_jax.train.config import RunConfig
-from tensornet_jax.train.csv_log import read_rows
+from tensornet_jax.potential.model_file import load_model
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
 from tests.train.test_resume import SECTIONS, assert_same_run, whole
 
@@ -24,7 +24,7 @@ import os, signal, sys, threading, time
 from tensornet_jax.config import load_config
 from tensornet_jax.models import MODELS
 from tensornet_jax.train import loop
-from tensornet_jax.train.config import RunConfig
+from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.run import train
 from tests.train.small import PairConfig, PairModel, Recorder
 

@@ -4,7 +4,7 @@ import ase.io
 import numpy as np
 import pytest
 
-from tensornet_jax.model_file import load_model
+from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.train.run import train
 from tests.train.small import clusters
 

@@ -6,8 +6,8 @@ import ase.io
 import numpy as np
 import pytest
 
-from tensornet_jax.model_file import load_model
-from tensornet_jax.train.csv_log import read_rows
+from tensornet_jax.potential.model_file import load_model
+from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
 from tests.train.small import Recorder, clusters, same_bits
 from tests.train.test_resume import Stopping, last_checkpoint

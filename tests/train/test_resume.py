@@ -12,14 +12,14 @@ from typing import Any
 import ase.io
 import pytest
 
-from tensornet_jax.checkpoint import CheckpointError
 from tensornet_jax.config import dump_config
 from tensornet_jax.models import MODELS
+from tensornet_jax.runtime.checkpoint import CheckpointError
 from tensornet_jax.train import loop
-from tensornet_jax.train.config import RunConfig
-from tensornet_jax.train.csv_log import read_rows
+from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.loop import TrainingError
 from tensornet_jax.train.progress import Progress
+from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
 from tests.builders import EXAMPLE
 from tests.train.small import SETTINGS, PairConfig, PairModel, Recorder, clusters
@@ -99,7 +99,7 @@ from tensornet_jax.config import load_config
 from tensornet_jax.models import MODELS
 from tensornet_jax.models import MODELS
 from tensornet_jax.train import loop
-from tensornet_jax.train.config import RunConfig
+from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.progress import Progress
 from tensornet_jax.train.run import train
 from tests.train.small import PairConfig, PairModel

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 
 from tensornet_jax.config import load_config
-from tensornet_jax.data.labels import labels_of
+from tensornet_jax.data.labels.labels import labels_of
 from tensornet_jax.data.readers import read_structures
-from tensornet_jax.model_file import load_model
+from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.train import loop
-from tensornet_jax.train.config import RunConfig
-from tensornet_jax.train.csv_log import read_rows
-from tensornet_jax.train.datasets import DataError
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.data.datasets import DataError
+from tensornet_jax.train.evaluation.metrics import ErrorRow
 from tensornet_jax.train.loop import TrainingError
-from tensornet_jax.train.metrics import ErrorRow
+from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
 from tests.train.small import Recorder, clusters, same_bits
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tensornet_jax.locks import InUseError, exclusive
+from tensornet_jax.runtime.locks import InUseError, exclusive
 from tensornet_jax.train.run import train
 from tensornet_jax.train.run_directory import held, record_config
 

@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 from tensornet_jax.calculator import TensorNetCalculator
 from tensornet_jax.cli import app
 from tensornet_jax.config import ConfigError
-from tensornet_jax.data.labels import Labels
-from tensornet_jax.models.tensor_config import KNOWN_HEADS
+from tensornet_jax.data.labels.labels import Labels
+from tensornet_jax.models.heads.tensor_config import KNOWN_HEADS
 from tensornet_jax.tensors import from_voigt, to_voigt
-from tensornet_jax.train.config import RunConfig
-from tensornet_jax.train.datasets import DataError
-from tensornet_jax.train.metrics import ErrorTable
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.data.datasets import DataError
+from tensornet_jax.train.evaluation.metrics import ErrorTable
 from tensornet_jax.train.run import train
 
 # Bond polarizabilities: along a bond and across it, Å³.

@@ -4,7 +4,7 @@
 features in e3nn's order, and of weights if it is given them.
 """
 
-from tensornet_jax.ops.angular_momentum import clebsch_gordan, gaunt
+from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan, gaunt
 from tensornet_jax.ops.tensor_products.coupling import ClebschGordan
 from tensornet_jax.ops.tensor_products.gaunt_fourier import GauntFourier
 from tensornet_jax.ops.tensor_products.gaunt_grid import GauntGrid

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 from jax import Array
 
-from tensornet_jax.ops.degrees import Degrees
+from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.tensor_products import PRODUCTS, TensorProduct
 
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from tensornet_jax.ops.angular_momentum import clebsch_gordan
 from tensornet_jax.ops.bilinear import BilinearMap
+from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 from tensornet_jax.ops.tensor_products.protocol import Path, TensorProduct
 
 # Up to how many table entries for each product x_a y_b a sum over the non-zero coefficients was the

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from tensornet_jax.ops.degrees import Degrees, Normalization
-from tensornet_jax.ops.edge_frames import ByOrder, EdgeFrames, order_indices
-from tensornet_jax.ops.solid_harmonics import solid_harmonics
+from tensornet_jax.ops.harmonics.degrees import Degrees, Normalization
+from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
+from tensornet_jax.ops.rotations.edge_frames import ByOrder, EdgeFrames, order_indices
 from tensornet_jax.ops.tensor_products.gaunt_fourier import GauntFourier
 
 

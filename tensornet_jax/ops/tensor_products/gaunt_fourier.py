@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from tensornet_jax.ops.angular_momentum import gaunt_ratio
-from tensornet_jax.ops.degrees import Degrees
+from tensornet_jax.ops.harmonics.angular_momentum import gaunt_ratio
+from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.linear import transform
 from tensornet_jax.ops.tensor_products.protocol import DegreeWeightedProduct
 from tensornet_jax.ops.tensor_products.torus_tables import (

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from jax import Array
 
-from tensornet_jax.ops.angular_momentum import gaunt_ratio
-from tensornet_jax.ops.degrees import Degrees
-from tensornet_jax.ops.linear import transform
-from tensornet_jax.ops.quadrature import (
+from tensornet_jax.ops.harmonics.angular_momentum import gaunt_ratio
+from tensornet_jax.ops.harmonics.degrees import Degrees
+from tensornet_jax.ops.harmonics.quadrature import (
     Quadrature,
     QuadratureName,
     harmonics_on_grid,
     product_grid,
     sphere_quadrature,
 )
+from tensornet_jax.ops.linear import transform
 from tensornet_jax.ops.tensor_products.protocol import DegreeWeightedProduct
 
 

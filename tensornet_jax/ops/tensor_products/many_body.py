@@ -10,15 +10,15 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from tensornet_jax.ops.degrees import Degrees, Normalization, check_normalization
-from tensornet_jax.ops.linear import transform
-from tensornet_jax.ops.quadrature import (
+from tensornet_jax.ops.harmonics.degrees import Degrees, Normalization, check_normalization
+from tensornet_jax.ops.harmonics.quadrature import (
     Quadrature,
     QuadratureName,
     harmonics_on_grid,
     product_grid,
     sphere_quadrature,
 )
+from tensornet_jax.ops.linear import transform
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from tensornet_jax.ops.angular_momentum import clebsch_gordan, wigner_6j
-from tensornet_jax.ops.degrees import Degrees
+from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan, wigner_6j
+from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.tensor_products.protocol import DegreeWeightedProduct
 
 

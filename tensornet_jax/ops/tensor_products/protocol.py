@@ -11,8 +11,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from tensornet_jax.ops.angular_momentum import clebsch_gordan, is_triangle
-from tensornet_jax.ops.degrees import Degrees, Normalization, check_normalization
+from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan, is_triangle
+from tensornet_jax.ops.harmonics.degrees import Degrees, Normalization, check_normalization
 
 Parity = Literal["both", "even", "odd"]
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from tensornet_jax.ops.angular_momentum import clebsch_gordan
-from tensornet_jax.ops.degrees import Degrees
+from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
+from tensornet_jax.ops.harmonics.degrees import Degrees
 
 # Below it, the rest of a vector that the others span already is rounding.
 _INDEPENDENT = 1e-6

@@ -9,8 +9,8 @@ from math import pi
 
 import numpy as np
 
-from tensornet_jax.ops.degrees import Degrees
-from tensornet_jax.ops.solid_harmonics import solid_harmonics
+from tensornet_jax.ops.harmonics.degrees import Degrees
+from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
 
 
 @cache

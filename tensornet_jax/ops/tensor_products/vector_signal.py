@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tensornet_jax.ops.angular_momentum import wigner_3j
-from tensornet_jax.ops.degrees import Degrees
+from tensornet_jax.ops.harmonics.angular_momentum import wigner_3j
+from tensornet_jax.ops.harmonics.degrees import Degrees
+from tensornet_jax.ops.harmonics.quadrature import QuadratureName, product_grid
 from tensornet_jax.ops.linear import transform
-from tensornet_jax.ops.quadrature import QuadratureName, product_grid
 from tensornet_jax.ops.tensor_products.gaunt_grid import GridProduct
 from tensornet_jax.ops.tensor_products.vector_spherical_harmonics import (
     vector_spherical_harmonics,

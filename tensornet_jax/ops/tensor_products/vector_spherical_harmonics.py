@@ -4,8 +4,8 @@ from math import sqrt
 
 import numpy as np
 
-from tensornet_jax.ops.angular_momentum import clebsch_gordan, is_triangle
-from tensornet_jax.ops.solid_harmonics import solid_harmonics
+from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan, is_triangle
+from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
 
 
 def vector_spherical_harmonics(points: np.ndarray, l: int, j: int) -> np.ndarray:  # noqa: E741

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tensornet_jax.ops.degrees import Degrees
+from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.tensor_products import PRODUCTS
 from tensornet_jax.ops.tensor_products.chain import ProductChain
 from tensornet_jax.ops.tensor_products.many_body import GauntManyBody

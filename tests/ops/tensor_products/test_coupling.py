@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tensornet_jax.ops.angular_momentum import clebsch_gordan
+from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 from tensornet_jax.ops.tensor_products import ClebschGordan
 from tests.tolerances import OP, OP_FLOAT32
 

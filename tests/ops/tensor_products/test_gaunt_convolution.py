@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from tensornet_jax.ops.edge_frames import edge_frames
-from tensornet_jax.ops.solid_harmonics import solid_harmonics
+from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
+from tensornet_jax.ops.rotations.edge_frames import edge_frames
 from tensornet_jax.ops.tensor_products.gaunt_convolution import GauntConvolution
 from tests.directions import special_directions
 from tests.ops.tensor_products import sphere

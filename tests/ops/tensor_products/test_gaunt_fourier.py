@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from tensornet_jax.ops.degrees import Degrees
+from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.tensor_products.gaunt_fourier import Convolution, GauntFourier
 from tensornet_jax.ops.tensor_products.torus_tables import polar_series, projected_series
 from tests.ops.tensor_products import sphere

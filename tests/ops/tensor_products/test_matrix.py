@@ -9,7 +9,7 @@ from sympy import Integer
 from sympy.physics.wigner import wigner_6j
 
 from tensornet_jax.ops import cartesian
-from tensornet_jax.ops.angular_momentum import clebsch_gordan
+from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 from tensornet_jax.ops.tensor_products.matrix import MatrixProduct
 from tests.ops.tensor_products import sphere
 from tests.tolerances import OP, OP_FLOAT32

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from tensornet_jax.ops.angular_momentum import gaunt_ratio
-from tensornet_jax.ops.degrees import Degrees
-from tensornet_jax.ops.rotation import wigner_d
+from tensornet_jax.ops.harmonics.angular_momentum import gaunt_ratio
+from tensornet_jax.ops.harmonics.degrees import Degrees
+from tensornet_jax.ops.rotations.rotation import wigner_d
 from tensornet_jax.ops.tensor_products import PRODUCTS, ClebschGordan, GauntFourier
 from tests.tolerances import OP, OP_FLOAT32
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tensornet_jax.ops.angular_momentum import clebsch_gordan
-from tensornet_jax.ops.degrees import Degrees
+from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
+from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.tensor_products.symmetric_contraction import SymmetricContraction
 from tests.ops.tensor_products import sphere
 from tests.tolerances import OP, OP_FLOAT32

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from tensornet_jax.ops.angular_momentum import is_triangle
+from tensornet_jax.ops.harmonics.angular_momentum import is_triangle
 from tensornet_jax.ops.tensor_products.gaunt_grid import GauntGrid
 from tensornet_jax.ops.tensor_products.vector_signal import VectorSignal
 from tests.ops.tensor_products import sphere

@@ -1,0 +1,299 @@
+"""What a data set holds and what is wrong with it, known before the first training step."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from tensornet_jax.data.auditing import findings, force_findings, label_findings, magnitudes
+from tensornet_jax.data.auditing.consistency import WorkSlope, force_work_slope, stress_work_slope
+from tensornet_jax.data.auditing.magnitudes import StressSize, stress_size
+from tensornet_jax.data.labels.labels import (
+    CANONICAL,
+    PROPERTIES,
+    LabelConfig,
+    free_energy_of,
+    labels_of,
+    source_of,
+)
+from tensornet_jax.data.references import ReferenceEnergies
+from tensornet_jax.data.statistics import force_rms
+
+FORCE_LIMIT = 50.0  # eV/Å
+NET_FORCE_LIMIT = 0.1  # eV/Å
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Description of a data set. Energies in eV, forces in eV/Å; NaN where there are no labels.
+
+    Attributes:
+        structures: how many.
+        atoms: in all structures together.
+        elements: symbol → atoms of it.
+        sizes: smallest, mean and largest number of atoms.
+        periodicity: periodic directions ("none", "xyz", …) → structures.
+        charges: total charge as text → structures.
+        spins: spin multiplicity as text → structures.
+        labelled: property → structures that have it.
+        label_keys: property → key → structures labelled from it.
+        weights: label → smallest and largest weight and how many are 0; those not all of 1.
+        energy_per_atom: mean and standard deviation.
+        residual_per_atom: the same after the reference energies are taken off.
+        force_rms: over all labelled components.
+        force_max: largest length of an atom's force.
+        force_max_source: the structure it is in.
+        net_force: mean and largest length of a structure's summed force.
+        stress: how large stresses are.
+        constrained_atoms: atoms under any ASE constraint.
+        repeated: structures that repeat an earlier one.
+        references: reference energies, or None.
+        force_work: −ΔE against F·Δr, or None where there is no trajectory.
+        free_energy_work: the same of free energies that structures have beside their energy.
+        free_energy_difference: largest between the two, eV per atom; NaN without any.
+        stress_work: ΔE against V σ:ε, or None where no near cells differ.
+        errors: what must stop training.
+        warnings: what a person should look at.
+    """
+
+    structures: int
+    atoms: int
+    elements: dict[str, int]
+    sizes: tuple[int, float, int]
+    periodicity: dict[str, int]
+    charges: dict[str, int]
+    spins: dict[str, int]
+    labelled: dict[str, int]
+    label_keys: dict[str, dict[str, int]]
+    weights: dict[str, tuple[float, float, int]]
+    energy_per_atom: tuple[float, float]
+    residual_per_atom: tuple[float, float]
+    force_rms: float
+    force_max: float
+    force_max_source: str
+    net_force: tuple[float, float]
+    stress: StressSize
+    constrained_atoms: int
+    repeated: int
+    references: ReferenceEnergies | None
+    force_work: WorkSlope | None
+    free_energy_work: WorkSlope | None
+    free_energy_difference: float
+    stress_work: WorkSlope | None
+    errors: list[str]
+    warnings: list[str]
+
+    def lines(self) -> list[str]:
+        """Return the description as lines of text: a table, then warnings, then errors."""
+        rows = [*self._what(), *self._labels(), *self._checks(), *self._references()]
+        width = max(len(name) for name, _ in rows)
+        return [
+            *(f"{name:<{width}}  {text}" for name, text in rows),
+            *(f"warning: {text}" for text in self.warnings),
+            *(f"error: {text}" for text in self.errors),
+        ]
+
+    def _what(self) -> Iterator[tuple[str, str]]:
+        smallest, mean, most = self.sizes
+        yield "structures", f"{self.structures}"
+        yield "atoms", f"{self.atoms}; a structure has {smallest} to {most}, mean {mean:.1f}"
+        yield "elements", _counts(self.elements)
+        yield "periodic directions", _counts(self.periodicity)
+        yield "total charge", _counts(self.charges)
+        yield "spin multiplicity", _counts(self.spins)
+
+    def _labels(self) -> Iterator[tuple[str, str]]:
+        for name, count in self.labelled.items():
+            keys = f"; from {_counts(self.label_keys[name])}" if count else ""
+            yield name, f"{count} found, {self.structures - count} missing{keys}"
+        for name, (least, most, zero) in self.weights.items():
+            off = f"; {zero} switched off by weight 0" if zero else ""
+            yield f"weight of {name}", f"{least:g} to {most:g}{off}"
+        if self.labelled["energy"]:
+            yield "energy per atom", _mean_and_spread(self.energy_per_atom)
+            yield "  less E0", _mean_and_spread(self.residual_per_atom)
+        if self.free_energy_difference > 0:
+            text = f"differs from the energy by up to {self.free_energy_difference:.3g} eV per atom"
+            yield "free energy", text
+        if self.labelled["forces"]:
+            mean, worst = self.net_force
+            yield "force RMS", f"{self.force_rms:.4f} eV/Å"
+            yield "largest force", f"{self.force_max:.4f} eV/Å in {self.force_max_source}"
+            net = f"mean {mean:.2g}, largest {worst:.2g} eV/Å"
+            unknown = "not checked: no structure has forces on all atoms"
+            yield "net force", unknown if np.isnan(worst) else net
+        if self.labelled["stress"]:
+            yield "size of stress", self.stress.text()
+
+    def _checks(self) -> Iterator[tuple[str, str]]:
+        yield "constrained atoms", f"{self.constrained_atoms}"
+        yield "repeated structures", f"{self.repeated}"
+        yield "−ΔE against F·Δr", _slope(self.force_work, "no consecutive frames")
+        if self.free_energy_work is not None:
+            yield "  with free energy", _slope(self.free_energy_work, "")
+        yield "ΔE against V σ:ε", _slope(self.stress_work, "no strained cells")
+
+    def _references(self) -> Iterator[tuple[str, str]]:
+        table = self.references
+        if table is None:
+            return
+        rank = "" if table.source == "none" else f"; rank {table.rank} of {len(table.numbers)}"
+        yield "E0", f"{table.source}{rank}"
+        pairs = zip(table.numbers, table.energies, strict=True)
+        named = ((chemical_symbols[z], energy) for z, energy in pairs)
+        # A table may know more elements than the data have: that of a universal model.
+        values = ", ".join(f"{s} {energy:.4f}" for s, energy in named if s in self.elements)
+        if table.source != "none":
+            yield "E0 values", f"{values} eV"
+
+
+@np.errstate(invalid="ignore")  # infinite labels are to be reported, not to end the audit
+def audit(
+    atoms_list: Sequence[Atoms],
+    references: ReferenceEnergies | None = None,
+    labels: LabelConfig | None = None,
+    *,
+    force_limit: float = FORCE_LIMIT,
+    net_force_limit: float = NET_FORCE_LIMIT,
+) -> Audit:
+    """Describe structures with canonical labels and list their errors and warnings.
+
+    Args:
+        atoms_list: as `read_structures` returns them.
+        references: reference energies that training will use.
+        labels: the label section of the configuration; keys that it names must have been used.
+        force_limit: eV/Å; atoms with a larger force are reported.
+        net_force_limit: eV/Å; structures with a larger summed force are reported.
+
+    Raises:
+        ValueError: the list is empty.
+    """
+    if not atoms_list:
+        raise ValueError("no structures to audit")
+    known = [labels_of(atoms) for atoms in atoms_list]
+    sizes = np.array([len(atoms) for atoms in atoms_list], dtype=int)
+    energies = np.array([each.energy for each in known], dtype=np.float64)
+    strongest = np.array([_largest(np.linalg.norm(each.forces, axis=1)) for each in known])
+    net = np.array([np.linalg.norm(each.forces.sum(axis=0)) for each in known])
+    keys = _label_keys(atoms_list)
+    top = int(np.nanargmax(strongest)) if np.isfinite(strongest).any() else None
+
+    errors, warnings = _wrong_values(atoms_list, labels)
+    pairs = findings.repeated(atoms_list)
+    force_work, stress_work = force_work_slope(atoms_list), stress_work_slope(atoms_list)
+    differences = label_findings.free_energy_differences(atoms_list)
+    free_work = force_work_slope(atoms_list, free_energy_of) if len(differences) else None
+    warnings += [
+        *force_findings.large_forces(atoms_list, force_limit),
+        *force_findings.net_forces(atoms_list, net_force_limit),
+        *force_findings.constraints(atoms_list),
+        *findings.work_warnings(force_work, stress_work),
+        *label_findings.free_energies(atoms_list, force_work, free_work),
+        *findings.repetition_warnings(atoms_list, pairs),
+    ]
+    residuals = np.full(len(energies), np.nan)
+    if references is not None:
+        uncovered = findings.uncovered_elements(atoms_list, references)
+        errors += uncovered
+        if not uncovered:
+            offsets = np.array([references.of(atoms.numbers) for atoms in atoms_list])
+            residuals = (energies - offsets) / sizes
+            warnings += findings.reference_warnings(references, residuals)
+    elements = Counter(int(z) for atoms in atoms_list for z in atoms.numbers)
+    return Audit(
+        structures=len(atoms_list),
+        atoms=int(sizes.sum()),
+        elements={chemical_symbols[z]: count for z, count in sorted(elements.items())},
+        sizes=(int(sizes.min()), float(sizes.mean()), int(sizes.max())),
+        periodicity=dict(Counter(_directions(atoms) for atoms in atoms_list)),
+        charges=label_findings.state_counts(atoms_list, "charge"),
+        spins=label_findings.state_counts(atoms_list, "spin"),
+        labelled={name: sum(counts.values()) for name, counts in keys.items()},
+        label_keys=keys,
+        weights=label_findings.weight_ranges(atoms_list),
+        energy_per_atom=_moments(energies / sizes),
+        residual_per_atom=_moments(residuals),
+        force_rms=force_rms(atoms_list),
+        force_max=float("nan") if top is None else float(strongest[top]),
+        force_max_source="" if top is None else source_of(atoms_list[top], top),
+        net_force=(_moments(net)[0], _largest(net)),
+        stress=stress_size(atoms_list),
+        constrained_atoms=sum(len(force_findings.constrained_atoms(atoms)) for atoms in atoms_list),
+        repeated=len(pairs),
+        references=references,
+        force_work=force_work,
+        free_energy_work=free_work,
+        free_energy_difference=_largest(differences),
+        stress_work=stress_work,
+        errors=errors,
+        warnings=warnings,
+    )
+
+
+def _wrong_values(
+    atoms_list: Sequence[Atoms], labels: LabelConfig | None
+) -> tuple[list[str], list[str]]:
+    """Return errors and warnings that each label gives by itself, without a limit to choose."""
+    errors = findings.label_errors(atoms_list, labels)
+    warnings = [
+        *label_findings.reading_remarks(atoms_list),
+        *label_findings.passed_over(atoms_list),
+        *label_findings.unread(atoms_list),
+    ]
+    for found in (
+        label_findings.mixed_keys(atoms_list, labels),
+        label_findings.mixed_families(atoms_list, labels),
+        magnitudes.energies(atoms_list, labels),
+        force_findings.zero_forces(atoms_list),
+        magnitudes.stresses(atoms_list),
+    ):
+        errors += found[0]
+        warnings += found[1]
+    return errors, [*warnings, *force_findings.zero_rows(atoms_list)]
+
+
+def _label_keys(atoms_list: Sequence[Atoms]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = {name: Counter() for name in PROPERTIES}
+    for atoms in atoms_list:
+        known = labels_of(atoms)
+        read_from = atoms.info.get("label_keys", {})
+        for name in known.names:
+            key = read_from.get(name, CANONICAL.get(name, name))
+            counts.setdefault(name, Counter())[key] += 1
+    return {name: dict(counter) for name, counter in counts.items()}
+
+
+def _directions(atoms: Atoms) -> str:
+    names = (axis for axis, periodic in zip("xyz", atoms.pbc, strict=True) if periodic)
+    return "".join(names) or "none"
+
+
+def _largest(values: np.ndarray) -> float:
+    """Return the largest value that is not NaN, else NaN."""
+    known = values[~np.isnan(values)]
+    return float(known.max()) if len(known) else float("nan")
+
+
+def _moments(values: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation of the finite values."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    return float(known.mean()), float(known.std())
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _mean_and_spread(moments: tuple[float, float]) -> str:
+    return f"mean {moments[0]:.4f}, standard deviation {moments[1]:.4f} eV"
+
+
+def _slope(found: WorkSlope | None, otherwise: str) -> str:
+    if found is None:
+        return f"not checked: {otherwise}"
+    return f"slope {found.slope:.3f} over {found.pairs} pairs"

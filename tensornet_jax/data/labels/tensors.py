@@ -1,0 +1,159 @@
+"""Labels that are tensors of any rank: where data keep them, and in which form.
+
+Structures carry them flat, as extended XYZ can hold them: `info["REF_name"]` (3ⁿ,) or
+`arrays["REF_name"]` (N, 3ⁿ), and `info["tensor_labels"]` says which there are.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from ase import Atoms
+from pydantic import BeforeValidator, Field
+
+from tensornet_jax.config import Config
+from tensornet_jax.data.labels.weights import weight_of
+from tensornet_jax.tensors.voigt import from_mandel, from_voigt
+
+PREFIX = "REF_"
+NAMES = "tensor_labels"
+_RANKS = {3: 1, 9: 2, 27: 3, 81: 4}
+# Numbers of a tensor whose last one or two pairs of indices are packed, and those pairs.
+_PACKED = {6: ((), 1), 18: ((3,), 1), 36: ((), 2)}
+
+
+class TensorLabel(Config):
+    """Where the data keep a tensor, and how."""
+
+    key: str = Field(min_length=1, description="key of its numbers", examples=["polarizability"])
+    factor: float = Field(default=1.0, description="from the data's unit to that of predictions")
+    form: Literal["cartesian", "voigt", "mandel"] = Field(
+        default="cartesian",
+        description="cartesian: 3, 9, 27 or 81 numbers; voigt (of stresses and stiffnesses) or "
+        "mandel: 6, 18 or 36 numbers in the order xx, yy, zz, yz, xz, xy",
+    )
+    mask: str | None = Field(
+        default=None, description="key of what is 0 or false where there is no label"
+    )
+    per: Literal["structure", "atom"] | None = Field(
+        default=None,
+        description="a tensor of the structure, or of each atom; null: as the file keeps it",
+    )
+
+
+def _with_key(value: Any) -> Any:
+    return {"key": value} if isinstance(value, str) else value
+
+
+KeyOrTensorLabel = Annotated[TensorLabel, BeforeValidator(_with_key)]
+"""A section, or only the key."""
+
+
+def set_tensor_labels(
+    atoms: Atoms, found: Mapping[str, Any], labels: Mapping[str, TensorLabel], source: str
+) -> dict[str, str]:
+    """Give a structure its tensors in canonical form, and return the key of each.
+
+    Args:
+        atoms: the structure, changed.
+        found: all values that may be labels, by key.
+        labels: what to look for, by name.
+        source: file and frame, for messages.
+
+    Raises:
+        ValueError: numbers that are no tensor in the form that was stated, or infinite ones, or
+            a weight that is none.
+    """
+    keys: dict[str, str] = {}
+    values: dict[str, tuple[str, np.ndarray]] = {}
+    for name, label in labels.items():
+        if label.key not in found:
+            continue
+        per = label.per or ("atom" if label.key in atoms.arrays else "structure")
+        value = _cartesian(found[label.key], label, len(atoms) if per == "atom" else None)
+        if value is None:
+            counts = ", ".join(str(n) for n in (_RANKS if label.form == "cartesian" else _PACKED))
+            owner = f"each of {len(atoms)} atoms" if per == "atom" else "the structure"
+            raise ValueError(
+                f"{source}: labels.tensors.{name} is {label.key!r}, which has shape "
+                f"{np.shape(found[label.key])}: form {label.form} needs {counts} numbers for "
+                f"{owner}"
+            )
+        value = value * label.factor
+        if label.mask is not None:
+            mask = np.asarray(found.get(label.mask, True)).astype(bool)
+            value[~np.broadcast_to(mask.reshape(mask.shape or (1,)), len(value))] = np.nan
+        if np.isinf(value).any():
+            raise ValueError(
+                f"{source}: {label.key} is infinite: write nan where a label is missing"
+            )
+        if not np.isnan(value).all() and weight_of(atoms, name) > 0.0:
+            keys[name], values[name] = label.key, (per, value)
+    for key in keys.values():
+        atoms.info.pop(key, None)
+        atoms.arrays.pop(key, None)
+    for name, (per, value) in values.items():
+        put_tensor(atoms, name, value if per == "atom" else value[0], per_atom=per == "atom")
+    return keys
+
+
+def put_tensor(atoms: Atoms, name: str, value: np.ndarray, *, per_atom: bool) -> None:
+    """Store a tensor, of the structure (3, …) or of its atoms (N, 3, …), in canonical form."""
+    if per_atom:
+        atoms.arrays[PREFIX + name] = value.reshape(len(atoms), -1)
+    else:
+        atoms.info[PREFIX + name] = value.reshape(-1)
+    known = atoms.info.get(NAMES, ())
+    atoms.info[NAMES] = (*(other for other in known if other != name), name)
+
+
+def declared_tensors(atoms: Atoms) -> dict[str, TensorLabel]:
+    """Return where the tensors are that a structure in canonical form, or its file, says it has."""
+    declared = atoms.info.get(NAMES, ())
+    names = declared.split() if isinstance(declared, str) else [str(name) for name in declared]
+    found = {}
+    for name in names:
+        if PREFIX + name in atoms.arrays:
+            found[name] = TensorLabel(key=PREFIX + name, per="atom")
+        elif PREFIX + name in atoms.info:
+            found[name] = TensorLabel(key=PREFIX + name, per="structure")
+    return found
+
+
+def drop_tensors(atoms: Atoms) -> None:
+    """Remove all tensor labels from a structure."""
+    names = [*declared_tensors(atoms)]
+    atoms.info.pop(NAMES, None)
+    for name in names:
+        atoms.info.pop(PREFIX + name, None)
+        atoms.arrays.pop(PREFIX + name, None)
+
+
+def tensors_of(atoms: Atoms) -> dict[str, np.ndarray]:
+    """Return the tensor labels of a structure, (3, …) or (N, 3, …) float64, NaN where missing."""
+    tensors = {}
+    for name in atoms.info.get(NAMES, ()):
+        key = PREFIX + name
+        value = np.asarray(atoms.arrays[key] if key in atoms.arrays else atoms.info[key])
+        shape = (3,) * _RANKS[value.shape[-1]]
+        tensors[name] = value.reshape(*value.shape[:-1], *shape).astype(np.float64)
+    return tensors
+
+
+def _cartesian(value: Any, label: TensorLabel, num_atoms: int | None) -> np.ndarray | None:
+    """Return (1 or N, 3ⁿ) float64 components, None where the numbers cannot be such tensors."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        return None
+    count = 1 if num_atoms is None else num_atoms
+    if not count or array.size % count or (num_atoms is not None and len(array) != num_atoms):
+        return None
+    array = array.reshape(count, -1).astype(np.float64)
+    size = array.shape[1]
+    if label.form == "cartesian":
+        return array if size in _RANKS else None
+    if size not in _PACKED:
+        return None
+    outer, pairs = _PACKED[size]
+    unpack = from_voigt if label.form == "voigt" else from_mandel
+    return unpack(array.reshape(count, *outer, *(6,) * pairs), pairs).reshape(count, -1)

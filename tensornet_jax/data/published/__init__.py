@@ -1,0 +1,1 @@
+"""Public data sets and potentials: where they are, and how they are downloaded."""

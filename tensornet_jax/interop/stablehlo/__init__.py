@@ -1,0 +1,1 @@
+"""Potentials as compiled functions that evaluate without this package."""

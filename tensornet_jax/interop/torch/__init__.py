@@ -1,0 +1,1 @@
+"""Files of torch and their state dicts, without torch."""

@@ -1,0 +1,151 @@
+"""Constant temperature and pressure: stochastic cell rescaling."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from tensornet_jax.md.integrators.csvr import rescaled
+from tensornet_jax.md.state import State, System, accelerate, drift, step_keys
+
+STRAIN = 3
+
+CellShape = Literal["isotropic", "lengths", "full", "in_plane"]
+"""What of the cell may change: its size; the lengths along x, y and z; size and shape; size and
+shape within a plane."""
+
+
+class Rescaling(NamedTuple):
+    """What the barostat did in the present step.
+
+    strain: (B, 3, 3) logarithm of the deformation.
+    work: (B,) −½ of its work, taken with the stress before it, eV.
+    """
+
+    strain: Array
+    work: Array
+
+
+def exponential(matrix: Array) -> Array:
+    """Return exp of matrices whose norm is not far above 1, (…, 3, 3), exact to rounding."""
+    small = matrix / 8
+    result = term = jnp.broadcast_to(jnp.eye(3, dtype=matrix.dtype), matrix.shape)
+    for order in range(1, 11):
+        term = term @ small / order
+        result = result + term
+    for _ in range(3):
+        result = result @ result
+    return result
+
+
+def volume(cell: Array) -> Array:
+    """|det| of cells: (B, 3, 3) Å → (B,) Å³."""
+    return jnp.abs(jnp.linalg.det(cell))
+
+
+def contracted(tensor: Array, strain: Array) -> Array:
+    """A : ε of each structure, (B,)."""
+    return jnp.sum(tensor * strain, axis=(-2, -1))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class StochasticCellRescaling:
+    """Stochastic cell rescaling with stochastic velocity rescaling: the NPT ensemble.
+
+    The logarithm of the volume, ε, follows dε = −(β/τ_p)(P₀ − P) dt + √(2 k_B T β / (V τ_p)) dW
+    (Bernetti & Bussi, doi:10.1063/5.0020514). In the anisotropic forms (Del Tatto, Raiteri,
+    Bernetti & Bussi, doi:10.3390/app12031139) a strain ε_ij takes its place with β/3, and
+    P_ij − P₀δ_ij drives it; only symmetric strains are drawn, since an antisymmetric one rotates
+    the whole system and changes nothing. The cell is multiplied by exp(ε), with which the drift
+    needs no correction for the noise depending on the volume. Positions are scaled with the cell
+    and velocities inversely, so P contains the kinetic energy of the moment.
+
+    Within a plane (`in_plane`), β/2 takes the place of β/3, and a strain has only components in the
+    plane: the height stays, and with it P₀V is P₀·height·area.
+
+    Conserved: kinetic + potential energy + P₀V − heat; the barostat's share of the heat is taken
+    with the mean of the stresses before and after.
+
+    thermal_energy: (B,) k_B·T, eV.
+    relaxation_time: (B,) τ of the thermostat, Å·√(amu/eV).
+    pressure: (B,) P₀, eV/Å³.
+    pressure_time: (B,) τ_p, Å·√(amu/eV).
+    compressibility: (B,) β, Å³/eV; only β/τ_p matters.
+    plane: (B, 3, 3) projector on the plane of `in_plane`; None for other shapes.
+    shape: what of the cell may change (static).
+    """
+
+    thermal_energy: Any
+    relaxation_time: Any
+    pressure: Any
+    pressure_time: Any
+    compressibility: Any
+    plane: Any = None
+    shape: CellShape = field(default="isotropic", metadata={"static": True})
+
+    conserves_momentum: bool = field(default=True, metadata={"static": True})
+    needs_stress: bool = field(default=True, metadata={"static": True})
+    changes_cell: bool = field(default=True, metadata={"static": True})
+
+    def start(self, system: System, state: State) -> State:
+        """Return the state with the integrator's variables at their start."""
+        nothing = jnp.zeros_like(state.energy)
+        return state.replace(extra=Rescaling(jnp.zeros_like(state.cell), nothing))
+
+    def advance(self, system: System, state: State) -> State:
+        """Half a kick, the cell's step, and all of the drift."""
+        strain = self._strain(system, state)
+        state = accelerate(system, state)
+        scaling, inverse = exponential(strain), exponential(-strain)
+        of_atoms = system.node_graph
+        before = system.kinetic_energy(state.velocities) + self.pressure * volume(state.cell)
+        half_work = 0.5 * volume(state.cell) * contracted(state.stress, strain)
+        state = state.replace(
+            positions=jnp.einsum("na,nab->nb", state.positions, scaling[of_atoms]),
+            velocities=jnp.einsum("na,nab->nb", state.velocities, inverse[of_atoms]),
+            cell=state.cell @ scaling,
+            extra=Rescaling(strain, half_work),
+        )
+        after = system.kinetic_energy(state.velocities) + self.pressure * volume(state.cell)
+        return drift(system, state.heated(after - before))
+
+    def finish(self, system: System, state: State) -> State:
+        """The other half of the kick, and the thermostat."""
+        done: Rescaling = state.extra
+        work = done.work + 0.5 * volume(state.cell) * contracted(state.stress, done.strain)
+        state = accelerate(system, state.heated(work))
+        decay = jnp.exp(-system.timestep / self.relaxation_time)
+        return rescaled(system, state, self.thermal_energy, decay)
+
+    def conserved(self, system: System, state: State) -> Array:
+        """Return the conserved quantity of each structure, (B,) eV."""
+        energy = state.energy + system.kinetic_energy(state.velocities)
+        return energy + self.pressure * volume(state.cell) - state.heat.total
+
+    def _strain(self, system: System, state: State) -> Array:
+        """(B, 3, 3) logarithmic strain of this step."""
+        dtype = state.cell.dtype
+        size = volume(state.cell)
+        inside = system.kinetic_tensor(state.velocities) / size[:, None, None] - state.stress
+        rate = self.compressibility / self.pressure_time * system.timestep
+        width = jnp.sqrt(2 * self.thermal_energy * rate / size)
+        keys = step_keys(system, state.step, STRAIN)
+        noise = jax.vmap(lambda key: jax.random.normal(key, (3, 3), dtype))(keys)
+        identity = jnp.eye(3, dtype=dtype)
+        if self.shape == "isotropic":
+            excess = jnp.trace(inside, axis1=-2, axis2=-1) / 3 - self.pressure
+            strain = rate * excess + width * noise[:, 0, 0]
+            return (strain / 3)[:, None, None] * identity
+        excess = inside - self.pressure[:, None, None] * identity
+        symmetric = 0.5 * (noise + noise.mT)
+        dimensions = 2 if self.shape == "in_plane" else 3
+        strain = (rate / dimensions)[:, None, None] * excess
+        width = width / jnp.sqrt(jnp.asarray(dimensions, dtype))
+        strain = strain + width[:, None, None] * symmetric
+        strain = 0.5 * (strain + strain.mT)
+        if self.shape == "in_plane":
+            return self.plane @ strain @ self.plane
+        return strain * identity if self.shape == "lengths" else strain

@@ -1,0 +1,1 @@
+"""The neighbor lists of a simulation."""

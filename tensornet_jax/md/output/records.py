@@ -1,0 +1,199 @@
+"""Properties recorded along a simulation: arrays that fill on the device and the host empties.
+
+What a model predicts besides energy comes out of the same evaluation as the forces, so a record
+costs a read-out and no second pass through the network, and needs no neighbour list of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import ase
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.ops.safe import divide
+from tensornet_jax.potential.potential import ENERGY_PROPERTIES, Potential
+
+# Records on the device before the host takes them over: enough for the transfer to cost nothing,
+# and fewer where each is large.
+MOST_ROWS = 500
+MOST_BYTES = 1 << 25
+
+
+class Recording(NamedTuple):
+    """What is recorded; fixed when the loop is compiled.
+
+    names: properties of the model.
+    interval: steps between two records; step 0 is the first.
+    """
+
+    names: tuple[str, ...]
+    interval: int
+
+
+class Buffer(NamedTuple):
+    """Records on the device, K rows of which `count` are filled.
+
+    count: () int32.
+    step: (K,) int32.
+    temperature: (K, B) K.
+    volume: (K, B) Å³; 0 where there is none.
+    values: by name (K, B, …) for properties of structures, (K, N, …) for those of atoms.
+    """
+
+    count: Array
+    step: Array
+    temperature: Array
+    volume: Array
+    values: dict[str, Array]
+
+    @classmethod
+    def empty(cls, temperature: Any, values: dict[str, Any]) -> "Buffer":
+        """Return room for rows like these arrays, of which only shapes and dtypes count."""
+        widest = sum(value.size * value.dtype.itemsize for value in values.values())
+        rows = max(1, min(MOST_ROWS, MOST_BYTES // max(widest, 1)))
+
+        def room(like: Any) -> Array:
+            return jnp.zeros((rows, *like.shape), like.dtype)
+
+        return cls(
+            jnp.int32(0),
+            jnp.zeros(rows, jnp.int32),
+            room(temperature),
+            room(temperature),
+            {name: room(value) for name, value in values.items()},
+        )
+
+    @property
+    def full(self) -> Array:
+        """() bool, whether there is no room for another row."""
+        return self.count >= len(self.step)
+
+    def appended(
+        self, due: Array, step: Array, temperature: Array, volume: Array, values: dict[str, Array]
+    ) -> "Buffer":
+        """Return the buffer with one more row if () bool `due`, else as it is."""
+        # A row outside the array is not written.
+        row = jnp.where(due, self.count, len(self.step))
+
+        def put(rows: Array, value: Array) -> Array:
+            return rows.at[row].set(value, mode="drop")
+
+        return Buffer(
+            self.count + due.astype(jnp.int32),
+            put(self.step, step),
+            put(self.temperature, temperature),
+            put(self.volume, volume),
+            {name: put(rows, values[name]) for name, rows in self.values.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Records:
+    """Records on the host, T of them.
+
+    step: (T,) int.
+    time: (T,) fs.
+    temperature: (T, B) K.
+    volume: (T, B) Å³; 0 where there is none.
+    values: by name (T, B, …) for properties of structures; for those of atoms (T, n, …), all
+        structures one after the other.
+    per_atom: names of the latter.
+    units: of the properties by name, "" where the model does not say.
+    """
+
+    step: np.ndarray
+    time: np.ndarray
+    temperature: np.ndarray
+    volume: np.ndarray
+    values: dict[str, np.ndarray]
+    per_atom: frozenset[str]
+    units: dict[str, str]
+
+    def of(self, index: int, atoms: slice) -> dict[str, np.ndarray]:
+        """Return temperature, volume and properties of one structure, (T, …) each.
+
+        Args:
+            index: of the structure.
+            atoms: its rows in the arrays of atoms.
+        """
+        values = {
+            name: rows[:, atoms if name in self.per_atom else index]
+            for name, rows in self.values.items()
+        }
+        return {
+            "temperature": self.temperature[:, index],
+            "volume": self.volume[:, index],
+            **values,
+        }
+
+
+def about_centre_of_mass(
+    config: ModelConfig, outputs: dict[str, Array], graph: AtomGraph, masses: Array
+) -> dict[str, Array]:
+    """Return a model's outputs with the dipole about the centre of mass, where it is not already.
+
+    About any other point, the dipole moment of an ion also moves with the ion as a whole, and its
+    spectrum has lines of the motion of that point.
+
+    Args:
+        config: of the model.
+        outputs: what it predicts.
+        graph: the structures, not periodic if a dipole is among the outputs.
+        masses: (N,) amu.
+    """
+    if "dipole" not in outputs or not config.has_atomic_dipoles:
+        return outputs
+    inside = graph.node_mask.astype(masses.dtype)[:, None]
+
+    def centre(weights: Array) -> Array:
+        rows = jnp.concatenate([weights * graph.positions, weights], axis=1)
+        sums = jax.ops.segment_sum(
+            rows, graph.node_graph, graph.num_graphs, indices_are_sorted=True
+        )
+        return divide(sums[:, :3], sums[:, 3:])
+
+    # The model has it about the mean of the positions.
+    shift = centre(inside) - centre(inside * masses[:, None])
+    return {**outputs, "dipole": outputs["dipole"] + graph.charge[:, None] * shift}
+
+
+def recorded_units(potential: Potential, names: Sequence[str]) -> dict[str, str]:
+    """Return the units of properties by name; "" where the model does not say."""
+    units = {"dipole": "e·Å", "charges": "e"} | {
+        head.name: head.unit for head in potential.tensor_heads
+    }
+    return {name: units.get(name, "") for name in names}
+
+
+def check_recorded(
+    potential: Potential, names: Sequence[str], structures: Sequence[ase.Atoms]
+) -> None:
+    """Raise ValueError unless a model predicts properties and structures have them.
+
+    Args:
+        potential: the model.
+        names: properties.
+        structures: of the simulation.
+    """
+    derived = {*ENERGY_PROPERTIES, "polar_tensors"}
+    possible = [name for name in potential.properties if name not in derived]
+    for name in names:
+        if name in ENERGY_PROPERTIES:
+            raise ValueError(
+                f"{name} cannot be recorded: log and trajectory have energies, forces and stress"
+            )
+        if name not in possible:
+            has = ", ".join(possible) or "nothing besides energy and forces"
+            raise ValueError(f"this model has no {name!r} to record; it predicts {has}")
+    for index, atoms in enumerate(structures):
+        if "dipole" in names and atoms.pbc.any():
+            raise ValueError(
+                f"structure {index} is periodic, where a dipole moment has no meaning: do not "
+                "record it"
+            )

@@ -1,0 +1,1 @@
+"""An equivariant spherical channel network (arXiv:2302.03655)."""

@@ -1,0 +1,1 @@
+"""From features of the atoms to the properties a model predicts."""

@@ -1,0 +1,173 @@
+"""From invariant features of the atoms to the properties a model predicts."""
+
+import ase.data
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.models.common import ModelConfig, dense
+from tensornet_jax.models.heads.features import AtomFeatures
+from tensornet_jax.models.heads.tensor_config import TensorHead
+from tensornet_jax.models.heads.tensors import TensorHeads, TensorReadout
+from tensornet_jax.ops.activations import ACTIVATIONS
+from tensornet_jax.ops.safe import divide
+
+
+class ScalarReadout(nn.Module):
+    """Two-layer perceptron from features (N, F) to one number per atom, (N,).
+
+    Xavier-uniform weights and zero biases.
+    """
+
+    num_channels: int
+    activation: str
+    dtype: str
+
+    @nn.compact
+    def __call__(self, features: Array) -> Array:
+        """Return (N,) without unit: the potential multiplies by its scale."""
+
+        def layer(width: int, name: str) -> nn.Dense:
+            return nn.Dense(
+                width,
+                dtype=self.dtype,
+                param_dtype=self.dtype,
+                kernel_init=nn.initializers.xavier_uniform(),
+                name=name,
+            )
+
+        hidden = layer(self.num_channels // 2, "hidden")(features)
+        return layer(1, "output")(ACTIVATIONS[self.activation](hidden))[:, 0]
+
+
+class GatedReadout(nn.Module):
+    """MatGL's read-out: a perceptron times a gate, from features (N, F) to one number, (N,).
+
+    Both have `DEPTH` linear layers of F channels with SiLU between them; the gate is the sigmoid of
+    the second one's last layer.
+    """
+
+    DEPTH = 4
+
+    num_channels: int
+    dtype: str
+
+    def setup(self) -> None:
+        """Create the layers."""
+        width = self.num_channels
+        widths = [width] * (self.DEPTH - 1) + [1]
+        self.layers = [dense(width, w, self.dtype) for w in widths]
+        self.gates = [dense(width, w, self.dtype) for w in widths]
+
+    def __call__(self, features: Array) -> Array:
+        """Return (N,) without unit: the potential multiplies by its scale."""
+        value, gate = features, features
+        for layer in self.layers[:-1]:
+            value = nn.silu(layer(value))
+        for layer in self.gates[:-1]:
+            gate = nn.silu(layer(gate))
+        return (self.layers[-1](value) * nn.sigmoid(self.gates[-1](gate)))[:, 0]
+
+
+class OtherHeads(nn.Module):
+    """Everything a model of any kind predicts from `AtomFeatures`: tensors, dipole, charges.
+
+    config: of the model.
+    num_species: size of the element table.
+    dtype: "float32" or "float64".
+    """
+
+    config: ModelConfig
+    num_species: int
+    dtype: str
+
+    @nn.compact
+    def __call__(self, features: AtomFeatures, graph: AtomGraph) -> dict[str, Array]:
+        """Return what `TensorHeads`, `DipoleReadout`, `ChargeReadout` do, as far as is asked."""
+        c = self.config
+        outputs = TensorHeads(c.tensors, self.num_species, self.dtype, name="tensors")(
+            features, graph
+        )
+        if c.has_atomic_dipoles:
+            outputs |= DipoleReadout(self.dtype, name="dipole")(features, graph)
+        elif c.sums_predicted_charges:
+            outputs["charges"] = ChargeReadout(self.dtype, name="charges")(features, graph)
+        return outputs
+
+
+class ChargeReadout(nn.Module):
+    """Charges that sum to the total charge."""
+
+    WIDTH = 32
+
+    dtype: str
+
+    @nn.compact
+    def __call__(self, features: AtomFeatures, graph: AtomGraph) -> Array:
+        """Return (N,) e, 0 for padding."""
+        return _predicted_charges(features.scalars, graph, self.WIDTH, self.dtype)
+
+
+class DipoleReadout(nn.Module):
+    """Charges that sum to the total charge, and dipoles of the atoms.
+
+    μ = Σ_i q_i (r_i − R) + Σ_i μ_i about the mean R of the positions; of a neutral structure it is
+    the same about any point.
+    """
+
+    HEAD = TensorHead(name="atomic_dipole", symmetry="i")
+
+    dtype: str
+
+    @nn.compact
+    def __call__(self, features: AtomFeatures, graph: AtomGraph) -> dict[str, Array]:
+        """Return "dipole" (B, 3) e·Å and "charges" (N,) e, 0 for padding."""
+        charges = _predicted_charges(features.scalars, graph, self.HEAD.width, self.dtype)
+        dipoles = TensorReadout(self.HEAD, self.dtype, name="dipoles")(features)
+        inside = graph.node_mask[:, None]
+        ones = inside.astype(charges.dtype)
+        centre = divide(_total(ones * graph.positions, graph), _total(ones, graph))
+        moments = charges[:, None] * (graph.positions - centre[graph.node_graph]) + dipoles
+        return {"dipole": _total(jnp.where(inside, moments, 0), graph), "charges": charges}
+
+
+def _predicted_charges(scalars: Array, graph: AtomGraph, width: int, dtype: str) -> Array:
+    """Conserved charges (N,) e of scalars (N, F), by layers of the module that calls."""
+    hidden = nn.silu(dense(scalars.shape[-1], width, dtype, name="hidden")(scalars))
+    return conserved(dense(width, 1, dtype, name="charges")(hidden)[:, 0], graph)
+
+
+def conserved(charges: Array, graph: AtomGraph) -> Array:
+    """Charges (N,) e shifted, alike in all atoms, to sum to the structures' total charges."""
+    charges = jnp.where(graph.node_mask, charges, 0)
+    ones = graph.node_mask.astype(charges.dtype)
+    shift = divide(graph.charge - _total(charges, graph), _total(ones, graph))
+    return jnp.where(graph.node_mask, charges + shift[graph.node_graph], 0)
+
+
+def centred_dipole(charges: Array, graph: AtomGraph, numbers: tuple[int, ...]) -> Array:
+    """Dipole moment Σ_i q_i (r_i − R) about the centre of mass R (Sec. 2.4, arXiv:2402.17660).
+
+    Args:
+        charges: (N,) e.
+        graph: structures; not periodic, where a dipole moment has no meaning.
+        numbers: element table, for the atomic masses.
+
+    Returns:
+        (B, 3) e·Å.
+    """
+    table = jnp.asarray(ase.data.atomic_masses[np.asarray(numbers)], graph.positions.dtype)
+    masses = jnp.where(graph.node_mask, table[graph.species], 0)
+
+    weighted = masses[:, None] * graph.positions
+    centre = divide(_total(weighted, graph), _total(masses, graph)[:, None])
+    charges = jnp.where(graph.node_mask, charges, 0)
+    return _total(charges[:, None] * (graph.positions - centre[graph.node_graph]), graph)
+
+
+def _total(values: Array, graph: AtomGraph) -> Array:
+    """Sums over the atoms of each structure, (N, …) → (B, …)."""
+    return jax.ops.segment_sum(values, graph.node_graph, graph.num_graphs, indices_are_sorted=True)

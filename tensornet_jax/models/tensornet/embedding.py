@@ -1,0 +1,146 @@
+"""TensorNet's first tensors: who is around an atom, at what distance and in which direction."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.models.common import dense, layer_norm
+from tensornet_jax.models.physics.electronic_state import ElectronicState
+from tensornet_jax.models.tensornet.config import CartesianConfig
+from tensornet_jax.models.tensornet.layers import LinearFilter, Mixing
+from tensornet_jax.models.tensornet.radial import AtDistances, RadialValues
+from tensornet_jax.ops.activations import ACTIVATIONS
+from tensornet_jax.ops.cartesian import RankTwo, parts_of_unit_vectors, squared_norm
+from tensornet_jax.ops.messages.densities import neighbour_densities
+from tensornet_jax.ops.messages.message import at_receivers, at_senders, collect, on_both_edges
+
+MOST_SPECIES = 16
+"""Up to so many elements the embedding sums over neighbours element by element, before channels."""
+
+
+class SpeciesPair(nn.Module):
+    """Lin([z_i; z_j]) of the embeddings of two elements: a vector of the one plus one of the other.
+
+    No product per pair of atoms is left of it, only two tables.
+    """
+
+    num_species: int
+    num_channels: int
+    dtype: str
+
+    def setup(self) -> None:
+        """Create the layers."""
+        self.species = nn.Embed(
+            self.num_species,
+            self.num_channels,
+            dtype=self.dtype,
+            param_dtype=self.dtype,
+            embedding_init=nn.initializers.normal(1.0),
+        )
+        self.linear = dense(2 * self.num_channels, self.num_channels, self.dtype)
+
+    def tables(self) -> tuple[Array, Array]:
+        """Return (S, F) of the centre and (S, F) of the neighbour."""
+        table = self.species(jnp.arange(self.num_species))
+        blank = jnp.zeros_like(table)
+        of_centre = self.linear(jnp.concatenate([table, blank], axis=-1))
+        bias = self.linear(jnp.zeros_like(jnp.concatenate([table, blank], axis=-1)[:1]))
+        return of_centre, self.linear(jnp.concatenate([blank, table], axis=-1)) - bias
+
+
+class SpeciesTables(nn.Module):
+    """The tables of `SpeciesPair`, kept as they are."""
+
+    num_species: int
+    num_channels: int
+    dtype: str
+
+    @nn.compact
+    def tables(self) -> tuple[Array, Array]:
+        """Return (S, F) of the centre and (S, F) of the neighbour."""
+        init, shape = nn.initializers.normal(1.0), (self.num_species, self.num_channels)
+        of_centre = self.param("of_centre", init, shape, self.dtype)
+        return of_centre, self.param("of_neighbour", init, shape, self.dtype)
+
+
+class Embedding(nn.Module):
+    """Initial tensors of the atoms from species, distances and directions (Eqs. 6–10)."""
+
+    config: CartesianConfig
+    num_species: int
+    dtype: str
+
+    def setup(self) -> None:
+        """Create the layers."""
+        c, dtype, width = self.config, self.dtype, self.config.num_channels
+        tables = SpeciesTables if c.compression else SpeciesPair
+        self.pair_species = tables(self.num_species, width, dtype)
+        self.filters = [
+            LinearFilter(c.basis_size, width, dtype, not c.compression) for _ in range(3)
+        ]
+        self.norm = layer_norm(dtype)
+        self.gate_hidden = dense(width, 2 * width, dtype)
+        self.gates = [dense(2 * width, width, dtype) for _ in range(3)]
+        self.mixing = Mixing(width, dtype)
+        if c.electronic_state:
+            self.state = ElectronicState(c.electronic_state, self.num_species, 2 * width, dtype)
+
+    def __call__(self, graph: AtomGraph, directions: Array, radial: RadialValues) -> RankTwo:
+        """Return the tensors of the atoms, (N, 1 | 3 | 5, F).
+
+        Args:
+            graph: of which species, edges and, if the model takes it, the electrons' state enter.
+            directions: (P, 3) unit vectors of the pairs' first edges.
+            radial: functions of the pairs' distances.
+        """
+        species, edges = graph.species, graph.edges.index
+        act = ACTIVATIONS[self.config.activation]
+        tables = self.pair_species.tables()
+        weights = [layer.matrix() for layer in self.filters]
+        basis = self._with_bias(*radial.pairs)
+        geometry = parts_of_unit_vectors(directions)
+        sums = self._by_species if self.num_species <= MOST_SPECIES else self._by_edges
+        tensor = RankTwo(*sums(species, edges, geometry, basis, weights, tables))
+        if radial.origin is not None:
+            at_origin = self._with_bias(*radial.origin) @ weights[0]
+            to_itself = (tables[0] + tables[1])[species] * at_origin
+            tensor = tensor._replace(scalar=tensor.scalar + geometry[0][0] * to_itself[:, None, :])
+        hidden = self.gate_hidden(self.norm(squared_norm(tensor)))
+        if self.config.electronic_state:
+            hidden = hidden + self.state(graph)[:, None]
+        hidden = act(hidden)
+        return self.mixing(tensor).scaled_by_part([act(layer(hidden)) for layer in self.gates])
+
+    def filters_of(self, values: AtDistances) -> list[Array]:
+        """Filters of I, A and S with the cutoff function: of P distances, three (P, F)."""
+        basis = self._with_bias(*values)
+        return [basis @ layer.matrix() for layer in self.filters]
+
+    def _with_bias(self, basis: Array, envelope: Array) -> Array:
+        """Radial functions times the cutoff function; alone at the end, it is what a bias meets."""
+        envelope = envelope[:, None]
+        if self.config.compression:
+            return basis * envelope
+        return jnp.concatenate([basis * envelope, envelope], axis=-1)
+
+    def _by_species(self, species, edges, geometry, basis, weights, tables) -> list[Array]:
+        of_centre, of_neighbour = tables
+        signs = np.array([1] + [-1] * 3 + [1] * 5)
+        geometry = on_both_edges(jnp.concatenate(geometry, axis=-1), signs)
+        densities = neighbour_densities(geometry, basis, species, self.num_species, edges)
+        found = []
+        for part, matrix in zip(jnp.split(densities, (1, 4), axis=1), weights, strict=True):
+            both = (of_neighbour[:, None] * matrix).reshape(-1, matrix.shape[1])
+            every = part.reshape(*part.shape[:2], -1) @ both
+            found.append(every + of_centre[species][:, None] * (jnp.sum(part, axis=2) @ matrix))
+        return found
+
+    def _by_edges(self, species, edges, geometry, basis, weights, tables) -> list[Array]:
+        of_centre, of_neighbour = (table[species] for table in tables)
+        factor = at_receivers(of_centre, edges) + at_senders(of_neighbour, edges)
+        identity, skew, symmetric = geometry
+        sides = on_both_edges(identity), on_both_edges(skew, -1), on_both_edges(symmetric)
+        filters = [on_both_edges(basis @ matrix) * factor for matrix in weights]
+        return list(collect(sides, tuple(filters), edges))

@@ -1,0 +1,1 @@
+"""TensorNet2: TensorNet with charges of the atoms that it predicts."""

@@ -1,0 +1,1 @@
+"""Spherical harmonics, how they couple, and quadrature on the sphere."""

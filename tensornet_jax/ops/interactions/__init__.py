@@ -1,0 +1,1 @@
+"""Energies that physics gives: Coulomb, Ewald, dispersion, repulsion of nuclei."""

@@ -1,0 +1,1 @@
+"""Sums over the edges at each atom: the hot loops."""

@@ -1,0 +1,1 @@
+"""Rotations onto edges, and features in the frames of edges."""

@@ -1,0 +1,241 @@
+"""Model files: one .safetensors that holds weights and all that is needed to use them.
+
+The tensors lie under their paths ("params/…", "buffers/…"). The one metadata entry,
+"tensornet_jax", is a JSON text with everything else; its first item is a checksum over the rest of
+the text and over name, dtype, shape and bytes of every tensor, so that a changed bit anywhere is
+noticed. Nothing in the file is ever executed.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+import safetensors
+import safetensors.numpy
+
+from tensornet_jax.config import Config
+from tensornet_jax.models import MODELS
+from tensornet_jax.potential.potential import ElementTable, Potential
+from tensornet_jax.runtime.parameter_paths import by_path, nested
+from tensornet_jax.runtime.whole_files import write_whole
+from tensornet_jax.version import __version__
+
+FORMAT_VERSION = 1
+HEADER_ENTRY = "tensornet_jax"
+BLANK_CHECKSUM = "0" * 64
+"""Stands where the checksum will, while the checksum is computed."""
+UNITS = {
+    "energy": "eV",
+    "length": "Å",
+    "forces": "eV/Å",
+    "stress": "eV/Å^3",
+    "dipole": "e·Å",
+    "charge": "e",
+    "spin": "2S + 1",
+}
+RETRIEVE = "copy the file again from where it came from, or export it again from its run folder"
+
+
+class ModelFileError(ValueError):
+    """A file that is not a model file of this package, or not the one that was written."""
+
+
+def save_model(path: str | os.PathLike[str], potential: Potential) -> None:
+    """Write a potential to one file; a crash on the way leaves an earlier file as it was.
+
+    Args:
+        path: where to write, by custom ending in .safetensors.
+        potential: what to write: its weights in its dtype, its reference energies in float64, its
+            metadata as far as JSON can hold it.
+
+    Raises:
+        ValueError: the scale, the offset or a number in the metadata is not finite.
+        TypeError: the metadata holds something JSON cannot.
+    """
+    header = {
+        "sha256": BLANK_CHECKSUM,
+        "format_version": FORMAT_VERSION,
+        "package_version": __version__,
+        "model": potential.config.model_dump(mode="json"),
+        "elements": {
+            "symbols": list(potential.elements.symbols),
+            "numbers": [int(number) for number in potential.elements.numbers],
+            "reference_energies": potential.elements.reference_energies.tolist(),
+        },
+        "energy_scale": float(potential.energy_scale),
+        "energy_offset": float(potential.energy_offset),
+        "dtype": potential.dtype,
+        "units": UNITS,
+        "properties": list(potential.properties),
+        "metadata": potential.metadata,
+    }
+    # Infinity and NaN have no JSON: better to fail here than in whoever reads the file.
+    text = json.dumps(header, allow_nan=False, ensure_ascii=False, indent=1)
+    # safetensors takes the memory as it lies, strides ignored.
+    tensors = {
+        name: np.array(value, order="C") for name, value in by_path(potential.variables).items()
+    }
+    text = text.replace(BLANK_CHECKSUM, _checksum(text, tensors), 1)
+    write_whole(Path(path), safetensors.numpy.save(tensors, {HEADER_ENTRY: text}))
+
+
+def load_model(path: str | os.PathLike[str], dtype: str | None = None) -> Potential:
+    """Read a potential from a model file.
+
+    Args:
+        path: a file written by `save_model`.
+        dtype: "float32" or "float64" to compute in; None for the one the file was written in.
+
+    Raises:
+        ModelFileError: the file is damaged, of another kind, newer than this package, or its
+            tensors are not those of the model it names.
+        FileNotFoundError: there is no such file.
+    """
+    if dtype not in (None, "float32", "float64"):
+        raise ValueError(f"dtype must be 'float32' or 'float64', not {dtype!r}")
+    path = Path(path)
+    header, tensors = _read(path)
+    config = _model_config(path, header.get("model"))
+    try:
+        potential = Potential(
+            config=config,
+            variables={},
+            elements=ElementTable(
+                tuple(header["elements"]["numbers"]),
+                np.array(header["elements"]["reference_energies"], np.float64),
+            ),
+            energy_scale=header["energy_scale"],
+            energy_offset=header["energy_offset"],
+            dtype=header["dtype"],
+            metadata=header["metadata"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(
+            f"the header of {path} lacks or misstates an entry ({error!r}): {RETRIEVE}"
+        ) from error
+    _check_tensors(path, potential, tensors)
+    with potential.precision():
+        variables = nested({name: jnp.asarray(tensor) for name, tensor in tensors.items()})
+    potential = potential.replace(variables={"params": {}, "buffers": {}, **variables})
+    return potential if dtype in (None, potential.dtype) else potential.astype(dtype)
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a model file says of itself: model config, elements, units, metadata, …
+
+    The checksum is verified as in `load_model`, and the same errors are raised for a damaged file;
+    the model itself is not built.
+    """
+    header, _ = _read(Path(path))
+    return header
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return header and tensors of a file whose checksum is right."""
+    content = path.read_bytes()
+    try:
+        tensors = safetensors.numpy.load(content)
+        (length,) = struct.unpack_from("<Q", content)
+        entries = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    # KeyError: a dtype numpy does not have.
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise ModelFileError(f"{path} {_what_it_is(content)}") from error
+    if set(entries) != {HEADER_ENTRY}:
+        raise ModelFileError(
+            f"{path} is a safetensors file, but not a model file of tensornet_jax, or a damaged "
+            f"one: {RETRIEVE}; weights of other codes go through tensornet_jax.interop"
+        )
+    text = entries[HEADER_ENTRY]
+    try:
+        header = json.loads(text)
+        version, checksum = header["format_version"], header["sha256"]
+        blanked = text.replace(checksum, BLANK_CHECKSUM, 1)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelFileError(f"{path} is damaged: its header cannot be read; {RETRIEVE}") from error
+    # A later format may compute its checksum in another way: say first that it is newer.
+    if version != FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path} has format version {version}, this tensornet_jax {__version__} reads "
+            f"{FORMAT_VERSION}: upgrade with pip install --upgrade tensornet_jax (the file says "
+            f"it was written by {header.get('package_version')})"
+        )
+    if checksum != _checksum(blanked, tensors):
+        raise ModelFileError(
+            f"{path} is damaged: its checksum does not match its content; {RETRIEVE}"
+        )
+    return header, tensors
+
+
+def _what_it_is(content: bytes) -> str:
+    """Say what a file that safetensors refuses is, and what to do about it."""
+    pickle_remedy = (
+        "which can run code when opened, so it is refused: turn it into arrays where you trust it "
+        "and use tensornet_jax.interop"
+    )
+    if not content:
+        return f"is empty: {RETRIEVE}"
+    if content.startswith(b"PK\x03\x04"):
+        return f"is a zip archive, probably a torch checkpoint made of pickles, {pickle_remedy}"
+    if content[0] == 0x80 and content[1:2] <= b"\x05":
+        return f"is a Python pickle, {pickle_remedy}"
+    return f"is not a safetensors file, or it is truncated or damaged: {RETRIEVE}"
+
+
+def _model_config(path: Path, fields: Any) -> Config:
+    name = fields.get("name") if isinstance(fields, dict) else None
+    if name not in MODELS:
+        raise ModelFileError(
+            f"{path} holds a model named {name!r}; tensornet_jax {__version__} knows "
+            f"{', '.join(sorted(MODELS))}: install the version that wrote the file"
+        )
+    config_class, _ = MODELS[name]
+    try:
+        return config_class.model_validate(fields)
+    except pydantic.ValidationError as error:
+        raise ModelFileError(f"{path} holds an invalid config of model {name}: {error}") from error
+
+
+def _check_tensors(path: Path, potential: Potential, tensors: Mapping[str, np.ndarray]) -> None:
+    """Compare names, shapes and dtypes with what the model of the header would create."""
+    created = by_path(potential.variable_shapes())
+    expected = {name: f"{leaf.dtype}{leaf.shape}" for name, leaf in created.items()}
+    found = {name: f"{tensor.dtype}{tensor.shape}" for name, tensor in tensors.items()}
+    faults = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    faults += [f"{name} is not part of it" for name in sorted(found.keys() - expected.keys())]
+    faults += [
+        f"{name} is {found[name]} and should be {expected[name]}"
+        for name in sorted(expected.keys() & found.keys())
+        if found[name] != expected[name]
+    ]
+    if faults:
+        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise ModelFileError(
+            f"the tensors of {path} do not fit the {potential.config.name} of its config: "
+            f"{'; '.join(faults[:5])}{more}. The file was put together by hand or by another "
+            "version: write it again with save_model"
+        )
+
+
+def _checksum(text: str, tensors: Mapping[str, np.ndarray]) -> str:
+    """Return the sha256 over the header text and every tensor, names sorted, as hex digits."""
+    digest = hashlib.sha256()
+
+    def add(part: bytes) -> None:
+        # With its length first, no part can pass for the end of the one before it.
+        digest.update(struct.pack("<Q", len(part)))
+        digest.update(part)
+
+    add(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        add(name.encode())
+        add(f"{tensor.dtype.name}{tensor.shape}".encode())
+        add(tensor.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,347 @@
+"""From a model's per-atom energies to energy, forces, stress and Hessian of real structures."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import ase
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tensornet_jax.config import Config
+from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
+from tensornet_jax.graph.capacity_ladder import CapacityLadder, packs
+from tensornet_jax.graph.structure import Structure
+from tensornet_jax.models import MODELS
+from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.heads.tensor_config import TensorHead
+from tensornet_jax.potential.element_table import ElementTable
+from tensornet_jax.potential.prediction import hessian_jit, predict, predict_jit
+from tensornet_jax.potential.preparation import check_visible, dipole_of_position, prepare_structure
+from tensornet_jax.potential.programs import program_of
+from tensornet_jax.potential.trained_on import Watch
+from tensornet_jax.runtime.forked import check_not_forked, is_forked
+from tensornet_jax.runtime.precision import precision_scope
+
+__all__ = [
+    "ATOMS_PER_BATCH",
+    "ENERGY_PROPERTIES",
+    "ElementTable",
+    "Potential",
+    "check_visible",
+    "create_potential",
+    "dipole_of_position",
+    "prepare_structure",
+]
+
+ENERGY_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "hessian")
+
+ATOMS_PER_BATCH = 2048
+"""Atoms `Potential.evaluate` packs into one call when no batch size is given."""
+
+
+@dataclass(frozen=True)
+class Potential:
+    """A model with its parameters, ready to evaluate structures.
+
+    energy = energy_scale · Σ_i (network output of atom i) + priors + energy_offset + Σ_i E0(i).
+    The network never sees the E0: they are added on the host in float64, since float32 resolves
+    only 2 meV at −17 000 eV. Priors, and Coulomb energies of charges a model predicts, are in eV
+    and not scaled.
+
+    config: the model's hyperparameters; ``config.name`` is a key of ``MODELS``.
+    variables: {"params": …, "buffers": …} as flax has them, in ``dtype``.
+    elements: element table with isolated-atom energies.
+    energy_scale: eV per unit of network output.
+    energy_offset: eV per structure (torchmd-net's ``mean``; 0 for models trained here).
+    dtype: "float32" or "float64".
+    metadata: free text about the model's origin, saved with it.
+    """
+
+    config: Any
+    variables: dict[str, Any]
+    elements: ElementTable
+    energy_scale: float = 1.0
+    energy_offset: float = 0.0
+    dtype: str = "float32"
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The flax module of this potential."""
+        return MODELS[self.config.name][1](self.config, self.elements.numbers, self.dtype)
+
+    @cached_property
+    def _watch(self) -> Watch:
+        c = self.config
+        return Watch(
+            self.metadata,
+            sees_charge=c.sees_charge,
+            needs_spin=c.needs_spin,
+            needs_charges=c.needs_charges,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it takes to make it again in another process: its fields, arrays as numpy's."""
+        state = {each.name: getattr(self, each.name) for each in fields(self)}
+        return state | {"variables": jax.tree.map(np.asarray, self.variables)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the fields."""
+        self.__dict__.update(state)
+        # In a forked child an error here would be lost in the machinery that unpickles: whoever
+        # uses the potential gets it.
+        if not is_forked():
+            with self.precision():
+                variables = jax.tree.map(jnp.asarray, state["variables"])
+            self.__dict__["variables"] = variables
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff radius of the network, Å."""
+        return float(self.config.cutoff)
+
+    @property
+    def list_cutoff(self) -> float:
+        """Longest cutoff of its lists of pairs that an atom can cross, Å."""
+        far = self.config.long_range
+        reaches = () if far is None else (far.molecule, far.periodic)
+        return max([self.cutoff, *(reach for reach in reaches if np.isfinite(reach))])
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """What the model predicts besides derivatives."""
+        return tuple(self.config.heads)
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """What `evaluate` can compute."""
+        energy = ENERGY_PROPERTIES if "energy" in self.heads else ()
+        charges = ("charges",) if self.config.predicts_charges else ()
+        dipole = ("dipole", "polar_tensors") if "dipole" in self.heads else ()
+        return energy + dipole + charges + tuple(head.name for head in self.tensor_heads)
+
+    @property
+    def tensor_heads(self) -> tuple[TensorHead, ...]:
+        """The tensors it predicts."""
+        return tuple(self.config.tensors)
+
+    @property
+    def per_atom(self) -> frozenset[str]:
+        """Those of `properties` that have a value for each atom, (N, …)."""
+        own = (head.name for head in self.tensor_heads if head.per == "atom")
+        possible = {"energies", "forces", "charges", "polar_tensors", *own}
+        return frozenset(possible & {*self.properties})
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.variables["params"]))
+
+    def variable_shapes(self) -> dict[str, Any]:
+        """Shapes and dtypes of the variables that the module makes; computes nothing."""
+        with self.precision():
+            return {"params": {}, "buffers": {}, **_shapes_made_by(self.module, self.dtype)}
+
+    def precision(self) -> AbstractContextManager[None]:
+        """Scope in which every JAX computation with this potential has to happen."""
+        return precision_scope(self.dtype)
+
+    def replace(self, **changes: Any) -> "Potential":
+        """Return a copy with some attributes replaced."""
+        return replace(self, **changes)
+
+    def astype(self, dtype: str) -> "Potential":
+        """Return the same potential computing in another precision."""
+        with precision_scope(dtype):
+            variables = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), dtype), self.variables)
+        return self.replace(variables=variables, dtype=dtype)
+
+    def structure(self, atoms: ase.Atoms, where: str = "", skin: float = 0.0) -> Structure:
+        """Prepare one structure; ``skin`` widens the neighbour lists, in Å.
+
+        Of each kind it warns once (`OutsideTrainingWarning`) where a structure has a charge, a spin
+        or an element that the potential was not trained on.
+        """
+        prepared = prepare_structure(self.config, self.elements.numbers, atoms, where, skin)
+        self._watch.look(atoms, where)
+        return prepared
+
+    def blank_graph(self) -> AtomGraph:
+        """Return the graph of no structure, for what depends on no structure, as numpy arrays."""
+        return _blank_graph(self.config, self.dtype)
+
+    def reference_energies(self, structure: Structure) -> np.ndarray:
+        """E0 of each atom plus its share of the offset, (N,) float64 eV."""
+        offset = self.energy_offset / max(len(structure), 1)
+        return self.elements.reference_energies[structure.species] + offset
+
+    def predict(
+        self, variables: dict[str, Any], graph: AtomGraph, compute: Iterable[str]
+    ) -> dict[str, Array]:
+        """Properties of a padded graph without E0 and offset; see `predict`."""
+        return predict(self.module, variables, graph, tuple(compute), self.energy_scale)
+
+    def evaluate(
+        self,
+        structures: ase.Atoms | Sequence[ase.Atoms],
+        compute: Sequence[str] = ("energy", "forces"),
+        batch_size: int | None = None,
+        *,
+        capacities: CapacityLadder | None = None,
+    ) -> list[dict[str, Any]]:
+        """Evaluate structures, however many and of whatever sizes.
+
+        The total charge is read from ``atoms.info["charge"]`` or ``["total_charge"]`` (e, default
+        0), and, where the model depends on it, the spin multiplicity from ``atoms.info["spin"]``,
+        ``["spin_multiplicity"]`` or ``["multiplicity"]`` (2S + 1).
+
+        Args:
+            structures: one structure or several; not changed.
+            compute: any of `properties`: "energy" (eV), "energies" per atom (N,) eV, "forces"
+                (N, 3) eV/Å, "stress" (3, 3) eV/Å³, "dipole" (3,) e·Å, "charges" (N,) e,
+                "polar_tensors" (N, 3, 3) e, ∂μ_a/∂r_ib at [i, a, b], "hessian" (3N, 3N) eV/Å²,
+                and the tensors of `tensor_heads` by name, (3, …) or (N, 3, …) in their units.
+                Energies include E0.
+            batch_size: structures evaluated at a time; by default as many as fill
+                ``ATOMS_PER_BATCH`` atoms.
+            capacities: array sizes to choose from; by default those used in this process so far,
+                so that the last bits of results may depend on what was evaluated before.
+
+        Returns:
+            one dict per structure in the order given, float64 arrays (energies are floats).
+
+        Raises:
+            ValueError: unknown property or element, stress without a volume, dipole of a periodic
+                structure.
+            ForkedError: this process was forked after JAX had started.
+        """
+        check_not_forked()
+        atoms_list = [structures] if isinstance(structures, ase.Atoms) else list(structures)
+        compute = self._checked(compute)
+        prepared = []
+        for index, atoms in enumerate(atoms_list):
+            where = f" (structure {index})" if len(atoms_list) > 1 else ""
+            structure = self.structure(atoms, where)
+            _check_physics(structure, compute, where)
+            prepared.append(structure)
+        results: list[dict[str, Any]] = [{} for _ in prepared]
+        batched = tuple(name for name in compute if name != "hessian")
+        if batched:
+            ladder = program_of(self.module).ladder if capacities is None else capacities
+            for chosen in packs([len(s) for s in prepared], batch_size, ATOMS_PER_BATCH):
+                outputs = self._evaluate_batch([prepared[k] for k in chosen], batched, ladder)
+                for k, output in zip(chosen, outputs, strict=True):
+                    results[k].update(output)
+        if "hessian" in compute:
+            for structure, result in zip(prepared, results, strict=True):
+                result["hessian"] = self._hessian(structure)
+        return results
+
+    def _checked(self, compute: Sequence[str]) -> tuple[str, ...]:
+        names = (compute,) if isinstance(compute, str) else tuple(compute)
+        for name in names:
+            if name not in self.properties:
+                raise ValueError(
+                    f"this model has no {name!r}; it predicts {', '.join(self.properties)}"
+                )
+        return names
+
+    def _evaluate_batch(
+        self, structures: Sequence[Structure], compute: tuple[str, ...], ladder: CapacityLadder
+    ) -> list[dict[str, Any]]:
+        capacity = ladder.choose(structures)
+        computed_from_energies = set(ENERGY_PROPERTIES) - {"forces", "stress"}
+        others = tuple(sorted(set(compute) - computed_from_energies))
+        energy = {"energy", "free_energy", "energies"} & set(compute)
+        wanted = (("energies",) if energy else ()) + others
+        with self.precision():
+            graph = to_device(batch_structures(structures, capacity, self.dtype))
+            scale = jnp.asarray(self.energy_scale, self.dtype)
+            outputs = predict_jit(self.module, self.variables, graph, wanted, scale)
+            outputs = {name: np.asarray(value, np.float64) for name, value in outputs.items()}
+        results, start = [], 0
+        for index, structure in enumerate(structures):
+            atoms = slice(start, start + len(structure))
+            start = atoms.stop
+            found: dict[str, Any] = {}
+            if "energies" in outputs:
+                energies = outputs["energies"][atoms] + self.reference_energies(structure)
+                total = float(energies.sum())
+                found |= {"energies": energies, "energy": total, "free_energy": total}
+            for name in others:
+                found[name] = outputs[name][atoms if name in self.per_atom else index]
+            charge, positions = structure.charge, structure.positions
+            if "dipole" in found:
+                moment = dipole_of_position(self.config, charge, positions)
+                found["dipole"] = found["dipole"] + moment
+            if "polar_tensors" in found and self.config.has_atomic_dipoles:
+                share = charge / max(len(structure), 1) * np.eye(3)
+                found["polar_tensors"] = found["polar_tensors"] + share
+            results.append({name: found[name] for name in compute})
+        return results
+
+    def _hessian(self, structure: Structure) -> np.ndarray:
+        capacity = Capacity.holding([structure])
+        with self.precision():
+            graph = to_device(batch_structures([structure], capacity, self.dtype))
+            scale = jnp.asarray(self.energy_scale, self.dtype)
+            size = 3 * len(structure)
+            rows = hessian_jit(self.module, self.variables, graph, scale)
+            return np.asarray(rows, np.float64)[:size, :size]
+
+
+def create_potential(
+    config: Config,
+    elements: ElementTable,
+    *,
+    seed: int,
+    dtype: str = "float32",
+    energy_scale: float = 1.0,
+    energy_offset: float = 0.0,
+) -> Potential:
+    """Return an untrained potential with random parameters.
+
+    Args:
+        config: a model's configuration.
+        elements: elements it is to know.
+        seed: of the random parameters.
+        dtype: "float32" or "float64".
+        energy_scale: eV per unit of network output, e.g. the RMS force times 1 Å.
+        energy_offset: eV per structure.
+    """
+    potential = Potential(config, {}, elements, energy_scale, energy_offset, dtype)
+    with potential.precision():
+        graph = to_device(potential.blank_graph())
+        # It runs once, so that optimising it would take longer than it can save.
+        initialise = jax.jit(
+            potential.module.init, compiler_options={"xla_backend_optimization_level": 0}
+        )
+        variables = initialise(jax.random.key(seed), graph)
+    return potential.replace(variables={"params": {}, "buffers": {}, **variables})
+
+
+def _blank_graph(config: ModelConfig, dtype: str) -> AtomGraph:
+    capacity = Capacity.holding([])
+    if config.long_cutoff is not None:
+        capacity = capacity._replace(long_pairs=capacity.pairs, long_slots=capacity.slots)
+    return batch_structures([], capacity, dtype)
+
+
+# Tracing a model takes as long as loading its file; scripts that load one file for each structure
+# should not do it again.
+@lru_cache(maxsize=16)
+def _shapes_made_by(module: Any, dtype: str) -> dict[str, Any]:
+    return jax.eval_shape(module.init, jax.random.key(0), _blank_graph(module.config, dtype))
+
+
+def _check_physics(structure: Structure, compute: Sequence[str], where: str) -> None:
+    if "stress" in compute and abs(np.linalg.det(structure.cell)) == 0:
+        raise ValueError(f"stress needs a cell with a volume{where}: leave it out or set a cell")
+    if {"dipole", "polar_tensors"} & {*compute} and structure.pbc.any():
+        raise ValueError(f"the dipole moment of a periodic structure has no meaning{where}")

@@ -1,0 +1,219 @@
+"""The structures of a run: read from files, and divided into training and what is held out."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from tensornet_jax.data.labels.labels import LabelConfig, source_of
+from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.references import isolated_atom_indices
+from tensornet_jax.data.splits import Split, make_split, traits_of
+from tensornet_jax.train.config.data import DataConfig, ReplayConfig, Sources, labels_of_files
+
+
+class DataError(ValueError):
+    """Data that cannot be trained on; the text says which structure or label, and the remedy."""
+
+
+@dataclass(frozen=True)
+class ReplayParts:
+    """The structures of a replay set, as read.
+
+    Attributes:
+        train: structures to train on beside the new ones.
+        validation: structures to validate on.
+        isolated: isolated atoms among them.
+    """
+
+    train: list[Atoms]
+    validation: list[Atoms]
+    isolated: list[Atoms]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The structures of a run, read and divided, before reference energies are known.
+
+    Attributes:
+        pool: all that `data.train` names, without isolated atoms.
+        groups: the same by what their labels are called, isolated atoms included.
+        train: structures to train on.
+        validation: structures to validate on; none if nothing is validated.
+        tests: structures to test on, by name.
+        isolated: isolated atoms in `data.train`; they are not trained on.
+        replay: the replay set, where there is one.
+    """
+
+    pool: list[Atoms]
+    groups: list[tuple[LabelConfig, list[Atoms]]]
+    train: list[Atoms]
+    validation: list[Atoms]
+    tests: dict[str, list[Atoms]]
+    isolated: list[Atoms]
+    replay: ReplayParts | None = None
+
+    def all(self) -> dict[str, list[Atoms]]:
+        """Return every set by name: train, validation, the tests, both parts of the replay set."""
+        sets = {"train": self.train, "validation": self.validation, **self.tests}
+        if self.replay is None:
+            return sets
+        return sets | {"replay train": self.replay.train, "replay": self.replay.validation}
+
+
+def read_parts(
+    config: DataConfig,
+    seed: int,
+    split_path: Path,
+    *,
+    reuse_split: bool,
+    message: Callable[[str], None],
+) -> Parts:
+    """Read and divide the structures of a run.
+
+    Args:
+        config: the data section.
+        seed: of the split.
+        split_path: where the split is written, or read from; that of a replay set lies beside it.
+        reuse_split: read and check the split of an earlier piece of the run, if it is there.
+        message: takes sentences for the user.
+
+    Raises:
+        DataError: too few structures for what is held out.
+        ValueError: files, labels or the split cannot be used.
+    """
+    groups = _read(config.train, config.labels)
+    pool, isolated = _apart([atoms for _, group in groups for atoms in group])
+    if isolated and isolated is not pool:
+        message(
+            f"{len(isolated)} isolated atoms among the training structures are left out of "
+            "training: they only give reference energies, where reference_energies says so"
+        )
+    parts = _split(config.held_out(), pool, seed, split_path, reuse_split, "data", message)
+    sets = {name: [pool[k] for k in indices] for name, indices in parts.items()}
+    if isinstance(config.validation, tuple):
+        sets["validation"] = _without_isolated(config.validation, config.labels)
+    tests = {
+        name: _without_isolated(source, config.labels) if isinstance(source, tuple) else sets[name]
+        for name, source in config.test.items()
+    }
+    replay = None
+    if config.replay is not None:
+        path = split_path.with_name(f"{split_path.stem}_replay{split_path.suffix}")
+        replay = _read_replay(config.replay, seed, path, reuse_split, message)
+    return Parts(pool, groups, sets["train"], sets["validation"], tests, isolated, replay)
+
+
+def _apart(atoms_list: list[Atoms]) -> tuple[list[Atoms], list[Atoms]]:
+    """Return structures to train on, and isolated atoms: all are both if there is nothing else."""
+    alone = set(isolated_atom_indices(atoms_list))
+    if len(alone) == len(atoms_list):
+        return atoms_list, atoms_list
+    return (
+        [atoms for k, atoms in enumerate(atoms_list) if k not in alone],
+        [atoms for k, atoms in enumerate(atoms_list) if k in alone],
+    )
+
+
+def _read(
+    sources: Sources, default: LabelConfig, *, required: bool = True
+) -> list[tuple[LabelConfig, list[Atoms]]]:
+    """Return structures by what their labels are called.
+
+    A key that a section of its own names must be found there; one of the `default` if `required`.
+    """
+    return [
+        (
+            labels,
+            read_structures(files, labels, require_configured=required or labels != default),
+        )
+        for files, labels in labels_of_files(sources, default).items()
+    ]
+
+
+def _without_isolated(sources: Sources, labels: LabelConfig) -> list[Atoms]:
+    # A test set may lack a label that the training set is known to have, forces for instance.
+    groups = _read(sources, labels, required=False)
+    return _apart([atoms for _, group in groups for atoms in group])[0]
+
+
+def _read_replay(
+    config: ReplayConfig, seed: int, path: Path, reuse: bool, message: Callable[[str], None]
+) -> ReplayParts:
+    groups = _read(config.train, config.labels, required=config.targets == "labels")
+    pool, isolated = _apart([atoms for _, group in groups for atoms in group])
+    held_out = {} if isinstance(config.validation, tuple) else {"validation": config.validation}
+    parts = _split(held_out, pool, seed, path, reuse, "data.replay", message)
+    if isinstance(config.validation, tuple):
+        validation = _without_isolated(config.validation, config.labels)
+    else:
+        validation = [pool[k] for k in parts["validation"]]
+    return ReplayParts([pool[k] for k in parts["train"]], validation, isolated)
+
+
+def _split(
+    held_out: dict[str, int | float],
+    pool: Sequence[Atoms],
+    seed: int,
+    path: Path,
+    reuse: bool,
+    section: str,
+    message: Callable[[str], None],
+) -> dict[str, tuple[int, ...]]:
+    """Return the indices of each part; those of random tests lie beside the split's own."""
+    if reuse and path.exists():
+        split = Split.load(path, pool)
+        tests = json.loads(path.read_text(encoding="utf-8")).get("test", {})
+        return {"train": split.train, "validation": split.validation} | {
+            name: tuple(indices) for name, indices in tests.items()
+        }
+    rest, parts = np.arange(len(pool)), {}
+    traits = [traits_of(atoms) for atoms in pool] if held_out else []
+    for name, size in held_out.items():
+        place = f"{section}.{name if name == 'validation' else 'test.' + name}"
+        count = size if isinstance(size, int) else max(1, round(size * len(pool)))
+        if count >= len(rest):
+            raise DataError(
+                f"{place} wants {count} of "
+                f"{len(rest)} structures that are left, and training needs some: ask for fewer"
+            )
+        own = [traits[int(k)] for k in rest]
+        try:
+            drawn = make_split(len(rest), None, count, seed, own)
+        except ValueError as error:
+            raise DataError(f"{place}: {error}") from error
+        at_random = make_split(len(rest), None, count, seed)
+        for text in _kept(at_random, drawn, own, [pool[int(k)] for k in rest]):
+            message(f"{place}: {text}")
+        parts[name] = tuple(int(k) for k in rest[list(drawn.validation)])
+        rest = rest[list(drawn.train)]
+    validation = parts.pop("validation", ())
+    split = Split(len(pool), tuple(int(k) for k in rest), validation, seed)
+    split.save(path, pool)
+    if parts:
+        content = json.loads(path.read_text(encoding="utf-8")) | {"test": parts}
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        partial.replace(path)
+    return {"train": split.train, "validation": split.validation, **parts}
+
+
+def _kept(
+    at_random: Split, drawn: Split, traits: Sequence[frozenset[str]], atoms_list: Sequence[Atoms]
+) -> list[str]:
+    """Return a sentence on what stays in training although chance alone would hold it out."""
+    kept = sorted(set(at_random.validation) - set(drawn.validation))
+    if not kept:
+        return []
+    elsewhere = frozenset().union(*(traits[k] for k in at_random.train))
+    only = sorted(frozenset().union(*(traits[k] for k in kept)) - elsewhere)
+    if not only:
+        return []
+    return [
+        f"{len(kept)} of the structures drawn stay in training, e.g. "
+        f"{source_of(atoms_list[kept[0]], kept[0])}, and others are held out for them: no other "
+        f"training structure would have {', '.join(only)}"
+    ]

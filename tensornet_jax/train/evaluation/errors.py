@@ -1,0 +1,230 @@
+"""Errors of a potential on labelled structures, during a run and after it.
+
+Both ways end in `Potential.predict` and in one `ErrorTable`: validation calls it under jit with the
+run's own padding, everything else goes through `Potential.evaluate`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from ase import Atoms
+
+from tensornet_jax.data.labels.labels import labels_of
+from tensornet_jax.graph.atom_graph import batch_structures
+from tensornet_jax.models.heads.tensor_config import TensorHead
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.train.config.run import LossTerm
+from tensornet_jax.train.data.capacities import Capacities
+from tensornet_jax.train.data.datasets import Examples
+from tensornet_jax.train.data.replay import Replay
+from tensornet_jax.train.evaluation.metrics import UNITS, ErrorTable, errors_of
+from tensornet_jax.train.optimization.losses import penalty, scale_of, weighted_sum
+from tensornet_jax.train.optimization.step import EvaluateStep
+
+PyTree = Any
+
+
+def evaluate_structures(
+    potential: Potential, atoms_list: Sequence[Atoms], batch_size: int | None = None
+) -> list[dict[str, Any]]:
+    """Return `potential.evaluate` of what each structure has a label for, in the order given.
+
+    Properties without a label are left out, and so are those the potential does not predict: what
+    has no label may have no meaning either, such as the stress of a molecule.
+
+    Args:
+        potential: the potential.
+        atoms_list: structures with canonical labels.
+        batch_size: structures evaluated at a time.
+    """
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, atoms in enumerate(atoms_list):
+        names = tuple(name for name in labels_of(atoms).names if name in potential.properties)
+        groups.setdefault(names, []).append(index)
+    predictions: list[dict[str, Any]] = [{} for _ in atoms_list]
+    for names, indices in groups.items():
+        if names:
+            found = potential.evaluate([atoms_list[k] for k in indices], names, batch_size)
+            for index, prediction in zip(indices, found, strict=True):
+                predictions[index] = prediction
+    return predictions
+
+
+def error_table(
+    data_set: str,
+    atoms_list: Sequence[Atoms],
+    predictions: Sequence[Mapping[str, Any]],
+    heads: Sequence[TensorHead] = (),
+) -> ErrorTable:
+    """Return the errors of predictions, one for each structure, against the canonical labels."""
+    table = ErrorTable(data_set, heads)
+    for atoms, prediction in zip(atoms_list, predictions, strict=True):
+        group = atoms.info.get("config_type")
+        table.add(prediction, labels_of(atoms), atoms.numbers, group)
+    return table
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The result of one validation.
+
+    Attributes:
+        loss: the weighted sum of `terms`.
+        terms: each loss term, weights of labels included, over the whole set as one batch.
+        errors: MAE and RMSE of the labels, whatever their weights.
+    """
+
+    loss: float
+    terms: dict[str, float]
+    errors: ErrorTable
+
+
+class Validator:
+    """Validates given parameters on one fixed set of structures.
+
+    Args:
+        potential: the model; its own parameters are not used.
+        examples: the structures and targets.
+        terms: the loss, by property; one without any label in the set is 0.
+        batch_size: structures per evaluation.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        examples: Examples,
+        terms: Mapping[str, LossTerm],
+        batch_size: int,
+    ):
+        self._examples = examples
+        self._terms = dict(terms)
+        self._dtype = potential.dtype
+        self._numbers = np.asarray(potential.elements.numbers)
+        self._evaluate = EvaluateStep(potential, tuple(terms))
+        self._heads = potential.tensor_heads
+        self._per_atom = potential.per_atom
+        # Structures of like size together leave little padding.
+        order = np.argsort([len(s.pairs) for s in examples.structures], kind="stable")
+        batch_size = min(batch_size, len(order))
+        self._batches = [order[k : k + batch_size] for k in range(0, len(order), batch_size)]
+        self._capacities = Capacities.choose(examples.structures, batch_size, self._batches)
+
+    @property
+    def compilations(self) -> int:
+        """How often predictions were compiled."""
+        return self._evaluate.compilations
+
+    def __call__(self, params: PyTree) -> Validation:
+        """Return loss and errors with these parameters, all sums in float64."""
+        table = ErrorTable("validation", self._heads)
+        penalties = {name: penalty(term) for name, term in self._terms.items()}
+        sums = dict.fromkeys(self._terms, 0.0)
+        counts = dict.fromkeys(self._terms, 0)
+        for indices, outputs in self._outputs(params):
+            start = 0
+            for slot, index in enumerate(indices):
+                structure = self._examples.structures[index]
+                targets = self._examples.targets[index]
+                atoms = slice(start, start + len(structure))
+                start = atoms.stop
+                prediction = self._of_structure(outputs, slot, atoms)
+                table.add(prediction, targets, self._numbers[structure.species])
+                errors = errors_of(prediction, targets, len(structure), self._heads)
+                for name in self._terms:
+                    error = errors["energy_per_atom" if name == "energy" else name]
+                    weight = float(targets.weights.get(name, 1.0))
+                    known = error[~np.isnan(error) & (weight > 0)] / scale_of(self._terms[name])
+                    sums[name] += weight * float(np.sum(penalties[name](known)))
+                    counts[name] += known.size
+        terms = {name: sums[name] / max(counts[name], 1) for name in self._terms}
+        return Validation(float(weighted_sum(terms, self._terms)), terms, table)
+
+    def _outputs(self, params: PyTree) -> Any:
+        """Yield indices and predictions, packing a batch while the device works on the last."""
+        waiting = None
+        for indices in self._batches:
+            chosen = [self._examples.structures[k] for k in indices]
+            graph = batch_structures(chosen, self._capacities.of(indices), self._dtype)
+            dispatched = indices, self._evaluate(params, graph)
+            if waiting is not None:
+                yield waiting[0], jax.device_get(waiting[1])
+            waiting = dispatched
+        if waiting is not None:
+            yield waiting[0], jax.device_get(waiting[1])
+
+    def _of_structure(
+        self, outputs: Mapping[str, np.ndarray], slot: int, atoms: slice
+    ) -> dict[str, np.ndarray]:
+        """Return the predictions of one structure of a batch in float64."""
+        prediction = {
+            name: np.asarray(values[atoms if name in self._per_atom else slot], np.float64)
+            for name, values in outputs.items()
+        }
+        if "energies" in prediction:
+            # Summed here as in Potential.evaluate: a float32 sum on the device loses digits.
+            prediction["energy"] = np.asarray(prediction.pop("energies").sum())
+        return prediction
+
+
+class JointValidator:
+    """Validates on the new data and, where there is one, on the held-out part of the replay set.
+
+    The loss is that of the new data plus the replay set's weight times its own, as in training.
+
+    Args:
+        potential: the model; its own parameters are not used.
+        validation: new structures.
+        replay: the replay set.
+        terms: the loss, by property.
+        batch_size: structures per evaluation.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        validation: Examples,
+        replay: Replay | None,
+        terms: Mapping[str, LossTerm],
+        batch_size: int,
+    ):
+        self._new = Validator(potential, validation, terms, batch_size)
+        self._weight = 0.0 if replay is None else replay.weight
+        self._replay = (
+            None if replay is None else Validator(potential, replay.validation, terms, batch_size)
+        )
+        names = [name for name in UNITS if name in terms]
+        names += [head.name for head in potential.tensor_heads if head.name in terms]
+        self._names = [*names, "energy_per_atom"] if "energy" in names else names
+        losses = ["loss", *(f"loss_{name}" for name in terms)]
+        errors = [f"{name}_{kind}" for name in self._names for kind in ("mae", "rmse")]
+        if replay is not None:
+            losses.append("loss_replay")
+            errors += [f"replay_{name}" for name in errors]
+        self.columns = (*losses, *errors)
+
+    @property
+    def compilations(self) -> int:
+        """How often predictions were compiled."""
+        validators = [self._new, *([self._replay] if self._replay else [])]
+        return sum(validator.compilations for validator in validators)
+
+    def __call__(self, params: PyTree) -> dict[str, float]:
+        """Return a value for each of `columns`."""
+        new = self._new(params)
+        row = {"loss": new.loss, **{f"loss_{name}": value for name, value in new.terms.items()}}
+        row |= self._errors(new.errors)
+        if self._replay is not None:
+            again = self._replay(params)
+            errors = self._errors(again.errors)
+            row |= {f"replay_{name}": value for name, value in errors.items()}
+            row |= {"loss": new.loss + self._weight * again.loss, "loss_replay": again.loss}
+        return row
+
+    def _errors(self, table: ErrorTable) -> dict[str, float]:
+        totals = {name: table.total(name) for name in self._names}
+        return {f"{name}_mae": total.mae for name, total in totals.items()} | {
+            f"{name}_rmse": total.rmse for name, total in totals.items()
+        }

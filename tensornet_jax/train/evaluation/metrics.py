@@ -1,0 +1,233 @@
+"""Errors of a model on labelled structures, summed in float64 one structure at a time.
+
+Sums and counts are kept, never means of means: the result is the same for any batch size, any order
+and any mixture of labelled and unlabelled structures.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from ase.data import chemical_symbols
+from numpy.typing import ArrayLike
+
+from tensornet_jax.data.labels.labels import PROPERTIES
+from tensornet_jax.models.heads.tensor_config import TensorHead
+from tensornet_jax.runtime.csv_files import write_csv
+from tensornet_jax.train.evaluation.tensor_errors import INDEFINITE, tensor_errors
+
+# property → unit of the stored numbers, unit a reader wants, factor between them
+UNITS: dict[str, tuple[str, str, float]] = {
+    "energy": ("eV", "meV", 1e3),
+    "energy_per_atom": ("eV/atom", "meV/atom", 1e3),
+    "forces": ("eV/Å", "meV/Å", 1e3),
+    "stress": ("eV/Å³", "meV/Å³", 1e3),
+    "dipole": ("e·Å", "e·Å", 1.0),
+}
+ALL = "all"
+
+
+def shown_unit(name: str, unit: str = "") -> tuple[str, str, float]:
+    """Return the entry of `UNITS`, or that of a tensor in its own unit."""
+    return UNITS.get(name, (unit, unit, 1.0))
+
+
+@dataclass
+class ErrorSum:
+    """Sums over the components of one property in one group of structures."""
+
+    count: int = 0
+    absolute: float = 0.0
+    square: float = 0.0
+
+    def add(self, error: np.ndarray) -> None:
+        """Add errors of any shape, in the property's unit; NaN, a missing label, is left out."""
+        known = error[~np.isnan(error)]
+        self.count += known.size
+        self.absolute += float(np.sum(np.abs(known)))
+        self.square += float(np.sum(known * known))
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error; NaN when nothing was labelled."""
+        return self.absolute / self.count if self.count else float("nan")
+
+    @property
+    def rmse(self) -> float:
+        """Root mean square error; NaN when nothing was labelled."""
+        return (self.square / self.count) ** 0.5 if self.count else float("nan")
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """One line of the error table, in eV, eV/atom, eV/Å, eV/Å³, e·Å or a tensor's own unit."""
+
+    data_set: str
+    config_type: str
+    property: str
+    element: str
+    count: int
+    mae: float
+    rmse: float
+    unit: str
+
+
+class Labelled(Protocol):
+    """What has labels: those of data, or the targets of training."""
+
+    def of(self, name: str) -> Any:
+        """Return the label of a property, NaN where it is missing."""
+        ...
+
+
+def errors_of(
+    prediction: Mapping[str, ArrayLike],
+    labels: Labelled,
+    num_atoms: int,
+    heads: Sequence[TensorHead] = (),
+) -> dict[str, np.ndarray]:
+    """Return prediction − label in float64 for each predicted property, NaN where unlabelled.
+
+    Args:
+        prediction: any of energy eV, forces (N, 3) eV/Å, stress (3, 3) eV/Å³, dipole (3,) e·Å.
+        labels: the labels of the same structure, in the same units.
+        num_atoms: atoms in the structure; energy_per_atom is the energy error divided by it.
+        heads: of the other tensors; see `tensor_errors` for what is compared.
+    """
+    errors = {}
+    for name in PROPERTIES:
+        if name in prediction:
+            predicted = np.asarray(prediction[name], dtype=np.float64)
+            errors[name] = predicted - np.asarray(labels.of(name), dtype=np.float64)
+    for head in heads:
+        if head.name in prediction:
+            predicted = np.asarray(prediction[head.name], dtype=np.float64)
+            label = np.broadcast_to(np.asarray(labels.of(head.name), np.float64), predicted.shape)
+            errors |= tensor_errors(head, predicted, label)
+    if "energy" in errors:
+        errors["energy_per_atom"] = errors["energy"] / max(num_atoms, 1)
+    return errors
+
+
+class ErrorTable:
+    """MAE and RMSE per property, of what atoms have per element, and all of it per config_type.
+
+    Args:
+        data_set: its name.
+        heads: of the tensors among the predictions.
+    """
+
+    def __init__(self, data_set: str, heads: Sequence[TensorHead] = ()):
+        self.data_set = data_set
+        self._heads = tuple(heads)
+        self._per_atom = {"forces", *(head.name for head in heads if head.per == "atom")}
+        self._units = {name: unit for name, (unit, _, _) in UNITS.items()}
+        self._sums: dict[tuple[str, str, str], ErrorSum] = {}
+
+    def add(
+        self,
+        prediction: Mapping[str, ArrayLike],
+        labels: Labelled,
+        numbers: np.ndarray,
+        config_type: str | None = None,
+    ) -> None:
+        """Add one structure.
+
+        Args:
+            prediction: as in `errors_of`.
+            labels: as in `errors_of`.
+            numbers: (N,) atomic numbers.
+            config_type: the structure's group, `atoms.info["config_type"]`; None for no group.
+        """
+        groups = [ALL] if config_type is None else [ALL, str(config_type)]
+        for name, error in errors_of(prediction, labels, len(numbers), self._heads).items():
+            if name not in self._units:
+                self._units[name] = self._unit(name)
+            for group in groups:
+                self._sum(group, name, "").add(error)
+            if name in self._per_atom:
+                for number in np.unique(numbers):
+                    chosen = error[numbers == number]
+                    for group in groups:
+                        self._sum(group, name, chemical_symbols[number]).add(chosen)
+
+    def _unit(self, name: str) -> str:
+        if name.endswith(INDEFINITE):
+            return "share"
+        (unit,) = (h.unit for h in self._heads if name == h.name or name.startswith(f"{h.name} "))
+        return unit
+
+    def _sum(self, config_type: str, name: str, element: str) -> ErrorSum:
+        return self._sums.setdefault((config_type, name, element), ErrorSum())
+
+    def total(self, name: str) -> ErrorSum:
+        """Return the sums of one property over all structures; an empty sum if there are none."""
+        return self._sums.get((ALL, name, ""), ErrorSum())
+
+    def rows(self) -> list[ErrorRow]:
+        """Return one row for each group, property and element that has labels.
+
+        Groups come in alphabetical order after the whole set. What would only repeat a row is left
+        out: the group where there is one, and the element where there is one.
+        """
+        groups = sorted({group for group, _, _ in self._sums} - {ALL})
+        rows = []
+        for group in [ALL, *(groups if len(groups) > 1 else [])]:
+            for name, unit in self._units.items():
+                elements = sorted(e for g, n, e in self._sums if (g, n) == (group, name))
+                elements = elements if len(elements) > 2 else elements[:1]
+                for element in elements:
+                    found = self._sums[group, name, element]
+                    if found.count:
+                        rows.append(
+                            ErrorRow(
+                                data_set=self.data_set,
+                                config_type=group,
+                                property=name,
+                                element=element,
+                                count=found.count,
+                                mae=found.mae,
+                                rmse=found.rmse,
+                                unit=unit,
+                            )
+                        )
+        return rows
+
+
+def summary(rows: Iterable[ErrorRow]) -> list[ErrorRow]:
+    """Return the rows of whole data sets: neither one config_type nor one element."""
+    return [row for row in rows if row.config_type == ALL and not row.element]
+
+
+def write_rows(path: Path, rows: Iterable[ErrorRow]) -> None:
+    """Write the rows of an error table to a CSV file, in eV and Å."""
+    names = [field.name for field in fields(ErrorRow)]
+    write_csv(path, names, ([getattr(row, name) for name in names] for row in rows))
+
+
+def render(rows: Iterable[ErrorRow]) -> list[str]:
+    """Return the rows as a Markdown table, energies in meV and tensors in their own units."""
+    header = ("data set", "config_type", "property", "element", "labels", "MAE", "RMSE", "unit")
+    cells: list[tuple[str, ...]] = [header]
+    for row in rows:
+        _, unit, factor = shown_unit(row.property, row.unit)
+        errors = (f"{row.mae * factor:.4g}", f"{row.rmse * factor:.4g}")
+        name = row.property.replace("_", " ")
+        cells.append(
+            (row.data_set, row.config_type, name, row.element, str(row.count), *errors, unit)
+        )
+    widths = [max(len(line[k]) for line in cells) for k in range(len(header))]
+    numeric = (4, 5, 6)
+    lines = [_line(line, widths, numeric) for line in cells]
+    rule = ["-" * (w - 1) + ":" if k in numeric else "-" * w for k, w in enumerate(widths)]
+    return [lines[0], "| " + " | ".join(rule) + " |", *lines[1:]]
+
+
+def _line(cells: tuple[str, ...], widths: list[int], numeric: tuple[int, ...]) -> str:
+    padded = [
+        cell.rjust(width) if k in numeric else cell.ljust(width)
+        for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "| " + " | ".join(padded) + " |"

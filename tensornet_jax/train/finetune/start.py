@@ -1,0 +1,256 @@
+"""Training that starts from a trained model: the file, its elements, and what the run keeps of it.
+
+The run directory gets `start.safetensors`, the potential before the first step: the weights of the
+file, the elements and reference energies of the run. A resumed run goes on from that and from its
+checkpoints, whatever has become of the file since.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+
+from tensornet_jax.config import ConfigError, dump_config, load_config, parse_config
+from tensornet_jax.data.labels.labels import source_of
+from tensornet_jax.data.references import ReferenceEnergies, elements_of
+from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.potential.elements import with_elements
+from tensornet_jax.potential.model_file import load_model, read_header, save_model
+from tensornet_jax.potential.potential import ElementTable, Potential
+from tensornet_jax.train.config.data import ReplayConfig
+from tensornet_jax.train.config.run import RunConfig, StartConfig
+from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts
+from tensornet_jax.train.finetune.energies import Set, kept_references, refitted_references
+
+Message = Callable[[str], None]
+PREPARED = "start.safetensors"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from.
+
+    Attributes:
+        potential: before the first step, with the elements and reference energies of the run.
+        references: those reference energies, and where they come from.
+        replay_references: what the energies of replay structures are counted from; None where
+            there are none, or where they are the model's own predictions.
+    """
+
+    potential: Potential
+    references: ReferenceEnergies
+    replay_references: ReferenceEnergies | None
+
+
+def resolve(config: RunConfig, directory: Path, begun: bool, message: Message) -> RunConfig:
+    """Return the configuration with the model section and the checksum of the file it starts from.
+
+    Args:
+        config: of a run with a start.
+        directory: the run directory.
+        begun: whether it holds a run that is to go on: then the file is not needed.
+        message: is told if the file is no longer what the run began with.
+
+    Raises:
+        ConfigError: the model section disagrees with the file, or the file cannot be trained.
+        ModelFileError, FileNotFoundError: the file cannot be read.
+    """
+    start = cast(StartConfig, config.start)
+    if begun:
+        saved = load_config(directory / "config.yaml", RunConfig)
+        if saved.start is None or saved.model is None:
+            return config
+        _tell_changes(start.model, cast(str, saved.start.sha256), message)
+        model, checksum = cast(ModelConfig, saved.model), saved.start.sha256
+    else:
+        model, checksum = load_model(start.model).config, read_header(start.model)["sha256"]
+        if start.sha256 not in (None, checksum):
+            raise ConfigError(
+                f"start.model: {start.model} is not the file that this configuration was saved "
+                "for: restore that file, or remove start.sha256"
+            )
+    if model.compression is not None:
+        raise ConfigError(
+            f"start.model: {start.model} is a compressed model, which cannot be trained: start "
+            "from the model it was made of"
+        )
+    _check_agreement(config.model, model, start.model)
+    changes = {"model": model, "start": start.model_copy(update={"sha256": checksum})}
+    # Once more through validation, which has not seen the model until now.
+    return parse_config(dump_config(config.model_copy(update=changes)), RunConfig)
+
+
+def make_start(config: RunConfig, parts: Parts, message: Message) -> Start:
+    """Load the model of a new run and give it the elements and reference energies of the data.
+
+    Args:
+        config: resolved.
+        parts: the structures of the run.
+        message: takes sentences for the user.
+
+    Raises:
+        DataError: an element is new and not to be added, or energies do not belong to the model.
+        ValueError: reference energies cannot be found.
+    """
+    start = cast(StartConfig, config.start)
+    original = load_model(start.model, dtype=config.dtype)
+    known = set(original.elements.numbers)
+    table, like = _elements_of_run(start, known, parts)
+    new = tuple(sorted(set(table) - known))
+    potential = with_elements(original, table, dict.fromkeys(new, 0.0), like)
+    remedy = "start.reference_energies: refit"
+    data = Set("training set", remedy, parts.train, parts.isolated, config.data.labels)
+    spec = config.data.reference_energies
+    find = kept_references if start.reference_energies == "keep" else refitted_references
+    references = find(potential, new, spec, data, message)
+    replay = _replay_references(potential, new, config.data.replay, parts.replay, message)
+    elements = ElementTable(references.numbers, references.energies)
+    origin = {"model": start.model, "sha256": start.sha256, "metadata": original.metadata}
+    potential = potential.replace(elements=elements, metadata={"start": origin})
+    return Start(potential, references, replay)
+
+
+def save_start(start: Start, directory: Path) -> None:
+    """Write what the run starts from into its directory."""
+    energies = {
+        "references": _plain(start.references),
+        "replay": None if start.replay_references is None else _plain(start.replay_references),
+    }
+    metadata = start.potential.metadata | {"reference_energies": energies}
+    save_model(directory / PREPARED, start.potential.replace(metadata=metadata))
+
+
+def load_start(config: RunConfig, directory: Path) -> Start:
+    """Read back what `save_start` wrote.
+
+    Raises:
+        ModelFileError, FileNotFoundError: the file cannot be read.
+    """
+    path = directory / PREPARED
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing, without which a run that started from a model cannot go on: put "
+            "it back, or begin in another directory"
+        )
+    potential = load_model(path, dtype=config.dtype)
+    metadata = dict(potential.metadata)
+    energies = metadata.pop("reference_energies")
+    replay = energies["replay"]
+    return Start(
+        potential.replace(metadata=metadata),
+        _references(energies["references"]),
+        None if replay is None else _references(replay),
+    )
+
+
+def _replay_references(
+    potential: Potential,
+    new: tuple[int, ...],
+    config: ReplayConfig | None,
+    parts: ReplayParts | None,
+    message: Message,
+) -> ReferenceEnergies | None:
+    if config is None or parts is None or config.targets == "model":
+        return None
+    remedy = "data.replay.reference_energies: least_squares"
+    data = Set("replay set", remedy, parts.train, parts.isolated, config.labels)
+    spec = config.reference_energies
+    if spec == "start":
+        return kept_references(potential, new, "least_squares", data, message)
+    return refitted_references(potential, new, spec, data, message)
+
+
+def _tell_changes(model: str, checksum: str, message: Message) -> None:
+    path = Path(model)
+    if not path.exists():
+        message(f"start.model: {path} is gone; the run goes on from its own {PREPARED}")
+    elif read_header(path)["sha256"] != checksum:
+        message(
+            f"start.model: {path} has changed since the run began; the run goes on from its own "
+            f"{PREPARED}"
+        )
+
+
+def _check_agreement(given: Any, own: ModelConfig, path: str) -> None:
+    if given is None:
+        return
+    settings = sorted(given.model_fields_set - {"name"})
+    for key in ["name", *settings]:
+        if getattr(given, key) != getattr(own, key, None):
+            raise ConfigError(
+                f"model.{key} is {getattr(given, key)!r}, and {path} has "
+                f"{getattr(own, key, None)!r}: leave the model section out, with start it is that "
+                "of the model file"
+            )
+
+
+def _elements_of_run(
+    start: StartConfig, known: set[int], parts: Parts
+) -> tuple[tuple[int, ...], dict[int, int]]:
+    """Return the element table of the run, ascending, and what new elements are like."""
+    sets = parts.all()
+    present = {name: set(elements_of(atoms_list)) for name, atoms_list in sets.items()}
+    everywhere = set().union(*present.values())
+    new = everywhere - known
+    like = start.new_elements if isinstance(start.new_elements, dict) else {}
+    for symbol, model in like.items():
+        if atomic_numbers[symbol] not in new:
+            why = "the model knows it" if atomic_numbers[symbol] in known else "no data have it"
+            raise ConfigError(f"start.new_elements: {symbol} is not new, {why}: remove it")
+        if atomic_numbers[model] not in known:
+            raise ConfigError(
+                f"start.new_elements: {symbol} cannot begin as {model}, which the starting model "
+                f"does not know: it knows {_symbols(known)}"
+            )
+    unwanted = new if start.new_elements == "forbid" else set()
+    if isinstance(start.new_elements, dict):
+        unwanted = new - {atomic_numbers[symbol] for symbol in like}
+    if unwanted:
+        raise DataError(
+            f"element {_first(sets, unwanted)} is not among the {len(known)} of the starting model "
+            f"({start.model}): leave such structures out, or set start.new_elements to add, or to "
+            "{Ge: Si} to have germanium begin as silicon"
+        )
+    untaught = new - present["train"] - present.get("replay train", set())
+    if untaught:
+        raise DataError(
+            f"element {_first(sets, untaught)} is new to the starting model and in no training "
+            "structure: train on structures with this element, or leave this one out"
+        )
+    table = everywhere if start.elements == "data" else known | new
+    return (
+        tuple(sorted(table)),
+        {atomic_numbers[symbol]: atomic_numbers[model] for symbol, model in like.items()},
+    )
+
+
+def _first(sets: dict[str, list[Atoms]], wanted: set[int]) -> str:
+    for name, atoms_list in sets.items():
+        for index, atoms in enumerate(atoms_list):
+            for number in atoms.numbers:
+                if int(number) in wanted:
+                    where = f"{name} set, {source_of(atoms, index)}"
+                    return f"{chemical_symbols[number]} ({where})"
+    raise ValueError(f"no structure has any of {_symbols(wanted)}")
+
+
+def _symbols(numbers: set[int] | Sequence[int]) -> str:
+    return ", ".join(chemical_symbols[number] for number in sorted(numbers))
+
+
+def _plain(references: ReferenceEnergies) -> dict[str, Any]:
+    return asdict(references) | {"energies": references.energies.tolist()}
+
+
+def _references(plain: dict[str, Any]) -> ReferenceEnergies:
+    return ReferenceEnergies(
+        numbers=tuple(plain["numbers"]),
+        energies=np.array(plain["energies"], np.float64),
+        source=plain["source"],
+        rank=plain["rank"],
+        undetermined=tuple(plain["undetermined"]),
+    )

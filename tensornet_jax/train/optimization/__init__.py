@@ -1,0 +1,1 @@
+"""What changes parameters: losses, optimizers and the jitted step."""

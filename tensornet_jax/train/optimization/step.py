@@ -1,0 +1,180 @@
+"""The jitted functions of training: one optimization step, and predictions for validation."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.graph.targets import Targets
+from tensornet_jax.train.config.run import LossTerm
+from tensornet_jax.train.optimization.losses import loss_terms, only, weighted_sum
+from tensornet_jax.train.optimization.optimizer import EVERYTHING_ALIKE, update_average
+from tensornet_jax.train.optimization.parameter_groups import ParameterGroups
+from tensornet_jax.train.optimization.state import TrainState
+
+PyTree = Any
+
+
+class Predictor(Protocol):
+    """The part of a Potential that training differentiates."""
+
+    @property
+    def variables(self) -> dict[str, PyTree]:
+        """params and buffers."""
+        ...
+
+    def predict(
+        self, variables: dict[str, PyTree], graph: AtomGraph, compute: tuple[str, ...]
+    ) -> dict[str, jax.Array]:
+        """Pure predictions without isolated-atom energies."""
+        ...
+
+
+class TrainStep:
+    """One optimization step under jit, which counts how often it was compiled.
+
+    A step whose loss or gradient norm is not finite changes nothing but the counters `step` and
+    `skipped`: parameters, their average and the optimizer state stay bit for bit as they were.
+
+    Args:
+        potential: gives `predict` and the buffers, which are never changed.
+        terms: the loss, by property.
+        optimizer: as made by `make_optimizer`.
+        schedule: learning rate by number of updates, for the record only.
+        ema_decay: decay of the averaged parameters; None without averaging.
+        groups: which parameters are frozen: they, and their average, stay bit for bit as they are.
+        replay_weight: factor on the loss of the structures that a call says are replayed.
+    """
+
+    def __init__(
+        self,
+        potential: Predictor,
+        terms: Mapping[str, LossTerm],
+        optimizer: optax.GradientTransformation,
+        schedule: optax.Schedule,
+        ema_decay: float | None,
+        groups: ParameterGroups = EVERYTHING_ALIKE,
+        replay_weight: float = 1.0,
+    ):
+        self.compilations = 0
+        self._potential = potential
+        self._terms = dict(terms)
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._ema_decay = ema_decay
+        self._groups = groups
+        self._replay_weight = replay_weight
+        self._jitted = jax.jit(self._step, donate_argnums=0)
+
+    def __call__(
+        self,
+        state: TrainState,
+        graph: AtomGraph,
+        targets: Targets,
+        scale: Any,
+        replayed: Any = None,
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """Return the next state and the step's scalars; `state` is donated.
+
+        Args:
+            state: the state before the step; its arrays cannot be used afterwards.
+            graph: the batch.
+            targets: its labels.
+            scale: factor on the update, from the plateau schedule.
+            replayed: (B,) whether a structure is of the replay set; None if there is none. Both
+                kinds have a loss of their own, a mean over their own labels, and the loss is that
+                of the new ones plus replay_weight times that of the replayed.
+
+        Returns:
+            The new state, and loss, one value a term (of the new structures), replay (the loss of
+            the replayed, if there are any), gradient_norm (before clipping), learning_rate, and
+            skipped (bool).
+        """
+        return self._jitted(state, graph, targets, scale, replayed)
+
+    def _step(
+        self,
+        state: TrainState,
+        graph: AtomGraph,
+        targets: Targets,
+        scale: jax.Array,
+        replayed: jax.Array | None,
+    ) -> tuple[TrainState, dict[str, Any]]:
+        # Python runs here only while jax traces, which is once for each compilation.
+        self.compilations += 1
+        buffers = self._potential.variables["buffers"]
+
+        def loss_of(trained: PyTree) -> tuple[jax.Array, dict[str, jax.Array]]:
+            params = self._groups.merged(state.params, trained)
+            variables = {"params": params, "buffers": buffers}
+            predictions = self._potential.predict(variables, graph, tuple(self._terms))
+            if replayed is None:
+                values = loss_terms(predictions, targets, graph, self._terms)
+                return weighted_sum(values, self._terms), values
+            values = loss_terms(predictions, targets, only(graph, ~replayed), self._terms)
+            again = loss_terms(predictions, targets, only(graph, replayed), self._terms)
+            replay = weighted_sum(again, self._terms)
+            loss = weighted_sum(values, self._terms) + self._replay_weight * replay
+            return loss, {**values, "replay": replay}
+
+        trained = self._groups.trained(state.params)
+        (loss, values), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
+        norm = optax.tree.norm(gradients)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+
+        made = state.step - state.skipped
+        updates, optimizer_state = self._optimizer.update(gradients, state.optimizer, trained)
+        updates = jax.tree.map(lambda u: u * scale.astype(u.dtype), updates)
+        trained = optax.apply_updates(trained, updates)
+        params = self._groups.merged(state.params, trained)
+        averaged = state.averaged
+        if averaged is not None and self._ema_decay is not None:
+            own = self._groups.trained(averaged)
+            own = update_average(own, trained, made, self._ema_decay)
+            averaged = self._groups.merged(averaged, own)
+        changed = (params, averaged, optimizer_state)
+        unchanged = (state.params, state.averaged, state.optimizer)
+        params, averaged, optimizer_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old), changed, unchanged
+        )
+        new_state = TrainState(
+            step=state.step + 1,
+            skipped=state.skipped + jnp.where(finite, 0, 1).astype(state.skipped.dtype),
+            params=params,
+            averaged=averaged,
+            optimizer=optimizer_state,
+        )
+        return new_state, {
+            "loss": loss,
+            **values,
+            "gradient_norm": norm,
+            "learning_rate": self._schedule(made) * scale,
+            "skipped": ~finite,
+        }
+
+
+class EvaluateStep:
+    """Predictions of a batch under jit with given parameters; counts its compilations.
+
+    Args:
+        potential: gives `predict` and the buffers.
+        compute: the properties to predict.
+    """
+
+    def __init__(self, potential: Predictor, compute: tuple[str, ...]):
+        self.compilations = 0
+        self._potential = potential
+        self._compute = compute
+        self._jitted = jax.jit(self._predict)
+
+    def __call__(self, params: PyTree, graph: AtomGraph) -> dict[str, jax.Array]:
+        """Return predictions, padded as the graph is, without isolated-atom energies."""
+        return self._jitted(params, graph)
+
+    def _predict(self, params: PyTree, graph: AtomGraph) -> dict[str, jax.Array]:
+        self.compilations += 1
+        variables = {"params": params, "buffers": self._potential.variables["buffers"]}
+        return self._potential.predict(variables, graph, self._compute)

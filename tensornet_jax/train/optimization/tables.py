@@ -1,0 +1,28 @@
+"""Which parameters are tables of rows, one for each element or sign of the charge.
+
+A batch touches only the rows of what it holds. Were the others decayed all the same, what a model
+knows of a rare element would shrink with every batch that lacks it.
+"""
+
+from typing import Any
+
+from tensornet_jax.models.physics.electronic_state import is_table
+from tensornet_jax.potential.elements import depending_on_elements
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.runtime.parameter_paths import by_path
+
+
+def tables_of(potential: Potential) -> frozenset[str]:
+    """Return the paths of a potential's parameters that have an axis over elements or charges.
+
+    Elements show in the shapes: a model for one more of them has a longer axis, whatever the name.
+    """
+    prefix = "params/"
+    shaped = depending_on_elements(potential.config, potential.elements.numbers)
+    found = {path.removeprefix(prefix) for path in shaped if path.startswith(prefix)}
+    return frozenset(found | {p for p in by_path(potential.variables["params"]) if is_table(p)})
+
+
+def tables_by_name(params: Any) -> frozenset[str]:
+    """Return what runs took for tables before shapes were looked at; resumed, they still do."""
+    return frozenset(path for path in by_path(params) if path.split("/")[-1] == "embedding")

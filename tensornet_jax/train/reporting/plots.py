@@ -1,0 +1,257 @@
+"""Parity plots and learning curves as PNG.
+
+Figures are made without pyplot, whose global state a library must not touch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from tensornet_jax.data.labels.labels import labels_of
+from tensornet_jax.data.references import ReferenceEnergies
+from tensornet_jax.models.heads.tensor_config import TensorHead
+from tensornet_jax.train.evaluation.metrics import ErrorSum, shown_unit
+
+INK = "#22272e"
+GREY = "#8b949e"
+COLOURS = ("#1f5fa8", "#d1681c", "#2b8a5b", "#8a4fae")
+# More points than this are drawn as a density.
+MANY = 2000
+TITLES = {
+    "energy_per_atom": "Energy per atom",
+    "forces": "Forces",
+    "stress": "Stress",
+    "dipole": "Dipole",
+}
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Reference and predicted components of one property, without missing labels.
+
+    Attributes:
+        name: energy_per_atom, forces, stress, dipole or the name of a tensor.
+        reference: (M,) labels.
+        predicted: (M,) predictions.
+        unit: of a tensor.
+    """
+
+    name: str
+    reference: np.ndarray
+    predicted: np.ndarray
+    unit: str = ""
+
+
+def parities(
+    atoms_list: Sequence[Atoms],
+    predictions: Sequence[Mapping[str, Any]],
+    references: ReferenceEnergies,
+    heads: Sequence[TensorHead] = (),
+) -> list[Parity]:
+    """Collect what was predicted against the labels, property by property.
+
+    Energies are per atom and without the reference energies E0, which alone would put every point
+    on the diagonal.
+
+    Args:
+        atoms_list: structures with canonical labels.
+        predictions: one dict of arrays for each, as `evaluate_structures` returns.
+        references: isolated-atom energies.
+        heads: of the tensors among the predictions.
+    """
+    units = {head.name: head.unit for head in heads}
+    collected: dict[str, tuple[list[np.ndarray], list[np.ndarray]]]
+    collected = {name: ([], []) for name in (*TITLES, *units)}
+    for atoms, prediction in zip(atoms_list, predictions, strict=True):
+        labels = labels_of(atoms)
+        for name, (reference, predicted) in collected.items():
+            key = "energy" if name == "energy_per_atom" else name
+            if key not in prediction:
+                continue
+            label, value = labels.of(key), np.asarray(prediction[key])
+            if key == "energy":
+                base = references.of(atoms.numbers)
+                label, value = (label - base) / len(atoms), (value - base) / len(atoms)
+            known = ~np.isnan(label)
+            reference.append(label[known].ravel())
+            predicted.append(value[known].ravel())
+    found = [
+        Parity(name, np.concatenate(reference), np.concatenate(predicted), units.get(name, ""))
+        for name, (reference, predicted) in collected.items()
+        if reference
+    ]
+    return [parity for parity in found if parity.reference.size]
+
+
+def plot_parity(path: Path, title: str, found: Sequence[Parity]) -> None:
+    """Write one panel a property: prediction against reference, with the errors written in.
+
+    Args:
+        path: PNG to write.
+        title: of the figure, e.g. the name of the data set.
+        found: at least one property.
+    """
+    figure = Figure(figsize=(4.3 * len(found), 4.3), layout="constrained")
+    for k, parity in enumerate(found):
+        axes = figure.add_subplot(1, len(found), k + 1)
+        _parity_panel(figure, axes, parity)
+    # A dollar sign would begin a formula.
+    figure.suptitle(title.replace("$", r"\$"), color=INK, fontsize=12)
+    figure.savefig(path, dpi=160)
+
+
+def _parity_panel(figure: Figure, axes: Axes, parity: Parity) -> None:
+    unit, shown, factor = shown_unit(parity.name, parity.unit)
+    values = np.concatenate([parity.reference, parity.predicted])
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    margin = 0.04 * (high - low) or 1.0
+    limits = (low - margin, high + margin)
+    axes.plot(limits, limits, color=GREY, linewidth=0.8, zorder=1)
+    if parity.reference.size > MANY:
+        image = axes.hexbin(
+            parity.reference,
+            parity.predicted,
+            gridsize=90,
+            extent=(*limits, *limits),
+            norm=LogNorm(),
+            mincnt=1,
+            cmap="viridis",
+            linewidths=0.1,
+            zorder=2,
+        )
+        bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
+        bar.set_label("components per bin", fontsize=8, color=INK)
+        bar.ax.tick_params(labelsize=8)
+    else:
+        alpha = float(np.clip(200 / parity.reference.size, 0.25, 0.9))
+        axes.scatter(
+            parity.reference,
+            parity.predicted,
+            s=14,
+            color=COLOURS[0],
+            alpha=alpha,
+            linewidths=0,
+            zorder=2,
+        )
+    errors = ErrorSum()
+    errors.add(parity.predicted - parity.reference)
+    axes.text(
+        0.04,
+        0.96,
+        f"MAE {errors.mae * factor:.3g} {shown}\nRMSE {errors.rmse * factor:.3g} {shown}",
+        transform=axes.transAxes,
+        va="top",
+        fontsize=9,
+        color=INK,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2},
+    )
+    axes.set(xlim=limits, ylim=limits, aspect="equal")
+    relative = ", E0 taken off" if parity.name == "energy_per_atom" else ""
+    axes.set_title(_title(parity.name) + relative, fontsize=10, color=INK)
+    suffix = f" ({unit})" if unit else ""
+    axes.set_xlabel(f"reference{suffix}", fontsize=9)
+    axes.set_ylabel(f"predicted{suffix}", fontsize=9)
+    _tidy(axes)
+
+
+def plot_learning_curves(
+    path: Path,
+    train: Sequence[Mapping[str, float]],
+    validation: Sequence[Mapping[str, float]],
+    best_epoch: float | None,
+    units: Mapping[str, str] | None = None,
+) -> None:
+    """Write loss, validation errors and learning rate against epochs, the errors on log axes.
+
+    Args:
+        path: PNG to write.
+        train: rows of log_train.csv.
+        validation: rows of log_validation.csv, those of a replay set too.
+        best_epoch: marked where it is known.
+        units: of tensors, by name.
+    """
+    units = units or {}
+    names = [
+        n for n in (*TITLES, *units) if any(_finite(row.get(f"{n}_mae")) for row in validation)
+    ]
+    num_panels = len(names) + 2
+    num_rows = -(-num_panels // 2)
+    figure = Figure(figsize=(9.2, 3.4 * num_rows), layout="constrained")
+    panels = [figure.add_subplot(num_rows, 2, k + 1) for k in range(num_panels)]
+    loss, errors, rate = panels[0], panels[1:-1], panels[-1]
+
+    _curve(loss, train, "loss", 1.0, "training", COLOURS[0])
+    _curve(loss, validation, "loss", 1.0, "validation", COLOURS[1])
+    loss.set_title("Loss", fontsize=10, color=INK)
+    loss.set_ylabel("weighted sum of the terms", fontsize=9)
+    for axes, name in zip(errors, names, strict=True):
+        _, unit, factor = shown_unit(name, units.get(name, ""))
+        _curve(axes, validation, f"{name}_mae", factor, "MAE", COLOURS[2])
+        _curve(axes, validation, f"{name}_rmse", factor, "RMSE", COLOURS[3])
+        _curve(axes, validation, f"replay_{name}_mae", factor, "MAE of replay", COLOURS[0])
+        axes.set_title(f"{_title(name)}, validation", fontsize=10, color=INK)
+        axes.set_ylabel(f"error ({unit})" if unit else "error", fontsize=9)
+    _curve(rate, train, "learning_rate", 1.0, "learning rate", COLOURS[0])
+    rate.set_title("Learning rate", fontsize=10, color=INK)
+    rate.set_ylabel("learning rate", fontsize=9)
+    for axes in panels:
+        axes.set_yscale("log")
+        # Plain numbers, and between powers of ten as well where there are few of those.
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1e3 else (1,)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("epoch", fontsize=9)
+        axes.set_xlim(left=0)
+        if best_epoch is not None and axes is not rate:
+            axes.axvline(best_epoch, color=GREY, linewidth=0.8, linestyle="--", label="best")
+        if axes is not rate:
+            axes.legend(fontsize=8, frameon=False)
+        axes.grid(True, which="major", color="#e5e8eb", linewidth=0.6)
+        _tidy(axes)
+    figure.savefig(path, dpi=160)
+
+
+def _curve(
+    axes: Axes,
+    rows: Sequence[Mapping[str, float]],
+    name: str,
+    factor: float,
+    label: str,
+    colour: str,
+) -> None:
+    points = [(row["epoch"], row[name] * factor) for row in rows if _finite(row.get(name))]
+    # A logarithmic axis has no place for zero, such as the learning rate before a warm-up.
+    points = [(epoch, value) for epoch, value in points if value > 0]
+    if points:
+        epochs, values = zip(*points, strict=True)
+        marker = "o" if len(points) < 25 else None
+        axes.plot(
+            epochs, values, color=colour, linewidth=1.3, marker=marker, markersize=3, label=label
+        )
+
+
+def _title(name: str) -> str:
+    return TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and bool(np.isfinite(value))
+
+
+def _tidy(axes: Axes) -> None:
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", labelsize=8, labelcolor=INK, color=GREY)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(GREY)

@@ -1,0 +1,198 @@
+"""The report of a run: error table, parity plots, learning curves and one page that shows them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+
+from ase import Atoms
+
+from tensornet_jax.data.references import ReferenceEnergies
+from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.train.config.data import files_of
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.data.datasets import DataSets
+from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
+from tensornet_jax.train.evaluation.metrics import ErrorRow, render, shown_unit, summary, write_rows
+from tensornet_jax.train.optimization.losses import active_terms
+from tensornet_jax.train.reporting.csv_log import read_rows
+from tensornet_jax.train.reporting.plots import parities, plot_learning_curves, plot_parity
+from tensornet_jax.train.reporting.result import RunFacts
+
+
+def evaluate_sets(
+    directory: Path,
+    potential: Potential,
+    sets: Mapping[str, Sequence[Atoms]],
+    references: ReferenceEnergies,
+    batch_size: int,
+) -> list[ErrorRow]:
+    """Evaluate a potential on several sets, draw a parity plot of each, and return the errors.
+
+    Args:
+        directory: where `parity_SET.png` and `errors.csv` go; created when missing.
+        potential: the potential.
+        sets: structures with canonical labels, by name.
+        references: isolated-atom energies, to plot energies relative to.
+        batch_size: structures evaluated at a time.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    rows: list[ErrorRow] = []
+    for name, atoms_list in sets.items():
+        predictions = evaluate_structures(potential, atoms_list, batch_size)
+        rows += error_table(name, atoms_list, predictions, potential.tensor_heads).rows()
+        found = parities(atoms_list, predictions, references, potential.tensor_heads)
+        if found:
+            count = f"{len(atoms_list):,} structures"
+            plot_parity(directory / f"parity_{name}.png", f"{name}: {count}", found)
+    write_rows(directory / "errors.csv", rows)
+    return rows
+
+
+def errors_before(
+    directory: Path, potential: Potential, sets: Mapping[str, Sequence[Atoms]], batch_size: int
+) -> list[ErrorRow]:
+    """Return the errors of the potential that training started from, of all but the training set.
+
+    Args:
+        directory: where `errors_before.csv` goes, which exists.
+        potential: before the first step.
+        sets: structures with canonical labels, by name.
+        batch_size: structures evaluated at a time.
+    """
+    rows = []
+    # Without metadata it does not warn of what it is about to be trained on.
+    potential = potential.replace(metadata={})
+    for name, atoms_list in sets.items():
+        if name != "train":
+            predictions = evaluate_structures(potential, atoms_list, batch_size)
+            rows += error_table(name, atoms_list, predictions, potential.tensor_heads).rows()
+    write_rows(directory / "errors_before.csv", rows)
+    return rows
+
+
+def write_report(
+    directory: Path,
+    config: RunConfig,
+    data: DataSets,
+    rows: Sequence[ErrorRow],
+    facts: RunFacts,
+    before: Sequence[ErrorRow] = (),
+) -> Path:
+    """Write learning curves and report.md into `directory`/report and return the page's path.
+
+    Args:
+        directory: the run directory, with the logs and what `evaluate_sets` wrote.
+        config: the resolved configuration.
+        data: the data sets.
+        rows: the errors.
+        facts: what else is to be said.
+        before: the errors of the model that the run started from.
+    """
+    folder = directory / "report"
+    plot_learning_curves(
+        folder / "learning_curves.png",
+        read_rows(directory / "log_train.csv"),
+        read_rows(directory / "log_validation.csv") if facts.validated else [],
+        facts.best_epoch if facts.validated else None,
+        {head.name: head.unit for head in cast(ModelConfig, config.model).tensors},
+    )
+    plots = [name for name in data.all() if (folder / f"parity_{name}.png").exists()]
+    short = summary(rows)
+    kept = "averaged weights with the lowest validation loss"
+    if not facts.validated:
+        kept = "last averaged weights (nothing was validated)"
+    details = [row for row in rows if row not in short]
+    page = [
+        f"# {Path(config.directory).name}",
+        "",
+        "## Errors",
+        "",
+        f"Of the {kept}, as saved in `model.safetensors`.",
+        "Errors of forces, stress, dipole and other tensors are over components.",
+        "",
+        *render(short),
+        "",
+        "All rows, in eV and Å: [errors.csv](errors.csv).",
+        "",
+        *_comparison(before, rows),
+        "## Learning curves",
+        "",
+        "![Loss, validation errors and learning rate by epoch](learning_curves.png)",
+        "",
+        "## Parity",
+        "",
+        *(f"![{name}: prediction against reference](parity_{quote(name)}.png)\n" for name in plots),
+        "## Run",
+        "",
+        *facts.lines(),
+        "",
+        "## Configuration",
+        "",
+        *_config_lines(config),
+        "",
+        "Everything, defaults included: [config.yaml](../config.yaml).",
+        "",
+        "## Training data",
+        "",
+        "```text",
+        *data.lines(),
+        "```",
+        "",
+    ]
+    if details:
+        page += ["## Errors by element and config_type", "", *render(details), ""]
+    path = folder / "report.md"
+    path.write_text("\n".join(page), encoding="utf-8")
+    return path
+
+
+def _comparison(before: Sequence[ErrorRow], after: Sequence[ErrorRow]) -> list[str]:
+    """Return a section with the errors of the starting model beside those after training."""
+    if not before:
+        return []
+    now = {(row.data_set, row.property): row for row in summary(after)}
+    lines = [
+        "## Against the starting model",
+        "",
+        "Before the first step, with the reference energies of this run, and now. What rises on "
+        "`replay` was forgotten.",
+        "",
+        "| data set | property | MAE before | MAE now | RMSE before | RMSE now | unit |",
+        "|---|---|---:|---:|---:|---:|---|",
+    ]
+    for row in summary(before):
+        _, unit, factor = shown_unit(row.property, row.unit)
+        found = now[row.data_set, row.property]
+        errors = (row.mae, found.mae, row.rmse, found.rmse)
+        cells = " | ".join(f"{error * factor:.4g}" for error in errors)
+        name = row.property.replace("_", " ")
+        lines.append(f"| {row.data_set} | {name} | {cells} | {unit} |")
+    return [*lines, "", "All rows: [errors_before.csv](errors_before.csv).", ""]
+
+
+def _config_lines(config: RunConfig) -> list[str]:
+    schedule = config.optimizer.schedule
+    terms = active_terms(config.loss)
+    loss = ", ".join(f"{name} {term.weight:g} × {term.kind}" for name, term in terms.items())
+    model = cast(ModelConfig, config.model)
+    named = [head.name for head in model.tensors]
+    hyperparameters = ", ".join(
+        f"{key} {' + '.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for key, value in (model.model_dump() | {"tensors": tuple(named)}).items()
+        if key != "name"
+    )
+    start = {} if config.start is None else {"starts from": config.start.model}
+    settings = {
+        "model": f"{model.name}: {hyperparameters}",
+        **start,
+        "loss": loss,
+        "optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
+        f"{schedule.name}, averaging {config.optimizer.ema_decay}",
+        "batch size": config.training.batch_size,
+        "precision": config.dtype,
+        "seed": config.seed,
+        "training data": ", ".join(files_of(config.data.train)),
+    }
+    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in settings.items())]
