@@ -123,7 +123,7 @@ def table(results: dict[str, Any]) -> str:
         f"and warp {versions['warp-lang']}. Medians in ms, everybody in turns in one process; "
         "energies and forces were compared first: the largest difference of a force component is "
         f"{largest[OURS]:.0e} eV/Å, compressed {largest[COMPRESSED]:.0e}. torchmd-net's modes: "
-        "Warp kernels or plain torch, with its own search for neighbours or with the list given. "
+        "Warp kernels or plain torch, with its own search for neighbors or with the list given. "
         "Ratio: the fastest of these over ours. *Compressed*: `tensornet-jax compress --elements "
         "H,C,N,O,S`, which a TensorNet2, whose filters know charges, does not have.",
         "",

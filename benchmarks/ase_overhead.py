@@ -35,7 +35,7 @@ from tensornet_jax.runtime.memory import keep_freed_memory
 CHANNELS, NUM_RADIAL, CUTOFF = 128, 32, 4.5
 MOLECULES = 34
 TIMESTEP, TEMPERATURE = 0.5, 30.0
-# Steps before velocities are reversed, so that the neighbour list holds.
+# Steps before velocities are reversed, so that the neighbor list holds.
 THERE_AND_BACK = 20
 MOST = 0.3
 """ms a step through the calculator may cost more than the model."""
@@ -82,7 +82,7 @@ def run(layers: int, rounds: int) -> list[dict[str, Any]]:
     config = TensorNetConfig(
         num_channels=CHANNELS, num_layers=layers, num_radial=NUM_RADIAL, cutoff=CUTOFF
     )
-    # Weak forces: neighbours stay neighbours.
+    # Weak forces: neighbors stay neighbors.
     potential = create_potential(
         config, ElementTable((1, 8), np.zeros(2)), seed=0, energy_scale=0.05
     )
@@ -92,7 +92,7 @@ def run(layers: int, rounds: int) -> list[dict[str, Any]]:
     calculator = TensorNetCalculator(potential)
     atoms.calc = calculator
     atoms.get_forces()
-    assert calculator._neighbourhood is not None
+    assert calculator._neighborhood is not None
     tight = potential.structure(atoms)
     rng = np.random.default_rng(0)
     places = atoms.positions + rng.normal(0, 0.01, (64, *atoms.positions.shape))
@@ -122,7 +122,7 @@ def run(layers: int, rounds: int) -> list[dict[str, Any]]:
     with potential.precision():
         graph = to_device(batch_structures([tight], Capacity.holding([tight]), potential.dtype))
         contenders = {
-            BARE: bare(potential, calculator._neighbourhood.graph),
+            BARE: bare(potential, calculator._neighborhood.graph),
             TIGHT: bare(potential, graph),
         }
     own = TensorNetCalculator(potential)
@@ -136,7 +136,7 @@ def run(layers: int, rounds: int) -> list[dict[str, Any]]:
     times = dict(zip(contenders, 1e3 * times[5:].T, strict=True))
     renewed = calculator.num_rebuilds + own.num_rebuilds
     if renewed > 2:
-        raise RuntimeError(f"{renewed - 2} neighbour lists were renewed: they are not to be timed")
+        raise RuntimeError(f"{renewed - 2} neighbor lists were renewed: they are not to be timed")
     records = []
     for name, values in times.items():
         record = {"layers": layers, "name": name, "atoms": len(atoms), "rounds": rounds}
@@ -171,7 +171,7 @@ def table(results: dict[str, Any]) -> str:
         f"{machine['processor'] or machine['device']}, {machine['threads']} threads, jax "
         f"{versions['jax']}, ASE {versions['ase']}. Each is called twice a round and "
         "the second call is timed. Over the model: median (and quartiles) of the differences to "
-        f"the compiled energy and forces of the same round; up to {MOST} ms are wanted. Neighbour "
+        f"the compiled energy and forces of the same round; up to {MOST} ms are wanted. Neighbor "
         "lists are not renewed meanwhile. Freed memory stays with the process, as in our command "
         "line.",
         "",

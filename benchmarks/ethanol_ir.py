@@ -175,9 +175,9 @@ def picture(
         upper.text(0.5 * (low + high), 1.22 * top, short, ha="center", va="top", fontsize=7)
     upper.legend(loc="center")
     for sign, source, label in ((1, gfn2, "GFN2-xTB"), (-1, model, "model")):
-        for (conformer, modes), colour in zip(source.items(), ("C3", "C2"), strict=True):
+        for (conformer, modes), color in zip(source.items(), ("C3", "C2"), strict=True):
             heights = sign * np.array(modes["intensities"])
-            style = {"color": colour, "lw": 1.5, "label": f"{label}, {conformer}"}
+            style = {"color": color, "lw": 1.5, "label": f"{label}, {conformer}"}
             if sign < 0:
                 style["ls"] = ":"
             lower.vlines(modes["wavenumbers"], 0, heights, **style)

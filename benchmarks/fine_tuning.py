@@ -41,7 +41,7 @@ TITLES = {
     "fine_tuned": "fine-tuned",
     "replay": "fine-tuned, with replay",
 }
-COLOURS = {"scratch": "#d1681c", "fine_tuned": "#1f5fa8", "replay": "#2b8a5b"}
+COLORS = {"scratch": "#d1681c", "fine_tuned": "#1f5fa8", "replay": "#2b8a5b"}
 VALIDATIONS = 30
 PILOT_EPOCHS = 4
 
@@ -223,13 +223,13 @@ def plot(folder: Path) -> None:
     """Draw the force error on the validation structures against time."""
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.add_subplot()
-    for run, colour in COLOURS.items():
+    for run, color in COLORS.items():
         if not (folder / run / "log_validation.csv").exists():
             continue
         rows = read_rows(folder / run / "log_validation.csv")
         minutes = [row["seconds"] / 60 for row in rows]
         errors = [1e3 * row["forces_mae"] for row in rows]
-        axes.plot(minutes, errors, color=colour, marker="o", markersize=3, label=TITLES[run])
+        axes.plot(minutes, errors, color=color, marker="o", markersize=3, label=TITLES[run])
     axes.set(yscale="log", xlabel="minutes", ylabel="force MAE, validation (meV/Å)")
     axes.legend(frameon=False)
     axes.grid(True, which="both", color="#e5e8eb", linewidth=0.6)

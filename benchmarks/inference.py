@@ -134,7 +134,7 @@ def table(results: dict[str, Any]) -> str:
         f"threads; jax {versions['jax']}, torchmd-net {versions['torchmd-net']} with torch "
         f"{versions['torch']} and warp {versions['warp-lang']}. Medians in ms, everybody in turns "
         "in one process; energies and forces were compared first. torchmd-net's modes: Warp "
-        "kernels or plain torch, with its own search for neighbours or with the list given, in "
+        "kernels or plain torch, with its own search for neighbors or with the list given, in "
         "eval mode with tabulated species embeddings. Ratio: the fastest of these over ours. "
         "torch.compile was slower than all of them on CPUs and is left out. Freed memory stays "
         "with the process for all contenders, as in our command line. *Compressed*: for the "

@@ -26,11 +26,11 @@ from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
 
 BENCHMARK = "long_range"
-# Near neighbours are left to the network, as far as it sees.
+# Near neighbors are left to the network, as far as it sees.
 COULOMB = {"name": "coulomb", "charges": "predicted", "switch_from": 0.0, "switch_to": 4.5}
 ARMS: dict[str, list[dict[str, Any]]] = {"without": [], "with": [COULOMB]}
 TITLES = {"without": "without long range", "with": "with long range"}
-COLOURS = {"without": "#d1681c", "with": "#1f5fa8"}
+COLORS = {"without": "#d1681c", "with": "#1f5fa8"}
 PUBLISHED = {
     "without": {"val": (1.97, 58.8), "test": (2.35, 72.4)},
     "with": {"val": (1.29, 53.1), "test": (1.88, 61.1)},
@@ -160,13 +160,13 @@ def plot(folder: Path) -> None:
     panels = (("energy_per_atom", "energy RMSE (meV/atom)"), ("forces", "force RMSE (meV/Å)"))
     for index, (name, label) in enumerate(panels):
         axes = figure.add_subplot(1, 2, index + 1)
-        for arm, colour in COLOURS.items():
+        for arm, color in COLORS.items():
             if (folder / arm / "log_validation.csv").exists():
                 rows = read_rows(folder / arm / "log_validation.csv")
                 errors = [1e3 * row[f"{name}_rmse"] for row in rows]
                 epochs = [row["epoch"] for row in rows]
-                axes.plot(epochs, errors, color=colour, marker="o", markersize=3, label=TITLES[arm])
-            axes.axhline(PUBLISHED[arm]["val"][index], color=colour, linestyle=":", linewidth=1)
+                axes.plot(epochs, errors, color=color, marker="o", markersize=3, label=TITLES[arm])
+            axes.axhline(PUBLISHED[arm]["val"][index], color=color, linestyle=":", linewidth=1)
         axes.set(yscale="log", xlabel="epoch", ylabel=label)
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")

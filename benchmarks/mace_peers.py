@@ -46,8 +46,8 @@ mlip_models = import_module("mlip.models")
 RESULTS = Path(__file__).parent / "results"
 CUTOFF, L_MAX, CORRELATION, LAYERS = 5.0, 3, 3, 2
 NUM_RADIAL, ENVELOPE_EXPONENT, RADIAL_WIDTHS, READOUT_WIDTH = 8, 5, (64, 64, 64), 16
-# What sums over neighbours are divided by.
-NEIGHBOURS = 15.0
+# What sums over neighbors are divided by.
+NEIGHBORS = 15.0
 OURS = {
     "tensornet_jax": {"product": "clebsch_gordan"},
     "tensornet_jax, many-body gaunt_grid": {"many_body_product": "gaunt_grid"},
@@ -116,7 +116,7 @@ def ours(case: Case, name: str) -> Contender:
         l_max=L_MAX,
         correlation=CORRELATION,
         readout_width=READOUT_WIDTH,
-        avg_num_neighbors=NEIGHBOURS,
+        avg_num_neighbors=NEIGHBORS,
     )
     config = MACEConfig.model_validate(config.model_dump() | OURS[name])
     elements = ElementTable(case.numbers, np.zeros(len(case.numbers)))
@@ -173,7 +173,7 @@ def of_mlip(case: Case, gaunt: bool) -> Contender:
         dataset_info=mlip_data.DatasetInfo(
             atomic_energies_map=dict.fromkeys(case.numbers, 0.0),
             graph_cutoff_angstrom=CUTOFF,
-            avg_num_neighbors=NEIGHBOURS,
+            avg_num_neighbors=NEIGHBORS,
         ),
     )
     field = mlip_models.ForceField.from_mlip_network(network)
@@ -217,7 +217,7 @@ def of_mace_torch(case: Case, scripted: bool) -> Contender:
         MLP_irreps=o3.Irreps(f"{READOUT_WIDTH}x0e"),
         radial_MLP=list(RADIAL_WIDTHS),
         atomic_energies=np.zeros(len(case.numbers)),
-        avg_num_neighbors=NEIGHBOURS,
+        avg_num_neighbors=NEIGHBORS,
         atomic_numbers=list(case.numbers),
         correlation=CORRELATION,
         gate=torch.nn.functional.silu,

@@ -85,7 +85,7 @@ def _times(records: list[dict[str, Any]]) -> list[str]:
         "",
         "Medians in ms of rattled crystals, float32, everybody in turns in one process. *From "
         "positions*: through the ASE calculator after every atom has moved a little, with MatGL's "
-        "search for neighbours and this package's lists with a skin. *Graph given*: the network "
+        "search for neighbors and this package's lists with a skin. *Graph given*: the network "
         "alone. Ratio: MatGL's time over ours.",
         "",
         "| crystal | atoms | | MatGL | as published | ratio | compressed | ratio |",
@@ -151,10 +151,10 @@ def plot(results: dict[str, Any], path: Path) -> None:
     records = results.get("times", [])
     for crystal, line in zip(dict.fromkeys(r["crystal"] for r in records), "-:", strict=False):
         atoms = sorted({r["atoms"] for r in records if r["crystal"] == crystal})
-        for (key, label), colour in zip(CONTENDERS.items(), ("k", "C0", "C1"), strict=True):
+        for (key, label), color in zip(CONTENDERS.items(), ("k", "C0", "C1"), strict=True):
             values = [_of(records, crystal, n, "from positions")[key] for n in atoms]
             milliseconds = 1e3 * np.array(values)
-            style = {"color": colour, "linestyle": line, "marker": "o"}
+            style = {"color": color, "linestyle": line, "marker": "o"}
             of_times.loglog(atoms, milliseconds, label=f"{crystal}, {label}", **style)
     sizes = sorted({r["atoms"] for r in records})
     of_times.set_xticks(sizes, [str(size) for size in sizes])

@@ -248,7 +248,7 @@ def table(results: dict[str, Any]) -> str:
         f"{versions['jax']}, ASE {versions['ase']}, torchmd-net {versions['torchmd-net']} with "
         f"torch {versions['torch']} and warp {versions['warp-lang']}. A sample is a number of "
         "steps, after which velocities are reversed, so that structures stay what they are; "
-        "neighbour lists are renewed on the way. Medians of samples, everybody in turns in one "
+        "neighbor lists are renewed on the way. Medians of samples, everybody in turns in one "
         "process; positions were compared first. Freed memory stays with the process for all, as "
         "in our command line. *Own elements*: the network's table holds those of the "
         "systems, H, C, N and O; *100 elements*: torchmd-net's table. *Compressed*: to 1e-5, with "
@@ -344,10 +344,10 @@ def plot(results: dict[str, Any], path: Path) -> None:
         for name in dict.fromkeys(r["name"] for r in of_part):
             own = [r for r in of_part if (r["name"], r["layers"]) == (name, layers)]
             own = sorted(own, key=lambda r: r[key])
-            colour = "C0" if AS_TRAINED in name else "C1"
+            color = "C0" if AS_TRAINED in name else "C1"
             style = "s--" if name.startswith("ASE") else "o-"
             rates = [r["steps_per_s"] for r in own]
-            axes.loglog([r[key] for r in own], rates, style, color=colour, label=name)
+            axes.loglog([r[key] for r in own], rates, style, color=color, label=name)
         axes.set(title=f"{layers} layers", xlabel=key)
         axes.grid(alpha=0.3, which="both")
     layers = max((r["layers"] for r in records if r["part"] == "engine"), default=None)

@@ -79,8 +79,8 @@ def untrained(options: dict[str, Any], structures: Sequence[ase.Atoms]) -> Poten
     numbers = tuple(sorted({int(z) for atoms in structures for z in atoms.numbers}))
     elements = ElementTable(numbers, np.zeros(len(numbers)))
     prepared = [create_potential(config, elements, seed=0)]
-    neighbours = [2 * len(prepared[0].structure(a).pairs) / len(a) for a in structures]
-    return prepared[0].replace(config=config.fitted(float(np.mean(neighbours))))
+    neighbors = [2 * len(prepared[0].structure(a).pairs) / len(a) for a in structures]
+    return prepared[0].replace(config=config.fitted(float(np.mean(neighbors))))
 
 
 def tasks_of(potential: Potential) -> dict[str, Callable[..., Any]]:

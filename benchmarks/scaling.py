@@ -3,7 +3,7 @@
 python benchmarks/scaling.py [FOLDER] [--cases NAME ...] [--sides 3 5 7 ...] [--memory 12]
 
 A box has 3·side³ atoms. A size whose arrays need more than --memory GB is not timed, which the
-tables say. Neighbour lists are timed apart. What is asked for replaces what the folder's results
+tables say. Neighbor lists are timed apart. What is asked for replaces what the folder's results
 have of it, so that cases and sizes can be run one at a time.
 """
 
@@ -108,7 +108,7 @@ def measure(
 
 
 def measure_lists(side: int) -> list[dict[str, Any]]:
-    """Time making the neighbour list, on the device and on the host with all that a graph needs."""
+    """Time making the neighbor list, on the device and on the host with all that a graph needs."""
     atoms, pbc = water(side), (True, True, True)
     potential = Case(2, 0).potential()
     capacity = cell_list_capacity(atoms.positions, atoms.cell.array, pbc, CUTOFF)
@@ -163,10 +163,10 @@ def table(results: dict[str, Any]) -> str:
         "# The cost of energy and forces against the number of atoms",
         "",
         f"Periodic water at liquid density, TensorNet with {NUM_RADIAL} expnorm functions, cutoff "
-        f"{CUTOFF} Å (38 neighbours an atom), random weights, elements H and O, float32, on "
+        f"{CUTOFF} Å (38 neighbors an atom), random weights, elements H and O, float32, on "
         f"{machine['processor'] or machine['device']}, {machine['threads']} threads, "
         f"{machine['memory_bytes'] / GIGABYTE:.0f} GB, jax {versions['jax']}. Medians; freed "
-        "memory stays with the process, as in our command line; the neighbour list is given, and "
+        "memory stays with the process, as in our command line; the neighbor list is given, and "
         "timed apart at the end. Exponent: slope of log time against "
         f"log atoms over all sizes; linear means {LINEAR[0]} to {LINEAR[1]}. Memory: XLA's "
         "temporary arrays, those with arguments and results, and the most the process had, by "
@@ -220,9 +220,9 @@ def table(results: dict[str, Any]) -> str:
     if lists[LISTS[0]]:
         lines += [
             "",
-            "## Neighbour lists",
+            "## Neighbor lists",
             "",
-            "ms; both with reverse edges and slots. [More](../neighbours/README.md).",
+            "ms; both with reverse edges and slots. [More](../neighbors/README.md).",
             "",
             "| atoms | device | host |",
             "|---:|---:|---:|",

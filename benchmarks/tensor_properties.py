@@ -31,7 +31,7 @@ from tensornet_jax.train.evaluation.tensor_errors import INDEFINITE, tensor_erro
 from tensornet_jax.train.run import train
 
 BENCHMARK = "tensor_properties"
-COLOURS = ("#1f5fa8", "#d1681c", "#2b8a5b")
+COLORS = ("#1f5fa8", "#d1681c", "#2b8a5b")
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,7 @@ def plot(folder: Path, results: dict[str, Any]) -> None:
     figure = Figure(figsize=(8, 0.24 * len(bars) + 1), layout="constrained")
     axes = figure.add_subplot()
     labels, values, cases = zip(*bars, strict=True)
-    axes.barh(labels, values, color=[COLOURS[k % len(COLOURS)] for k in cases])
+    axes.barh(labels, values, color=[COLORS[k % len(COLORS)] for k in cases])
     axes.invert_yaxis()
     axes.set_xlabel("RMSE over the spread of the labels (%), test set")
     axes.tick_params(labelsize=8)

@@ -19,7 +19,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 
 from tensornet_jax.benchmark.machine import describe_machine
-from tensornet_jax.graph.neighbors import neighbour_pairs
+from tensornet_jax.graph.neighbors import neighbor_pairs
 from tensornet_jax.interop.torchmd_net.checkpoint import from_state_dict
 from tensornet_jax.potential.elements import with_elements
 from tensornet_jax.potential.potential import Potential
@@ -29,9 +29,9 @@ torch: Any = import_module("torch")
 
 MODES = {
     "warp": "Warp kernels",
-    "warp, list given": "Warp kernels, neighbour list given",
+    "warp, list given": "Warp kernels, neighbor list given",
     "python": "plain torch",
-    "python, list given": "plain torch, neighbour list given",
+    "python, list given": "plain torch, neighbor list given",
 }
 CALCULATORS = {
     "warp": "Warp kernels",
@@ -151,7 +151,7 @@ def energy_forces(peer: Peer, atoms: ase.Atoms, mode: str) -> Callable[[], np.nd
     """Return a function that computes the energy, then (3N) forces, in one row.
 
     The species embeddings of the pairs are tabulated beforehand, as torchmd-net offers for
-    inference. In the modes with a list given the search for neighbours is left out: the network
+    inference. In the modes with a list given the search for neighbors is left out: the network
     gets the edges, and makes vectors and distances of them.
     """
     implementation, _, given = mode.partition(", ")
@@ -272,9 +272,9 @@ def given_edges(structures: Sequence[ase.Atoms], cutoff: float) -> Any:
     """Return a stand-in for torchmd-net's search that knows the edges already, self edges too."""
     found, start = [], 0
     for atoms in structures:
-        pairs = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+        pairs = neighbor_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
         if np.any(pairs.first == pairs.second):
-            raise ValueError("torchmd-net takes no cell in which an atom is its own neighbour")
+            raise ValueError("torchmd-net takes no cell in which an atom is its own neighbor")
         receivers, senders, shifts = pairs.directed()
         loops = np.arange(len(atoms))
         ends = np.stack([np.concatenate([receivers, loops]), np.concatenate([senders, loops])])

@@ -207,7 +207,7 @@ def table(results: dict[str, Any]) -> str:
         "made beforehand, and freed memory stays with the process, as in our command line. "
         "Medians in ms (and quartiles), everybody in turns in one process; loss "
         "and gradient were compared first. torchmd-net's modes: Warp kernels or plain torch, with "
-        "its own search for neighbours or with the list given. Ratio: the fastest of these over "
+        "its own search for neighbors or with the list given. Ratio: the fastest of these over "
         "ours. With *100 elements* the network here has torchmd-net's table; with *own elements* "
         "the rows of C, H and O alone, which is what training here would give it.",
         "",
@@ -271,10 +271,10 @@ def plot(results: dict[str, Any], path: Path) -> None:
     for k, name in enumerate(names):
         own = [pick(records, layers)[name] for layers in depths]
         where = np.arange(len(depths)) + 0.8 * (k / len(names) - 0.5)
-        colour = f"C{k - len(torchmdnet_peer.MODES)}" if name in OURS else str(0.45 + 0.12 * k)
+        color = f"C{k - len(torchmdnet_peer.MODES)}" if name in OURS else str(0.45 + 0.12 * k)
         label = name if name in OURS else f"torchmd-net, {name}"
         times = [1e3 * r["median_s"] for r in own]
-        axes.bar(where, times, 0.8 / len(names), align="edge", color=colour, label=label)
+        axes.bar(where, times, 0.8 / len(names), align="edge", color=color, label=label)
     axes.set_xticks(range(len(depths)), [f"{layers} layers" for layers in depths])
     axes.set_ylabel("training step (ms)")
     axes.grid(axis="y", alpha=0.3)

@@ -26,14 +26,14 @@ ELEMENTS = ElementTable((1, 6, 7, 8, 14), np.array([-13.6, -1029.5, -1485.3, -20
 
 
 # Of `jax.jit`, for programs that run once or twice: compiling them is most of a test's time.
-UNOPTIMISED: dict[str, Any] = {"xla_backend_optimization_level": 0}
+UNOPTIMIZED: dict[str, Any] = {"xla_backend_optimization_level": 0}
 
 
 @cache
 def small_potential(seed: int = 0, dtype: str = "float64", **options) -> Potential:
     """Return an untrained TensorNet of eight channels whose energies are a few eV.
 
-    It is made once for each set of arguments: compiling the initialisation takes seconds.
+    It is made once for each set of arguments: compiling the initialization takes seconds.
     """
     options = {"num_channels": 8, "num_layers": 2, "num_radial": 6, "cutoff": 4.0, **options}
     config = TensorNetConfig(**options)
@@ -94,7 +94,7 @@ def ethanol(seed: int = 0, amplitude: float = 0.05) -> ase.Atoms:
 
 
 def rattled_crystals() -> dict[str, ase.Atoms]:
-    """Return periodic structures of every kind a neighbour list has to be right for."""
+    """Return periodic structures of every kind a neighbor list has to be right for."""
     skewed = bulk("Si", cubic=True)
     shear = np.array([[1, 0.3, 0.1], [0, 1, -0.2], [0, 0, 1]])
     skewed.set_cell(skewed.cell.array @ shear, scale_atoms=True)

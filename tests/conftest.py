@@ -42,7 +42,7 @@ def small_reference():
 def shared_data():
     """Return a function from a name to its path below ../shared/data; skips where absent.
 
-    For whole data sets and published potentials alone: what guards the code's own behaviour reads
+    For whole data sets and published potentials alone: what guards the code's own behavior reads
     `small_reference`.
     """
 

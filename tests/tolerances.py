@@ -58,4 +58,4 @@ MD_SAME_PATH = 1e-8
 
 RELAXED_ENERGY = 1e-7
 RELAXED_DISTANCE = 1e-3
-"""eV and Å, two optimisers' minima of weakly bound argon; 0.1 Å³ and 0.1° for its cells."""
+"""eV and Å, two optimizers' minima of weakly bound argon; 0.1 Å³ and 0.1° for its cells."""

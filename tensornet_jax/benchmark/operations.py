@@ -1,7 +1,7 @@
 """What a function has to compute and to move, counted in its jaxpr.
 
 XLA's own count takes the body of a loop once, however often it runs, and so misses nearly all of a
-sum over neighbours that is a loop. Here loops are multiplied out.
+sum over neighbors that is a loop. Here loops are multiplied out.
 """
 
 import re

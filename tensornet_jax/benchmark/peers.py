@@ -1,7 +1,7 @@
 """The same work by other libraries, each through its own interface and in its own layout.
 
 None of them is needed: one that is not installed is a line in the results that says so. Features of
-both inputs are given natural orders of degrees, one channel a multiplicity, and the normalisation
+both inputs are given natural orders of degrees, one channel a multiplicity, and the normalization
 that leaves Clebsch–Gordan coefficients as they are (Σ C² = 1 on a path).
 """
 

@@ -1,7 +1,7 @@
 """The figures of arXiv:2506.13523 with our own numbers: time, and time per expressivity, against L.
 
 A line is a family in its fastest variant at each L; the variants stand apart in a figure of their
-own. Ours are solid, peers dashed, and a peer's line has the colour of the family it computes.
+own. Ours are solid, peers dashed, and a peer's line has the color of the family it computes.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ from tensornet_jax.benchmark.records import DIRECTIONS, Direction, Record, Resul
 from tensornet_jax.benchmark.series import TITLES, baseline, measured, seconds_of, series_of
 
 INK = "#22272e"
-GREY = "#8b949e"
-COLOURS = {
+GRAY = "#8b949e"
+COLORS = {
     "clebsch_gordan": "#1f5fa8",
     "gaunt_grid": "#d1681c",
     "gaunt_fourier": "#c9a227",
@@ -28,7 +28,7 @@ COLOURS = {
 }
 PEERS: dict[str, tuple[str, str]] = {
     "e3nn_jax.tensor_product": (INK, "s"),
-    "e3nn_jax.s2grid": (COLOURS["gaunt_grid"], "s"),
+    "e3nn_jax.s2grid": (COLORS["gaunt_grid"], "s"),
     "cuequivariance": ("#5a9bd8", "^"),
     "e3j": ("#86b6e4", "v"),
     "e3x.Tensor": ("#5d6b7a", "D"),
@@ -54,7 +54,7 @@ def write_figures(folder: Path, results: Results) -> list[str]:
             f"time_per_expressivity_{slug}.png": (
                 lambda record: _per_expressivity(results, record),
                 "time / dimension (ms)",
-                "Time per dimension of the maps that weights can realise",
+                "Time per dimension of the maps that weights can realize",
             ),
             f"against_e3nn_{slug}.png": (
                 lambda record: _ratio(results, record),
@@ -95,10 +95,10 @@ def _family(record: Record) -> str:
 
 
 def _style(name: str) -> dict[str, object]:
-    if name in COLOURS:
-        return {"color": COLOURS[name], "marker": "o", "linestyle": "-", "linewidth": 1.7}
-    colour, marker = PEERS.get(name, (GREY, "x"))
-    return {"color": colour, "marker": marker, "linestyle": "--", "linewidth": 1.1}
+    if name in COLORS:
+        return {"color": COLORS[name], "marker": "o", "linestyle": "-", "linewidth": 1.7}
+    color, marker = PEERS.get(name, (GRAY, "x"))
+    return {"color": color, "marker": marker, "linestyle": "--", "linewidth": 1.1}
 
 
 def _draw(
@@ -127,7 +127,7 @@ def _draw(
             axes.axhline(1, color=INK, linewidth=0.8)
     if not drawn:
         return False
-    order = [*COLOURS, *PEERS]
+    order = [*COLORS, *PEERS]
     names = sorted(drawn, key=lambda name: order.index(name) if name in order else len(order))
     lines = {name: drawn[name] for name in names}
     _finish(figure, panels, columns, lines, title, label)
@@ -177,7 +177,7 @@ def _draw_variants(
                 marker = str(drawn[name].get_marker())
             [line] = axes.plot(
                 *zip(*points, strict=True),
-                color=COLOURS.get(family, GREY),
+                color=COLORS.get(family, GRAY),
                 marker=marker,
                 markersize=4,
                 linewidth=1.2,
@@ -241,8 +241,8 @@ def _finish(
 
 def _tidy(axes: Axes) -> None:
     axes.set_axisbelow(True)
-    axes.tick_params(which="both", labelsize=8, labelcolor=INK, color=GREY)
+    axes.tick_params(which="both", labelsize=8, labelcolor=INK, color=GRAY)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
-        axes.spines[side].set_color(GREY)
+        axes.spines[side].set_color(GRAY)

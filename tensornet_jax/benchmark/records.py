@@ -123,7 +123,7 @@ class Results:
         records: one a contender, case and direction.
         paths: key → list of paths "l1 l2 l3".
         expressivity: key of a list of paths → dimension of the maps that a product with weights
-            can realise; see `tensornet_jax.ops.expressivity`.
+            can realize; see `tensornet_jax.ops.expressivity`.
         seconds: how long the run took.
     """
 

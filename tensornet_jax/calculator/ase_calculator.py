@@ -1,6 +1,6 @@
 """The ASE calculator: a potential behind the interface that ASE's optimizers and dynamics use.
 
-The neighbour list reaches a skin beyond the cutoff and stays on the device; a step sends positions
+The neighbor list reaches a skin beyond the cutoff and stays on the device; a step sends positions
 there and brings energies and forces back. Arrays have the static shape of a `Capacity`, so that
 thousands of steps run the same compiled function, and calculators of one model share it.
 """
@@ -20,7 +20,7 @@ from ase.calculators.calculator import (
 )
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from tensornet_jax.calculator.neighborhood import Neighbourhood, conditions_of, same_charges, within
+from tensornet_jax.calculator.neighborhood import Neighborhood, conditions_of, same_charges, within
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.graph.capacity_ladder import CapacityLadder, is_wasteful
 from tensornet_jax.graph.electrons import spin_multiplicity, total_charge, with_state
@@ -81,7 +81,7 @@ class TensorNetCalculator(Calculator):
         Args:
             model: a model file, or a potential.
             dtype: "float32" or "float64" to compute in; None for the model's own.
-            skin: Å the neighbour list reaches beyond the cutoff; 0 rebuilds it at every step.
+            skin: Å the neighbor list reaches beyond the cutoff; 0 rebuilds it at every step.
             charge: total charge, e, of structures that do not say it in `atoms.info`.
             spin: multiplicity 2S + 1 of structures that do not say it in `atoms.info`.
             compilation_cache: call `enable_compilation_cache`, so that compiled models are kept in
@@ -117,14 +117,14 @@ class TensorNetCalculator(Calculator):
 
     def _forget(self) -> None:
         """Drop what lies on the device or is compiled."""
-        self._neighbourhood: Neighbourhood | None = None
+        self._neighborhood: Neighborhood | None = None
         self._program: Program | None = None
         self._scale: Any = None
         self._run_length = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """What it takes to make it again elsewhere: potential, settings, results."""
-        passing = ("_neighbourhood", "_program", "_scale", "_run_length")
+        passing = ("_neighborhood", "_program", "_scale", "_run_length")
         return {name: value for name, value in self.__dict__.items() if name not in passing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -282,25 +282,25 @@ class TensorNetCalculator(Calculator):
         potential, count = self.potential, len(atoms)
         if self._program is None:
             self._program = program_of(potential.module)
-        cell, program, neighbourhood = atoms.cell.array, self._program, self._neighbourhood
+        cell, program, neighborhood = atoms.cell.array, self._program, self._neighborhood
         if (
-            neighbourhood is None
+            neighborhood is None
             or self._run_length == LONG_RUN
-            or not neighbourhood.covers(atoms, potential.list_cutoff)
+            or not neighborhood.covers(atoms, potential.list_cutoff)
         ):
-            neighbourhood = self._rebuild(atoms, program.ladder)
-        padded = np.zeros(neighbourhood.graph.positions.shape, potential.dtype)
-        padded[:count] = neighbourhood.local_positions(atoms.positions, cell)
-        same = cell.tobytes() == neighbourhood.atoms.cell.array.tobytes()
+            neighborhood = self._rebuild(atoms, program.ladder)
+        padded = np.zeros(neighborhood.graph.positions.shape, potential.dtype)
+        padded[:count] = neighborhood.local_positions(atoms.positions, cell)
+        same = cell.tobytes() == neighborhood.atoms.cell.array.tobytes()
         before = program.num_compiles
         with potential.precision():
             if self._scale is None:
                 self._scale = jnp.asarray(potential.energy_scale, potential.dtype)
             outputs = program(
                 potential.variables,
-                neighbourhood.graph,
+                neighborhood.graph,
                 padded,
-                neighbourhood.device_cell if same else cell.astype(potential.dtype),
+                neighborhood.device_cell if same else cell.astype(potential.dtype),
                 self._scale,
                 compute,
             )
@@ -310,10 +310,10 @@ class TensorNetCalculator(Calculator):
         for name, value in outputs.items():
             rows = np.array(value, np.float64)
             results[name] = rows[:count] if name in potential.per_atom else rows[0]
-        return results, neighbourhood.reference_energies
+        return results, neighborhood.reference_energies
 
-    def _rebuild(self, atoms: ase.Atoms, ladder: CapacityLadder) -> Neighbourhood:
-        former, self._neighbourhood = self._neighbourhood, None
+    def _rebuild(self, atoms: ase.Atoms, ladder: CapacityLadder) -> Neighborhood:
+        former, self._neighborhood = self._neighborhood, None
         structure = self.potential.structure(atoms, skin=self.skin)
         if former is None or not np.array_equal(former.atoms.numbers, atoms.numbers):
             self._run_length = 0
@@ -324,11 +324,11 @@ class TensorNetCalculator(Calculator):
                 capacity = ladder.fit([structure], HEADROOM)
         with self.potential.precision():
             graph = to_device(batch_structures([structure], capacity, self.potential.dtype))
-        self._neighbourhood = Neighbourhood.around(
+        self._neighborhood = Neighborhood.around(
             atoms, structure, graph, self.potential.reference_energies(structure), self.skin
         )
         self.num_rebuilds += 1
-        return self._neighbourhood
+        return self._neighborhood
 
 
 def _differs(what: Callable[[ase.Atoms], Any], atoms: ase.Atoms, before: ase.Atoms) -> bool:

@@ -1,4 +1,4 @@
-"""A neighbour list on the device with a skin, and what tells how long it holds."""
+"""A neighbor list on the device with a skin, and what tells how long it holds."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -35,8 +35,8 @@ def conditions_of(atoms: ase.Atoms) -> tuple[Any, ...]:
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
-    """A neighbour list on the device, and what is needed to tell how long it stays valid.
+class Neighborhood:
+    """A neighbor list on the device, and what is needed to tell how long it stays valid.
 
     atoms: the structure it was made for.
     conditions: its `conditions_of`.
@@ -71,7 +71,7 @@ class Neighbourhood:
         graph: AtomGraph,
         reference_energies: np.ndarray,
         reach: float,
-    ) -> "Neighbourhood":
+    ) -> "Neighborhood":
         """Return the list of a structure.
 
         Args:

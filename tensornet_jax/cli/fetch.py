@@ -58,7 +58,7 @@ def fetch(
 def _description(dataset: "PublishedDataset") -> list[str]:
     facts = {
         "files": ", ".join(file.path for file in dataset.files),
-        "licence": dataset.licence or "not stated by the publisher: ask before you redistribute",
+        "license": dataset.license or "not stated by the publisher: ask before you redistribute",
         "from": dataset.page,
         "to cite": dataset.reference,
     }

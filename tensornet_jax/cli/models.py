@@ -44,11 +44,11 @@ def models(
 
 
 def _table(potentials: "tuple[PublicPotential, ...]") -> list[str]:
-    rows = [("name", "elements", "level of theory", "licence")]
+    rows = [("name", "elements", "level of theory", "license")]
     for p in potentials:
         symbols = f" {' '.join(p.elements)}" if len(p.elements) <= FEW else ""
         elements = f"{len(p.elements)}{symbols}"
-        rows.append((p.name, elements, p.level_of_theory or "", p.licence or ""))
+        rows.append((p.name, elements, p.level_of_theory or "", p.license or ""))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -59,7 +59,7 @@ def _table(potentials: "tuple[PublicPotential, ...]") -> list[str]:
 def _description(potential: "PublicPotential") -> list[str]:
     facts = {
         "publisher": potential.publisher,
-        "licence": potential.licence,
+        "license": potential.license,
         "model": potential.architecture,
         "for": potential.scope,
         "level of theory": potential.level_of_theory,

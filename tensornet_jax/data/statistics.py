@@ -1,4 +1,4 @@
-"""Numbers that set up a model or its batches: force scale, neighbours, largest structure."""
+"""Numbers that set up a model or its batches: force scale, neighbors, largest structure."""
 
 from collections.abc import Sequence
 
@@ -18,8 +18,8 @@ def force_rms(atoms_list: Sequence[Atoms]) -> float:
     return float(np.sqrt(total / count)) if count else float("nan")
 
 
-def mean_neighbours(num_edges: Sequence[int], num_atoms: Sequence[int]) -> float:
-    """Return the mean number of neighbours of an atom over a data set.
+def mean_neighbors(num_edges: Sequence[int], num_atoms: Sequence[int]) -> float:
+    """Return the mean number of neighbors of an atom over a data set.
 
     Args:
         num_edges: directed edges of each structure.

@@ -20,7 +20,7 @@ from tensornet_jax.ops.messages.message import SLOT_BLOCK
 
 
 class Capacity(NamedTuple):
-    """Static sizes of an `AtomGraph`: graphs, atoms, neighbour pairs, edge slots per atom.
+    """Static sizes of an `AtomGraph`: graphs, atoms, neighbor pairs, edge slots per atom.
 
     One atom and one pair of each list are always padding: padding edges connect the padding atom
     to itself. Where the long list has no room, there is none. Waves, and points of the mesh along
@@ -186,7 +186,7 @@ def batch_structures(
 ) -> AtomGraph:
     """Pack structures into one padded graph of numpy arrays.
 
-    Positions are taken relative to the centre of each structure before they are rounded to
+    Positions are taken relative to the center of each structure before they are rounded to
     ``dtype``: a molecule far from the origin keeps its digits.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The bins of the neighbour list on the device: their static sizes, chosen on the host.
+"""The bins of the neighbor list on the device: their static sizes, chosen on the host.
 
 Space is cut into bins along the lattice vectors, or along directions perpendicular to the lattice
 where the structure does not repeat. How many bins there are, how many of them a cutoff reaches
@@ -13,7 +13,7 @@ import numpy as np
 WORD = 32
 """Most bits of a word, in which the search keeps what it found for an atom in another bin."""
 
-# Bins are this much longer than they must be: rounding takes no neighbour out of reach.
+# Bins are this much longer than they must be: rounding takes no neighbor out of reach.
 LEAST_MARGIN = 1.001
 # Periodic bins begin this fraction of a bin away from the mean position: the planes of a crystal
 # shall not lie on faces of bins, where rounding decides which bin an atom is in.
@@ -30,14 +30,14 @@ Periodic = tuple[bool, bool, bool]
 
 
 class CellListCapacity(NamedTuple):
-    """Static sizes of the neighbour list on the device; hashable.
+    """Static sizes of the neighbor list on the device; hashable.
 
     Attributes:
         bins: number of bins along each direction.
         per_bin: atoms that fit into a bin.
         pairs: pairs that fit, one padding pair included.
         slots: edges arriving at one atom that fit; a multiple of ``SLOT_BLOCK``.
-        reach: how many bins away a neighbour can be along each direction.
+        reach: how many bins away a neighbor can be along each direction.
         widths: Å, of the bins along directions that are not periodic; 0 along periodic ones,
             where bins stretch with the cell.
     """

@@ -1,6 +1,6 @@
-"""Neighbour list on the device, under jit: the host list's edges in arrays of static size.
+"""Neighbor list on the device, under jit: the host list's edges in arrays of static size.
 
-Atoms are sorted into bins and distances are tested for half of the neighbouring bins, each pair of
+Atoms are sorted into bins and distances are tested for half of the neighboring bins, each pair of
 atoms once. What is found is kept as one bit: a row of words for each atom. All else is counting
 bits. The p-th pair is the k-th bit of a word; which of the second atom's slots it fills is told by
 the number of bits before its own in that atom's row of the transposed words. Nothing is compacted,
@@ -33,7 +33,7 @@ from tensornet_jax.graph.cell_search import (
     full_product,
     take,
 )
-from tensornet_jax.graph.neighbors import neighbour_pairs
+from tensornet_jax.graph.neighbors import neighbor_pairs
 from tensornet_jax.ops.messages.message import SLOT_BLOCK
 
 # Pairs written at a time: intermediate arrays stay in a CPU's cache.
@@ -95,7 +95,7 @@ def cell_list_capacity(
             cube root before bins no longer reach far enough.
 
     Raises:
-        ValueError: headroom is below 1, or `neighbour_pairs` would refuse the structure.
+        ValueError: headroom is below 1, or `neighbor_pairs` would refuse the structure.
     """
     if not headroom >= 1:
         raise ValueError(f"headroom must be at least 1, not {headroom}")
@@ -104,11 +104,11 @@ def cell_list_capacity(
     along = np.broadcast_to(np.asarray(pbc, bool), 3)
     periodic = (bool(along[0]), bool(along[1]), bool(along[2]))
     # Refuses a cell or cutoff that makes no sense.
-    neighbour_pairs(positions[:0], cell, periodic, cutoff)
+    neighbor_pairs(positions[:0], cell, periodic, cutoff)
     grid = choose_grid(positions, cell, periodic, cutoff, headroom)
     if len(positions) > MOST_COUNTED_BY_HOST:
         return _counted_on_device(positions, cell, periodic, cutoff, grid, headroom)
-    pairs = neighbour_pairs(positions, cell, periodic, cutoff)
+    pairs = neighbor_pairs(positions, cell, periodic, cutoff)
     most = int(np.bincount(pairs.directed()[0]).max(initial=0))
     return grid._replace(pairs=_pairs(len(pairs), headroom), slots=_slots(most, headroom))
 
@@ -187,7 +187,7 @@ def device_pairs(
 ) -> DevicePairs:
     """Find every pair of atoms, periodic images included, at a distance below the cutoff.
 
-    The edges are those of `neighbour_pairs`, but for pairs whose distance is the cutoff to within
+    The edges are those of `neighbor_pairs`, but for pairs whose distance is the cutoff to within
     rounding. Pairs are sorted by their first atom; which of two atoms is first depends on their
     bins. Coincident atoms are a pair like any other. Nothing is differentiated.
 
@@ -255,8 +255,8 @@ def _check(periodic: Periodic, cutoff: float, capacity: CellListCapacity, count:
         raise ValueError(
             f"{capacity} needs at least one pair, and slots must be a multiple of {SLOT_BLOCK}"
         )
-    neighbours = len(forward_stencil(capacity.reach))
-    words = max((capacity.num_bins + 1) * capacity.rows, count) * neighbours * capacity.words
+    neighbors = len(forward_stencil(capacity.reach))
+    words = max((capacity.num_bins + 1) * capacity.rows, count) * neighbors * capacity.words
     sizes = {"edges": 2 * capacity.pairs, "slots": count * capacity.slots, "words": words}
     for what, size in sizes.items():
         if size >= 2**31:
@@ -282,7 +282,7 @@ def _ones(words: Array) -> Array:
 class _Found(NamedTuple):
     """What each of N atoms found, in the order of bins; W words an atom, all flat.
 
-    forward, backward: (N · W,) words of neighbours of which it is the first or second atom.
+    forward, backward: (N · W,) words of neighbors of which it is the first or second atom.
     starts: (N · W,) number of the first pair of each forward word.
     earlier: (N · W,) slot of the first atom of each backward word.
     degrees: (N,) pairs of which it is the first atom.
@@ -341,8 +341,8 @@ def _pairs_and_slots(
     """First and second atom (P,) and shifts (P, 3) of the pairs, and the slots (N · K,)."""
     count, pairs, slots = len(binned.atoms), capacity.pairs, capacity.slots
     spans = tuple(2 * reach + 1 for reach in capacity.reach)
-    neighbours = len(forward_stencil(capacity.reach))
-    width = neighbours * capacity.words
+    neighbors = len(forward_stencil(capacity.reach))
+    width = neighbors * capacity.words
     at_a_time = min(pairs, PAIRS_AT_A_TIME)
     # How many words have begun tells the word of a pair.
     begun = jnp.zeros(pairs, jnp.int32).at[found.starts].add(1, mode="drop")
@@ -365,7 +365,7 @@ def _pairs_and_slots(
 
         # Steps are numbered as all bins within reach would be, from the bin itself on.
         moved = zip(
-            _digits(bin_i, capacity.bins), _digits(step + neighbours - 1, spans), strict=True
+            _digits(bin_i, capacity.bins), _digits(step + neighbors - 1, spans), strict=True
         )
         bin_j, images = jnp.zeros_like(word), []
         for direction, (here, move) in enumerate(moved):

@@ -1,4 +1,4 @@
-"""The search of the neighbour list on the device: atoms in bins, and what each finds, as bits.
+"""The search of the neighbor list on the device: atoms in bins, and what each finds, as bits.
 
 Atoms are kept relative to the corner of their bin, so that the vector between two atoms is their
 difference plus a constant of the pair of bins. Periodic images, cells smaller than the cutoff and
@@ -25,7 +25,7 @@ from tensornet_jax.graph.neighbors import FARTHEST
 
 # Coordinates, Å, of a place in a bin where there is no atom.
 NOWHERE = 1e9
-# Å between neighbouring numbers of the precision in use; farther out positions mean nothing.
+# Å between neighboring numbers of the precision in use; farther out positions mean nothing.
 COARSEST = 0.01
 # Distances tested at a time: intermediate arrays stay in a CPU's cache.
 TESTS_AT_A_TIME = 1 << 20
@@ -127,7 +127,7 @@ def full_product(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision="highest")
 
 
-def _neighbours(
+def _neighbors(
     bins: Array, steps: np.ndarray, periodic: Periodic, capacity: CellListCapacity
 ) -> Array:
     """Number of the bin at each of S steps, (..., 3) → (..., S); behind all others if outside."""
@@ -138,10 +138,10 @@ def _neighbours(
 
 
 def _by_blocks_of_bins(
-    words: Callable[[Array, Array], Array], capacity: CellListCapacity, neighbours: int
+    words: Callable[[Array, Array], Array], capacity: CellListCapacity, neighbors: int
 ) -> Array:
     """Compute (bins, ...) for some bins at a time, the empty bin behind all others included."""
-    at_a_time = max(TESTS_AT_A_TIME // (capacity.rows**2 * neighbours), 1)
+    at_a_time = max(TESTS_AT_A_TIME // (capacity.rows**2 * neighbors), 1)
     blocks = -(-(capacity.num_bins + 1) // at_a_time)
     at_a_time = -(-(capacity.num_bins + 1) // blocks)
     numbers = jnp.arange(blocks * at_a_time, dtype=jnp.int32)
@@ -169,50 +169,50 @@ def forward_words(
     cutoff: float,
     capacity: CellListCapacity,
 ) -> Array:
-    """Test all distances: which atoms of the S bins ahead are neighbours of each atom.
+    """Test all distances: which atoms of the S bins ahead are neighbors of each atom.
 
     Returns:
         (bins, rows, S, words) uint32 with a bit for each row of a bin ahead; at least one bin
-        more than there are, without neighbours.
+        more than there are, without neighbors.
     """
     stencil = forward_stencil(capacity.reach)
-    rows, neighbours = capacity.rows, len(stencil)
+    rows, neighbors = capacity.rows, len(stencil)
     offsets = full_product(jnp.asarray(stencil, binned.steps.dtype), binned.steps)
     ours, step, theirs = (
-        lax.broadcasted_iota(jnp.int32, (rows, neighbours, rows), axis) for axis in range(3)
+        lax.broadcasted_iota(jnp.int32, (rows, neighbors, rows), axis) for axis in range(3)
     )
     ahead = (step > 0) | (theirs > ours)
     # A place without an atom is far off on one side as ours and on the other as theirs.
     others = jnp.where(binned.coordinates == NOWHERE, -NOWHERE, binned.coordinates)
 
     def words(number: Array, bins: Array) -> Array:
-        there = _neighbours(bins, stencil, periodic, capacity)
+        there = _neighbors(bins, stencil, periodic, capacity)
         squares = jnp.zeros((), others.dtype)
         for axis in range(3):
             ahead_of = take(others[axis], there) + offsets[:, axis, None]
             here = take(binned.coordinates[axis], number)
             squares += (ahead_of[:, None] - here[:, :, None, None]) ** 2
         close = (squares < cutoff**2) & ahead
-        return _bits(close.reshape(-1, rows, neighbours, capacity.words, capacity.bits))
+        return _bits(close.reshape(-1, rows, neighbors, capacity.words, capacity.bits))
 
-    return _by_blocks_of_bins(words, capacity, neighbours)
+    return _by_blocks_of_bins(words, capacity, neighbors)
 
 
 def backward_words(forward: Array, periodic: Periodic, capacity: CellListCapacity) -> Array:
-    """Whose neighbour ahead each atom is: the transpose of the forward words, in their shape."""
+    """Whose neighbor ahead each atom is: the transpose of the forward words, in their shape."""
     stencil = forward_stencil(capacity.reach)
-    rows, neighbours = capacity.rows, len(stencil)
+    rows, neighbors = capacity.rows, len(stencil)
     # (words, 1, S, rows): where their row of the transposed words is in the words of a bin.
-    entries = np.arange(neighbours)[:, None] + np.arange(rows) * neighbours
+    entries = np.arange(neighbors)[:, None] + np.arange(rows) * neighbors
     entries = entries * capacity.words + np.arange(capacity.words)[:, None, None, None]
     ours = np.arange(capacity.bits, dtype=np.uint32)[:, None, None]
 
     def words(number: Array, bins: Array) -> Array:
         del number
-        there = _neighbours(bins, -stencil, periodic, capacity)
-        there = there[:, None, None, :, None] * (rows * neighbours * capacity.words)
+        there = _neighbors(bins, -stencil, periodic, capacity)
+        there = there[:, None, None, :, None] * (rows * neighbors * capacity.words)
         theirs = take(forward.reshape(-1), there + entries.astype(np.int32))
         found = (theirs >> ours & np.uint32(1)) != 0
-        return _bits(found.reshape(-1, rows, neighbours, capacity.words, capacity.bits))
+        return _bits(found.reshape(-1, rows, neighbors, capacity.words, capacity.bits))
 
-    return _by_blocks_of_bins(words, capacity, neighbours)
+    return _by_blocks_of_bins(words, capacity, neighbors)

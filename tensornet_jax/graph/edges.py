@@ -16,13 +16,13 @@ from tensornet_jax.ops.messages.message import EdgeIndex, at_receivers
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class EdgeList:
-    """Neighbour pairs as edges in both directions: E = 2P edges of N atoms, K slots an atom.
+    """Neighbor pairs as edges in both directions: E = 2P edges of N atoms, K slots an atom.
 
     Edge e + P is the reverse of edge e, so a pair's two edges share what depends on the distance
     alone.
 
-    receivers: (E,) int32 centre i.
-    senders: (E,) int32 neighbour j; the vector is r_j + shifts @ cell − r_i.
+    receivers: (E,) int32 center i.
+    senders: (E,) int32 neighbor j; the vector is r_j + shifts @ cell − r_i.
     shifts: (E, 3) int32.
     mask: (E,) bool, False for padding, which connects the padding atom with itself.
     slots: (N, K) int32 edges arriving at each atom, padded with the last (masked) edge.
@@ -63,8 +63,8 @@ class EdgeList:
         half = self.num_pairs
         cells = cell[node_graph[self.receivers[:half]]]
         offsets = jnp.einsum("pa,pab->pb", self.shifts[:half].astype(cells.dtype), cells)
-        centres = at_receivers(positions, self.index)
-        vectors = centres[half:] + offsets - centres[:half]
+        centers = at_receivers(positions, self.index)
+        vectors = centers[half:] + offsets - centers[:half]
         return jnp.where(self.pair_mask[:, None], vectors, 0)
 
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tensornet_jax.graph.neighbors import Pairs, all_pairs, neighbour_pairs
+from tensornet_jax.graph.neighbors import Pairs, all_pairs, neighbor_pairs
 from tensornet_jax.ops.interactions.ewald import reciprocal_indices
 from tensornet_jax.ops.interactions.pme import MeshShape, mesh_shape
 
@@ -34,7 +34,7 @@ class Waves:
     cutoff: Å⁻¹, of the sum over reciprocal lattice vectors.
     spacing: Å, of the mesh.
     method: sum, mesh, or the faster of both.
-    background: whether a charged cell is neutralised by a uniform charge, or refused.
+    background: whether a charged cell is neutralized by a uniform charge, or refused.
     """
 
     cutoff: float
@@ -116,7 +116,7 @@ class LongRange:
         elif reach <= cutoff:
             pairs = near
         else:
-            pairs = neighbour_pairs(positions, cell, pbc, reach + skin)
+            pairs = neighbor_pairs(positions, cell, pbc, reach + skin)
         if self.waves is None or not np.any(pbc):
             return FarField(pairs)
         return FarField(pairs, *self.reciprocal(cell, pbc, len(positions)))
@@ -147,5 +147,5 @@ class LongRange:
             raise ValueError(
                 f"the charges of a periodic cell must sum to zero, not to {total:g} e: its images "
                 "have no finite energy. Correct the charges, or give the model's Coulomb section "
-                "ewald: {background: true} for a uniform neutralising charge"
+                "ewald: {background: true} for a uniform neutralizing charge"
             )

@@ -1,4 +1,4 @@
-"""Neighbour list on the host: every pair of atoms closer than the cutoff, images included.
+"""Neighbor list on the host: every pair of atoms closer than the cutoff, images included.
 
 Right for any combination of periodic directions, triclinic and left-handed cells, cells smaller
 than the cutoff, positions outside the cell and molecules without a cell. The search itself is
@@ -25,7 +25,7 @@ SMALLEST_LIMIT_ON_BINS = 100_000
 
 @dataclass(frozen=True)
 class Pairs:
-    """Undirected neighbour pairs of one structure, each exactly once.
+    """Undirected neighbor pairs of one structure, each exactly once.
 
     The vector of a pair is `positions[second] + shifts @ cell - positions[first]`. `first <=
     second`; an atom paired with its own image has of the two opposite shifts the one whose first
@@ -62,7 +62,7 @@ class Pairs:
         return positions[self.second] + self.shifts @ cell - positions[self.first]
 
 
-def neighbour_pairs(positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutoff: float) -> Pairs:
+def neighbor_pairs(positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutoff: float) -> Pairs:
     """Find every pair of atoms, periodic images included, at a distance below the cutoff.
 
     Args:
@@ -170,7 +170,7 @@ def _search(
 
     total = steps + images[first] - images[second]
     if (folds > 1).any():
-        # Folding lays distant parts of space on each other; a real neighbour is a whole number
+        # Folding lays distant parts of space on each other; a real neighbor is a whole number
         # of lattice vectors away, and none at all where the structure does not repeat.
         real = np.where(periodic, total % folds == 0, total == 0).all(axis=1)
         first, second, steps, total = first[real], second[real], steps[real], total[real] // folds

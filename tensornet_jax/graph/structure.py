@@ -9,19 +9,19 @@ from ase.data import chemical_symbols
 
 from tensornet_jax.graph.electrons import fixed_charges, spin_multiplicity, total_charge
 from tensornet_jax.graph.long_range import FarField, LongRange
-from tensornet_jax.graph.neighbors import Pairs, neighbour_pairs
+from tensornet_jax.graph.neighbors import Pairs, neighbor_pairs
 
 
 @dataclass(frozen=True)
 class Structure:
-    """One structure on the host, with the neighbour pairs it needs.
+    """One structure on the host, with the neighbor pairs it needs.
 
     positions: (N, 3) float64 Å, wrapped into the cell along periodic directions.
     species: (N,) int32 index into the element table.
     cell: (3, 3) Å, rows are lattice vectors.
     pbc: (3,) bool.
     charge: total charge, e.
-    pairs: neighbour pairs; their shifts refer to ``positions``.
+    pairs: neighbor pairs; their shifts refer to ``positions``.
     far: of a potential that reaches farther than its network; None without.
     initial_charges: (N,) e, of a potential with fixed charges; None without.
     spin: multiplicity 2S + 1, of a potential that depends on it; 0 without.
@@ -71,7 +71,7 @@ def make_structure(
     with_spin: bool = False,
     skin: float = 0.0,
 ) -> Structure:
-    """Prepare a structure: species, neighbour pairs, positions wrapped into the cell.
+    """Prepare a structure: species, neighbor pairs, positions wrapped into the cell.
 
     Args:
         atoms: the structure; not changed.
@@ -93,7 +93,7 @@ def make_structure(
     pbc = np.array(atoms.pbc, bool)
     try:
         species = species_of(atoms.numbers, elements, where)
-        pairs, far = neighbour_pairs(positions, cell, pbc, cutoff + skin), None
+        pairs, far = neighbor_pairs(positions, cell, pbc, cutoff + skin), None
         if long_range is not None:
             far = long_range.field(pairs, positions, cell, pbc, cutoff, skin)
         charges = fixed_charges(atoms) if charged else None

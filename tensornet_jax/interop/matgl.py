@@ -9,9 +9,9 @@ with vectors r_dst − r_src, each sums an embedding of the edge and then messag
 | < 2.2 on DGL | 1 | dst | tensor of dst, to dst |
 | ≥ 2.2 | 2 | src | tensor of dst, to src |
 
-Every edge has its reverse. So, with i the atom at which a sum arrives and j its neighbour, the
+Every edge has its reverse. So, with i the atom at which a sum arrives and j its neighbor, the
 embedding of version 1 has vectors r_i − r_j and the elements as [z_j; z_i], that of version 2
-r_j − r_i and [z_i; z_j]; and messages bring the neighbour's tensor, but on DGL in version 1 the
+r_j − r_i and [z_i; z_j]; and messages bring the neighbor's tensor, but on DGL in version 1 the
 atom's own. The order of the elements is that of halves of a weight matrix; the sign of the vectors,
 which energies of O(3) models don't depend on, is `so3_convention`. That leaves `messages`.
 
@@ -37,7 +37,7 @@ from tensornet_jax.interop.torchmd_net.tensornet_weights import (
 )
 from tensornet_jax.models.heads.read_outs import GatedReadout
 from tensornet_jax.models.tensornet.config import TensorNetConfig
-from tensornet_jax.ops.radial import orthonormalisation_of_smooth_bessel
+from tensornet_jax.ops.radial import orthonormalization_of_smooth_bessel
 from tensornet_jax.potential.potential import ElementTable, Potential
 
 _ACTIVATION = {"swish": "silu", "tanh": "tanh", "sigmoid": "sigmoid", "softplus2": "ssp"}
@@ -286,5 +286,5 @@ def _rounding(num_radial: int, cutoff: float) -> np.ndarray:
     factor = np.float32(np.sqrt(2) * np.pi) / np.float32(cutoff) ** np.float32(1.5)
     rounded = factor * order.astype(np.float32) * (order + 1).astype(np.float32)
     exact = np.sqrt(2) * np.pi / cutoff**1.5 * order * (order + 1)
-    mixing = orthonormalisation_of_smooth_bessel(num_radial)
+    mixing = orthonormalization_of_smooth_bessel(num_radial)
     return mixing @ np.diag(rounded / exact) @ np.linalg.inv(mixing)

@@ -204,7 +204,7 @@ class MDConfig(Config):
         "anew, and overwrite what earlier runs left under this name",
     )
     skin: float = Field(
-        default=0.5, ge=0, description="Å the neighbour list reaches beyond the cutoff"
+        default=0.5, ge=0, description="Å the neighbor list reaches beyond the cutoff"
     )
     stress: bool = Field(
         default=False, description="compute and log the pressure even where nothing needs it"

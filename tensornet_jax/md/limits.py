@@ -63,7 +63,7 @@ class Report(NamedTuple):
     velocities: (N, 3).
     energy: (B,) eV.
     temperature: (B,) K.
-    left: (B,) Å the neighbour lists have left.
+    left: (B,) Å the neighbor lists have left.
     """
 
     status: Array

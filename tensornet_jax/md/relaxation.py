@@ -42,12 +42,12 @@ def relax(
     smax: float = 1e-4,
     cell: CellFreedom = "none",
     pressure: float | tuple[float, ...] = 0.0,
-    optimiser: Literal["lbfgs", "fire"] = "lbfgs",
+    optimizer: Literal["lbfgs", "fire"] = "lbfgs",
     steps: int = 500,
     max_step: float = 0.2,
     skin: float = 0.5,
 ) -> Relaxed:
-    """Minimise energy + pressure × volume of structures, all at once and independently.
+    """Minimize energy + pressure × volume of structures, all at once and independently.
 
     Args:
         potential: gives energies and forces, in its dtype.
@@ -57,10 +57,10 @@ def relax(
         smax: eV/Å³, largest component of stress + pressure at the end, if the cell relaxes.
         cell: what of the cell relaxes: "none", "isotropic", "lengths" (along x, y, z), "full".
         pressure: GPa, one number or one for each structure.
-        optimiser: "lbfgs" or "fire".
+        optimizer: "lbfgs" or "fire".
         steps: how many at most.
         max_step: Å, the longest way of an atom in one step.
-        skin: Å the neighbour lists reach beyond the cutoff.
+        skin: Å the neighbor lists reach beyond the cutoff.
 
     Raises:
         ValueError: unknown element or constraint, or a cell to relax that is not periodic.
@@ -83,7 +83,7 @@ def relax(
         pressures = per_structure(pressure, len(structures), "pressure") * GIGAPASCAL
         coordinates = CellCoordinates(jnp.asarray(pressures, dtype), cell)
         criterion = Criterion(jnp.asarray(fmax, dtype), jnp.asarray(smax, dtype))
-        kind = {"lbfgs": Lbfgs, "fire": Fire}[optimiser]
+        kind = {"lbfgs": Lbfgs, "fire": Fire}[optimizer]
         integrator = kind(
             coordinates,
             criterion,

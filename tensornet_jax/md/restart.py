@@ -1,7 +1,7 @@
 """Going on as if a run had never stopped.
 
 On CPU the continued run of the device engine is bitwise the uninterrupted one, so the positions the
-neighbour lists were made for, the sizes of the padded arrays and the random keys belong to its
+neighbor lists were made for, the sizes of the padded arrays and the random keys belong to its
 state. ASE's dynamics goes on from positions, momenta and the state of the random numbers.
 """
 

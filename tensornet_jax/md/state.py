@@ -176,7 +176,7 @@ def step_keys(system: System, step: Array, stream: int) -> Array:
 def atom_normals(system: System, step: Array, stream: int, dtype: Any) -> Array:
     """Independent standard normal numbers, (N, 3).
 
-    Each atom has its own key: neither its neighbours in the batch nor padding change its numbers.
+    Each atom has its own key: neither its neighbors in the batch nor padding change its numbers.
     """
     keys = step_keys(system, step, stream)[system.node_graph]
     keys = jax.vmap(jax.random.fold_in)(keys, system.atom_index)

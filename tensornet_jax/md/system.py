@@ -22,13 +22,13 @@ def make_system(
     seed: int = 0,
     replicas: Sequence[int] | None = None,
 ) -> System:
-    """Return the arrays, padded as the neighbour lists are.
+    """Return the arrays, padded as the neighbor lists are.
 
     Args:
         atoms: structures.
         mobile: (n,) bool of each, False for fixed atoms.
         freedom: degrees of freedom of each.
-        lists: their neighbour lists.
+        lists: their neighbor lists.
         timestep: Å·√(amu/eV).
         seed: of the random numbers.
         replicas: numbers the structures have among the random numbers; 0, 1, … by default.

@@ -1,4 +1,4 @@
-"""Configuration, initialisers and layers the models share."""
+"""Configuration, initializers and layers the models share."""
 
 from collections.abc import Callable
 from typing import Literal, Self
@@ -41,7 +41,7 @@ class ModelConfig(Config):
     )
     dipole_form: Literal["charges", "charges_and_dipoles"] = Field(
         default="charges",
-        description="of the dipole head: charges (torchmd-net's, unconstrained, about the centre "
+        description="of the dipole head: charges (torchmd-net's, unconstrained, about the center "
         "of mass), or charges that sum to the total charge and dipoles of the atoms",
     )
     tensors: tuple[NamedTensorHead, ...] = Field(
@@ -162,7 +162,7 @@ class ModelConfig(Config):
         """Return the configuration with what it leaves to the training data filled in.
 
         Args:
-            avg_num_neighbors: mean number of neighbours of an atom within the cutoff.
+            avg_num_neighbors: mean number of neighbors of an atom within the cutoff.
         """
         return self
 
@@ -180,7 +180,7 @@ def torch_uniform(fan_in: int) -> Callable[..., Array]:
 def dense(
     fan_in: int, features: int, dtype: str, *, use_bias: bool = True, name: str | None = None
 ) -> nn.Dense:
-    """Return a linear layer with PyTorch's default initialisation."""
+    """Return a linear layer with PyTorch's default initialization."""
     return nn.Dense(
         features,
         name=name,
@@ -193,5 +193,5 @@ def dense(
 
 
 def layer_norm(dtype: str) -> nn.LayerNorm:
-    """Layer normalisation with ε = 1e-5, the variance in its numerically exact form."""
+    """Layer normalization with ε = 1e-5, the variance in its numerically exact form."""
     return nn.LayerNorm(epsilon=1e-5, dtype=dtype, param_dtype=dtype, use_fast_variance=False)

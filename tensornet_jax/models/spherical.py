@@ -52,11 +52,11 @@ class SphericalConfig(ModelConfig):
 
     @property
     def message_scale(self) -> float:
-        """What sums over neighbours are multiplied by; 1 if nothing is known of them."""
+        """What sums over neighbors are multiplied by; 1 if nothing is known of them."""
         return 1 / (self.avg_num_neighbors or 1.0)
 
     def fitted(self, avg_num_neighbors: float) -> Self:
-        """Return the configuration with the mean number of neighbours, unless it is given."""
+        """Return the configuration with the mean number of neighbors, unless it is given."""
         if self.avg_num_neighbors is not None or avg_num_neighbors <= 0:
             return self
         return self.model_copy(update={"avg_num_neighbors": avg_num_neighbors})

@@ -143,7 +143,7 @@ def _components(part: Array) -> list[Array]:
 
 def _entries(tensor: RankTwo) -> list[list[Array]]:
     # Nine arrays (..., F) rather than one (..., 3, 3, F): the channel axis stays the contiguous,
-    # vectorised one, and XLA fuses a whole product into one loop without a 3×3 intermediate.
+    # vectorized one, and XLA fuses a whole product into one loop without a 3×3 intermediate.
     t = tensor.scalar.squeeze(-2) * (1 / _ROOT_3)
     ax, ay, az = _components(tensor.vector * _ROOT_HALF)
     deviator = _components(tensor.deviator)
@@ -171,6 +171,6 @@ def _compact(m) -> RankTwo:
     ]
     scalar = (m[0][0] + m[1][1] + m[2][2]) * (1 / _ROOT_3)
     # Without the barrier XLA's CPU compiler fuses the arithmetic into the concatenation, whose
-    # loop then branches at every element and cannot be vectorised: ten times slower.
+    # loop then branches at every element and cannot be vectorized: ten times slower.
     scalar, vector, deviator = lax.optimization_barrier((scalar, vector, deviator))
     return RankTwo(scalar[..., None, :], jnp.stack(vector, axis=-2), jnp.stack(deviator, axis=-2))

@@ -87,7 +87,7 @@ def smooth_bessel(distances: Array, num_radial: int, cutoff: float) -> Array:
     """Orthonormal functions that vanish at the cutoff together with their slopes.
 
     The radial basis of MatGL's "SphericalBessel" with ``use_smooth``: of the spherical Bessel
-    functions of order 0, neighbours in n are combined so that slopes cancel at the cutoff, and the
+    functions of order 0, neighbors in n are combined so that slopes cancel at the cutoff, and the
     results are made orthonormal with weight d² (Kocer, Mason, Erturk, AIP Advances 9, 015009
     (2019), doi:10.1063/1.5084871; Eq. 9, arXiv:2202.02450).
 
@@ -104,15 +104,15 @@ def smooth_bessel(distances: Array, num_radial: int, cutoff: float) -> Array:
     size /= np.hypot(order, order + 1)
     # sinc(x) = sin(πx)/(πx).
     waves = jnp.sinc(np.arange(1, num_radial + 2) / cutoff * distances[..., None])
-    mixing = jnp.asarray(orthonormalisation_of_smooth_bessel(num_radial), distances.dtype)
+    mixing = jnp.asarray(orthonormalization_of_smooth_bessel(num_radial), distances.dtype)
     without_slope = size * (waves[..., :-1] + waves[..., 1:])
     return jnp.matmul(without_slope, mixing.T, precision=lax.Precision.HIGHEST)
 
 
-def orthonormalisation_of_smooth_bessel(num_radial: int) -> np.ndarray:
+def orthonormalization_of_smooth_bessel(num_radial: int) -> np.ndarray:
     """Return the (R, R) lower triangular matrix of a recursion of two terms, see `smooth_bessel`.
 
-    It makes sums of neighbouring Bessel functions orthonormal, of which only neighbours overlap.
+    It makes sums of neighboring Bessel functions orthonormal, of which only neighbors overlap.
     """
     mixing = np.eye(num_radial)
     norm = 1.0
@@ -144,7 +144,7 @@ def expnorm(
 
     Args:
         distances: (...) Å.
-        means: (R,) centres on the exponential scale.
+        means: (R,) centers on the exponential scale.
         betas: (R,) inverse squared widths.
         cutoff: Å.
         cutoff_lower: Å.

@@ -163,7 +163,7 @@ class Potential:
         return self.replace(variables=variables, dtype=dtype)
 
     def structure(self, atoms: ase.Atoms, where: str = "", skin: float = 0.0) -> Structure:
-        """Prepare one structure; ``skin`` widens the neighbour lists, in Å.
+        """Prepare one structure; ``skin`` widens the neighbor lists, in Å.
 
         Of each kind it warns once (`OutsideTrainingWarning`) where a structure has a charge, a spin
         or an element that the potential was not trained on.
@@ -318,11 +318,11 @@ def create_potential(
     potential = Potential(config, {}, elements, energy_scale, energy_offset, dtype)
     with potential.precision():
         graph = to_device(potential.blank_graph())
-        # It runs once, so that optimising it would take longer than it can save.
-        initialise = jax.jit(
+        # It runs once, so that optimizing it would take longer than it can save.
+        initialize = jax.jit(
             potential.module.init, compiler_options={"xla_backend_optimization_level": 0}
         )
-        variables = initialise(jax.random.key(seed), graph)
+        variables = initialize(jax.random.key(seed), graph)
     return potential.replace(variables={"params": {}, "buffers": {}, **variables})
 
 

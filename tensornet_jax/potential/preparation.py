@@ -67,7 +67,7 @@ def dipole_of_position(config: ModelConfig, charge: float, positions: np.ndarray
     """What a predicted dipole moment lacks, (3,) e·Å: total charge times mean position.
 
     Atomic dipoles and conserved charges give the moment about the mean of the positions, and data
-    about the origin of the coordinates. Charges alone (torchmd-net) have it about the centre of
+    about the origin of the coordinates. Charges alone (torchmd-net) have it about the center of
     mass, and stay there.
 
     Args:

@@ -1,6 +1,6 @@
 """Averages of correlated series with standard errors, by blocking (Flyvbjerg and Petersen).
 
-Neighbouring values are averaged in pairs again and again. The error that independent values would
+Neighboring values are averaged in pairs again and again. The error that independent values would
 have grows with each step until blocks are longer than correlations last, and then stays. Flyvbjerg
 and Petersen, J. Chem. Phys. 91, 461 (1989); where the plateau begins is chosen as by Lee et al.,
 Phys. Rev. E 83, 066706 (2011), after Wolff, Comput. Phys. Commun. 156, 143 (2004).

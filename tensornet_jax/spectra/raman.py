@@ -21,12 +21,12 @@ class RamanSpectrum(NamedTuple):
 
     @property
     def parallel(self) -> Spectrum:
-        """Scattered light polarised as the laser is, a² + 4γ²/45."""
+        """Scattered light polarized as the laser is, a² + 4γ²/45."""
         return self._sum(4 / 45)
 
     @property
     def perpendicular(self) -> Spectrum:
-        """Scattered light polarised across, 3γ²/45."""
+        """Scattered light polarized across, 3γ²/45."""
         return self.anisotropic.times(3 / 45)
 
     @property

@@ -155,7 +155,7 @@ def check_extensive(
         double = atoms.repeat(copies)
     else:
         other = atoms.copy()
-        # Away from everything, and in a direction that no axis favours.
+        # Away from everything, and in a direction that no axis favors.
         extent = np.ptp(atoms.positions, axis=0).max(initial=0)
         other.positions += (distance + extent) * np.array([0.48, 0.6, 0.64])
         double = atoms + other
@@ -238,7 +238,7 @@ def check_batching(
 ) -> float:
     """Compare structures evaluated together, one by one, and in the opposite order.
 
-    A batch pads and concatenates graphs, and a calculator keeps arrays and a neighbour list
+    A batch pads and concatenates graphs, and a calculator keeps arrays and a neighbor list
     between structures: neither may be seen in the results.
 
     Args:

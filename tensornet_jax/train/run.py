@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from tensornet_jax.data.labels.labels import labels_of
-from tensornet_jax.data.statistics import force_rms, mean_neighbours
+from tensornet_jax.data.statistics import force_rms, mean_neighbors
 from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
@@ -96,7 +96,7 @@ def _train(
     examples = partial(make_examples, references=data.references, model=model, offset=offset)
     train_examples, validation_examples = examples(data.train), examples(data.validation)
     potential = start or create_potential(
-        model.fitted(_mean_neighbours(train_examples)),
+        model.fitted(_mean_neighbors(train_examples)),
         ElementTable(data.references.numbers, data.references.energies),
         seed=config.seed,
         dtype=config.dtype,
@@ -243,9 +243,9 @@ def _scaled(terms: dict[str, LossTerm], spreads: dict[str, float]) -> dict[str, 
     }
 
 
-def _mean_neighbours(examples: Examples) -> float:
+def _mean_neighbors(examples: Examples) -> float:
     structures = examples.structures
-    return mean_neighbours([2 * len(s.pairs) for s in structures], [len(s) for s in structures])
+    return mean_neighbors([2 * len(s.pairs) for s in structures], [len(s) for s in structures])
 
 
 def _energy_scale(data: DataSets) -> float:

@@ -48,7 +48,7 @@ def compiled(potential) -> Iterator[TensorNetCalculator]:
 @pytest.fixture
 def calc(compiled) -> Iterator[TensorNetCalculator]:
     compiled.reset()
-    compiled._neighbourhood = None
+    compiled._neighborhood = None
     compiled.num_rebuilds = 0
     yield compiled
     # With stress and without.
@@ -63,8 +63,8 @@ def evaluated(potential) -> dict[str, dict[str, np.ndarray]]:
 
 
 def num_edges(calc: TensorNetCalculator) -> int:
-    assert calc._neighbourhood is not None
-    return int(np.sum(calc._neighbourhood.graph.edges.mask))
+    assert calc._neighborhood is not None
+    return int(np.sum(calc._neighborhood.graph.edges.mask))
 
 
 def test_finite_difference_harness_is_right_for_emt():
@@ -136,7 +136,7 @@ def test_stress_is_in_voigt_order(calc, evaluated):
 
 @pytest.mark.parametrize("name", CRYSTALS)
 def test_calculator_equals_potential(calc, evaluated, name):
-    """Rows 10 and 29: other padding, a longer neighbour list, the same numbers."""
+    """Rows 10 and 29: other padding, a longer neighbor list, the same numbers."""
     atoms = CRYSTALS[name].copy()
     atoms.calc = calc
     found = evaluated[name]
@@ -165,7 +165,7 @@ def test_single_atom_feels_no_force_and_has_its_reference_energy(calc, monkeypat
     nothing = ElementTable(ELEMENTS.numbers, np.zeros(len(ELEMENTS.numbers)))
     monkeypatch.setattr(calc, "potential", calc.potential.replace(elements=nothing))
     calc.reset()
-    calc._neighbourhood = None
+    calc._neighborhood = None
     network = calc.get_property("energy", atoms)
     isolated = ELEMENTS.reference_energies[ELEMENTS.symbols.index(symbol)]
     np.testing.assert_allclose(energy, isolated + network, atol=1e-10)
@@ -363,7 +363,7 @@ def test_skin_adds_exactly_nothing(calc, potential, name):
     results = {}
     for skin in (0.0, 0.5, 1.0):
         calc.reset()
-        calc._neighbourhood, calc.skin = None, skin
+        calc._neighborhood, calc.skin = None, skin
         results[skin] = [calc.get_property(key, atoms) for key in ("energies", "forces", "stress")]
         listed[skin] = num_edges(calc)
     calc.skin = 0.5
@@ -383,12 +383,12 @@ def test_kept_list_gives_what_a_new_one_does_while_atoms_and_cell_move(calc, nam
             atoms.cell.array @ (np.eye(3) + rng.normal(0, 0.004, (3, 3))), scale_atoms=True
         )
         kept = [calc.get_property(key, atoms) for key in ("energy", "forces", "stress")]
-        rebuilds, neighbourhood = calc.num_rebuilds, calc._neighbourhood
+        rebuilds, neighborhood = calc.num_rebuilds, calc._neighborhood
         calc.reset()
-        calc._neighbourhood = None
+        calc._neighborhood = None
         new = [calc.get_property(key, atoms) for key in ("energy", "forces", "stress")]
         calc.reset()
-        calc._neighbourhood, calc.num_rebuilds = neighbourhood, rebuilds
+        calc._neighborhood, calc.num_rebuilds = neighborhood, rebuilds
         for found, expected in zip(kept, new, strict=True):
             np.testing.assert_allclose(found, expected, atol=1e-10)
     assert 1 <= calc.num_rebuilds < 8
@@ -418,7 +418,7 @@ def test_a_thousand_steps_of_dynamics_compile_once(potential):
     assert 1 < calc.num_rebuilds < 250
     forces = atoms.get_forces()
     calc.reset()
-    calc._neighbourhood = None
+    calc._neighborhood = None
     np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-10)
     assert calc.num_compiles == 1
 
@@ -428,9 +428,9 @@ def test_relaxation_of_a_cell_keeps_its_list(calc):
     atoms.calc = calc
     cell_filter = FrechetCellFilter(atoms)
     # ASE documents filters here; its annotation names Atoms alone.
-    optimiser = BFGS(cell_filter, logfile=None, maxstep=0.02)  # pyright: ignore[reportArgumentType]
-    with optimiser:
-        optimiser.run(fmax=0.0, steps=8)
+    optimizer = BFGS(cell_filter, logfile=None, maxstep=0.02)  # pyright: ignore[reportArgumentType]
+    with optimizer:
+        optimizer.run(fmax=0.0, steps=8)
     assert calc.num_rebuilds <= 3
 
 
@@ -449,7 +449,7 @@ def test_single_precision_is_as_good_far_from_the_origin(calc):
     atoms = molecule("CH3CH2OH")
     exact = {name: calc.get_property(name, atoms) for name in ("energy", "forces")}
     atoms.calc = TensorNetCalculator(calc.potential, dtype="float32")
-    # The second move keeps the neighbour list: no distance changes.
+    # The second move keeps the neighbor list: no distance changes.
     for shift in (0.0, 5000.0):
         atoms.translate(shift)
         np.testing.assert_allclose(atoms.get_forces(), exact["forces"], atol=1e-5)

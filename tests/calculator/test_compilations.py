@@ -89,8 +89,8 @@ def test_a_long_run_gets_arrays_that_fit(fresh, monkeypatch):
     for _ in range(5):
         calc.calculate(atoms)
         energies.append(calc.results["energy"])
-        assert calc._neighbourhood is not None
-        sizes.append(len(calc._neighbourhood.graph.positions))
+        assert calc._neighborhood is not None
+        sizes.append(len(calc._neighborhood.graph.positions))
     fitting = Capacity.holding([fresh.structure(atoms, skin=0.5)]).atoms
     assert sizes[0] > 1.5 * fitting
     assert sizes[-1] == fitting

@@ -27,7 +27,7 @@ def _no_cache_in_the_home_of_the_user(monkeypatch, tmp_path):
 def cli(monkeypatch, tmp_path):
     """Return a function that runs `tensornet-jax` in an empty directory."""
     monkeypatch.chdir(tmp_path)
-    # rich would fold and colour the output to fit a terminal.
+    # rich would fold and color the output to fit a terminal.
     monkeypatch.setitem(os.environ, "COLUMNS", "200")
 
     def run(*arguments):

@@ -46,7 +46,7 @@ def test_files_go_to_data_name_and_stay_as_they_are(cli, tiny, tmp_path):
     (by_hand / "published.xyz").write_bytes(tiny)
     first, again = (cli("fetch", "tiny", "--from", by_hand) for _ in range(2))
     assert "data/tiny/h.xyz: checksum right" in first.stdout
-    assert "licence" in first.stdout
+    assert "license" in first.stdout
     assert "data/tiny/h.xyz: was there, checksum right" in again.stdout
     assert (tmp_path / "data/tiny/h.xyz").read_bytes() == tiny
     assert cli("fetch", "tiny", "elsewhere", "--from", by_hand).exit_code == 0

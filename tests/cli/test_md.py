@@ -336,7 +336,7 @@ def test_ase_heats_along_a_ramp(md, emt):
     assert temperatures[0] < 200
 
 
-def test_ase_honours_skin_stress_and_displacement(md, crystal, monkeypatch):
+def test_ase_honors_skin_stress_and_displacement(md, crystal, monkeypatch):
     import tensornet_jax.calculator as home
 
     skins = []

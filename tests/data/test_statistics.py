@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from tensornet_jax.data.statistics import force_rms, largest, mean_neighbours
+from tensornet_jax.data.statistics import force_rms, largest, mean_neighbors
 
 
 def test_force_rms_counts_labelled_components_only():
@@ -15,11 +15,11 @@ def test_force_rms_counts_labelled_components_only():
     assert np.isnan(force_rms(atoms[2:]))
 
 
-def test_mean_neighbours_is_per_atom_not_per_structure():
-    assert mean_neighbours([2, 90], [2, 10]) == 92 / 12
-    assert mean_neighbours([0], [0]) == 0.0
+def test_mean_neighbors_is_per_atom_not_per_structure():
+    assert mean_neighbors([2, 90], [2, 10]) == 92 / 12
+    assert mean_neighbors([0], [0]) == 0.0
     with pytest.raises(ValueError, match="2 edge counts for 1 structures"):
-        mean_neighbours([1, 2], [1])
+        mean_neighbors([1, 2], [1])
 
 
 def test_largest_structure():

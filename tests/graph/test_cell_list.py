@@ -1,4 +1,4 @@
-"""The neighbour list on the device against an independent loop over images and the host list."""
+"""The neighbor list on the device against an independent loop over images and the host list."""
 
 import itertools
 from collections import Counter
@@ -21,11 +21,11 @@ from tensornet_jax.graph.cell_list import (
     larger_capacity,
 )
 from tensornet_jax.graph.edges import EdgeList
-from tensornet_jax.graph.neighbors import neighbour_pairs
+from tensornet_jax.graph.neighbors import neighbor_pairs
 from tensornet_jax.ops.messages.message import SLOT_BLOCK
 from tensornet_jax.potential.prediction import predict
 from tests import tolerances
-from tests.builders import UNOPTIMISED, ethanol, rattled_crystals, small_potential
+from tests.builders import UNOPTIMIZED, ethanol, rattled_crystals, small_potential
 
 ALL_PBC = list(itertools.product([False, True], repeat=3))
 CELLS = {
@@ -49,7 +49,7 @@ def traced(positions, real, cell, pbc, cutoff, capacity) -> DevicePairs:
 search = partial(
     jax.jit,
     static_argnames=("pbc", "cutoff", "capacity"),
-    compiler_options=UNOPTIMISED,
+    compiler_options=UNOPTIMIZED,
 )(traced)
 
 
@@ -89,7 +89,7 @@ def edges_of(found: DevicePairs) -> Counter:
 
 
 def host_edges(positions, cell, pbc, cutoff) -> Counter:
-    edges = np.column_stack(neighbour_pairs(positions, cell, pbc, cutoff).directed())
+    edges = np.column_stack(neighbor_pairs(positions, cell, pbc, cutoff).directed())
     return Counter(map(tuple, edges.tolist()))
 
 
@@ -182,7 +182,7 @@ def test_the_capacity_of_a_tiny_cell_reaches_across_many_images():
 
 
 def fly_off(positions):
-    """Drift of everything, and three neighbours that leave together."""
+    """Drift of everything, and three neighbors that leave together."""
     moved = positions.copy()
     moved[:3] = [[100.0, 50.0, -200.0], [101.0, 50.0, -200.0], [100.0, 51.5, -201.0]]
     return moved + np.array([500.0, -300.0, 100.0])
@@ -304,7 +304,7 @@ def assert_conventions(found: DevicePairs, count: int) -> None:
 
 def exact_capacity(positions, cell, pbc, cutoff) -> CellListCapacity:
     """Exactly as large as needed, for slots to the block."""
-    pairs = neighbour_pairs(positions, cell, pbc, cutoff)
+    pairs = neighbor_pairs(positions, cell, pbc, cutoff)
     degree = int(np.bincount(pairs.directed()[0]).max())
     grid = choose_grid(positions, cell, pbc, cutoff, 1.0)
     return grid._replace(pairs=len(pairs) + 1, slots=-(-degree // SLOT_BLOCK) * SLOT_BLOCK)
@@ -379,7 +379,7 @@ def test_replicas_and_gradients_pass_through_the_list():
     replicas = jnp.stack([padded(positions + move)[0] for move in moves])
     _, real = padded(positions)
 
-    @partial(jax.jit, compiler_options=UNOPTIMISED)
+    @partial(jax.jit, compiler_options=UNOPTIMIZED)
     @jax.vmap
     def energies(positions):
         def energy(positions):
@@ -397,7 +397,7 @@ def test_replicas_and_gradients_pass_through_the_list():
         here = np.asarray(replicas[k][:-1])
         found = jax.tree.map(lambda x, k=k: x[k], lists)
         assert edges_of(found) == host_edges(here, cell, EVERYWHERE, 3.0)
-        pairs = neighbour_pairs(here, cell, EVERYWHERE, 3.0)
+        pairs = neighbor_pairs(here, cell, EVERYWHERE, 3.0)
         expected = np.zeros((len(here), 3))
         vectors = 2 * pairs.vectors(here, cell)
         np.add.at(expected, pairs.second, vectors)
@@ -471,7 +471,7 @@ def test_the_list_works_inside_a_compiled_loop():
     everything, real = padded(positions)
     moves = np.random.default_rng(1).normal(scale=0.1, size=(4, len(everything), 3))
 
-    @partial(jax.jit, compiler_options=UNOPTIMISED)
+    @partial(jax.jit, compiler_options=UNOPTIMIZED)
     def run(positions, moves):
         def step(positions, move):
             found = device_pairs(
@@ -520,7 +520,7 @@ def test_energy_forces_and_stress_with_device_pairs_equal_those_with_the_host_li
     structures = [potential.structure(chosen[name]) for name in names]
     capacity = Capacity.holding(structures)._replace(graphs=1)
 
-    @partial(jax.jit, compiler_options=UNOPTIMISED)
+    @partial(jax.jit, compiler_options=UNOPTIMIZED)
     def evaluate(graph):
         compute = ("energy", "forces", "stress")
         return predict(potential.module, potential.variables, graph, compute)

@@ -1,4 +1,4 @@
-"""The host neighbour list against an independent loop over images and against ASE."""
+"""The host neighbor list against an independent loop over images and against ASE."""
 
 import itertools
 import time
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase.neighborlist import primitive_neighbor_list
 
-from tensornet_jax.graph.neighbors import Pairs, neighbour_pairs
+from tensornet_jax.graph.neighbors import Pairs, neighbor_pairs
 
 ALL_PBC = list(itertools.product([False, True], repeat=3))
 CELLS = {
@@ -57,7 +57,7 @@ def test_edges_equal_brute_force_and_ase(shape, length, count, pbc):
     rng = np.random.default_rng([int(length * 10), *pbc])
     cell = CELLS[shape] * length
     positions = rng.random((count, 3)) @ cell
-    found = directed_multiset(neighbour_pairs(positions, cell, pbc, 4.5))
+    found = directed_multiset(neighbor_pairs(positions, cell, pbc, 4.5))
     assert found == brute_force(positions, cell, pbc, 4.5)
     assert found == ase_list(positions, cell, pbc, 4.5)
     assert found
@@ -69,7 +69,7 @@ def test_edges_of_unwrapped_positions_equal_brute_force_and_ase(shape, pbc):
     rng = np.random.default_rng(3)
     cell = CELLS[shape] * 5.0
     positions = rng.random((4, 3)) @ cell + rng.integers(-2, 3, (4, 3)) @ cell
-    found = directed_multiset(neighbour_pairs(positions, cell, pbc, 6.0))
+    found = directed_multiset(neighbor_pairs(positions, cell, pbc, 6.0))
     assert found == brute_force(positions, cell, pbc, 6.0)
     assert found == ase_list(positions, cell, pbc, 6.0)
 
@@ -79,8 +79,8 @@ def test_lattice_shifts_of_single_atoms_leave_the_vectors_unchanged():
     cell = CELLS["skewed"] * 4.0
     positions = rng.random((6, 3)) @ cell
     moved = positions + rng.integers(-50, 51, (6, 3)) @ cell
-    before = neighbour_pairs(positions, cell, True, 5.0)
-    after = neighbour_pairs(moved, cell, True, 5.0)
+    before = neighbor_pairs(positions, cell, True, 5.0)
+    after = neighbor_pairs(moved, cell, True, 5.0)
     np.testing.assert_array_equal(before.first, after.first)
     np.testing.assert_array_equal(before.second, after.second)
     np.testing.assert_allclose(
@@ -94,8 +94,8 @@ def test_translating_everything_by_5000_angstrom_changes_nothing(pbc):
     cell = CELLS["left_handed"] * 6.0
     positions = rng.random((8, 3)) @ cell
     moved = positions + 5000.0
-    assert directed_multiset(neighbour_pairs(positions, cell, pbc, 4.0)) == directed_multiset(
-        neighbour_pairs(moved, cell, pbc, 4.0)
+    assert directed_multiset(neighbor_pairs(positions, cell, pbc, 4.0)) == directed_multiset(
+        neighbor_pairs(moved, cell, pbc, 4.0)
     )
 
 
@@ -110,7 +110,7 @@ def test_few_atoms_far_apart_or_in_a_huge_cell_are_found_quickly(pbc):
     positions = (cluster[None] + corners[:, None]).reshape(-1, 3)
     positions[-4:] = cluster + cell[1] - 1.5 + rng.random((4, 3)) * 0.1
     start = time.perf_counter()
-    pairs = neighbour_pairs(positions, cell, pbc, 5.0)
+    pairs = neighbor_pairs(positions, cell, pbc, 5.0)
     assert time.perf_counter() - start < 1.0
     assert directed_multiset(pairs) == all_near_images(positions, cell, pbc)
     assert len(pairs) >= 4 * 6
@@ -132,7 +132,7 @@ def all_near_images(positions, cell, pbc) -> Counter:
 def test_each_undirected_pair_appears_once_and_in_order():
     rng = np.random.default_rng(7)
     cell = CELLS["skewed"] * 3.0
-    pairs = neighbour_pairs(rng.random((5, 3)) @ cell, cell, True, 6.0)
+    pairs = neighbor_pairs(rng.random((5, 3)) @ cell, cell, True, 6.0)
     edges = directed_multiset(pairs)
     assert set(edges.values()) == {1}
     assert (pairs.first <= pairs.second).all()
@@ -147,7 +147,7 @@ def test_each_undirected_pair_appears_once_and_in_order():
 def test_reverse_of_edge_e_is_edge_e_plus_half():
     rng = np.random.default_rng(8)
     cell = np.eye(3) * 4.0
-    pairs = neighbour_pairs(rng.random((5, 3)) * 4, cell, True, 5.0)
+    pairs = neighbor_pairs(rng.random((5, 3)) * 4, cell, True, 5.0)
     receivers, senders, shifts = pairs.directed()
     half = len(pairs)
     np.testing.assert_array_equal(receivers[:half], senders[half:])
@@ -157,23 +157,23 @@ def test_reverse_of_edge_e_is_edge_e_plus_half():
 
 def test_cutoff_itself_is_excluded():
     positions = np.array([[0.0, 0, 0], [2.0, 0, 0]])
-    assert len(neighbour_pairs(positions, np.zeros((3, 3)), False, 2.0)) == 0
-    assert len(neighbour_pairs(positions, np.zeros((3, 3)), False, np.nextafter(2.0, 3))) == 1
+    assert len(neighbor_pairs(positions, np.zeros((3, 3)), False, 2.0)) == 0
+    assert len(neighbor_pairs(positions, np.zeros((3, 3)), False, np.nextafter(2.0, 3))) == 1
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_none_or_one_atom_without_a_cell_has_no_pairs(count):
-    pairs = neighbour_pairs(np.zeros((count, 3)), np.zeros((3, 3)), False, 5.0)
+    pairs = neighbor_pairs(np.zeros((count, 3)), np.zeros((3, 3)), False, 5.0)
     assert len(pairs) == 0
     assert pairs.shifts.shape == (0, 3)
 
 
 def test_no_atom_in_a_periodic_cell_has_no_pairs():
-    assert len(neighbour_pairs(np.zeros((0, 3)), np.eye(3), True, 5.0)) == 0
+    assert len(neighbor_pairs(np.zeros((0, 3)), np.eye(3), True, 5.0)) == 0
 
 
 def test_one_atom_in_a_small_cell_sees_its_images_once():
-    pairs = neighbour_pairs(np.zeros((1, 3)), np.eye(3) * 2.0, True, 2.1)
+    pairs = neighbor_pairs(np.zeros((1, 3)), np.eye(3) * 2.0, True, 2.1)
     assert sorted(pairs.shifts.tolist()) == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
 
 
@@ -186,16 +186,16 @@ def test_vectors_of_open_directions_do_not_matter(pbc):
     opened = ~np.array(pbc)
     zero[opened] = 0.0
     parallel[opened] = cell[np.flatnonzero(pbc)[0]]
-    expected = directed_multiset(neighbour_pairs(positions, cell, pbc, 4.5))
-    assert expected == directed_multiset(neighbour_pairs(positions, zero, pbc, 4.5))
-    assert expected == directed_multiset(neighbour_pairs(positions, parallel, pbc, 4.5))
+    expected = directed_multiset(neighbor_pairs(positions, cell, pbc, 4.5))
+    assert expected == directed_multiset(neighbor_pairs(positions, zero, pbc, 4.5))
+    assert expected == directed_multiset(neighbor_pairs(positions, parallel, pbc, 4.5))
 
 
 def test_the_list_is_the_same_every_time():
     rng = np.random.default_rng(10)
     cell = CELLS["skewed"] * 6.0
     positions = rng.random((20, 3)) @ cell
-    one, two = (neighbour_pairs(positions, cell, True, 5.0) for _ in range(2))
+    one, two = (neighbor_pairs(positions, cell, True, 5.0) for _ in range(2))
     np.testing.assert_array_equal(one.shifts, two.shifts)
     np.testing.assert_array_equal(one.second, two.second)
 
@@ -205,7 +205,7 @@ def test_input_is_not_modified():
     cell = CELLS["skewed"] * 4.0
     positions = rng.random((5, 3)) @ cell + 40.0
     kept = positions.copy(), cell.copy()
-    neighbour_pairs(positions, cell, (True, False, True), 4.5)
+    neighbor_pairs(positions, cell, (True, False, True), 4.5)
     np.testing.assert_array_equal(positions, kept[0])
     np.testing.assert_array_equal(cell, kept[1])
 
@@ -213,13 +213,13 @@ def test_input_is_not_modified():
 def test_coincident_atoms_are_named():
     positions = np.array([[0.0, 0, 0], [1.0, 0, 0], [5.0, 5, 5], [1.0, 0, 1e-7]])
     with pytest.raises(ValueError, match=r"atoms 1 and 3 are 1\.0e-07 Å apart"):
-        neighbour_pairs(positions, np.zeros((3, 3)), False, 4.0)
+        neighbor_pairs(positions, np.zeros((3, 3)), False, 4.0)
 
 
 def test_atom_on_the_periodic_image_of_another_is_named():
     positions = np.array([[0.0, 0, 0], [5.0, 5, 0]])
     with pytest.raises(ValueError, match=r"atoms 0 and 1 \(its periodic image \(-1, -1, 0\)\)"):
-        neighbour_pairs(positions, np.eye(3) * 5, True, 4.0)
+        neighbor_pairs(positions, np.eye(3) * 5, True, 4.0)
 
 
 @pytest.mark.parametrize(
@@ -233,22 +233,22 @@ def test_atom_on_the_periodic_image_of_another_is_named():
 )
 def test_periodic_direction_without_volume_is_named(cell, pbc, message):
     with pytest.raises(ValueError, match=message):
-        neighbour_pairs(np.zeros((1, 3)), cell, pbc, 3.0)
+        neighbor_pairs(np.zeros((1, 3)), cell, pbc, 3.0)
 
 
 def test_bad_numbers_are_refused():
     good = np.array([[0.0, 0, 0], [1.0, 0, 0]])
     bad = np.array([[0.0, 0, 0], [1.0, np.nan, 0]])
     with pytest.raises(ValueError, match="position of atom 1 is not finite"):
-        neighbour_pairs(bad, np.eye(3), False, 3.0)
+        neighbor_pairs(bad, np.eye(3), False, 3.0)
     with pytest.raises(ValueError, match="cell is not finite"):
-        neighbour_pairs(good, np.diag([1.0, np.inf, 1.0]), False, 3.0)
+        neighbor_pairs(good, np.diag([1.0, np.inf, 1.0]), False, 3.0)
     with pytest.raises(ValueError, match=r"atom 1 is at .* blown up"):
-        neighbour_pairs(np.array([[0.0, 0, 0], [1e20, 0, 0]]), np.eye(3), False, 3.0)
+        neighbor_pairs(np.array([[0.0, 0, 0], [1e20, 0, 0]]), np.eye(3), False, 3.0)
     for cutoff in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="cutoff must be a positive length"):
-            neighbour_pairs(good, np.eye(3), False, cutoff)
+            neighbor_pairs(good, np.eye(3), False, cutoff)
     with pytest.raises(ValueError, match=r"positions must have shape \(N, 3\)"):
-        neighbour_pairs(np.zeros(3), np.eye(3), False, 3.0)
+        neighbor_pairs(np.zeros(3), np.eye(3), False, 3.0)
     with pytest.raises(ValueError, match=r"cell must have shape \(3, 3\)"):
-        neighbour_pairs(good, np.eye(2), False, 3.0)
+        neighbor_pairs(good, np.eye(2), False, 3.0)

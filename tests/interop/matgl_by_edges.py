@@ -46,8 +46,8 @@ class Arrays:
         return np.einsum("of,nfab->noab", self.state[f"{name}.weight"], x)
 
     def norm(self, name: str, x: np.ndarray) -> np.ndarray:
-        centred = x - x.mean(axis=-1, keepdims=True)
-        scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+        centered = x - x.mean(axis=-1, keepdims=True)
+        scaled = centered / np.sqrt((centered**2).mean(axis=-1, keepdims=True) + 1e-5)
         return scaled * self.state[f"{name}.weight"] + self.state[f"{name}.bias"]
 
 

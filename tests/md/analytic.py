@@ -1,6 +1,6 @@
 """Potentials whose dynamics is known on paper, behind the package's own interface.
 
-They are models like any other, with a neighbour list and a cutoff, so that everything but the
+They are models like any other, with a neighbor list and a cutoff, so that everything but the
 network is what users run; and they compile in a fraction of a second.
 """
 

@@ -1,4 +1,4 @@
-"""FIRE and L-BFGS find the minima that ASE's optimisers find, of atoms and of cells."""
+"""FIRE and L-BFGS find the minima that ASE's optimizers find, of atoms and of cells."""
 
 import os
 from typing import Any
@@ -16,16 +16,16 @@ from tests.builders import ethanol, evaluating_in_one_shape
 from tests.md.analytic import Reference, analytic, argon, cluster, network
 from tests.tolerances import RELAXED_DISTANCE, RELAXED_ENERGY
 
-OPTIMISERS = ("lbfgs", "fire")
-# ASE's optimisers move atoms and cells, and neighbours with them.
+OPTIMIZERS = ("lbfgs", "fire")
+# ASE's optimizers move atoms and cells, and neighbors with them.
 ONE_STRUCTURE = Capacity(graphs=2, atoms=16, pairs=256, slots=64)
 
 
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
-def test_clusters_relax_to_the_minimum_of_ase_all_at_once(optimiser):
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_clusters_relax_to_the_minimum_of_ase_all_at_once(optimizer):
     potential = analytic("lennard_jones")
     starts = [cluster(seed) for seed in range(3)]
-    found = relax(potential, starts, fmax=1e-5, optimiser=optimiser, steps=2000)
+    found = relax(potential, starts, fmax=1e-5, optimizer=optimizer, steps=2000)
     assert found.converged.all()
     assert 5 < found.steps.min() <= found.steps.max() < 1000
     for start, ours in zip(starts, found.atoms, strict=True):
@@ -42,7 +42,7 @@ def test_clusters_relax_to_the_minimum_of_ase_all_at_once(optimiser):
 
 
 @pytest.mark.parametrize(
-    ("optimiser", "freedom", "pressure"),
+    ("optimizer", "freedom", "pressure"),
     [
         ("lbfgs", "full", 1.0),
         pytest.param("fire", "isotropic", 0.5, marks=pytest.mark.slow),
@@ -53,7 +53,7 @@ def test_clusters_relax_to_the_minimum_of_ase_all_at_once(optimiser):
         pytest.param("fire", "lengths", 0.0, marks=pytest.mark.slow),
     ],
 )
-def test_cells_relax_to_the_minimum_of_ase(optimiser, freedom, pressure):
+def test_cells_relax_to_the_minimum_of_ase(optimizer, freedom, pressure):
     potential = analytic("lennard_jones", cutoff=5.5)
     start = argon(1, rattle=0.15)
     start.set_cell(
@@ -67,7 +67,7 @@ def test_cells_relax_to_the_minimum_of_ase(optimiser, freedom, pressure):
         smax=1e-7,
         cell=freedom,
         pressure=pressure,
-        optimiser=optimiser,
+        optimizer=optimizer,
         steps=3000,
     )
     (ours,) = found.atoms
@@ -98,12 +98,12 @@ def test_cells_relax_to_the_minimum_of_ase(optimiser, freedom, pressure):
         assert abs(np.trace(stress)) < 1e-6
 
 
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
-def test_fixed_atoms_stay_and_are_no_reason_to_go_on(optimiser):
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_fixed_atoms_stay_and_are_no_reason_to_go_on(optimizer):
     start = argon(1)
     start.set_constraint(FixAtoms([0, 1]))
     found = relax(
-        analytic("lennard_jones", cutoff=5.0), start, fmax=1e-4, optimiser=optimiser, steps=1000
+        analytic("lennard_jones", cutoff=5.0), start, fmax=1e-4, optimizer=optimizer, steps=1000
     )
     (final,) = found.atoms
     assert found.converged.all()

@@ -23,7 +23,7 @@ from tensornet_jax.testing import (
     check_stress,
 )
 from tests import tolerances
-from tests.builders import UNOPTIMISED, ethanol, evaluating_in_one_shape, in_box
+from tests.builders import UNOPTIMIZED, ethanol, evaluating_in_one_shape, in_box
 from tests.models.every_model import SLOW, VARIANTS, small_model
 
 SHAPE = Capacity(graphs=64, atoms=384, pairs=4096, slots=32)
@@ -198,7 +198,7 @@ def _moved(atoms: ase.Atoms, by: float) -> ase.Atoms:
 def test_training_gradients_are_finite_without_edges_and_in_padding(variant):
     potential = small_model(variant)
 
-    @partial(jax.jit, compiler_options=UNOPTIMISED)
+    @partial(jax.jit, compiler_options=UNOPTIMIZED)
     @jax.grad
     def gradient(variables, graph):
         found = potential.predict(variables, graph, ("energy", "forces", "stress"))

@@ -67,7 +67,7 @@ def test_smooth_bessel_functions_are_orthonormal_and_end_without_a_slope():
     assert np.isfinite(slope(0.0)).all()
 
 
-def test_gaussians_are_centred_on_equally_spaced_distances():
+def test_gaussians_are_centered_on_equally_spaced_distances():
     offsets, coefficient = map(jnp.asarray, radial.gaussian_parameters(6, 5.0))
     values = radial.gaussian(offsets, offsets, coefficient)
     np.testing.assert_allclose(np.diag(values), 1)

@@ -10,7 +10,7 @@ from ase.build import molecule
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tests import tolerances
-from tests.builders import UNOPTIMISED, ethanol, in_box, with_config
+from tests.builders import UNOPTIMIZED, ethanol, in_box, with_config
 from tests.physics.structures import cation, crystals, everything
 
 pytestmark = pytest.mark.usefixtures("one_shape")
@@ -59,7 +59,7 @@ def test_molecules_far_apart_add_up(o3_potential):
 
 
 def test_structure_alone_is_the_structure_in_a_batch(o3_potential):
-    """Neighbours in the batch of other sizes, charges and cells change nothing."""
+    """Neighbors in the batch of other sizes, charges and cells change nothing."""
     structures = list(everything().values())
     batched = o3_potential.evaluate(structures, COMPUTE)
     alone = o3_potential.evaluate(structures, COMPUTE, batch_size=1)
@@ -77,7 +77,7 @@ def padded(o3_potential):
     atoms = [cation(), crystals()["smaller than the cutoff"], in_box(ethanol(seed=1))]
     structures = [potential.structure(a) for a in atoms]
 
-    @partial(jax.jit, compiler_options=UNOPTIMISED)
+    @partial(jax.jit, compiler_options=UNOPTIMIZED)
     def weighted(graph, weights):
         def total(positions, cell, charge):
             moved = graph.replace(positions=positions, cell=cell, charge=charge)

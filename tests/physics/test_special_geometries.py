@@ -1,4 +1,4 @@
-"""Atoms without neighbours, on a line, in a plane, on top of each other, of unknown elements."""
+"""Atoms without neighbors, on a line, in a plane, on top of each other, of unknown elements."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from ase.build import molecule
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.testing import numerical_forces
 from tests import tolerances
-from tests.builders import UNOPTIMISED, ethanol, in_box, with_config
+from tests.builders import UNOPTIMIZED, ethanol, in_box, with_config
 from tests.physics.structures import crystals
 
 pytestmark = pytest.mark.usefixtures("one_shape")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_shape")
 COMPUTE = ("energy", "forces", "stress")
 
 
-def test_atoms_without_neighbours_have_no_force_and_their_energies_add_up(o3_potential):
+def test_atoms_without_neighbors_have_no_force_and_their_energies_add_up(o3_potential):
     carbon, oxygen, distant = o3_potential.evaluate(
         [
             in_box(ase.Atoms("C")),
@@ -53,12 +53,12 @@ def test_structure_without_atoms_has_no_energy(o3_potential):
     np.testing.assert_array_equal(found["stress"], 0)
 
 
-def test_parameter_gradients_are_finite_without_neighbours_and_without_atoms(o3_potential):
+def test_parameter_gradients_are_finite_without_neighbors_and_without_atoms(o3_potential):
     """Through forces and stress, as in training; also for a graph that is nothing but padding."""
     potential = with_config(o3_potential, num_layers=1)
     capacity = Capacity(graphs=4, atoms=24, pairs=48, slots=12)
 
-    @partial(jax.jit, compiler_options=UNOPTIMISED)
+    @partial(jax.jit, compiler_options=UNOPTIMIZED)
     @jax.grad
     def gradient(variables, graph):
         found = potential.predict(variables, graph, ("energy", "forces", "stress"))

@@ -83,7 +83,7 @@ def _crystal() -> ase.Atoms:
 
 
 def _many() -> ase.Atoms:
-    # As many as the device's own neighbour list is used for by default.
+    # As many as the device's own neighbor list is used for by default.
     atoms = ase.build.bulk("C", "diamond", a=3.9, cubic=True).repeat(4)
     atoms.symbols[::8] = "O"
     atoms.rattle(0.03, seed=1)

@@ -78,7 +78,7 @@ def raman_of(tensor, wavenumber=1000.0, **options):
     return raman_spectrum(series + 5 * np.eye(3), 2.0, KELVIN, **options)
 
 
-def test_raman_polarisations_are_averages_over_all_orientations():
+def test_raman_polarizations_are_averages_over_all_orientations():
     """The icosahedron's rotations average polynomials of degree 4 as all rotations do."""
     tensor = np.array([[2.0, 0.3, -0.5], [0.3, -0.4, 0.7], [-0.5, 0.7, 0.9]])
     turned = [r @ tensor @ r.T for r in Rotation.create_group("I").as_matrix()]

@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {
 
 
 class PairConfig(ModelConfig):
-    """Stand-in for a model: a sum over neighbours of a small radial network."""
+    """Stand-in for a model: a sum over neighbors of a small radial network."""
 
     name: Literal["pairs"] = "pairs"
     cutoff: float = 3.0
@@ -97,8 +97,8 @@ def clusters(count: int, seed: int = 0, periodic: bool = False) -> list[ase.Atom
             xx, yy, zz, yz, xz, xy = found["stress"]
             atoms.info["REF_stress"] = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
         else:
-            centred = atoms.positions - atoms.positions.mean(axis=0)
-            atoms.info["REF_dipole"] = charges[:size] @ centred
+            centered = atoms.positions - atoms.positions.mean(axis=0)
+            atoms.info["REF_dipole"] = charges[:size] @ centered
         atoms.info["config_type"] = "small" if size == 3 else "large"
         made.append(atoms)
     return made

@@ -48,7 +48,7 @@ def force_work_slope(
 ) -> WorkSlope | None:
     """Return the slope of −ΔE against F·Δr between consecutive near frames.
 
-    Frames count as a trajectory where neighbours in the list have the same atoms, cell and
+    Frames count as a trajectory where neighbors in the list have the same atoms, cell and
     charge and spin, and no atom moves by more than MAX_DISPLACEMENT.
 
     Args:
@@ -76,7 +76,7 @@ def force_work_slope(
 def stress_work_slope(atoms_list: Sequence[Atoms]) -> WorkSlope | None:
     """Return the slope of ΔE + F·Δr against V σ:ε between near frames of different cells.
 
-    Pairs are neighbours in the list, and neighbours in volume among structures of the same atoms;
+    Pairs are neighbors in the list, and neighbors in volume among structures of the same atoms;
     used are those where the strain does more of the work than the displacements inside the cell.
 
     Returns:
@@ -145,7 +145,7 @@ def _force_work(a: Labels, b: Labels, moved: np.ndarray) -> float:
 
 
 def _slope(work: Sequence[float], change: Sequence[float]) -> WorkSlope | None:
-    """Return the slope through the origin that minimises Σ|change − slope·work|.
+    """Return the slope through the origin that minimizes Σ|change − slope·work|.
 
     A pair that crosses to another electronic state would ruin a least-squares fit.
     """

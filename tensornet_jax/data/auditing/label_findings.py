@@ -63,7 +63,7 @@ def unread(atoms_list: Sequence[Atoms]) -> list[str]:
         "data.labels.charge (--label charge=KEY)",
         "spin": "look like a spin and are not read: name the one that is meant as "
         "data.labels.spin (--label spin=KEY), and say in data.labels.units.spin what it counts",
-        "weight": "are not honoured: weights that are read are config_weight, "
+        "weight": "are not honored: weights that are read are config_weight, "
         "config_energy_weight, config_forces_weight and so on; nan says that a label is missing",
     }
     return [f"{', '.join(keys)}: such keys {remedies[place]}" for place, keys in groups.items()]

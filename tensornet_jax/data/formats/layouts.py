@@ -42,7 +42,7 @@ def _mlearn(text: str) -> Iterator[Atoms]:
 
     Its `virial_stress` is in kbar and positive under compression. The shear components are xy, yz,
     zx for Li and in the group Elastic of Si and Ge, and xy, xz, yz elsewhere: that is how stress
-    agrees with the work of strains, and with the symmetry of neighbours.
+    agrees with the work of strains, and with the symmetry of neighbors.
     """
     for entry in json.loads(text):
         atoms = _pymatgen_structure(entry["structure"])

@@ -19,7 +19,7 @@ class PublicPotential(Config):
     publisher: str = Field(description="who published it")
     architecture: str = Field(description="the model")
     scope: str = Field(description="what it is for")
-    licence: str | None = Field(default=None, description="SPDX identifier")
+    license: str | None = Field(default=None, description="SPDX identifier")
     elements: tuple[str, ...] = Field(min_length=1, description="chemical symbols")
     level_of_theory: str | None = Field(default=None, description="what it was trained on")
     page: str = Field(pattern="^https://", description="where it is published")

@@ -41,7 +41,7 @@ class PublishedDataset(Config):
 
     name: str = Field(pattern=r"^\w+$", description="its folder")
     about: str = Field(description="what it holds")
-    licence: str | None = Field(default=None, description="SPDX identifier, where it is stated")
+    license: str | None = Field(default=None, description="SPDX identifier, where it is stated")
     page: str = Field(pattern="^https://", description="who publishes it")
     reference: str | None = Field(default=None, description="what to cite")
     files: tuple[PublishedFile, ...] = Field(min_length=1)

@@ -3,7 +3,7 @@
 jax.export lowers energies, forces, stress, dipole, charges and tensors to StableHLO, for CPUs and
 NVIDIA GPUs at once, with all weights inside and all sizes open: one file serves any number of
 atoms, pairs and structures. Second derivatives are left out, and the manifest says so by name.
-It takes what an MD engine has, one list with each pair of neighbours once, and a batch of
+It takes what an MD engine has, one list with each pair of neighbors once, and a batch of
 structures, of which one is the usual case and the beads of a ring polymer are another.
 """
 
@@ -40,7 +40,7 @@ PADDING = (
     "Atoms of a structure are contiguous; structure does not decrease along the atoms.",
     "The last pair is padding: pairs > number of real pairs. A padding pair is (atoms - 1, "
     "atoms - 1) with shift 0.",
-    "Each pair of neighbours closer than the cutoff appears once, as (i, j) or as (j, i) with the "
+    "Each pair of neighbors closer than the cutoff appears once, as (i, j) or as (j, i) with the "
     "opposite shift; an atom paired with its own image too.",
     "Pair p = (i, j) is two edges: number p arrives at i, number pairs + p arrives at j. Each row "
     "of incoming_edges lists the edges that arrive at its atom, in any order; unused places hold "
@@ -48,14 +48,14 @@ PADDING = (
     "Where there are long_pairs, the same holds for them up to long_cutoff, with long_shifts and "
     "long_incoming_edges; an infinite long_cutoff means all pairs of atoms of one structure, "
     "without images.",
-    "Nothing is checked: an index out of range, a missing neighbour or a pair listed twice gives "
+    "Nothing is checked: an index out of range, a missing neighbor or a pair listed twice gives "
     "wrong numbers.",
 )
 
 
 # Second derivatives: one more backward pass through the model for each row.
 NOT_EXPORTED = ("hessian", "polar_tensors")
-CENTRE_OF_MASS = "centre of mass"
+CENTER_OF_MASS = "center of mass"
 
 # Said in their names, since whoever forgets to add the reference energies gets plausible numbers.
 _RENAMED = {"energies": "energies_without_e0", "energy": "energy_without_e0"}
@@ -102,8 +102,8 @@ def _inputs(potential: Potential) -> dict[str, _Argument]:
 
 def _outputs(potential: Potential) -> dict[str, _Argument]:
     dtype = potential.dtype
-    centred = potential.config.has_atomic_dipoles
-    origin = exported_potential.MEAN_OF_POSITIONS if centred else CENTRE_OF_MASS
+    centered = potential.config.has_atomic_dipoles
+    origin = exported_potential.MEAN_OF_POSITIONS if centered else CENTER_OF_MASS
     known = {
         "energies": _Argument("atoms", dtype, "eV", "add reference_energies[species] in float64"),
         "energy": _Argument(
@@ -136,9 +136,9 @@ def _tensor(head: TensorHead, dtype: str) -> _Argument:
 def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> dict[str, Any]:
     """Write a folder from which a potential evaluates with jax and numpy alone.
 
-    The folder holds the function (``potential.jaxexport``, serialised by jax.export),
+    The folder holds the function (``potential.jaxexport``, serialized by jax.export),
     ``manifest.json``, which describes its inputs and outputs, and ``exported_potential.py``, which
-    reads both and has a neighbour search.
+    reads both and has a neighbor search.
 
     Args:
         folder: made if it does not exist; files of an earlier export in it are replaced.
@@ -150,7 +150,7 @@ def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> di
     Raises:
         ImportError: flatbuffers, which jax.export needs to write, is not installed.
     """
-    content = _serialised(potential)
+    content = _serialized(potential)
     manifest = _manifest(potential, content)
     text = json.dumps(manifest, allow_nan=False, ensure_ascii=False, indent=1)
     folder = Path(folder)
@@ -163,7 +163,7 @@ def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> di
     return manifest
 
 
-def _serialised(potential: Potential) -> bytes:
+def _serialized(potential: Potential) -> bytes:
     symbols = jax.export.symbolic_shape(SIZES)
     sizes: dict[str, Any] = dict(zip(SIZES.split(", "), symbols, strict=True))
 

@@ -7,7 +7,7 @@ A copy of this file lies in every exported folder, beside the compiled function 
     potential = ExportedPotential("folder")
     results = potential.evaluate(positions, numbers, cell, pbc)
 
-An engine with neighbour lists of its own calls `ExportedPotential.call` with the arrays that
+An engine with neighbor lists of its own calls `ExportedPotential.call` with the arrays that
 `arrays` shows how to make; manifest.json says what each of them means.
 """
 
@@ -77,7 +77,7 @@ class ExportedPotential:
             (N, 3) eV/Å, stress (3, 3) eV/Å³ (0 without a volume); dipole (3,) e·Å of what is not
             periodic, charges (N,) e, and tensors by name, (3, …) or (N, 3, …). As far as the model
             has them. The dipole of a charged structure is about the origin of the positions, or,
-            where the manifest says so, about the centre of mass.
+            where the manifest says so, about the center of mass.
         """
         arrays = self.arrays(positions, numbers, **more)
         found = {name: np.asarray(value, float) for name, value in self.call(arrays).items()}
@@ -113,7 +113,7 @@ class ExportedPotential:
     ) -> dict[str, np.ndarray]:
         """Return the arrays that `call` takes, for one structure.
 
-        Sizes are rounded up, so that a changing number of neighbours rarely means to compile again.
+        Sizes are rounded up, so that a changing number of neighbors rarely means to compile again.
 
         Args:
             positions: (N, 3) Å.
@@ -175,7 +175,7 @@ class ExportedPotential:
                     "Coulomb energy has a cutoff"
                 )
             cutoff = np.inf if cutoff == INFINITE else cutoff
-            pairs, shifts = neighbour_pairs(positions, cell, pbc, cutoff)
+            pairs, shifts = neighbor_pairs(positions, cell, pbc, cutoff)
             padding = _round_up(len(pairs) + 1) - len(pairs)
             pairs = np.concatenate([pairs, np.full((padding, 2), atoms - 1)]).astype(np.int32)
             shifts = np.concatenate([shifts, np.zeros((padding, 3))]).astype(np.int32)
@@ -197,7 +197,7 @@ class ExportedPotential:
         return np.array([known[number] for number in numbers], int)
 
 
-def neighbour_pairs(
+def neighbor_pairs(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return pairs (P, 2) closer than the cutoff, each once, and their lattice shifts (P, 3).

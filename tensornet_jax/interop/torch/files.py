@@ -113,7 +113,7 @@ def _reason(error: Exception) -> str:
 def _plain(torch: Any, value: Any, where: str) -> Any:
     if isinstance(value, torch.Tensor):
         if value.layout is not torch.strided or value.is_quantized:
-            raise ValueError(f"{where} is a sparse or quantised tensor: make it a plain one first")
+            raise ValueError(f"{where} is a sparse or quantized tensor: make it a plain one first")
         value = value.detach()
         return (value.float() if value.dtype is torch.bfloat16 else value).numpy()
     if isinstance(value, argparse.Namespace):

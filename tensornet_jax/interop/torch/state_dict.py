@@ -41,7 +41,7 @@ class StateDict:
         return {**self.kernel(name), "bias": self.take(f"{name}.bias")}
 
     def norm(self, name: str) -> dict[str, np.ndarray]:
-        """Return a layer normalisation."""
+        """Return a layer normalization."""
         return {"scale": self.take(f"{name}.weight"), "bias": self.take(f"{name}.bias")}
 
     def into(self, potential: Potential, variables: dict[str, Any]) -> dict[str, Any]:

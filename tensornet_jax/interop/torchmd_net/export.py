@@ -11,7 +11,7 @@ from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential.potential import Potential
 
 MAX_NUM_NEIGHBORS = 128
-"""What the files say torchmd-net may reserve for the neighbours of an atom; it raises beyond."""
+"""What the files say torchmd-net may reserve for the neighbors of an atom; it raises beyond."""
 
 _RADIAL = {"expnorm": "expnorm", "gaussian": "gauss"}
 _OUTPUT_MODEL = {"energy": "Scalar", "dipole": "DipoleMoment"}

@@ -28,7 +28,7 @@ class AseSimulation(Dynamics):
     """Molecular dynamics of one structure by ASE: constant energy, or Langevin dynamics.
 
     Slower than `Simulation`, and with every constraint that ASE has. A continued run is the
-    uninterrupted one but for rounding, since its neighbour lists are made anew.
+    uninterrupted one but for rounding, since its neighbor lists are made anew.
     """
 
     engine_name: ClassVar[str] = "ase"
@@ -61,7 +61,7 @@ class AseSimulation(Dynamics):
             seed: of first velocities and thermostat.
             stream: which of the seed's random numbers; those of two streams are independent.
             velocities: as of `Simulation`.
-            skin: Å that the calculator's neighbour list reaches beyond the cutoff; only noted here.
+            skin: Å that the calculator's neighbor list reaches beyond the cutoff; only noted here.
             stress: compute the stress of every sample.
             max_temperature: K above which the simulation has exploded, as of `Simulation`.
             max_displacement: Å in one step above which it has exploded.

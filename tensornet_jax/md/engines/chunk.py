@@ -15,8 +15,8 @@ from tensornet_jax.md.integrators.integrator import Integrator
 from tensornet_jax.md.integrators.ramps import at_step, has_ramps, work_of_ramps
 from tensornet_jax.md.limits import Limits, Report, Status, status_of
 from tensornet_jax.md.lists.device_lists import DeviceSearch
-from tensornet_jax.md.lists.host_lists import Neighbours
-from tensornet_jax.md.output.records import Buffer, Recording, about_centre_of_mass
+from tensornet_jax.md.lists.host_lists import Neighbors
+from tensornet_jax.md.output.records import Buffer, Recording, about_center_of_mass
 from tensornet_jax.md.state import State, System, select
 from tensornet_jax.potential.prediction import predict
 
@@ -69,7 +69,7 @@ class Measured(NamedTuple):
     conserved: Array
 
 
-_Carry = tuple[State, Neighbours | None, Report, Buffer | None]
+_Carry = tuple[State, Neighbors | None, Report, Buffer | None]
 
 
 @partial(jax.jit, static_argnames="program", donate_argnames="state")
@@ -78,9 +78,9 @@ def run_chunk(
     inputs: Inputs,
     integrator: Integrator,
     state: State,
-    neighbours: Neighbours,
+    neighbors: Neighbors,
     until: Array,
-) -> tuple[State, Neighbours | None, Measured, Report, Buffer | None]:
+) -> tuple[State, Neighbors | None, Measured, Report, Buffer | None]:
     """Advance to a step, to the step before the one that cannot be done, or to a full buffer.
 
     A state without forces gets them first, in the same loop: a second program for that would
@@ -91,7 +91,7 @@ def run_chunk(
         inputs: what no step changes.
         integrator: takes the steps.
         state: the start; its memory is used again.
-        neighbours: the lists.
+        neighbors: the lists.
         until: () int32 number of the last step.
 
     Returns:
@@ -107,7 +107,7 @@ def run_chunk(
     cutoff, changes_cell = program.cutoff, integrator.changes_cell
     ramps = has_ramps(integrator)
     # A list that stays the same does not travel through the loop.
-    travelling = None if program.on_device is None else neighbours
+    traveling = None if program.on_device is None else neighbors
 
     def wanted(carry: _Carry) -> Array:
         state, _, report, buffer = carry
@@ -119,7 +119,7 @@ def run_chunk(
         return more & (report.status == Status.DONE)
 
     def one_step(carry: _Carry) -> _Carry:
-        old, travelling, _, buffer = carry
+        old, traveling, _, buffer = carry
         # A step is taken with the numbers of its end, so that the last one has the last numbers.
         now, state = at_step(integrator, old.step + 1), old
         if ramps:
@@ -127,7 +127,7 @@ def run_chunk(
             state = old.heated(jnp.where(old.ready, work, 0))
         moved = select(state.ready, now.advance(system, state), state)
         place = moved.positions, moved.cell
-        current = neighbours if travelling is None else travelling
+        current = neighbors if traveling is None else traveling
         left = current.used_up(system, *place, cutoff, changes_cell)
         if program.on_device is not None:
             current, left = lax.cond(
@@ -136,7 +136,7 @@ def run_chunk(
                 partial(program.on_device.renewed, changes_cell=changes_cell),
                 *(current, *place),
             )
-            travelling = current
+            traveling = current
         graph = current.at(*place)
         outputs = predict(
             program.module, inputs.variables, graph, (*compute, *recorded), inputs.energy_scale
@@ -151,9 +151,9 @@ def run_chunk(
         report = Report(status, *place, new.velocities, new.energy, temperature, left)
         if recording is not None and buffer is not None:
             due = (status == Status.DONE) & (new.step % recording.interval == 0)
-            outputs = about_centre_of_mass(program.module.config, outputs, graph, system.masses)
+            outputs = about_center_of_mass(program.module.config, outputs, graph, system.masses)
             buffer = buffer.appended(due, new.step, temperature, volume(new.cell), outputs)
-        return select(status == Status.DONE, new, old), travelling, report, buffer
+        return select(status == Status.DONE, new, old), traveling, report, buffer
 
     report = Report(
         jnp.int32(Status.DONE),
@@ -168,14 +168,14 @@ def run_chunk(
     if recorded:
         properties = jax.eval_shape(
             lambda graph: predict(program.module, inputs.variables, graph, recorded),
-            neighbours.graph,
+            neighbors.graph,
         )
         buffer = Buffer.empty(state.energy, {name: properties[name] for name in recorded})
-    start = state, travelling, report, buffer
-    state, travelling, report, buffer = lax.while_loop(wanted, one_step, start)
+    start = state, traveling, report, buffer
+    state, traveling, report, buffer = lax.while_loop(wanted, one_step, start)
     measured = Measured(
         system.kinetic_energy(state.velocities),
         system.temperature(state.velocities),
         at_step(integrator, state.step).conserved(system, state),
     )
-    return state, travelling, measured, report, buffer
+    return state, traveling, measured, report, buffer

@@ -1,7 +1,7 @@
 """The engine: steps of an integrator in one compiled loop, and what has to happen between loops.
 
 A chunk is one `lax.while_loop` on the device. It ends before the step that cannot be done, because
-a neighbour list no longer covers it or because the simulation explodes, so that nothing has to be
+a neighbor list no longer covers it or because the simulation explodes, so that nothing has to be
 undone: the host makes a new list, around the positions of that very step, and goes on. The list of
 one large structure is made within the loop, which ends for it only if it outgrows its arrays.
 """
@@ -82,7 +82,7 @@ class Engine:
             integrator: takes the steps.
             system: makes the constant arrays, padded as the list builder says.
             limits: when to stop.
-            skin: Å the neighbour lists reach beyond the cutoff.
+            skin: Å the neighbor lists reach beyond the cutoff.
             stress: compute the stress even if the integrator does not need it.
             finished: ends a chunk early, see `Program`; never by default.
             recording: properties to record.
@@ -120,7 +120,7 @@ class Engine:
         self._recorded: list[Buffer] = []
         positions, cell = self.frame.start
         with potential.precision():
-            self.neighbours = self.lists.build(positions, cell)
+            self.neighbors = self.lists.build(positions, cell)
             self.system = system(self.lists)
             self.state = self._begin(positions, cell)
         self.measured: Measured | None = None
@@ -137,8 +137,8 @@ class Engine:
 
     @property
     def num_rebuilds(self) -> int:
-        """How often a neighbour list was made."""
-        return self.lists.num_rebuilds + self._made + int(self.neighbours.made)
+        """How often a neighbor list was made."""
+        return self.lists.num_rebuilds + self._made + int(self.neighbors.made)
 
     def set_velocities(self, velocities: np.ndarray) -> None:
         """Replace all velocities, (n, 3) Å/(Å·√(amu/eV))."""
@@ -160,17 +160,17 @@ class Engine:
                 on_device = None
                 if isinstance(self.lists, DeviceListBuilder):
                     on_device = self.lists.search
-                state, neighbours, measured, report, buffer = run_chunk(
+                state, neighbors, measured, report, buffer = run_chunk(
                     replace(self._program, on_device=on_device),
                     Inputs(self.potential.variables, scale, self.system, self.limits),
                     self.integrator,
                     self.state,
-                    self.neighbours,
+                    self.neighbors,
                     np.int32(self._end_of_chunk(before, until)),
                 )
                 self.state, self.measured = state, measured
-                if neighbours is not None:
-                    self.neighbours = neighbours
+                if neighbors is not None:
+                    self.neighbors = neighbors
                 if buffer is not None and int(buffer.count):
                     self._recorded.append(jax.tree.map(np.asarray, buffer))
                 status, step = Status(int(report.status)), int(state.step)
@@ -220,7 +220,7 @@ class Engine:
     def restore(self, state: State, positions: np.ndarray, cell: np.ndarray) -> None:
         """Take over a state, and the lists made for other positions (n, 3) and cells (B, 3, 3)."""
         with self.potential.precision():
-            self.neighbours = self.lists.build(positions, cell)
+            self.neighbors = self.lists.build(positions, cell)
             self.state = jax.tree.map(lambda x: jnp.array(x, copy=True), state)
         self.measured = None
         self._recorded = []
@@ -250,14 +250,14 @@ class Engine:
         return until if self._program.finished is not None else min(until, step + self._pace)
 
     def _padded(self, rows: np.ndarray) -> np.ndarray:
-        padded = np.zeros((self.neighbours.positions.shape[0], 3), self.potential.dtype)
+        padded = np.zeros((self.neighbors.positions.shape[0], 3), self.potential.dtype)
         padded[: len(rows)] = rows
         return padded
 
     def _renew_lists(self, report: Report, step: int) -> None:
         count = self.lists.num_atoms
         positions, cell = np.asarray(report.positions)[:count], np.asarray(report.cell)
-        left, reach = np.asarray(report.left), np.asarray(self.neighbours.reach)
+        left, reach = np.asarray(report.left), np.asarray(self.neighbors.reach)
         # Written so that NaN counts as used up.
         enough = np.where(np.isfinite(reach), NEARLY_USED_UP * reach, 0)
         which = ~(left > enough)
@@ -267,9 +267,9 @@ class Engine:
             positions = positions - shift
             moved = self.state.positions - jnp.asarray(self._padded(shift))
             self.state = self.state.replace(positions=moved)
-        self._made += int(self.neighbours.made)
+        self._made += int(self.neighbors.made)
         try:
-            self.neighbours = self.lists.build(positions, cell, which)
+            self.neighbors = self.lists.build(positions, cell, which)
         except ValueError as error:
             raise SimulationError(
                 f"step {step + 1}: {error}. The simulation has exploded: {REMEDY}", step

@@ -36,7 +36,7 @@ from tensornet_jax.potential.potential import Potential
 class Simulation(Dynamics):
     """Molecular dynamics of one structure, or of many at once.
 
-    Everything between two samples runs in one compiled loop; neighbour lists that no longer hold
+    Everything between two samples runs in one compiled loop; neighbor lists that no longer hold
     are made again in between, and grow when they must. Fixed atoms (ASE's `FixAtoms`) stay where
     they are.
 
@@ -74,7 +74,7 @@ class Simulation(Dynamics):
             seed: of first velocities and thermostat.
             velocities: "thermal" draws them at the ensemble's (first) temperature, "keep" takes
                 those of the structures, "rest" has none.
-            skin: Å the neighbour lists reach beyond the cutoff; 0 makes a new one every step.
+            skin: Å the neighbor lists reach beyond the cutoff; 0 makes a new one every step.
             stress: compute the stress even if the ensemble does not need it.
             max_temperature: K above which the simulation has exploded; by default 10 times the
                 ensemble's temperature, or that of kept velocities, and 5000 K.
@@ -176,7 +176,7 @@ class Simulation(Dynamics):
 
     @property
     def num_rebuilds(self) -> int:
-        """How often a neighbour list was made."""
+        """How often a neighbor list was made."""
         return self.engine.num_rebuilds
 
     def sample(self) -> Sample:
@@ -219,7 +219,7 @@ class Simulation(Dynamics):
             "fixed atoms": [
                 np.flatnonzero(~mobile_atoms(each)).tolist() for each in self.structures
             ],
-            "kind of neighbour list": "device" if self.engine.lists.on_device else "host",
+            "kind of neighbor list": "device" if self.engine.lists.on_device else "host",
         }
 
     def snapshot(self) -> Snapshot:

@@ -26,7 +26,7 @@ class Dynamics(abc.ABC):
     timestep: fs.
     seed: of first velocities and thermostat.
     replicas: numbers of the structures' random numbers.
-    skin: Å the neighbour lists reach beyond the cutoff.
+    skin: Å the neighbor lists reach beyond the cutoff.
     record: properties recorded between samples; None for none.
     structures: as they were at the start, without results.
     """

@@ -15,8 +15,8 @@ def snapshot_of(engine: Engine) -> Snapshot:
     leaves, _ = jax.tree_util.tree_flatten_with_path(engine.state)
     on_device = {f"state{jax.tree_util.keystr(where)}": leaf for where, leaf in leaves}
     on_device |= {
-        "list/positions": engine.neighbours.positions,
-        "list/cell": engine.neighbours.cell,
+        "list/positions": engine.neighbors.positions,
+        "list/cell": engine.neighbors.cell,
         "freedom": engine.system.freedom,
     }
     arrays = {

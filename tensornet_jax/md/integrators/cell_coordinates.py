@@ -1,4 +1,4 @@
-"""Atoms and cell as one vector, so that an optimiser need not know which is which."""
+"""Atoms and cell as one vector, so that an optimizer need not know which is which."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -51,7 +51,7 @@ class CellCoordinates:
     """Positions X before the deformation exp(E), and u = n·E with n the number of atoms.
 
     positions = X exp(E) and cell = cell₀ exp(E) with a symmetric E. The factor n, as ASE's
-    `FrechetCellFilter` has it, makes forces along u as large as those on atoms. What is minimised
+    `FrechetCellFilter` has it, makes forces along u as large as those on atoms. What is minimized
     is energy + pressure × volume.
 
     pressure: (B,) eV/Å³.

@@ -1,4 +1,4 @@
-"""Minimisers of atoms and cell, in the shape of integrators: every structure has its own step."""
+"""Minimizers of atoms and cell, in the shape of integrators: every structure has its own step."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -143,7 +143,7 @@ class Fire:
         return state
 
     def conserved(self, system: System, state: State) -> Array:
-        """Return what is minimised but for the pressure, (B,) eV."""
+        """Return what is minimized but for the pressure, (B,) eV."""
         return state.energy
 
 
@@ -262,7 +262,7 @@ class Lbfgs:
         return state
 
     def conserved(self, system: System, state: State) -> Array:
-        """Return what is minimised but for the pressure, (B,) eV."""
+        """Return what is minimized but for the pressure, (B,) eV."""
         return state.energy
 
     def _value(self, state: State) -> Array:

@@ -1,4 +1,4 @@
-"""Neighbour lists of one large structure, made again on the device without leaving the loop."""
+"""Neighbor lists of one large structure, made again on the device without leaving the loop."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +15,7 @@ from tensornet_jax.graph.cell_list import cell_list_capacity, device_pairs
 from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.graph.neighbors import Pairs
 from tensornet_jax.graph.structure import Structure
-from tensornet_jax.md.lists.host_lists import HEADROOM, Neighbours
+from tensornet_jax.md.lists.host_lists import HEADROOM, Neighbors
 
 # Cells an atom may have wandered from home before the host takes it back: float32 loses digits.
 FARTHEST_HOME = 2.0
@@ -25,7 +25,7 @@ TRIALS = 4
 
 @dataclass(frozen=True)
 class DeviceSearch:
-    """What is fixed when the search for neighbours is compiled.
+    """What is fixed when the search for neighbors is compiled.
 
     pbc: which directions are periodic.
     reach: Å, cutoff and skin.
@@ -36,13 +36,13 @@ class DeviceSearch:
     reach: float
     capacity: CellListCapacity
 
-    def made(self, neighbours: Neighbours) -> tuple[Neighbours, Array]:
+    def made(self, neighbors: Neighbors) -> tuple[Neighbors, Array]:
         """Return the list of the positions and cell in `neighbours`, and whether it did not fit."""
-        graph = neighbours.graph
+        graph = neighbors.graph
         found = device_pairs(
-            neighbours.positions,
+            neighbors.positions,
             graph.node_mask,
-            neighbours.cell[0],
+            neighbors.cell[0],
             self.pbc,
             self.reach,
             self.capacity,
@@ -54,17 +54,17 @@ class DeviceSearch:
             mask=found.edge_mask,
             slots=found.slots,
         )
-        return replace(neighbours, graph=graph.replace(edges=edges)), found.overflow
+        return replace(neighbors, graph=graph.replace(edges=edges)), found.overflow
 
     def renewed(
-        self, old: Neighbours, positions: Array, cell: Array, *, changes_cell: bool
-    ) -> tuple[Neighbours, Array]:
+        self, old: Neighbors, positions: Array, cell: Array, *, changes_cell: bool
+    ) -> tuple[Neighbors, Array]:
         """Return a list for positions (N, 3) and cell (1, 3, 3), and Å it has left, (1,); traced.
 
         Less than 0 is left where the host has to see to it.
         """
         inverse = jnp.linalg.inv(cell) if changes_cell else old.inverse
-        start = Neighbours(old.graph, positions, cell, inverse, old.reach, old.made + 1)
+        start = Neighbors(old.graph, positions, cell, inverse, old.reach, old.made + 1)
         new, overflow = self.made(start)
         fractions = jnp.einsum("na,ab->nb", positions, inverse[0])
         strayed = jnp.any(jnp.abs(fractions) > FARTHEST_HOME)
@@ -72,8 +72,8 @@ class DeviceSearch:
 
 
 @partial(jax.jit, static_argnames="search")
-def _made(search: DeviceSearch, neighbours: Neighbours) -> tuple[Neighbours, Array]:
-    return search.made(neighbours)
+def _made(search: DeviceSearch, neighbors: Neighbors) -> tuple[Neighbors, Array]:
+    return search.made(neighbors)
 
 
 class DeviceListBuilder:
@@ -113,7 +113,7 @@ class DeviceListBuilder:
 
     def build(
         self, positions: np.ndarray, cell: np.ndarray, which: np.ndarray | None = None
-    ) -> Neighbours:
+    ) -> Neighbors:
         """Make a list from the host, with arrays that fit; `which` is of no account.
 
         Args:
@@ -132,8 +132,8 @@ class DeviceListBuilder:
         inverse = np.zeros((1, 3, 3), self.dtype)
         inverse[0][:, structure.pbc] = np.linalg.pinv(lattice[structure.pbc])
         shape = Capacity(1, self.padded_atoms, 4, 4)
-        neighbours = to_device(
-            Neighbours(
+        neighbors = to_device(
+            Neighbors(
                 graph=batch_structures([structure], shape, self.dtype),
                 positions=padded,
                 cell=np.array(cell, self.dtype),
@@ -145,7 +145,7 @@ class DeviceListBuilder:
         headroom, reach = HEADROOM, self.cutoff + self.skin
         for _ in range(TRIALS):
             if self.capacity is not None:
-                made, overflow = _made(self.search, neighbours)
+                made, overflow = _made(self.search, neighbors)
                 if not bool(overflow):
                     return made
             found = cell_list_capacity(positions, lattice, structure.pbc, reach, headroom)
@@ -155,7 +155,7 @@ class DeviceListBuilder:
                 pairs=max(before.pairs, found.pairs), slots=max(before.slots, found.slots)
             )
             headroom *= HEADROOM
-        raise ValueError(f"the neighbour list does not fit {self.capacity}")
+        raise ValueError(f"the neighbor list does not fit {self.capacity}")
 
     @property
     def search(self) -> "DeviceSearch":

@@ -12,7 +12,7 @@ from tensornet_jax.md.lists.host_lists import FARTHEST_DRIFT
 class Frame:
     """What has been taken off the positions on the device.
 
-    Positions on the device are relative to the structure's centre and wrapped into the cell now
+    Positions on the device are relative to the structure's center and wrapped into the cell now
     and then: there float32 has its digits. The whole path of an atom is
     ``positions + images @ cell + origin``.
 
@@ -27,9 +27,9 @@ class Frame:
         for each, structure in zip(atoms, structures, strict=True):
             lattice = self._inverse(structure.cell, structure.pbc)
             images.append(np.rint((each.positions - structure.positions) @ lattice))
-            centre = structure.positions.mean(axis=0) if len(structure) else np.zeros(3)
-            origin.append(centre)
-            positions.append(structure.positions - centre)
+            center = structure.positions.mean(axis=0) if len(structure) else np.zeros(3)
+            origin.append(center)
+            positions.append(structure.positions - center)
         self.images = np.concatenate(images)
         self.origin = np.stack(origin)
         self.start = np.concatenate(positions), np.stack([s.cell for s in structures])
@@ -64,10 +64,10 @@ class Frame:
             # One cell of hysteresis: an atom at the border must not hop to and fro.
             images = np.where(abs(fractional) > 1, np.rint(fractional), 0)
             taken = images @ lattice
-            centre = (inside - taken).mean(axis=0)
-            if np.linalg.norm(centre) > FARTHEST_DRIFT / 2:
-                taken = taken + centre
-                self.origin[graph] += centre
+            center = (inside - taken).mean(axis=0)
+            if np.linalg.norm(center) > FARTHEST_DRIFT / 2:
+                taken = taken + center
+                self.origin[graph] += center
             self.images[here] += images
             shift[here] = taken
         return shift

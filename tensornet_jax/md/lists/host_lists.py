@@ -1,4 +1,4 @@
-"""The neighbour lists of a simulation: how long they hold, and making new ones on the host."""
+"""The neighbor lists of a simulation: how long they hold, and making new ones on the host."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from jax import Array
 
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, rung, to_device
 from tensornet_jax.graph.long_range import STRETCH, LongRange
-from tensornet_jax.graph.neighbors import all_pairs, neighbour_pairs
+from tensornet_jax.graph.neighbors import all_pairs, neighbor_pairs
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.md.state import System
 
@@ -27,7 +27,7 @@ FARTHEST_DRIFT = 20.0
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbors:
     """A list on the device, and what is needed to tell whether it still holds.
 
     graph: the padded graph; its positions and cell mean nothing.
@@ -133,7 +133,7 @@ class ListBuilder:
 
     def build(
         self, positions: np.ndarray, cell: np.ndarray, which: np.ndarray | None = None
-    ) -> Neighbours:
+    ) -> Neighbors:
         """Make new lists and return them with the old ones that were kept.
 
         Args:
@@ -163,7 +163,7 @@ class ListBuilder:
         positions = np.asarray(positions, self.dtype).astype(np.float64)
         cell = np.asarray(cell, self.dtype).astype(np.float64)
         try:
-            pairs = neighbour_pairs(positions, cell, old.pbc, self.cutoff + self.skin)
+            pairs = neighbor_pairs(positions, cell, old.pbc, self.cutoff + self.skin)
             far = None
             if self.long_range is not None:
                 place = positions, cell, old.pbc
@@ -178,7 +178,7 @@ class ListBuilder:
         self._reach[index] = np.inf if complete else self.skin
         self._structures[index] = replace(old, positions=positions, cell=cell, pairs=pairs, far=far)
 
-    def _packed(self, capacity: Capacity) -> Neighbours:
+    def _packed(self, capacity: Capacity) -> Neighbors:
         graph = batch_structures(self._structures, capacity, self.dtype)
         positions = np.zeros((capacity.atoms, 3), self.dtype)
         inverse = np.zeros((capacity.graphs, 3, 3), self.dtype)
@@ -188,7 +188,7 @@ class ListBuilder:
             inverse[index][:, structure.pbc] = np.linalg.pinv(structure.cell[structure.pbc])
             reach[index] = self._reach[index]
         made = np.int32(0)
-        return to_device(Neighbours(graph, positions, graph.cell, inverse, reach, made))
+        return to_device(Neighbors(graph, positions, graph.cell, inverse, reach, made))
 
     def saved_capacity(self) -> list[int]:
         """Return the sizes of the arrays as JSON."""

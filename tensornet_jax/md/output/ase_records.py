@@ -25,7 +25,7 @@ class AseRecords:
             return
         (values,) = self._potential.evaluate(atoms, self._record.properties)
         if "dipole" in values and self._potential.config.has_atomic_dipoles:
-            # About the origin, as data have it; records have it about the centre of mass.
+            # About the origin, as data have it; records have it about the center of mass.
             values["dipole"] -= total_charge(atoms) * atoms.get_center_of_mass()
         temperature = 2 * float(atoms.get_kinetic_energy()) / (freedom * units.kB)
         self._rows.append((step, temperature, abs(np.linalg.det(atoms.cell.array)), values))

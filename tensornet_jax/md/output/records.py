@@ -1,7 +1,7 @@
 """Properties recorded along a simulation: arrays that fill on the device and the host empties.
 
 What a model predicts besides energy comes out of the same evaluation as the forces, so a record
-costs a read-out and no second pass through the network, and needs no neighbour list of its own.
+costs a read-out and no second pass through the network, and needs no neighbor list of its own.
 """
 
 from collections.abc import Sequence
@@ -133,10 +133,10 @@ class Records:
         }
 
 
-def about_centre_of_mass(
+def about_center_of_mass(
     config: ModelConfig, outputs: dict[str, Array], graph: AtomGraph, masses: Array
 ) -> dict[str, Array]:
-    """Return a model's outputs with the dipole about the centre of mass, where it is not already.
+    """Return a model's outputs with the dipole about the center of mass, where it is not already.
 
     About any other point, the dipole moment of an ion also moves with the ion as a whole, and its
     spectrum has lines of the motion of that point.
@@ -151,7 +151,7 @@ def about_centre_of_mass(
         return outputs
     inside = graph.node_mask.astype(masses.dtype)[:, None]
 
-    def centre(weights: Array) -> Array:
+    def center(weights: Array) -> Array:
         rows = jnp.concatenate([weights * graph.positions, weights], axis=1)
         sums = jax.ops.segment_sum(
             rows, graph.node_graph, graph.num_graphs, indices_are_sorted=True
@@ -159,7 +159,7 @@ def about_centre_of_mass(
         return divide(sums[:, :3], sums[:, 3:])
 
     # The model has it about the mean of the positions.
-    shift = centre(inside) - centre(inside * masses[:, None])
+    shift = center(inside) - center(inside * masses[:, None])
     return {**outputs, "dipole": outputs["dipole"] + graph.charge[:, None] * shift}
 
 

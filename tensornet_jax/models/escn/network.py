@@ -2,7 +2,7 @@
 
 The SO(2) convolutions are those of eSCN. Around them stands what later work found necessary for a
 smooth potential (arXiv:2502.12147): an envelope on all that comes over an edge, activations by
-gates or by exact products instead of a coarse grid, normalisation without a limit on neighbours,
+gates or by exact products instead of a coarse grid, normalization without a limit on neighbors,
 and forces that are the gradient of the energy. Nothing depends on the roll of the edges' frames.
 """
 
@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.heads.features import AtomFeatures
-from tensornet_jax.models.heads.read_outs import OtherHeads, centred_dipole
+from tensornet_jax.models.heads.read_outs import OtherHeads, centered_dipole
 from tensornet_jax.models.physics.electronic_state import ElectronicState
 from tensornet_jax.models.spherical import (
     SILU_GAIN,
@@ -178,7 +178,7 @@ class Convolution(nn.Module):
 
     @nn.compact
     def __call__(self, features: Array, edges: Edges) -> Array:
-        """(N, (l_max + 1)², C) → the same, summed over the neighbours."""
+        """(N, (l_max + 1)², C) → the same, summed over the neighbors."""
         c, dtype = self.config, self.dtype
         channels, hidden = c.num_channels, c.hidden_channels
         degrees, m_max = Degrees(0, c.l_max), c.highest_order
@@ -306,7 +306,7 @@ class ESCN(nn.Module):
         edges = self._edges(graph)
         features = self._features(self._start(graph, edges), edges)
         scalars = features[:, 0]
-        # The same network on atoms without neighbours: what it makes of them is E0 by definition.
+        # The same network on atoms without neighbors: what it makes of them is E0 by definition.
         alone = self._features(self._isolated(self.table), None)[:, 0]
         found = {}
         for head, readout in self.readouts.items():
@@ -314,7 +314,7 @@ class ESCN(nn.Module):
             found[head] = jnp.where(graph.node_mask, values[:, 0], 0)
         outputs = {"energies": found["energy"]} if "energy" in found else {}
         if "dipole" in found:
-            outputs["dipole"] = centred_dipole(found["dipole"], graph, self.numbers)
+            outputs["dipole"] = centered_dipole(found["dipole"], graph, self.numbers)
         if c.has_other_heads:
             outputs |= self.other_heads(AtomFeatures(scalars, split_degrees(features)), graph)
         return outputs
@@ -343,7 +343,7 @@ class ESCN(nn.Module):
         return jnp.pad(scalars[:, None], [(0, 0), (0, size - 1), (0, 0)])
 
     def _start(self, graph: AtomGraph, edges: Edges) -> Array:
-        """The element and, in all degrees, where the neighbours are."""
+        """The element and, in all degrees, where the neighbors are."""
         c = self.config
         degrees = Degrees(0, c.l_max)
         weights = self.surroundings(edges).reshape(-1, degrees.count, c.num_channels)

@@ -129,8 +129,8 @@ class DipoleReadout(nn.Module):
         dipoles = TensorReadout(self.HEAD, self.dtype, name="dipoles")(features)
         inside = graph.node_mask[:, None]
         ones = inside.astype(charges.dtype)
-        centre = divide(_total(ones * graph.positions, graph), _total(ones, graph))
-        moments = charges[:, None] * (graph.positions - centre[graph.node_graph]) + dipoles
+        center = divide(_total(ones * graph.positions, graph), _total(ones, graph))
+        moments = charges[:, None] * (graph.positions - center[graph.node_graph]) + dipoles
         return {"dipole": _total(jnp.where(inside, moments, 0), graph), "charges": charges}
 
 
@@ -148,8 +148,8 @@ def conserved(charges: Array, graph: AtomGraph) -> Array:
     return jnp.where(graph.node_mask, charges + shift[graph.node_graph], 0)
 
 
-def centred_dipole(charges: Array, graph: AtomGraph, numbers: tuple[int, ...]) -> Array:
-    """Dipole moment Σ_i q_i (r_i − R) about the centre of mass R (Sec. 2.4, arXiv:2402.17660).
+def centered_dipole(charges: Array, graph: AtomGraph, numbers: tuple[int, ...]) -> Array:
+    """Dipole moment Σ_i q_i (r_i − R) about the center of mass R (Sec. 2.4, arXiv:2402.17660).
 
     Args:
         charges: (N,) e.
@@ -163,9 +163,9 @@ def centred_dipole(charges: Array, graph: AtomGraph, numbers: tuple[int, ...]) -
     masses = jnp.where(graph.node_mask, table[graph.species], 0)
 
     weighted = masses[:, None] * graph.positions
-    centre = divide(_total(weighted, graph), _total(masses, graph)[:, None])
+    center = divide(_total(weighted, graph), _total(masses, graph)[:, None])
     charges = jnp.where(graph.node_mask, charges, 0)
-    return _total(charges[:, None] * (graph.positions - centre[graph.node_graph]), graph)
+    return _total(charges[:, None] * (graph.positions - center[graph.node_graph]), graph)
 
 
 def _total(values: Array, graph: AtomGraph) -> Array:

@@ -40,7 +40,7 @@ class TensorReadout(nn.Module):
         """Return (N, size) components in the basis of the head's symmetry."""
         scalars, parts = features
         width, highest = self.head.width, len(parts) - 1
-        parts = _normalised(parts)
+        parts = _normalized(parts)
         hidden = nn.silu(self._dense(scalars, width, "invariants"))
 
         def gated(values: Array, name: str) -> Array:
@@ -152,7 +152,7 @@ def squared(tensors: Array, floor: Array | float) -> Array:
     return product + floor**2 * jnp.asarray(unit, tensors.dtype)
 
 
-def _normalised(parts: list[Array]) -> list[Array]:
+def _normalized(parts: list[Array]) -> list[Array]:
     """Features divided by √(ε + mean square of all): of order one, and smooth where all vanish."""
     count = sum(part.shape[1] * part.shape[2] for part in parts)
     square = sum(jnp.sum(part**2, axis=(1, 2), keepdims=True) for part in parts) / count

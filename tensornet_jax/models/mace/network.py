@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.heads.features import AtomFeatures
-from tensornet_jax.models.heads.read_outs import OtherHeads, centred_dipole
+from tensornet_jax.models.heads.read_outs import OtherHeads, centered_dipole
 from tensornet_jax.models.physics.electronic_state import ElectronicState
 from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.models.spherical import (
@@ -97,7 +97,7 @@ class MACEConfig(SphericalConfig):
 
 
 class Interaction(nn.Module):
-    """Messages of the neighbours, summed and mixed: the features A of the atoms."""
+    """Messages of the neighbors, summed and mixed: the features A of the atoms."""
 
     config: MACEConfig
     dtype: str
@@ -195,7 +195,7 @@ class MACE(nn.Module):
         scalars = [features[:, 0] for features in layers]
         found = {}
         for head in c.own_heads:
-            # Without biases, so that an atom without neighbours has the energy E0.
+            # Without biases, so that an atom without neighbors has the energy E0.
             values = [
                 Perceptron((), 1, self.dtype, name=f"{head}_{index}")(features)
                 for index, features in enumerate(scalars[:-1])
@@ -205,7 +205,7 @@ class MACE(nn.Module):
             found[head] = jnp.where(graph.node_mask, values, 0)
         outputs = {"energies": found["energy"]} if "energy" in found else {}
         if "dipole" in found:
-            outputs["dipole"] = centred_dipole(found["dipole"], graph, self.numbers)
+            outputs["dipole"] = centered_dipole(found["dipole"], graph, self.numbers)
         if c.has_other_heads:
             atoms = AtomFeatures(scalars[-1], split_degrees(layers[-1]))
             outputs |= OtherHeads(c, len(self.numbers), self.dtype, name="other_heads")(
@@ -241,7 +241,7 @@ class MACE(nn.Module):
                 features, geometry, graph.edges.index
             )
             # Element-dependent weights: of the messages in the first layer, so that nothing is
-            # left of an atom without neighbours, and later of what the layer adds to.
+            # left of an atom without neighbors, and later of what the layer adds to.
             by_element = DegreeLinear(c.num_channels, dtype, num_species, name=f"element_{layer}")
             if layer == 0:
                 messages = by_element(messages, graph.species)

@@ -38,7 +38,7 @@ class Ewald(Config):
     )
     background: bool = Field(
         default=False,
-        description="neutralise a charged cell by a uniform charge; false to refuse it",
+        description="neutralize a charged cell by a uniform charge; false to refuse it",
     )
 
 
@@ -123,7 +123,7 @@ def coulomb_energies(
     """Half of the energy of each pair at either atom, channel by channel.
 
     A periodic structure has its own images among the pairs, and a uniform background that
-    neutralises its total charge.
+    neutralizes its total charge.
 
     Args:
         charges: (N, C) e, 0 for padding; each channel is a set of charges of its own.

@@ -13,11 +13,11 @@ from tensornet_jax.models.tensornet.layers import LinearFilter, Mixing
 from tensornet_jax.models.tensornet.radial import AtDistances, RadialValues
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.cartesian import RankTwo, parts_of_unit_vectors, squared_norm
-from tensornet_jax.ops.messages.densities import neighbour_densities
+from tensornet_jax.ops.messages.densities import neighbor_densities
 from tensornet_jax.ops.messages.message import at_receivers, at_senders, collect, on_both_edges
 
 MOST_SPECIES = 16
-"""Up to so many elements the embedding sums over neighbours element by element, before channels."""
+"""Up to so many elements the embedding sums over neighbors element by element, before channels."""
 
 
 class SpeciesPair(nn.Module):
@@ -42,7 +42,7 @@ class SpeciesPair(nn.Module):
         self.linear = dense(2 * self.num_channels, self.num_channels, self.dtype)
 
     def tables(self) -> tuple[Array, Array]:
-        """Return (S, F) of the centre and (S, F) of the neighbour."""
+        """Return (S, F) of the center and (S, F) of the neighbor."""
         table = self.species(jnp.arange(self.num_species))
         blank = jnp.zeros_like(table)
         of_centre = self.linear(jnp.concatenate([table, blank], axis=-1))
@@ -59,7 +59,7 @@ class SpeciesTables(nn.Module):
 
     @nn.compact
     def tables(self) -> tuple[Array, Array]:
-        """Return (S, F) of the centre and (S, F) of the neighbour."""
+        """Return (S, F) of the center and (S, F) of the neighbor."""
         init, shape = nn.initializers.normal(1.0), (self.num_species, self.num_channels)
         of_centre = self.param("of_centre", init, shape, self.dtype)
         return of_centre, self.param("of_neighbour", init, shape, self.dtype)
@@ -129,7 +129,7 @@ class Embedding(nn.Module):
         of_centre, of_neighbour = tables
         signs = np.array([1] + [-1] * 3 + [1] * 5)
         geometry = on_both_edges(jnp.concatenate(geometry, axis=-1), signs)
-        densities = neighbour_densities(geometry, basis, species, self.num_species, edges)
+        densities = neighbor_densities(geometry, basis, species, self.num_species, edges)
         found = []
         for part, matrix in zip(jnp.split(densities, (1, 4), axis=1), weights, strict=True):
             both = (of_neighbour[:, None] * matrix).reshape(-1, matrix.shape[1])

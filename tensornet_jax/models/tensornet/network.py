@@ -19,7 +19,7 @@ from tensornet_jax.models.heads.read_outs import (
     GatedReadout,
     OtherHeads,
     ScalarReadout,
-    centred_dipole,
+    centered_dipole,
 )
 from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.models.tensornet.config import TensorNetConfig
@@ -67,7 +67,7 @@ class TensorNet(nn.Module):
             outputs["energies"] = jnp.where(graph.node_mask, energies, 0)
         if "dipole" in self.readouts:
             charges = self.readouts["dipole"](features)
-            outputs["dipole"] = centred_dipole(charges, graph, self.numbers)
+            outputs["dipole"] = centered_dipole(charges, graph, self.numbers)
         if self.config.has_other_heads:
             atoms = AtomFeatures(features, parts_of_tensors(tensor))
             outputs |= self.other_heads(atoms, graph)

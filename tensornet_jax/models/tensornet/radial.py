@@ -95,7 +95,7 @@ def pair_geometry(
     """
     vectors = graph.pair_vectors()
     distances = norm(vectors)
-    # torchmd-net points edges from neighbour to centre: A changes sign, which SO(3) sees.
+    # torchmd-net points edges from neighbor to center: A changes sign, which SO(3) sees.
     sign = 1 if config.so3_convention == "warp" else -1
     pairs = at(distances)
     pairs = pairs._replace(envelope=jnp.where(graph.edges.pair_mask, pairs.envelope, 0))

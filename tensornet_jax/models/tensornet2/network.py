@@ -15,7 +15,7 @@ from jax import Array
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.common import dense, layer_norm
 from tensornet_jax.models.heads.features import AtomFeatures, parts_of_tensors
-from tensornet_jax.models.heads.read_outs import OtherHeads, centred_dipole
+from tensornet_jax.models.heads.read_outs import OtherHeads, centered_dipole
 from tensornet_jax.models.physics.electrostatics import coulomb_energies
 from tensornet_jax.models.tensornet.embedding import Embedding
 from tensornet_jax.models.tensornet.radial import AtDistances, RadialBasis, envelope, pair_geometry
@@ -62,7 +62,7 @@ class TensorNet2(nn.Module):
         weights = jnp.asarray(c.set_weights(), charges.dtype)
         outputs = {"charges": charges @ weights}
         if "dipole" in c.own_heads:
-            outputs["dipole"] = centred_dipole(outputs["charges"], graph, self.numbers)
+            outputs["dipole"] = centered_dipole(outputs["charges"], graph, self.numbers)
         if "energy" in c.heads or c.has_other_heads:
             invariants = squared_norms(tensor)
             invariants = invariants.reshape(invariants.shape[0], -1)

@@ -15,7 +15,7 @@ def solid_harmonics(vectors: Any, l_max: int, normalization: Normalization = "in
     They are polynomials of the components, so they and all their derivatives are finite for every
     direction and for the zero vector. With z + ix = r sin β · exp(iα) and y = r cos β, the
     azimuthal parts are the powers (z + ix)^m; the polar parts follow the three-term recursion of
-    the normalised associated Legendre functions without Condon–Shortley phase, made homogeneous
+    the normalized associated Legendre functions without Condon–Shortley phase, made homogeneous
     by r².
 
     Args:

@@ -34,7 +34,7 @@ def reaction_field(distances: Array, cutoff: float, dielectric: float = math.inf
 def overlap_damping(distances: Array, radius: float) -> Array:
     """1 − exp(1 − 1/(1 − (d/r)²)): from 0 at distance 0, as d², to exactly 1 from the radius on.
 
-    All derivatives are continuous. It leaves near neighbours to the network (AIMNet2,
+    All derivatives are continuous. It leaves near neighbors to the network (AIMNet2,
     doi:10.1039/D4SC08572H).
 
     Args:

@@ -4,7 +4,7 @@ A unit charge at distance d is erfc(αd)/d, which ends within a cutoff and is su
 the smooth rest erf(αd)/d, which is summed over reciprocal lattice vectors k. With rows a of the
 cell, k = 2π n·a⁻ᵀ for integers n. The integers are chosen on the host and stay; the vectors follow
 the cell, so that the stress is a derivative like any other. The sum is that of a crystal in a
-conductor ("tin foil"); a total charge is neutralised by a uniform background.
+conductor ("tin foil"); a total charge is neutralized by a uniform background.
 
 Ewald, Ann. Phys. 369, 253 (1921); in the form of Sec. 12.1 of Frenkel & Smit, "Understanding
 Molecular Simulation" (2002).
@@ -134,7 +134,7 @@ def constant_potentials(
 ) -> Array:
     """What the two sums count too much: an atom's own smeared charge, and the mean potential.
 
-    −2α/√π q_i − π/(α²V) Σ_j q_j, the latter of the background that neutralises a total charge.
+    −2α/√π q_i − π/(α²V) Σ_j q_j, the latter of the background that neutralizes a total charge.
 
     Args:
         charges: (N, C) e; 0 for padding.

@@ -25,7 +25,7 @@ def screening_lengths(
         numbers: (S,) atomic numbers; 0 stands for a dummy, which gets the length of hydrogen.
         prefactor: in Bohr radii.
         exponent: of the atomic numbers.
-        float32: round every step to float32, in metres, as torchmd-net does even in float64
+        float32: round every step to float32, in meters, as torchmd-net does even in float64
             models; ZBL energies of such a model differ by 1e-7 of themselves from those without.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Densities of the neighbours around each atom, by species: sums over edges before any channel.
+"""Densities of the neighbors around each atom, by species: sums over edges before any channel.
 
 A filter that is linear in R radial functions, f_e = b_e W, and a factor z that depends on the
 species of the two atoms alone give
@@ -6,7 +6,7 @@ species of the two atoms alone give
     Σ_e y_e ⊗ (b_e W) ∘ z(s_i, s_j) = Σ_s (D_is W) ∘ z(s_i, s),   D_is = Σ_{e: s_j = s} y_e ⊗ b_e
 
 so the F channels are touched once an atom and species, not once an edge. It pays while there are
-fewer species than neighbours times channels over radial functions.
+fewer species than neighbors times channels over radial functions.
 """
 
 import jax.numpy as jnp
@@ -15,10 +15,10 @@ from jax import Array, lax
 from tensornet_jax.ops.messages.message import EdgeIndex, on_both_edges, to_slots
 
 
-def neighbour_densities(
+def neighbor_densities(
     geometry: Array, basis: Array, species: Array, num_species: int, edges: EdgeIndex
 ) -> Array:
-    """D_is = Σ_j y_ij ⊗ b_ij over the neighbours j of species s.
+    """D_is = Σ_j y_ij ⊗ b_ij over the neighbors j of species s.
 
     Args:
         geometry: (E, d) of the edges, e.g. components of unit vectors.
@@ -31,8 +31,8 @@ def neighbour_densities(
         (N, d, S, R).
     """
     num_atoms, width = species.shape[0], geometry.shape[1]
-    neighbours = species[edges.senders[edges.slots]]
-    of_species = neighbours[:, :, None] == jnp.arange(num_species, dtype=species.dtype)
+    neighbors = species[edges.senders[edges.slots]]
+    of_species = neighbors[:, :, None] == jnp.arange(num_species, dtype=species.dtype)
     around = to_slots(geometry, edges)[..., None]
     sorted_out = jnp.where(of_species[:, :, None, :], around, 0)
     # One matrix product an atom: (K, d S)ᵀ (K, R).

@@ -1,4 +1,4 @@
-"""Tensor products of the neighbours' features with the harmonics of the edges, summed at the atoms.
+"""Tensor products of the neighbors' features with the harmonics of the edges, summed at the atoms.
 
 A_i = Σ_j R_ij · (h_j ⊗ Y(r̂_ij)) with weights R_ij of the distance, one for each channel and, by
 family, for each path or for each degree of the filter: Eq. 8 of arXiv:2206.07697 for
@@ -31,10 +31,10 @@ HIGHEST = lax.Precision.HIGHEST
 
 @dataclass(frozen=True)
 class EdgeProduct(ABC):
-    """A sum over neighbours of products with the edges' harmonics.
+    """A sum over neighbors of products with the edges' harmonics.
 
     Attributes:
-        l_in_max: highest degree of the neighbours' features.
+        l_in_max: highest degree of the neighbors' features.
         l_max: highest degree of the harmonics and of the result.
         parity: ``even``: only l1 + l2 + l3 even, which respects inversion; ``both``: all.
     """
@@ -96,9 +96,9 @@ class PathProduct(EdgeProduct):
         self, features: Array, harmonics: Array, weights: Array, edges: EdgeIndex
     ) -> list[Array]:
         """See `EdgeProduct`."""
-        # One matrix product an atom and path, over neighbours and components at once: nothing of
+        # One matrix product an atom and path, over neighbors and components at once: nothing of
         # the size edges × paths × components × channels but its right side is written down.
-        neighbours = to_slots(at_senders(features, edges), edges)
+        neighbors = to_slots(at_senders(features, edges), edges)
         harmonics = to_slots(harmonics, edges)
         weights = to_slots(on_both_edges(weights), edges)
         num_atoms, num_channels = features.shape[0], features.shape[-1]
@@ -111,7 +111,7 @@ class PathProduct(EdgeProduct):
             matrices = jnp.einsum(
                 "nkb,abc->ncka", harmonics[..., place[1]], table, precision=HIGHEST
             )
-            weighted = neighbours[:, :, place[0]] * weights[:, :, number, None]
+            weighted = neighbors[:, :, place[0]] * weights[:, :, number, None]
             found[path.l3].append(
                 jnp.matmul(
                     matrices.reshape(num_atoms, 2 * path.l3 + 1, -1),
@@ -191,7 +191,7 @@ def _split(features: Array) -> list[Array]:
 def edge_product(
     name: str, l_in_max: int, l_max: int, parity: Literal["even", "both"]
 ) -> EdgeProduct:
-    """The sum over neighbours with a product of `PRODUCTS`.
+    """The sum over neighbors with a product of `PRODUCTS`.
 
     Raises:
         ValueError: the name is unknown.

@@ -126,7 +126,7 @@ def sum_at_receivers(values: Array, edges: EdgeIndex) -> Array:
 def to_slots(values: Array, edges: EdgeIndex) -> Array:
     """Rearrange by the atoms at which the edges arrive: (E, ...) → (N, K, ...).
 
-    A sum over neighbours that is a sum over something else too is then one matrix product for each
+    A sum over neighbors that is a sum over something else too is then one matrix product for each
     atom. Unused slots hold 0.
     """
     return _to_slots(values, edges)

@@ -69,7 +69,7 @@ def wigner_matrices(rotation: ArrayLike, l_max: int) -> tuple[Array, ...]:
     these join the azimuth in powers of z + ix and (z + ix)/(1 + y), where (x, y, z) is the
     direction that R sends to +y. All are bounded by 1 on the hemisphere y ≥ 0; the other one is
     turned onto it by 180° about x. The derivatives are right along the rotation group, so for any
-    parametrisation of rotations; off the group they mean nothing.
+    parametrization of rotations; off the group they mean nothing.
 
     Args:
         rotation: (..., 3, 3) orthogonal. With determinant −1, D is that of natural parity (−1)^l.
@@ -119,14 +119,14 @@ def rotate(features: Array, matrices: tuple[Array, ...], *, inverse: bool = Fals
 
 def in_chart(vectors: ArrayLike) -> tuple[Array, Array, Array, Array, Array]:
     """Whether to turn by 90° about y, the unit vector after it, and its distance from x, ≥ √½."""
-    unit = _normalised(vectors)
+    unit = _normalized(vectors)
     x, y, z = unit[..., 0], unit[..., 1], unit[..., 2]
     turned = jnp.abs(x) > jnp.abs(z)
     x, z = jnp.where(turned, -z, x), jnp.where(turned, x, z)
     return turned, x, y, z, jnp.sqrt(y * y + z * z)
 
 
-def _normalised(vectors: ArrayLike) -> Array:
+def _normalized(vectors: ArrayLike) -> Array:
     vectors = 1.0 * jnp.asarray(vectors)
     squared = jnp.sum(vectors * vectors, axis=-1, keepdims=True)
     is_zero = squared < jnp.finfo(vectors.dtype).tiny

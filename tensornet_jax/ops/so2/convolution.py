@@ -3,7 +3,7 @@
 With the polar axis along the edge, the edge's spherical harmonics keep only m = 0, and their tensor
 product with features couples the order m only to ±m: two small matrices an order instead of all
 Clebsch–Gordan paths. It is the same map: `so2_weights_from_clebsch_gordan` and
-`clebsch_gordan_weights_from_so2` go from one parametrisation to the other.
+`clebsch_gordan_weights_from_so2` go from one parametrization to the other.
 """
 
 from functools import cache

@@ -25,7 +25,7 @@ class GauntConvolution:
     edge's harmonics is the faster to L = 6.
 
     Equal to product(x, solid_harmonics(r̂, l2_max, normalization), weights) with the Gaunt product
-    of the same degrees and normalisation, whose weights of x and z are one. Equivariant under
+    of the same degrees and normalization, whose weights of x and z are one. Equivariant under
     inversion; derivatives with respect to the edge are right for every direction.
 
     Attributes:

@@ -167,7 +167,7 @@ class GauntManyBody:
         kept = x[..., : degrees.size]
         missing = degrees.size - kept.shape[-1]
         kept = jnp.pad(kept, [(0, 0)] * (kept.ndim - 1) + [(0, missing)])
-        # The other two normalisations multiply the one factor, or the result, by √(2l+1).
+        # The other two normalizations multiply the one factor, or the result, by √(2l+1).
         power = 0.0 if self.normalization == "integral" else 0.5
         scale = (2 * degrees.of_components + 1) ** power
         return kept * jnp.asarray(scale, jnp.result_type(kept, float))

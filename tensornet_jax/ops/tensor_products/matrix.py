@@ -90,7 +90,7 @@ def _multiply(left: Array, right: Array) -> Array:
     """Products of matrices (2ℓ+1, 2ℓ+1, ...).
 
     With the matrix indices first and the samples last, and written as a sum of broadcast products,
-    it is one vectorised loop in XLA, and so are its derivatives, which have the same form. A
+    it is one vectorized loop in XLA, and so are its derivatives, which have the same form. A
     batched `dot_general` of such small matrices is three to fifteen times slower on a CPU.
     """
     return jnp.sum(left[:, :, None] * right[None], axis=1)

@@ -1,4 +1,4 @@
-"""What every tensor product has: ranges of degrees, a normalisation, weights, coefficients."""
+"""What every tensor product has: ranges of degrees, a normalization, weights, coefficients."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class TensorProduct(ABC):
 
     Without weights a product is the contraction z_c = Σ_ab T_abc x_a y_b with its `coefficients`,
     which on each path (l1, l2, l3) are the Clebsch–Gordan coefficients times
-    `path_coefficient(l1, l2, l3)` times what the normalisation asks for. The families differ in
+    `path_coefficient(l1, l2, l3)` times what the normalization asks for. The families differ in
     the paths they have, the weights they take and the time they need.
 
     Parity. With inputs of natural parity (−1)^l a path with l1 + l2 + l3 even gives natural
@@ -87,7 +87,7 @@ class TensorProduct(ABC):
     def path_coefficient(self, l1: int, l2: int, l3: int) -> float:
         """The product's coefficients on a path over the Clebsch–Gordan coefficients.
 
-        Before normalisation, and whatever `parity` keeps. Zero where the family has no such path.
+        Before normalization, and whatever `parity` keeps. Zero where the family has no such path.
         """
 
     @cached_property
@@ -109,7 +109,7 @@ class TensorProduct(ABC):
         return self.parity == "both" or (self.parity == "odd") == bool(degree_sum % 2)
 
     def normalization_factors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Factors of the components of x, y and z whose product is the normalisation's."""
+        """Factors of the components of x, y and z whose product is the normalization's."""
         first, second, third = self.degrees
         one, two, three = (np.ones(degrees.size) for degrees in self.degrees)
         if self.normalization == "component":
@@ -120,7 +120,7 @@ class TensorProduct(ABC):
         return one, two, three
 
     def path_factor(self, path: Path) -> float:
-        """What multiplies Clebsch–Gordan's coefficients on a path, normalisation included."""
+        """What multiplies Clebsch–Gordan's coefficients on a path, normalization included."""
         factor = self.path_coefficient(*path)
         if self.normalization == "component":
             factor *= sqrt(2 * path.l3 + 1)

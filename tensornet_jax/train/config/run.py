@@ -213,7 +213,7 @@ class RunConfig(Config):
         description="model; name picks the architecture. With start leave it out: it is that of "
         "the model file",
     )
-    loss: LossConfig = Field(default=LossConfig(), description="what is minimised")
+    loss: LossConfig = Field(default=LossConfig(), description="what is minimized")
     optimizer: OptimizerConfig = Field(
         default=OptimizerConfig(), description="how the parameters are moved"
     )

@@ -25,7 +25,7 @@ class Capacities:
     Attributes:
         ladder: from the smallest to the one that holds every possible batch.
         num_atoms: (M,) atoms of each structure.
-        num_pairs: (M,) neighbour pairs of each structure.
+        num_pairs: (M,) neighbor pairs of each structure.
         num_long_pairs: (M,) pairs of its long list, 0 where there is none.
     """
 
@@ -99,7 +99,7 @@ def _work(capacity: Capacity) -> int:
 
 @dataclass
 class Padding:
-    """Slots of batches, and how many of them held an atom or a neighbour pair."""
+    """Slots of batches, and how many of them held an atom or a neighbor pair."""
 
     atoms: int = 0
     atom_slots: int = 0

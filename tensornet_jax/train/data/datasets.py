@@ -1,4 +1,4 @@
-"""From the data section of a configuration to structures with neighbours and targets."""
+"""From the data section of a configuration to structures with neighbors and targets."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -61,7 +61,7 @@ class Examples:
     """Structures ready for the network, in the order of the set they come from.
 
     Attributes:
-        structures: with their neighbour pairs.
+        structures: with their neighbor pairs.
         targets: labels in float64, the energy without the isolated atoms' energies, and weights.
         sources: file and frame of each.
     """

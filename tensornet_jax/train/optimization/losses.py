@@ -96,7 +96,7 @@ def loss_terms(
 
 
 def scale_of(term: LossTerm) -> float:
-    """Return what errors are divided by before they are penalised."""
+    """Return what errors are divided by before they are penalized."""
     return (term.scale or 1.0) if isinstance(term, TensorLossTerm) else 1.0
 
 

@@ -60,9 +60,9 @@ def learning_rate_schedule(
 def is_weight_matrix(path: str, leaf: Any, tables: Collection[str] = ()) -> bool:
     """Return whether a parameter is a weight matrix, or a stack of them.
 
-    Biases, the scale and offset of normalisation layers and the parameters of radial functions have
+    Biases, the scale and offset of normalization layers and the parameters of radial functions have
     one axis; of a table of rows (`tables.tables_of`) a batch touches only some. None of these are
-    decayed, nor orthogonalised by Muon.
+    decayed, nor orthogonalized by Muon.
     """
     return leaf.ndim >= 2 and path not in tables
 
@@ -87,7 +87,7 @@ def make_optimizer(
     """Return gradient clipping followed by the configured optimizer.
 
     adamw and adam agree with torch's for equal settings. amsgrad keeps the largest bias-corrected
-    second moment (torch corrects the largest uncorrected one). muon orthogonalises the update of
+    second moment (torch corrects the largest uncorrected one). muon orthogonalizes the update of
     each two-dimensional weight matrix, scaled to the size of Adam's updates so that one learning
     rate serves both (arXiv:2502.16982), and leaves the other parameters to Adam with Nesterov
     momentum. Weight decay is decoupled, times the learning rate, and acts on weight matrices only

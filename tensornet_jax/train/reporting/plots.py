@@ -21,8 +21,8 @@ from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.train.evaluation.metrics import ErrorSum, shown_unit
 
 INK = "#22272e"
-GREY = "#8b949e"
-COLOURS = ("#1f5fa8", "#d1681c", "#2b8a5b", "#8a4fae")
+GRAY = "#8b949e"
+COLORS = ("#1f5fa8", "#d1681c", "#2b8a5b", "#8a4fae")
 # More points than this are drawn as a density.
 MANY = 2000
 TITLES = {
@@ -115,7 +115,7 @@ def _parity_panel(figure: Figure, axes: Axes, parity: Parity) -> None:
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
     margin = 0.04 * (high - low) or 1.0
     limits = (low - margin, high + margin)
-    axes.plot(limits, limits, color=GREY, linewidth=0.8, zorder=1)
+    axes.plot(limits, limits, color=GRAY, linewidth=0.8, zorder=1)
     if parity.reference.size > MANY:
         image = axes.hexbin(
             parity.reference,
@@ -137,7 +137,7 @@ def _parity_panel(figure: Figure, axes: Axes, parity: Parity) -> None:
             parity.reference,
             parity.predicted,
             s=14,
-            color=COLOURS[0],
+            color=COLORS[0],
             alpha=alpha,
             linewidths=0,
             zorder=2,
@@ -189,18 +189,18 @@ def plot_learning_curves(
     panels = [figure.add_subplot(num_rows, 2, k + 1) for k in range(num_panels)]
     loss, errors, rate = panels[0], panels[1:-1], panels[-1]
 
-    _curve(loss, train, "loss", 1.0, "training", COLOURS[0])
-    _curve(loss, validation, "loss", 1.0, "validation", COLOURS[1])
+    _curve(loss, train, "loss", 1.0, "training", COLORS[0])
+    _curve(loss, validation, "loss", 1.0, "validation", COLORS[1])
     loss.set_title("Loss", fontsize=10, color=INK)
     loss.set_ylabel("weighted sum of the terms", fontsize=9)
     for axes, name in zip(errors, names, strict=True):
         _, unit, factor = shown_unit(name, units.get(name, ""))
-        _curve(axes, validation, f"{name}_mae", factor, "MAE", COLOURS[2])
-        _curve(axes, validation, f"{name}_rmse", factor, "RMSE", COLOURS[3])
-        _curve(axes, validation, f"replay_{name}_mae", factor, "MAE of replay", COLOURS[0])
+        _curve(axes, validation, f"{name}_mae", factor, "MAE", COLORS[2])
+        _curve(axes, validation, f"{name}_rmse", factor, "RMSE", COLORS[3])
+        _curve(axes, validation, f"replay_{name}_mae", factor, "MAE of replay", COLORS[0])
         axes.set_title(f"{_title(name)}, validation", fontsize=10, color=INK)
         axes.set_ylabel(f"error ({unit})" if unit else "error", fontsize=9)
-    _curve(rate, train, "learning_rate", 1.0, "learning rate", COLOURS[0])
+    _curve(rate, train, "learning_rate", 1.0, "learning rate", COLORS[0])
     rate.set_title("Learning rate", fontsize=10, color=INK)
     rate.set_ylabel("learning rate", fontsize=9)
     for axes in panels:
@@ -213,7 +213,7 @@ def plot_learning_curves(
         axes.set_xlabel("epoch", fontsize=9)
         axes.set_xlim(left=0)
         if best_epoch is not None and axes is not rate:
-            axes.axvline(best_epoch, color=GREY, linewidth=0.8, linestyle="--", label="best")
+            axes.axvline(best_epoch, color=GRAY, linewidth=0.8, linestyle="--", label="best")
         if axes is not rate:
             axes.legend(fontsize=8, frameon=False)
         axes.grid(True, which="major", color="#e5e8eb", linewidth=0.6)
@@ -227,7 +227,7 @@ def _curve(
     name: str,
     factor: float,
     label: str,
-    colour: str,
+    color: str,
 ) -> None:
     points = [(row["epoch"], row[name] * factor) for row in rows if _finite(row.get(name))]
     # A logarithmic axis has no place for zero, such as the learning rate before a warm-up.
@@ -236,7 +236,7 @@ def _curve(
         epochs, values = zip(*points, strict=True)
         marker = "o" if len(points) < 25 else None
         axes.plot(
-            epochs, values, color=colour, linewidth=1.3, marker=marker, markersize=3, label=label
+            epochs, values, color=color, linewidth=1.3, marker=marker, markersize=3, label=label
         )
 
 
@@ -250,8 +250,8 @@ def _finite(value: float | None) -> bool:
 
 def _tidy(axes: Axes) -> None:
     axes.set_axisbelow(True)
-    axes.tick_params(which="both", labelsize=8, labelcolor=INK, color=GREY)
+    axes.tick_params(which="both", labelsize=8, labelcolor=INK, color=GRAY)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
-        axes.spines[side].set_color(GREY)
+        axes.spines[side].set_color(GRAY)

@@ -24,7 +24,7 @@ class RunFacts:
         structures_per_second: of training, everything counted in.
         compilations: functions compiled for training and validation, in all pieces.
         atom_padding: share of the atom slots of training batches that was padding.
-        pair_padding: the same for neighbour pairs.
+        pair_padding: the same for neighbor pairs.
         num_parameters: parameters.
         num_trained: those of them that are not frozen.
         device: what computed.

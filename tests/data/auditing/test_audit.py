@@ -129,7 +129,7 @@ def test_all_zero_forces_are_an_error_and_some_a_warning():
     assert any("1 of 2 structures have forces of exactly zero" in t for t in result.warnings)
 
 
-def test_constrained_atoms_are_counted_and_saved_zeros_recognised():
+def test_constrained_atoms_are_counted_and_saved_zeros_recognized():
     kept, lost = (structure(i) for i in range(2))
     for atoms in (kept, lost):
         atoms.set_constraint(FixAtoms([0]))

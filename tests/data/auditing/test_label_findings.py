@@ -56,9 +56,9 @@ def test_a_charge_or_spin_under_another_name_is_told(key, words):
 
 
 @pytest.mark.parametrize("key", ["energy_sigma", "force_sigma", "force_mask", "energy_weight"])
-def test_weights_of_a_kind_that_is_not_honoured_are_told(key):
+def test_weights_of_a_kind_that_is_not_honored_are_told(key):
     (text,) = told([water(0, REF_energy=-1.0, **{key: 0.1})], key)
-    assert "not honoured" in text
+    assert "not honored" in text
 
 
 def test_labels_of_one_property_from_two_keys_are_told_with_counts():

@@ -14,7 +14,7 @@ import pytest
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures
 from tensornet_jax.interop.stablehlo.export import NOT_EXPORTED, describe, export_stablehlo
-from tensornet_jax.interop.stablehlo.exported_potential import ExportedPotential, neighbour_pairs
+from tensornet_jax.interop.stablehlo.exported_potential import ExportedPotential, neighbor_pairs
 from tensornet_jax.models import MODELS
 from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.potential import Potential, create_potential
@@ -231,12 +231,12 @@ def test_jax_versions_that_compute_wrong_numbers_are_refused(exported, monkeypat
 
 
 @pytest.mark.parametrize("name", list(rattled_crystals()))
-def test_the_readers_neighbour_search_is_the_packages(name):
-    from tensornet_jax.graph.neighbors import neighbour_pairs as search
+def test_the_readers_neighbor_search_is_the_packages(name):
+    from tensornet_jax.graph.neighbors import neighbor_pairs as search
 
     atoms = rattled_crystals()[name]
     atoms.wrap()
-    pairs, shifts = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, 4.0)
+    pairs, shifts = neighbor_pairs(atoms.positions, atoms.cell.array, atoms.pbc, 4.0)
     expected = search(atoms.positions, atoms.cell.array, atoms.pbc, 4.0)
 
     def once(*columns):
@@ -318,7 +318,7 @@ def _same_as_the_package(potential: Potential, folder: Path, atoms: ase.Atoms) -
 def test_the_manifest_describes_tensors_and_the_origin_of_dipoles(tmp_path):
     tensors = ["shielding", {"name": "gap_tensor", "symmetry": "ij=-ji", "unit": "eV"}]
     for form, origin in (
-        ("charges", "centre of mass"),
+        ("charges", "center of mass"),
         ("charges_and_dipoles", "mean of the positions"),
     ):
         potential = tiny(heads=["energy", "dipole"], dipole_form=form, tensors=tensors)

@@ -13,7 +13,7 @@ from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.interop.torchmd_net.checkpoint import from_state_dict
 from tensornet_jax.ops.cartesian import RankTwo, to_matrix
 from tests import tolerances
-from tests.builders import UNOPTIMISED
+from tests.builders import UNOPTIMIZED
 from tests.interop.reference_cases import relative_error
 
 # Checkpoints do not say which charges a model was trained on.
@@ -84,7 +84,7 @@ def test_parameter_gradients_and_adamw_losses_are_torchmd_nets(reference):
         energies = jnp.asarray(case.arrays["train/y"][:, 0])
         forces = jnp.asarray(case.arrays["train/neg_dy"])
 
-        @partial(jax.jit, compiler_options=UNOPTIMISED)
+        @partial(jax.jit, compiler_options=UNOPTIMIZED)
         @jax.value_and_grad
         def loss(params):
             variables = {**potential.variables, "params": params}

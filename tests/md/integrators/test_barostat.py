@@ -37,7 +37,7 @@ def test_the_volume_of_an_ideal_gas_is_a_gamma_variable():
         analytic("ideal_gas"), [atoms] * 16, ensemble, 6.0, 600, 4000, 20, skin=0.7, seed=5
     )
     volumes = np.array([np.abs(np.linalg.det(sample.cell)) for sample in samples])
-    # The centre of mass is at rest: the weight is V^(N−1) exp(−P V / k_B T).
+    # The center of mass is at rest: the weight is V^(N−1) exp(−P V / k_B T).
     scale = units.kB * temperature / (pressure * units.GPa)
     assert abs(volumes.mean() - count * scale) < 3 * error_of_mean(volumes.mean(axis=0))
     variance = ((volumes / scale - count) ** 2).mean(axis=0)

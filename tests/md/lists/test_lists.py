@@ -1,4 +1,4 @@
-"""Neighbour lists that run out, and lists that outgrow their arrays: the path stays the same."""
+"""Neighbor lists that run out, and lists that outgrow their arrays: the path stays the same."""
 
 import dataclasses
 
@@ -33,7 +33,7 @@ def test_an_atom_fast_enough_to_leave_the_skin_within_a_chunk_changes_nothing():
     atoms = argon(2)
     atoms.set_velocities(np.zeros((32, 3)))
     velocities = atoms.get_velocities()
-    # 0.05 Å/fs: it crosses the skin of 0.4 Å in a few steps, and hits its neighbours.
+    # 0.05 Å/fs: it crosses the skin of 0.4 Å in a few steps, and hits its neighbors.
     velocities[3] = [0.5, 0.05, 0.02]
     atoms.set_velocities(velocities)
     ensemble = NVE()
@@ -130,7 +130,7 @@ def test_one_replica_running_out_leaves_the_lists_of_the_others():
     simulation, _ = final_of([hot, cold], NVE(temperature=(300.0, 1.0)), 5.0, 100, 0.5)
     assert simulation.num_rebuilds > 3
     start, _ = simulation.engine.frame.start
-    positions = np.asarray(simulation.engine.neighbours.positions)
+    positions = np.asarray(simulation.engine.neighbors.positions)
     np.testing.assert_array_equal(positions[32:64], start[32:])
     assert np.abs(positions[:32] - start[:32]).max() > 0.1
 

@@ -115,7 +115,7 @@ def test_madelung_constants(structure, madelung):
     "ewald", [FINE, pytest.param(MESH, marks=pytest.mark.slow)], ids=["sum", "mesh"]
 )
 def test_fixed_charges_of_a_crystal(ewald):
-    """Also with network and pairs of different reach, and bonded neighbours left out."""
+    """Also with network and pairs of different reach, and bonded neighbors left out."""
     potential = fixed(ewald={"cutoff": 5.0, **ewald}, switch_to=3.2)
     # Pairs end at the cutoff with a step of the accuracy.
     steps = 1 if ewald is FINE else 10

@@ -10,7 +10,7 @@ from ase.build import bulk, molecule
 from ase.data import covalent_radii
 
 from tensornet_jax.calculator import TensorNetCalculator
-from tensornet_jax.graph.neighbors import neighbour_pairs
+from tensornet_jax.graph.neighbors import neighbor_pairs
 from tensornet_jax.models import MODELS
 from tensornet_jax.ops.interactions.dispersion import d2_parameters
 from tensornet_jax.potential.model_file import load_model, save_model
@@ -61,7 +61,7 @@ def water() -> ase.Atoms:
 
 
 def distances_within(atoms: ase.Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    pairs = neighbour_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+    pairs = neighbor_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
     vectors = pairs.vectors(atoms.positions, atoms.cell.array)
     return pairs.first, pairs.second, np.linalg.norm(vectors, axis=1)
 

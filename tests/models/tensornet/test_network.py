@@ -19,7 +19,7 @@ from tensornet_jax.ops.cartesian import to_matrix
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.testing import transformed
 from tests import tolerances
-from tests.builders import UNOPTIMISED, ethanol, small_potential, with_config
+from tests.builders import UNOPTIMIZED, ethanol, small_potential, with_config
 from tests.physics.structures import cation, crystals, random_rotation
 
 CAPACITY = Capacity(graphs=4, atoms=40, pairs=160, slots=32)
@@ -123,7 +123,7 @@ def test_every_option_changes_the_energy(potential):
     for name, options in OPTIONS.items():
         changed = with_config(potential, num_layers=0, **options)
         with changed.precision():
-            apply = jax.jit(changed.module.apply, compiler_options=UNOPTIMISED)
+            apply = jax.jit(changed.module.apply, compiler_options=UNOPTIMIZED)
             found = apply(changed.variables, graph_of(changed, ethanol()))
             energies[name] = float(found["energies"].sum())
     assert np.diff(sorted(energies.values())).min() > 1e-6, energies

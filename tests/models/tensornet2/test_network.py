@@ -80,8 +80,8 @@ def test_coulomb_energy_is_that_of_the_charges(potential):
         each.replace(energy_scale=3.0).evaluate(atoms, compute)[0] for each in (potential, without)
     ]
     assert scaled[0]["energy"] - scaled[1]["energy"] == pytest.approx(expected, rel=1e-9)
-    centred = atoms.positions - atoms.get_center_of_mass()
-    np.testing.assert_allclose(found["dipole"], q @ centred, atol=1e-10)
+    centered = atoms.positions - atoms.get_center_of_mass()
+    np.testing.assert_allclose(found["dipole"], q @ centered, atol=1e-10)
 
 
 @pytest.mark.slow

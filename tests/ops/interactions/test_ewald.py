@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from tensornet_jax.graph.neighbors import neighbour_pairs
+from tensornet_jax.graph.neighbors import neighbor_pairs
 from tensornet_jax.ops.interactions import ewald, pme
 from tests.tolerances import SAME_SUM
 
@@ -21,7 +21,7 @@ constant_potentials = jax.jit(ewald.constant_potentials, static_argnames="splitt
 def potentials(atoms, charges, cutoff, accuracy, mesh=False):
     """Potential at each atom in e/Å by both sums, numpy's loop over pairs being the first."""
     cell, splitting = atoms.cell.array, ewald.splitting_of(cutoff, accuracy)
-    pairs = neighbour_pairs(atoms.positions, cell, True, cutoff)
+    pairs = neighbor_pairs(atoms.positions, cell, True, cutoff)
     distances = np.linalg.norm(pairs.vectors(atoms.positions, cell), axis=1)
     kernel = np.asarray(ewald.screened(jnp.asarray(distances), splitting))
     found = np.zeros(len(atoms))
@@ -65,7 +65,7 @@ def triclinic(repeat=1):
 )
 def test_madelung_constants(structure, madelung, mesh):
     atoms = bulk("NaCl", structure, a=4.0)
-    nearest = neighbour_pairs(atoms.positions, atoms.cell.array, True, 4.5)
+    nearest = neighbor_pairs(atoms.positions, atoms.cell.array, True, 4.5)
     nearest = np.linalg.norm(nearest.vectors(atoms.positions, atoms.cell.array), axis=1).min()
     first, second = potentials(atoms, np.array([1.0, -1.0]), 6.0, 1e-13, mesh)
     assert -first * nearest == pytest.approx(madelung, abs=1e-8)

@@ -1,4 +1,4 @@
-"""Densities of the neighbours against a loop over the edges, and in the embedding of TensorNet."""
+"""Densities of the neighbors against a loop over the edges, and in the embedding of TensorNet."""
 
 import jax
 import jax.numpy as jnp
@@ -7,9 +7,9 @@ import pytest
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.models.tensornet import embedding as tensornet_embedding
-from tensornet_jax.ops.messages.densities import neighbour_densities
+from tensornet_jax.ops.messages.densities import neighbor_densities
 from tests import tolerances
-from tests.builders import UNOPTIMISED, ethanol, small_potential
+from tests.builders import UNOPTIMIZED, ethanol, small_potential
 from tests.physics.structures import crystals
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -25,7 +25,7 @@ def graph_of(potential):
     return to_device(batch_structures(structures, Capacity.holding(structures), "float64"))
 
 
-def test_densities_are_sums_over_the_neighbours_of_each_species(potential):
+def test_densities_are_sums_over_the_neighbors_of_each_species(potential):
     graph = graph_of(potential)
     edges = graph.edges.index
     rng = np.random.default_rng(0)
@@ -35,7 +35,7 @@ def test_densities_are_sums_over_the_neighbours_of_each_species(potential):
     expected = np.zeros((len(species), 3, 5, 4))
     for e, (i, j) in enumerate(zip(edges.receivers, edges.senders, strict=True)):
         expected[i, :, species[j]] += np.outer(geometry[e], basis[e % edges.num_pairs])
-    found = neighbour_densities(jnp.asarray(geometry), jnp.asarray(basis), graph.species, 5, edges)
+    found = neighbor_densities(jnp.asarray(geometry), jnp.asarray(basis), graph.species, 5, edges)
     np.testing.assert_allclose(found, expected, atol=tolerances.OP * 100)
 
 
@@ -50,7 +50,7 @@ def test_the_embedding_is_the_same_summed_by_species_and_by_edges(potential, mon
         found = []
         for most in (0, 100):
             monkeypatch.setattr(tensornet_embedding, "MOST_SPECIES", most)
-            by_both = jax.jit(jax.value_and_grad(energy, (0, 1)), compiler_options=UNOPTIMISED)
+            by_both = jax.jit(jax.value_and_grad(energy, (0, 1)), compiler_options=UNOPTIMIZED)
             found.append(by_both(potential.variables, graph.positions))
     for one, other in zip(*(jax.tree.leaves(f) for f in found), strict=True):
         scale = max(np.abs(one).max(), 1.0)

@@ -10,7 +10,7 @@ from jax.test_util import check_grads
 
 from tensornet_jax.graph.edges import slot_table
 from tensornet_jax.ops.messages import message
-from tests.builders import UNOPTIMISED
+from tests.builders import UNOPTIMIZED
 from tests.tolerances import OP
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -80,7 +80,7 @@ def energy_like(aggregate):
     return lambda a, b, edges: sum(jnp.sum(jnp.sin(part)) for part in aggregate(a, b, edges))
 
 
-def test_convolve_is_the_sum_over_neighbours(edges):
+def test_convolve_is_the_sum_over_neighbors(edges):
     filters, features = pair_filters(1, edges), random_parts(2, NUM_ATOMS)
     assert_same(
         message.convolve(filters, features, edges), convolve_by_scattering(filters, features, edges)
@@ -121,7 +121,7 @@ def test_first_and_second_derivatives_are_those_of_the_plain_form(edges, kind):
     def masked(tree):
         return jax.tree.map(lambda x, m: x * m, tree, masks)
 
-    @partial(jax.jit, static_argnums=0, compiler_options=UNOPTIMISED)
+    @partial(jax.jit, static_argnums=0, compiler_options=UNOPTIMIZED)
     def derivatives(aggregate):
         return masked(gradients(aggregate)), masked(squared_gradient(aggregate))
 
@@ -156,7 +156,7 @@ def test_atom_values_at_edges_differentiate_without_scattering(edges):
         return lambda field: jnp.sum(jax.grad(energy)(field) ** 2)
 
     for one, other in ((ours, plain), (squared_gradient(ours), squared_gradient(plain))):
-        compiled = partial(jax.jit, compiler_options=UNOPTIMISED)
+        compiled = partial(jax.jit, compiler_options=UNOPTIMIZED)
         assert_same(compiled(jax.grad(one))(field), compiled(jax.grad(other))(field))
     assert "scatter" not in jax.jit(jax.grad(ours)).lower(field).as_text()
 

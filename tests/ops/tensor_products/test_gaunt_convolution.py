@@ -36,8 +36,8 @@ def apply(convolution, x, vectors, weights):
 def dense(convolution, x, vectors, weights):
     """All coefficients, with our harmonics, for derivatives."""
     degrees = convolution.product.degrees[1].of_components
-    normalised = vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True)
-    filters = solid_harmonics(normalised, convolution.l2_max, convolution.normalization)
+    normalized = vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True)
+    filters = solid_harmonics(normalized, convolution.l2_max, convolution.normalization)
     filters = filters[..., None, :] * weights[..., degrees]
     tensor = jnp.asarray(convolution.product.coefficients())
     return jnp.einsum("...a,...b,abc->...c", x, filters, tensor)

@@ -79,7 +79,7 @@ def test_padding_is_what_the_masks_of_the_graph_say():
     np.testing.assert_allclose(padding.fractions(), expected, rtol=1e-12)
 
 
-def test_atoms_without_any_neighbour_can_be_batched():
+def test_atoms_without_any_neighbor_can_be_batched():
     made = structures([1] * 6)
     _, capacities = plan_and_capacities(made, 3)
     batch_structures(made[:3], capacities.of(np.arange(3)), "float32")

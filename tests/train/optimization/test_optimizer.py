@@ -123,7 +123,7 @@ def test_amsgrad_never_lets_its_second_moment_fall():
     assert abs(float(updates["w"][0])) < 0.02
 
 
-def test_muon_orthogonalises_two_dimensional_weights_only():
+def test_muon_orthogonalizes_two_dimensional_weights_only():
     settings = config(name="muon")
     updates, _ = updates_of(make_optimizer(settings, optax.constant_schedule(1.0), tables=TABLES))
     singular = np.linalg.svd(updates["layer"]["kernel"], compute_uv=False)

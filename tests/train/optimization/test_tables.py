@@ -37,7 +37,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_no_table_of_elements_or_charges_is_decayed_nor_orthogonalised(name):
+def test_no_table_of_elements_or_charges_is_decayed_nor_orthogonalized(name):
     potential = potential_of(name)
     tables = tables_of(potential)
     params = potential.variables["params"]

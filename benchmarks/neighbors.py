@@ -1,6 +1,6 @@
-"""Time the neighbour lists of the device and of the host against matscipy, vesin and jax-md.
+"""Time the neighbor lists of the device and of the host against matscipy, vesin and jax-md.
 
-python benchmarks/neighbours.py [FOLDER] [--atoms 10 100 ...] [--shapes cubic ...] [--only NAME ...]
+python benchmarks/neighbors.py [FOLDER] [--atoms 10 100 ...] [--shapes cubic ...] [--only NAME ...]
 
 Peers take part where they are installed: pip install vesin jax-md. All lists must find as many
 edges before they are timed. What is asked for replaces what the folder's results have of it, so
@@ -33,7 +33,7 @@ from tensornet_jax.graph.cell_list import (
     device_pairs,
 )
 from tensornet_jax.graph.edges import slot_table
-from tensornet_jax.graph.neighbors import neighbour_pairs
+from tensornet_jax.graph.neighbors import neighbor_pairs
 
 RESULTS = Path(__file__).parent / "results"
 CUTOFF = 5.0
@@ -160,7 +160,7 @@ def host(case: Case) -> Contender:
     last = len(case.positions)
 
     def run() -> list[jax.Array]:
-        pairs = neighbour_pairs(case.positions, case.cell, case.pbc, CUTOFF)
+        pairs = neighbor_pairs(case.positions, case.cell, case.pbc, CUTOFF)
         rest = (0, capacity.pairs - len(pairs))
         first = np.pad(pairs.first, rest, constant_values=last)
         second = np.pad(pairs.second, rest, constant_values=last)
@@ -212,7 +212,7 @@ def vesin(case: Case) -> Contender:
 
 
 def jax_md(case: Case) -> Contender:
-    """Its dense table of neighbours by cell list, float32; without shifts and reverse edges."""
+    """Its dense table of neighbors by cell list, float32; without shifts and reverse edges."""
     if not case.periodic:
         raise NotTimedError("has no cell list without a box")
     if len(case.positions) > MOST_ATOMS_OF_JAX_MD:
@@ -337,7 +337,7 @@ def report(results: dict[str, Any]) -> str:
     """Return times, the threshold, scaling and memory as Markdown."""
     machine, versions, records = (results[key] for key in ("machine", "versions", "records"))
     lines = [
-        "# Neighbour lists",
+        "# Neighbor lists",
         "",
         f"Cutoff {CUTOFF} Å, 0.1 atoms/Å³ in random order, medians in ms of contenders in turn, on "
         f"{machine['processor'] or machine['device']}, {machine['threads']} threads, "
@@ -345,8 +345,8 @@ def report(results: dict[str, Any]) -> str:
         + ". `device`: `graph/cell_list.py`, float32, with shifts, reverse edges and slots, "
         "capacities with their default headroom. `device in a loop`: one of several lists made in "
         "a compiled loop, as in molecular dynamics, where memory is not handed out anew for every "
-        "list. `host`: the same from `graph/neighbours.py`, copied to the device. matscipy and "
-        "vesin give edges both ways with shifts, jax-md a table of neighbours without. Every list "
+        "list. `host`: the same from `graph/neighbors.py`, copied to the device. matscipy and "
+        "vesin give edges both ways with shifts, jax-md a table of neighbors without. Every list "
         "was checked to have the same number of edges. The last column: how many lists have to be "
         "made before `device` has saved, against `host`, what compiling it took.",
         "",
@@ -448,8 +448,8 @@ def versions_of_all() -> dict[str, str | None]:
 
 def main() -> None:
     """Run what is asked for and write results.json, README.md and times.png."""
-    parser = argparse.ArgumentParser(description="Time neighbour lists.")
-    parser.add_argument("folder", nargs="?", type=Path, help="default: results/MACHINE/neighbours")
+    parser = argparse.ArgumentParser(description="Time neighbor lists.")
+    parser.add_argument("folder", nargs="?", type=Path, help="default: results/MACHINE/neighbors")
     parser.add_argument("--atoms", nargs="+", type=int, default=ATOMS)
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--only", nargs="+", choices=MAKERS, default=list(MAKERS))
