@@ -40,8 +40,8 @@ _ANY_CASE: dict[str, _Base] = {
         ("å", "ang", "angstrom", "ångström", "ångstrom", "angström"), _Base(1, _LENGTH)
     ),
     **dict.fromkeys(("bohr", "a0", "a_0", "bohr_radius"), _Base(ase_units.Bohr, _LENGTH)),
-    **dict.fromkeys(("nanometer", "nanometer"), _Base(ase_units.nm, _LENGTH)),
-    **dict.fromkeys(("picometer", "picometer"), _Base(1e-3 * ase_units.nm, _LENGTH)),
+    **dict.fromkeys(("nanometer", "nanometre"), _Base(ase_units.nm, _LENGTH)),
+    **dict.fromkeys(("picometer", "picometre"), _Base(1e-3 * ase_units.nm, _LENGTH)),
     "gpa": _Base(ase_units.GPa, _PRESSURE),
     "kbar": _Base(0.1 * ase_units.GPa, _PRESSURE),
     "bar": _Base(1e-4 * ase_units.GPa, _PRESSURE),

@@ -55,7 +55,7 @@ PADDING = (
 
 # Second derivatives: one more backward pass through the model for each row.
 NOT_EXPORTED = ("hessian", "polar_tensors")
-CENTER_OF_MASS = "center of mass"
+CENTER_OF_MASS = "centre of mass"  # as manifests of earlier versions spell it
 
 # Said in their names, since whoever forgets to add the reference energies gets plausible numbers.
 _RENAMED = {"energies": "energies_without_e0", "energy": "energy_without_e0"}
