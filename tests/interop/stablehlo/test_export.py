@@ -318,7 +318,7 @@ def _same_as_the_package(potential: Potential, folder: Path, atoms: ase.Atoms) -
 def test_the_manifest_describes_tensors_and_the_origin_of_dipoles(tmp_path):
     tensors = ["shielding", {"name": "gap_tensor", "symmetry": "ij=-ji", "unit": "eV"}]
     for form, origin in (
-        ("charges", "center of mass"),
+        ("charges", "centre of mass"),
         ("charges_and_dipoles", "mean of the positions"),
     ):
         potential = tiny(heads=["energy", "dipole"], dipole_form=form, tensors=tensors)
