@@ -4,17 +4,21 @@ Shapes are static: structures are packed one after the other into arrays of a `C
 capacities come from a coarse ladder of sizes, so that a run compiles a handful of times.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Int, Int32
 
+from tensornet_jax.graph.arrays import ArrayT
 from tensornet_jax.graph.edges import EdgeList, pack_pairs
 from tensornet_jax.graph.neighbors import Pairs
-from tensornet_jax.graph.structure import Structure
+from tensornet_jax.graph.structure import INPUTS, Structure
 from tensornet_jax.ops.interactions.pme import MeshShape
 from tensornet_jax.ops.messages.message import SLOT_BLOCK
 
@@ -119,48 +123,48 @@ def _sizes(
     return atoms, of([s.pairs for s in structures]), of(far) if far else None
 
 
-def _degrees(pairs: Pairs) -> np.ndarray:
+def _degrees(pairs: Pairs) -> Int[np.ndarray, " atoms"]:
     receivers, _, _ = pairs.directed()
     return np.bincount(receivers)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class AtomGraph:
-    """Structures packed into arrays of static shape: N atoms, B graphs.
+class AtomGraph(Generic[ArrayT]):
+    """Structures packed into arrays of static shape.
 
     Atoms of a structure are contiguous and in their order; padding comes last.
 
-    positions: (N, 3) Å.
-    species: (N,) int32.
-    node_graph: (N,) int32 structure of each atom.
-    node_mask: (N,) bool, False for padding.
+    positions: Å.
+    species: index into the element table.
+    node_graph: structure of each atom.
+    node_mask: False for padding.
     edges: the pairs within the cutoff.
-    cell: (B, 3, 3) Å.
-    pbc: (B, 3) bool.
-    charge: (B,) e.
-    spin: (B,) multiplicity 2S + 1; 0 for padding, and where the potential does not depend on it.
-    graph_mask: (B,) bool.
+    cell: Å, rows are lattice vectors.
+    pbc: which directions repeat.
+    charge: e.
+    spin: multiplicity 2S + 1; 0 for padding, and where the potential does not depend on it.
+    graph_mask: False for padding.
     long_edges: the pairs that energies beyond the cutoff need; None where there are none.
-    initial_charges: (N,) e, of a potential with fixed charges; None without.
-    waves: (B, K, 3) int32 integers of the reciprocal lattice vectors of an Ewald sum, 0 for padding
-        and in structures without; None where no structure has an Ewald sum.
+    initial_charges: e, of a potential with fixed charges; None without.
+    waves: integers of the reciprocal lattice vectors of an Ewald sum, 0 for padding and in
+        structures without; None where no structure has an Ewald sum.
     mesh: points along each lattice vector of the mesh of the others (static); None without.
     """
 
-    positions: Any
-    species: Any
-    node_graph: Any
-    node_mask: Any
-    edges: EdgeList
-    cell: Any
-    pbc: Any
-    charge: Any
-    spin: Any
-    graph_mask: Any
-    long_edges: EdgeList | None = None
-    initial_charges: Any = None
-    waves: Any = None
+    positions: Float[ArrayT, "atoms 3"]
+    species: Int[ArrayT, " atoms"]
+    node_graph: Int[ArrayT, " atoms"]
+    node_mask: Bool[ArrayT, " atoms"]
+    edges: EdgeList[ArrayT]
+    cell: Float[ArrayT, "structures 3 3"]
+    pbc: Bool[ArrayT, "structures 3"]
+    charge: Float[ArrayT, " structures"]
+    spin: Float[ArrayT, " structures"]
+    graph_mask: Bool[ArrayT, " structures"]
+    long_edges: EdgeList[ArrayT] | None = None
+    initial_charges: Float[ArrayT, " atoms"] | None = None
+    waves: Int[ArrayT, "structures waves 3"] | None = None
     mesh: MeshShape | None = field(default=None, metadata={"static": True})
 
     @property
@@ -168,22 +172,24 @@ class AtomGraph:
         """Number of structures, padding included (static)."""
         return self.cell.shape[0]
 
-    def pair_vectors(self, edges: EdgeList | None = None) -> jax.Array:
-        """r_j + shift·cell − r_i of the first edge of each pair, (P, 3) Å; 0 for padding.
+    def pair_vectors(
+        self: "AtomGraph[Array]", edges: EdgeList | None = None
+    ) -> Float[Array, "pairs 3"]:
+        """r_j + shift·cell − r_i of the first edge of each pair, Å; 0 for padding.
 
         Of the pairs within the cutoff, or of another list of this graph.
         """
         edges = self.edges if edges is None else edges
         return edges.pair_vectors(self.positions, self.cell, self.node_graph)
 
-    def replace(self, **changes: Any) -> "AtomGraph":
+    def replace(self, **changes: object) -> "AtomGraph[ArrayT]":
         """Return a copy with some fields replaced."""
         return replace(self, **changes)
 
 
 def batch_structures(
     structures: Sequence[Structure], capacity: Capacity, dtype: str = "float32"
-) -> AtomGraph:
+) -> AtomGraph[np.ndarray]:
     """Pack structures into one padded graph of numpy arrays.
 
     Positions are taken relative to the center of each structure before they are rounded to
@@ -198,62 +204,56 @@ def batch_structures(
             "use Capacity.holding(structures)"
         )
     graphs, atoms = capacity.graphs, capacity.atoms
-    positions = np.zeros((atoms, 3), dtype)
-    species = np.zeros(atoms, np.int32)
+    ends = np.cumsum([0, *(len(s) for s in structures)])
+    rows = [slice(start, end) for start, end in itertools.pairwise(ends)]
+    offsets = ends[:-1].tolist()
     node_graph = np.full(atoms, graphs - 1, np.int32)
-    node_mask = np.zeros(atoms, bool)
-    charges = np.zeros(atoms, dtype)
-    cell = np.zeros((graphs, 3, 3), dtype)
-    pbc = np.zeros((graphs, 3), bool)
-    charge = np.zeros(graphs, dtype)
-    spin = np.zeros(graphs, dtype)
-    graph_mask = np.zeros(graphs, bool)
-    offsets = []
-    atom = 0
-    for index, structure in enumerate(structures):
-        here = slice(atom, atom + len(structure))
-        if len(structure):
-            positions[here] = structure.positions - structure.positions.mean(axis=0)
-        if structure.initial_charges is not None:
-            charges[here] = structure.initial_charges
-        species[here] = structure.species
+    for index, here in enumerate(rows):
         node_graph[here] = index
-        node_mask[here] = True
-        cell[index] = structure.cell
-        pbc[index] = structure.pbc
-        charge[index] = structure.charge
-        spin[index] = structure.spin
-        graph_mask[index] = True
-        offsets.append(atom)
-        atom = here.stop
-    waves = np.zeros((graphs, capacity.waves, 3), np.int32)
-    for index, structure in enumerate(structures):
-        if structure.far is not None and structure.far.waves is not None:
-            waves[index, : len(structure.far.waves)] = structure.far.waves
     near = [s.pairs for s in structures]
     far = [s.far.pairs for s in structures if s.far is not None]
     return AtomGraph(
-        positions=positions,
-        species=species,
         node_graph=node_graph,
-        node_mask=node_mask,
+        node_mask=np.arange(atoms) < ends[-1],
         edges=pack_pairs(near, offsets, atoms, capacity.pairs, capacity.slots),
-        cell=cell,
-        pbc=pbc,
-        charge=charge,
-        spin=spin,
-        graph_mask=graph_mask,
+        graph_mask=np.arange(graphs) < len(structures),
         long_edges=pack_pairs(far, offsets, atoms, capacity.long_pairs, capacity.long_slots)
         if capacity.long_pairs
         else None,
-        initial_charges=charges if _all_charged(structures) else None,
-        waves=waves if capacity.waves or capacity.mesh else None,
+        waves=_packed_waves(structures, capacity),
         mesh=capacity.mesh,
+        **_packed_inputs(structures, rows, capacity, dtype),
     )
 
 
-def _all_charged(structures: Sequence[Structure]) -> bool:
-    return bool(structures) and all(s.initial_charges is not None for s in structures)
+def _packed_inputs(
+    structures: Sequence[Structure], rows: Sequence[slice], capacity: Capacity, dtype: str
+) -> dict[str, np.ndarray]:
+    """Return all that a model takes of structures, by name; 0 for padding."""
+    packed = {}
+    for name, kind in INPUTS.items():
+        values = [getattr(structure, name) for structure in structures]
+        if kind.optional and (not values or any(value is None for value in values)):
+            continue
+        if name == "positions":
+            values = [place - place.mean(axis=0) if len(place) else place for place in values]
+        count = capacity.atoms if kind.per == "atom" else capacity.graphs
+        packed[name] = np.zeros((count, *kind.row), kind.dtype or dtype)
+        for index, value in enumerate(values):
+            packed[name][rows[index] if kind.per == "atom" else index] = value
+    return packed
+
+
+def _packed_waves(
+    structures: Sequence[Structure], capacity: Capacity
+) -> Int32[np.ndarray, "structures waves 3"] | None:
+    if not (capacity.waves or capacity.mesh):
+        return None
+    waves = np.zeros((capacity.graphs, capacity.waves, 3), np.int32)
+    for index, structure in enumerate(structures):
+        if structure.far is not None and structure.far.waves is not None:
+            waves[index, : len(structure.far.waves)] = structure.far.waves
+    return waves
 
 
 def _described(structures: Sequence[Structure]) -> str:
@@ -264,6 +264,13 @@ def _described(structures: Sequence[Structure]) -> str:
     return ", ".join(f"{name} {size}" for name, size in sizes.items())
 
 
-def to_device(tree: Any) -> Any:
-    """Copy the arrays of a graph or of targets to the default device."""
+TreeT = TypeVar("TreeT")
+
+
+@overload
+def to_device(tree: AtomGraph[np.ndarray]) -> AtomGraph: ...
+@overload
+def to_device(tree: TreeT) -> TreeT: ...
+def to_device(tree: object) -> object:
+    """Copy the arrays of a graph, of lists or of targets to the default device."""
     return jax.tree.map(jnp.asarray, tree)

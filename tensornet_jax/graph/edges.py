@@ -2,40 +2,42 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Bool, Float, Int, Int32
 
+from tensornet_jax.graph.arrays import ArrayT
 from tensornet_jax.graph.neighbors import Pairs
 from tensornet_jax.ops.messages.message import EdgeIndex, at_receivers
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class EdgeList:
-    """Neighbor pairs as edges in both directions: E = 2P edges of N atoms, K slots an atom.
+class EdgeList(Generic[ArrayT]):
+    """Neighbor pairs as edges in both directions.
 
-    Edge e + P is the reverse of edge e, so a pair's two edges share what depends on the distance
-    alone.
+    Of P pairs, edge e + P is the reverse of edge e, so a pair's two edges share what depends on
+    the distance alone.
 
-    receivers: (E,) int32 center i.
-    senders: (E,) int32 neighbor j; the vector is r_j + shifts @ cell − r_i.
-    shifts: (E, 3) int32.
-    mask: (E,) bool, False for padding, which connects the padding atom with itself.
-    slots: (N, K) int32 edges arriving at each atom, padded with the last (masked) edge.
+    receivers: center i.
+    senders: neighbor j; the vector is r_j + shifts @ cell − r_i.
+    shifts: lattice vectors between them.
+    mask: False for padding, which connects the padding atom with itself.
+    slots: edges arriving at each atom, padded with the last (masked) edge.
     """
 
-    receivers: Any
-    senders: Any
-    shifts: Any
-    mask: Any
-    slots: Any
+    receivers: Int[ArrayT, " edges"]
+    senders: Int[ArrayT, " edges"]
+    shifts: Int[ArrayT, "edges 3"]
+    mask: Bool[ArrayT, " edges"]
+    slots: Int[ArrayT, "atoms slots"]
 
     @property
-    def index(self) -> EdgeIndex:
+    def index(self: "EdgeList[Array]") -> EdgeIndex:
         """Connectivity in the form `ops.message` takes."""
         return EdgeIndex(self.receivers, self.senders, self.slots)
 
@@ -45,20 +47,22 @@ class EdgeList:
         return self.receivers.shape[0] // 2
 
     @property
-    def pair_mask(self) -> Array:
-        """Which pairs are real, (P,) bool."""
+    def pair_mask(self) -> Bool[ArrayT, " pairs"]:
+        """Which pairs are real."""
         return self.mask[: self.num_pairs]
 
-    def pair_vectors(self, positions: Array, cell: Array, node_graph: Array) -> Array:
-        """Vectors of the first edges of the pairs; 0 for padding.
+    def pair_vectors(
+        self: "EdgeList[Array]",
+        positions: Float[Array, "atoms 3"],
+        cell: Float[Array, "structures 3 3"],
+        node_graph: Int[Array, " atoms"],
+    ) -> Float[Array, "pairs 3"]:
+        """Vectors r_j + shift·cell − r_i of the first edges of the pairs, Å; 0 for padding.
 
         Args:
-            positions: (N, 3) Å.
-            cell: (B, 3, 3) Å.
-            node_graph: (N,) structure of each atom.
-
-        Returns:
-            (P, 3) r_j + shift·cell − r_i, Å.
+            positions: Å.
+            cell: Å.
+            node_graph: structure of each atom.
         """
         half = self.num_pairs
         cells = cell[node_graph[self.receivers[:half]]]
@@ -70,15 +74,15 @@ class EdgeList:
 
 def pack_pairs(
     lists: Sequence[Pairs], offsets: Sequence[int], num_atoms: int, num_pairs: int, num_slots: int
-) -> EdgeList:
+) -> EdgeList[np.ndarray]:
     """Pack the pairs of structures into one list of numpy arrays.
 
     Args:
         lists: pairs of each structure.
         offsets: the place of each structure's first atom among all.
-        num_atoms: N, of which the last is padding.
-        num_pairs: P, of which one at least must be padding.
-        num_slots: K.
+        num_atoms: in the graph, of which the last is padding.
+        num_pairs: in the graph, of which one at least must be padding.
+        num_slots: of each atom.
     """
     first = np.full(num_pairs, num_atoms - 1, np.int32)
     second = np.full(num_pairs, num_atoms - 1, np.int32)
@@ -103,9 +107,12 @@ def pack_pairs(
 
 
 def slot_table(
-    receivers: np.ndarray, edge_mask: np.ndarray, num_atoms: int, num_slots: int
-) -> np.ndarray:
-    """Edges arriving at each atom, (N, K) int32; unused slots name the last edge."""
+    receivers: Int[np.ndarray, " edges"],
+    edge_mask: Bool[np.ndarray, " edges"],
+    num_atoms: int,
+    num_slots: int,
+) -> Int32[np.ndarray, "atoms slots"]:
+    """Edges arriving at each atom; unused slots name the last edge."""
     table = np.full((num_atoms, num_slots), len(receivers) - 1, np.int32)
     edges = np.flatnonzero(edge_mask)
     edges = edges[np.argsort(receivers[edges], kind="stable")]

@@ -1,48 +1,80 @@
 """One structure on the host, prepared for a model: species, wrapped positions and pairs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, NamedTuple
 
 import ase
 import numpy as np
 from ase.data import chemical_symbols
+from jaxtyping import Bool, Float, Int, Int32
 
 from tensornet_jax.graph.electrons import fixed_charges, spin_multiplicity, total_charge
 from tensornet_jax.graph.long_range import FarField, LongRange
 from tensornet_jax.graph.neighbors import Pairs, neighbor_pairs
 
 
+class Input(NamedTuple):
+    """How a field of `Structure` lies in the field of `AtomGraph` that has the same name.
+
+    per: what it has a row for.
+    row: shape of a row.
+    dtype: of the array; None for the precision of the graph.
+    optional: None in structures of a potential that does not take it; a graph has it if all of
+        its structures do.
+    """
+
+    per: Literal["atom", "structure"]
+    row: tuple[int, ...] = ()
+    dtype: type[np.generic] | None = None
+    optional: bool = False
+
+
 @dataclass(frozen=True)
 class Structure:
     """One structure on the host, with the neighbor pairs it needs.
 
-    positions: (N, 3) float64 Å, wrapped into the cell along periodic directions.
-    species: (N,) int32 index into the element table.
-    cell: (3, 3) Å, rows are lattice vectors.
-    pbc: (3,) bool.
+    A field with an `Input` is what a model takes of every atom or structure: whoever packs
+    structures goes through `INPUTS`, and whoever changes one takes it by `dataclasses.replace`,
+    so that none is left behind.
+
+    positions: Å, wrapped into the cell along periodic directions.
+    species: index into the element table.
+    cell: Å, rows are lattice vectors.
+    pbc: which directions repeat.
     charge: total charge, e.
     pairs: neighbor pairs; their shifts refer to ``positions``.
     far: of a potential that reaches farther than its network; None without.
-    initial_charges: (N,) e, of a potential with fixed charges; None without.
+    initial_charges: e, of a potential with fixed charges; None without.
     spin: multiplicity 2S + 1, of a potential that depends on it; 0 without.
     """
 
-    positions: np.ndarray
-    species: np.ndarray
-    cell: np.ndarray
-    pbc: np.ndarray
-    charge: float
+    positions: Float[np.ndarray, "atoms 3"] = field(metadata={"input": Input("atom", (3,))})
+    species: Int32[np.ndarray, " atoms"] = field(metadata={"input": Input("atom", (), np.int32)})
+    cell: Float[np.ndarray, "3 3"] = field(metadata={"input": Input("structure", (3, 3))})
+    pbc: Bool[np.ndarray, "3"] = field(metadata={"input": Input("structure", (3,), np.bool_)})
+    charge: float = field(metadata={"input": Input("structure")})
     pairs: Pairs
     far: FarField | None = None
-    initial_charges: np.ndarray | None = None
-    spin: int = 0
+    initial_charges: Float[np.ndarray, " atoms"] | None = field(
+        default=None, metadata={"input": Input("atom", optional=True)}
+    )
+    spin: int = field(default=0, metadata={"input": Input("structure")})
 
     def __len__(self) -> int:
         return len(self.species)
 
 
-def species_of(numbers: np.ndarray, elements: Sequence[int], where: str = "") -> np.ndarray:
-    """Index of each atomic number in the element table, (N,) int32.
+INPUTS: dict[str, Input] = {
+    each.name: each.metadata["input"] for each in fields(Structure) if "input" in each.metadata
+}
+"""What a model takes of a structure, by the name of the field."""
+
+
+def species_of(
+    numbers: Int[np.ndarray, " atoms"], elements: Sequence[int], where: str = ""
+) -> Int32[np.ndarray, " atoms"]:
+    """Index of each atomic number in the element table.
 
     Raises:
         ValueError: an element is not in the table. A gather under jit would clamp the index and
@@ -119,8 +151,12 @@ def make_structure(
     )
 
 
-def _images(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
-    """Lattice vectors to take off the positions so that they lie in the cell, (N, 3) int32."""
+def _images(
+    positions: Float[np.ndarray, "atoms 3"],
+    cell: Float[np.ndarray, "3 3"],
+    pbc: Bool[np.ndarray, "3"],
+) -> Int32[np.ndarray, "atoms 3"]:
+    """Lattice vectors to take off the positions so that they lie in the cell."""
     # An atom that has diffused far away would lose digits in float32; its image has not.
     images = np.zeros((len(positions), 3), np.int32)
     if pbc.any():
@@ -128,5 +164,5 @@ def _images(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> np.ndar
     return images
 
 
-def _between_images(pairs: Pairs, images: np.ndarray) -> Pairs:
+def _between_images(pairs: Pairs, images: Int32[np.ndarray, "atoms 3"]) -> Pairs:
     return replace(pairs, shifts=pairs.shifts + images[pairs.second] - images[pairs.first])

@@ -8,11 +8,12 @@ import ase
 import jax.numpy as jnp
 import numpy as np
 
-from tensornet_jax.md.engines.compiled_loop import Engine, Lists
+from tensornet_jax.md.engines.compiled_loop import Engine
 from tensornet_jax.md.integrators.cell_coordinates import CellCoordinates, CellFreedom
 from tensornet_jax.md.integrators.ensembles import GIGAPASCAL, per_structure
 from tensornet_jax.md.integrators.optimizers import Criterion, Fire, Lbfgs, all_relaxed
 from tensornet_jax.md.limits import Limits
+from tensornet_jax.md.lists.neighbor_lists import NeighborLists
 from tensornet_jax.md.state import System
 from tensornet_jax.md.system import make_system
 from tensornet_jax.md.velocities import mobile_atoms
@@ -94,7 +95,7 @@ def relax(
         unlimited = jnp.full(len(structures), jnp.inf, dtype)
         limits = Limits(unlimited, jnp.asarray(jnp.inf, dtype))
 
-    def system(lists: Lists) -> System:
+    def system(lists: NeighborLists) -> System:
         freedom = [3 * int(each.sum()) for each in mobile]
         return make_system(structures, mobile, freedom, lists, timestep=1.0)
 

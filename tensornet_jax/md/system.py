@@ -7,8 +7,7 @@ import ase
 import jax.numpy as jnp
 import numpy as np
 
-from tensornet_jax.md.lists.device_lists import DeviceListBuilder
-from tensornet_jax.md.lists.host_lists import ListBuilder
+from tensornet_jax.md.lists.neighbor_lists import NeighborLists
 from tensornet_jax.md.state import System, replica_keys
 
 
@@ -16,7 +15,7 @@ def make_system(
     atoms: Sequence[ase.Atoms],
     mobile: Sequence[np.ndarray],
     freedom: Sequence[int],
-    lists: ListBuilder | DeviceListBuilder,
+    lists: NeighborLists,
     *,
     timestep: float,
     seed: int = 0,

@@ -14,8 +14,9 @@ from tensornet_jax.md.integrators.barostat import volume
 from tensornet_jax.md.integrators.integrator import Integrator
 from tensornet_jax.md.integrators.ramps import at_step, has_ramps, work_of_ramps
 from tensornet_jax.md.limits import Limits, Report, Status, status_of
-from tensornet_jax.md.lists.device_lists import DeviceSearch
-from tensornet_jax.md.lists.host_lists import Neighbors
+from tensornet_jax.md.lists.host_lists import KeptLists
+from tensornet_jax.md.lists.neighbor_lists import ListUpdate
+from tensornet_jax.md.lists.neighbors import Neighbors
 from tensornet_jax.md.output.records import Buffer, Recording, about_center_of_mass
 from tensornet_jax.md.state import State, System, select
 from tensornet_jax.potential.prediction import predict
@@ -32,7 +33,7 @@ class Program:
     cutoff: Å, the longest of the lists that can run out.
     stress: whether the stress is computed.
     finished: ends a chunk early; a function of a module, or equal programs would not be equal.
-    on_device: the search that makes new lists within the loop; None leaves that to the host.
+    lists: what becomes of lists within the loop.
     recording: properties to record; None without.
     compiled: gets one entry each time the loop is traced.
     """
@@ -41,7 +42,7 @@ class Program:
     cutoff: float
     stress: bool
     finished: Finished | None = None
-    on_device: DeviceSearch | None = None
+    lists: ListUpdate = field(default_factory=KeptLists)
     recording: Recording | None = None
     compiled: list[Any] = field(default_factory=list, compare=False)
 
@@ -107,7 +108,7 @@ def run_chunk(
     cutoff, changes_cell = program.cutoff, integrator.changes_cell
     ramps = has_ramps(integrator)
     # A list that stays the same does not travel through the loop.
-    traveling = None if program.on_device is None else neighbors
+    traveling = neighbors if program.lists.makes_lists else None
 
     def wanted(carry: _Carry) -> Array:
         state, _, report, buffer = carry
@@ -128,15 +129,8 @@ def run_chunk(
         moved = select(state.ready, now.advance(system, state), state)
         place = moved.positions, moved.cell
         current = neighbors if traveling is None else traveling
-        left = current.used_up(system, *place, cutoff, changes_cell)
-        if program.on_device is not None:
-            current, left = lax.cond(
-                jnp.all(left >= 0),
-                lambda old, *_: (old, left),
-                partial(program.on_device.renewed, changes_cell=changes_cell),
-                *(current, *place),
-            )
-            traveling = current
+        current, left = program.lists.update(current, system, *place, cutoff, changes_cell)
+        traveling = None if traveling is None else current
         graph = current.at(*place)
         outputs = predict(
             program.module, inputs.variables, graph, (*compute, *recorded), inputs.energy_scale

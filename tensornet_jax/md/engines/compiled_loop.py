@@ -26,9 +26,9 @@ from tensornet_jax.md.limits import (
     Status,
     explanation,
 )
-from tensornet_jax.md.lists.device_lists import DeviceListBuilder
+from tensornet_jax.md.lists.choice import choose_lists
 from tensornet_jax.md.lists.frame import Frame
-from tensornet_jax.md.lists.host_lists import ListBuilder
+from tensornet_jax.md.lists.neighbor_lists import NeighborLists
 from tensornet_jax.md.output.records import Buffer, Recording, Records, recorded_units
 from tensornet_jax.md.state import CompensatedSum, State, System
 from tensornet_jax.potential.potential import Potential
@@ -40,18 +40,6 @@ ATTEMPTS = 4
 # Steps of the first chunk, and seconds that a later one takes at most: between two chunks a run can
 # be interrupted. How a run is cut into chunks does not change what it computes.
 FIRST_CHUNK, LONGEST_CHUNK = 64, 1.0
-# Atoms from which on a single structure's list is made on the device: on a CPU, on an accelerator.
-# On two cores the device takes 1.1 ms for 500 atoms and the host 12; but its program takes seconds
-# more to compile, and on a CPU a step of the model takes longer than either.
-LARGE = (500, 100)
-
-
-Lists = ListBuilder | DeviceListBuilder
-
-
-def lists_on_device(num_atoms: int) -> bool:
-    """Tell whether the list of one structure of so many atoms is made within the loop."""
-    return num_atoms >= LARGE[jax.default_backend() != "cpu"]
 
 
 class Engine:
@@ -66,7 +54,7 @@ class Engine:
         potential: Potential,
         atoms: Sequence[ase.Atoms],
         integrator: Integrator,
-        system: Callable[[Lists], System],
+        system: Callable[[NeighborLists], System],
         limits: Limits,
         *,
         skin: float,
@@ -97,13 +85,7 @@ class Engine:
         self.limits = limits
         self.symbols = [each.get_chemical_symbols() for each in atoms]
         about = (potential.cutoff, skin, potential.dtype)
-        far = potential.config.long_range
-        self.lists: Lists
-        # A second, longer list is made by the host.
-        if len(structures) == 1 and far is None and lists_on_device(len(structures[0])):
-            self.lists = DeviceListBuilder(structures[0], *about)
-        else:
-            self.lists = ListBuilder(structures, *about, far)
+        self.lists = choose_lists(structures, *about, potential.config.long_range)
         self.frame = Frame(atoms, structures)
         self.reference_energies = np.array(
             [potential.reference_energies(structure).sum() for structure in structures]
@@ -157,11 +139,8 @@ class Engine:
             scale = jnp.asarray(self.potential.energy_scale, self.potential.dtype)
             while True:
                 begun, compiles, before = time.monotonic(), self.num_compiles, self.step
-                on_device = None
-                if isinstance(self.lists, DeviceListBuilder):
-                    on_device = self.lists.search
                 state, neighbors, measured, report, buffer = run_chunk(
-                    replace(self._program, on_device=on_device),
+                    replace(self._program, lists=self.lists.loop),
                     Inputs(self.potential.variables, scale, self.system, self.limits),
                     self.integrator,
                     self.state,

@@ -9,7 +9,7 @@ import numpy as np
 
 from tensornet_jax.md.cells import check_cells, planes_of
 from tensornet_jax.md.config import NPT, NVE, Ensemble, Record
-from tensornet_jax.md.engines.compiled_loop import Engine, Lists
+from tensornet_jax.md.engines.compiled_loop import Engine
 from tensornet_jax.md.engines.dynamics import FACTOR, MARGIN, Dynamics
 from tensornet_jax.md.engines.snapshot import restore_engine, snapshot_of
 from tensornet_jax.md.integrators.ensembles import (
@@ -19,6 +19,7 @@ from tensornet_jax.md.integrators.ensembles import (
     per_structure,
 )
 from tensornet_jax.md.limits import Limits, SimulationError
+from tensornet_jax.md.lists.neighbor_lists import NeighborLists
 from tensornet_jax.md.output.records import Recording, Records, check_recorded
 from tensornet_jax.md.output.restart_file import Snapshot
 from tensornet_jax.md.sample import Sample
@@ -133,7 +134,7 @@ class Simulation(Dynamics):
         if max_temperature is not None:
             limit = np.full(len(structures), max_temperature)
 
-        def system(lists: Lists) -> System:
+        def system(lists: NeighborLists) -> System:
             return make_system(
                 starts,
                 mobile,

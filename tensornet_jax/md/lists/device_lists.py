@@ -1,21 +1,27 @@
-"""Neighbor lists of one large structure, made again on the device without leaving the loop."""
+"""The neighbor list of one large structure, made again on the device without leaving the loop."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
+from jaxtyping import Bool, Float
+from pydantic import TypeAdapter
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, rung, to_device
-from tensornet_jax.graph.cell_grid import CellListCapacity
-from tensornet_jax.graph.cell_list import cell_list_capacity, device_pairs
+from tensornet_jax.graph.cell_capacity import cell_list_capacity
+from tensornet_jax.graph.cell_grid import CellListCapacity, Periodic
+from tensornet_jax.graph.cell_list import device_pairs
 from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.graph.neighbors import Pairs
 from tensornet_jax.graph.structure import Structure
-from tensornet_jax.md.lists.host_lists import HEADROOM, Neighbors
+from tensornet_jax.graph.verlet_list import VerletSkin, periodic_inverse
+from tensornet_jax.md.lists.neighbor_lists import HEADROOM
+from tensornet_jax.md.lists.neighbors import Neighbors
+from tensornet_jax.md.state import System
 
 # Cells an atom may have wandered from home before the host takes it back: float32 loses digits.
 FARTHEST_HOME = 2.0
@@ -32,12 +38,47 @@ class DeviceSearch:
     capacity: sizes of the arrays.
     """
 
-    pbc: tuple[bool, bool, bool]
+    pbc: Periodic
     reach: float
     capacity: CellListCapacity
 
-    def made(self, neighbors: Neighbors) -> tuple[Neighbors, Array]:
-        """Return the list of the positions and cell in `neighbours`, and whether it did not fit."""
+    makes_lists = True
+
+    def update(
+        self,
+        neighbors: Neighbors,
+        system: System,
+        positions: Float[Array, "atoms 3"],
+        cell: Float[Array, "1 3 3"],
+        cutoff: float,
+        changes_cell: bool,
+    ) -> tuple[Neighbors, Float[Array, "1"]]:
+        """Return the list, or a new one where it no longer holds, as `ListUpdate` has it."""
+        left = neighbors.left(system, positions, cell, cutoff, changes_cell)
+        return lax.cond(
+            jnp.all(left >= 0),
+            lambda old, *_: (old, left),
+            partial(self._renewed, changes_cell=changes_cell),
+            *(neighbors, positions, cell),
+        )
+
+    def _renewed(
+        self,
+        old: Neighbors,
+        positions: Float[Array, "atoms 3"],
+        cell: Float[Array, "1 3 3"],
+        *,
+        changes_cell: bool,
+    ) -> tuple[Neighbors, Float[Array, "1"]]:
+        inverse = jnp.linalg.inv(cell) if changes_cell else old.skin.inverse
+        skin = VerletSkin(positions, cell, inverse, old.skin.reach)
+        new, overflow = self.made(Neighbors(old.graph, skin, old.made + 1))
+        fractions = jnp.einsum("na,ab->nb", positions, inverse[0])
+        strayed = jnp.any(jnp.abs(fractions) > FARTHEST_HOME)
+        return new, jnp.where(overflow | strayed, -1, old.skin.reach)
+
+    def made(self, neighbors: Neighbors) -> tuple[Neighbors, Bool[Array, ""]]:
+        """Return the list of the positions and cell in `neighbors`, and whether it did not fit."""
         graph = neighbors.graph
         found = device_pairs(
             neighbors.positions,
@@ -56,33 +97,17 @@ class DeviceSearch:
         )
         return replace(neighbors, graph=graph.replace(edges=edges)), found.overflow
 
-    def renewed(
-        self, old: Neighbors, positions: Array, cell: Array, *, changes_cell: bool
-    ) -> tuple[Neighbors, Array]:
-        """Return a list for positions (N, 3) and cell (1, 3, 3), and Å it has left, (1,); traced.
-
-        Less than 0 is left where the host has to see to it.
-        """
-        inverse = jnp.linalg.inv(cell) if changes_cell else old.inverse
-        start = Neighbors(old.graph, positions, cell, inverse, old.reach, old.made + 1)
-        new, overflow = self.made(start)
-        fractions = jnp.einsum("na,ab->nb", positions, inverse[0])
-        strayed = jnp.any(jnp.abs(fractions) > FARTHEST_HOME)
-        return new, jnp.where(overflow | strayed, -1, old.reach)
-
 
 @partial(jax.jit, static_argnames="search")
-def _made(search: DeviceSearch, neighbors: Neighbors) -> tuple[Neighbors, Array]:
+def _made(search: DeviceSearch, neighbors: Neighbors) -> tuple[Neighbors, Bool[Array, ""]]:
     return search.made(neighbors)
 
 
-class DeviceListBuilder:
+class DeviceLists:
     """Makes the list of one structure, inside the loop or from the host.
 
-    The loop is left only where a list outgrows its arrays, or an atom has wandered far off.
-
-    num_rebuilds: how often the host made a list.
-    num_grown: how often it had outgrown its arrays.
+    It is a `NeighborLists`. The loop is left only where a list outgrows its arrays, or an atom has
+    wandered far off.
     """
 
     on_device = True
@@ -111,44 +136,39 @@ class DeviceListBuilder:
         # Replaced, not made anew: whatever a structure has for its atoms stays with it.
         self._structure = replace(structure, pairs=Pairs(none, none, np.zeros((0, 3), np.int32)))
 
+    @property
+    def loop(self) -> DeviceSearch:
+        """How a list is made within the loop."""
+        assert self.capacity is not None
+        return DeviceSearch(self._pbc, self.cutoff + self.skin, self.capacity)
+
     def build(
-        self, positions: np.ndarray, cell: np.ndarray, which: np.ndarray | None = None
+        self,
+        positions: Float[np.ndarray, "atoms 3"],
+        cell: Float[np.ndarray, "1 3 3"],
+        which: Bool[np.ndarray, "1"] | None = None,
     ) -> Neighbors:
         """Make a list from the host, with arrays that fit; `which` is of no account.
 
         Args:
-            positions: (n, 3) Å, without padding.
-            cell: (1, 3, 3) Å.
-            which: as `ListBuilder.build` has it.
+            positions: Å, without padding.
+            cell: Å.
+            which: as `NeighborLists.build` has it.
 
         Raises:
             ValueError: two atoms coincide, or the cell has collapsed.
         """
         self.num_rebuilds += 1
-        structure, (lattice,) = self._structure, np.asarray(cell, np.float64)
-        positions = np.asarray(positions, self.dtype)
-        padded = np.zeros((self.padded_atoms, 3), self.dtype)
-        padded[: self.num_atoms] = positions
-        inverse = np.zeros((1, 3, 3), self.dtype)
-        inverse[0][:, structure.pbc] = np.linalg.pinv(lattice[structure.pbc])
-        shape = Capacity(1, self.padded_atoms, 4, 4)
-        neighbors = to_device(
-            Neighbors(
-                graph=batch_structures([structure], shape, self.dtype),
-                positions=padded,
-                cell=np.array(cell, self.dtype),
-                inverse=inverse,
-                reach=np.full(1, self.skin, self.dtype),
-                made=np.int32(0),
-            )
-        )
+        (lattice,) = np.asarray(cell, np.float64)
+        positions, pbc = np.asarray(positions, self.dtype), self._structure.pbc
+        neighbors = self._without_edges(positions, lattice)
         headroom, reach = HEADROOM, self.cutoff + self.skin
         for _ in range(TRIALS):
             if self.capacity is not None:
-                made, overflow = _made(self.search, neighbors)
+                made, overflow = _made(self.loop, neighbors)
                 if not bool(overflow):
                     return made
-            found = cell_list_capacity(positions, lattice, structure.pbc, reach, headroom)
+            found = cell_list_capacity(positions, lattice, pbc, reach, headroom)
             self.num_grown += self.capacity is not None
             before = self.capacity or found
             self.capacity = found._replace(
@@ -157,18 +177,31 @@ class DeviceListBuilder:
             headroom *= HEADROOM
         raise ValueError(f"the neighbor list does not fit {self.capacity}")
 
-    @property
-    def search(self) -> "DeviceSearch":
-        """How a list is made within the loop."""
-        assert self.capacity is not None
-        return DeviceSearch(self._pbc, self.cutoff + self.skin, self.capacity)
+    def _without_edges(
+        self, positions: Float[np.ndarray, "atoms 3"], lattice: Float[np.ndarray, "3 3"]
+    ) -> Neighbors:
+        padded = np.zeros((self.padded_atoms, 3), self.dtype)
+        padded[: self.num_atoms] = positions
+        inverse = periodic_inverse(lattice, self._structure.pbc)
+        skin = VerletSkin(
+            positions=padded,
+            cell=lattice[None].astype(self.dtype),
+            inverse=inverse[None].astype(self.dtype),
+            reach=np.full(1, self.skin, self.dtype),
+        )
+        graph = batch_structures(
+            [self._structure], Capacity(1, self.padded_atoms, 4, 4), self.dtype
+        )
+        return to_device(Neighbors(graph, skin, np.int32(0)))
 
-    def saved_capacity(self) -> list[Any]:
+    def saved_capacity(self) -> list[object]:
         """Return the sizes of the arrays as JSON."""
         assert self.capacity is not None
         return list(self.capacity)
 
-    def restore_capacity(self, saved: list[Any]) -> None:
-        """Take over the sizes another builder of the same structure had."""
-        parts: list[Any] = [tuple(part) if isinstance(part, list) else part for part in saved]
-        self.capacity = CellListCapacity(*parts)
+    def restore_capacity(self, saved: Sequence[object]) -> None:
+        """Take over the sizes that other lists of the same structure had."""
+        self.capacity = _CAPACITY.validate_python(saved)
+
+
+_CAPACITY = TypeAdapter(CellListCapacity)

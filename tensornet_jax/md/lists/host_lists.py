@@ -1,103 +1,55 @@
-"""The neighbor lists of a simulation: how long they hold, and making new ones on the host."""
+"""Neighbor lists that the host makes, of a batch of structures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Bool, Float
+from pydantic import TypeAdapter
 
-from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, rung, to_device
-from tensornet_jax.graph.long_range import STRETCH, LongRange
+from tensornet_jax.graph.atom_graph import Capacity, batch_structures, rung, to_device
+from tensornet_jax.graph.long_range import LongRange
 from tensornet_jax.graph.neighbors import all_pairs, neighbor_pairs
 from tensornet_jax.graph.structure import Structure
+from tensornet_jax.graph.verlet_list import VerletSkin, periodic_inverse
+from tensornet_jax.md.lists.neighbor_lists import HEADROOM
+from tensornet_jax.md.lists.neighbors import Neighbors
 from tensornet_jax.md.state import System
 
-# Pairs and slots a list may gain before the arrays have to grow and the model to compile.
-HEADROOM = 1.2
 # A molecule gets every pair of its atoms, a list that never ends, if that costs at most this
 # factor more pairs.
 COMPLETE = 1.5
-# Å an atom may be carried along with its structure before it is moved back to the origin, where
-# float32 resolves more.
-FARTHEST_DRIFT = 20.0
 
 
-@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Neighbors:
-    """A list on the device, and what is needed to tell whether it still holds.
+class KeptLists:
+    """Lists that stay as they are within the loop, until they no longer hold."""
 
-    graph: the padded graph; its positions and cell mean nothing.
-    positions: (N, 3) Å the list was made for.
-    cell: (B, 3, 3) Å it was made for.
-    inverse: (B, 3, 3) pseudo-inverse of the periodic lattice vectors, 0 along open directions.
-    reach: (B,) Å the list extends beyond the cutoff; infinite if it holds all pairs.
-    made: () int32 how often the device has made a list since the host last did.
-    """
+    makes_lists = False
 
-    graph: AtomGraph
-    positions: Any
-    cell: Any
-    inverse: Any
-    reach: Any
-    made: Any
-
-    def at(self, positions: Array, cell: Array) -> AtomGraph:
-        """Return the graph of atoms that have moved."""
-        return self.graph.replace(positions=positions, cell=cell)
-
-    def used_up(
-        self, system: System, positions: Array, cell: Array, cutoff: float, changes_cell: bool
-    ) -> Array:
-        """Tell by how much the list of each structure holds: it does while the number is ≥ 0.
-
-        With F the deformation of the lattice and u what atoms moved besides, a vector v became
-        vF + u_j − u_i. One not in the list was at least cutoff + reach long, and is now at least
-        σ_min(F)(cutoff + reach) − 2 max|u| long. u leaves out what all atoms moved together;
-        σ_min(F) ≥ 1 − ‖F − 1‖. Waves of an Ewald sum are enough up to a certain stretch.
-
-        Args:
-            system: the structures.
-            positions: (N, 3) Å.
-            cell: (B, 3, 3) Å.
-            cutoff: Å.
-            changes_cell: False promises that the cell is that of the list.
-
-        Returns:
-            (B,) Å left; NaN where a position is not a number.
-        """
-        shrinkage, before = jnp.ones_like(self.reach), self.positions
-        if changes_cell:
-            strain = self.inverse @ (cell - self.cell)
-            stretch = jnp.sqrt(jnp.sum(strain**2, axis=(-2, -1)))
-            shrinkage = 1 - stretch
-            before = before + jnp.einsum("na,nab->nb", before, strain[system.node_graph])
-        moved = positions - before
-        count = jnp.maximum(system.per_graph(system.node_mask.astype(moved.dtype)), 1)
-        together = system.per_graph(moved) / count[:, None]
-        moved = moved - together[system.node_graph]
-        farthest = jnp.sqrt(system.largest(jnp.sum(moved**2, axis=-1)))
-        left = shrinkage * (cutoff + self.reach) - 2 * farthest - cutoff
-        if changes_cell and self.graph.waves is not None:
-            left = jnp.where(stretch > STRETCH - 1, -1.0, left)
-        # A structure carried away as a whole keeps its list, but loses digits.
-        carried = jnp.sqrt(jnp.sum(together**2, axis=-1))
-        return jnp.where(carried > FARTHEST_DRIFT, -1.0, left)
+    def update(
+        self,
+        neighbors: Neighbors,
+        system: System,
+        positions: Float[Array, "atoms 3"],
+        cell: Float[Array, "structures 3 3"],
+        cutoff: float,
+        changes_cell: bool,
+    ) -> tuple[Neighbors, Float[Array, " structures"]]:
+        """Return the same lists and what they have left, as `ListUpdate` has it."""
+        return neighbors, neighbors.left(system, positions, cell, cutoff, changes_cell)
 
 
-class ListBuilder:
+class HostLists:
     """Makes the lists of a batch of structures on the host, and remembers what it made.
 
-    A structure whose list still holds keeps it when another's has to be made again.
-
-    num_rebuilds: how often lists were made.
-    num_grown: how often they had outgrown their arrays.
+    It is a `NeighborLists`. A structure whose list still holds keeps it when another's has to be
+    made again.
     """
 
     on_device = False
+    loop = KeptLists()
 
     def __init__(
         self,
@@ -107,7 +59,7 @@ class ListBuilder:
         dtype: str,
         long_range: LongRange | None = None,
     ) -> None:
-        """Take over species, pbc, charge and spin of the structures.
+        """Take over the structures.
 
         Args:
             structures: in the order of the graph.
@@ -132,14 +84,17 @@ class ListBuilder:
         self.padded_atoms = rung(self.num_atoms + 1)
 
     def build(
-        self, positions: np.ndarray, cell: np.ndarray, which: np.ndarray | None = None
+        self,
+        positions: Float[np.ndarray, "atoms 3"],
+        cell: Float[np.ndarray, "structures 3 3"],
+        which: Bool[np.ndarray, " structures"] | None = None,
     ) -> Neighbors:
         """Make new lists and return them with the old ones that were kept.
 
         Args:
-            positions: (n, 3) Å, without padding.
-            cell: (B, 3, 3) Å.
-            which: (B,) bool, structures that need a new list; all by default.
+            positions: Å, without padding.
+            cell: Å.
+            which: structures that need a new list; all by default.
 
         Raises:
             ValueError: two atoms coincide, or a cell has collapsed; the structure is named.
@@ -157,7 +112,9 @@ class ListBuilder:
             self.capacity = Capacity(*map(max, before, grown))
         return self._packed(self.capacity)
 
-    def _rebuild(self, index: int, positions: np.ndarray, cell: np.ndarray) -> None:
+    def _rebuild(
+        self, index: int, positions: Float[np.ndarray, "atoms 3"], cell: Float[np.ndarray, "3 3"]
+    ) -> None:
         old = self._structures[index]
         # Rounded as on the device: a list made again after a restart is the same list.
         positions = np.asarray(positions, self.dtype).astype(np.float64)
@@ -185,16 +142,19 @@ class ListBuilder:
         reach = np.full(capacity.graphs, np.inf, self.dtype)
         for index, structure in enumerate(self._structures):
             positions[self.atoms[index]] = structure.positions
-            inverse[index][:, structure.pbc] = np.linalg.pinv(structure.cell[structure.pbc])
+            inverse[index] = periodic_inverse(structure.cell, structure.pbc)
             reach[index] = self._reach[index]
-        made = np.int32(0)
-        return to_device(Neighbors(graph, positions, graph.cell, inverse, reach, made))
+        skin = VerletSkin(positions, graph.cell, inverse, reach)
+        return to_device(Neighbors(graph, skin, np.int32(0)))
 
-    def saved_capacity(self) -> list[int]:
+    def saved_capacity(self) -> list[object]:
         """Return the sizes of the arrays as JSON."""
         assert self.capacity is not None
         return list(self.capacity)
 
-    def restore_capacity(self, saved: list[int]) -> None:
-        """Take over the sizes another builder of the same structures had."""
-        self.capacity = Capacity(*saved)
+    def restore_capacity(self, saved: Sequence[object]) -> None:
+        """Take over the sizes that other lists of the same structures had."""
+        self.capacity = _CAPACITY.validate_python(saved)
+
+
+_CAPACITY = TypeAdapter(Capacity)

@@ -1,6 +1,4 @@
-"""Neighbor lists that run out, and lists that outgrow their arrays: the path stays the same."""
-
-import dataclasses
+"""Lists made on the host that run out, or outgrow their arrays: the path stays the same."""
 
 import numpy as np
 import pytest
@@ -8,25 +6,10 @@ from ase import units
 from ase.build import bulk, fcc111
 
 import tensornet_jax.md.lists.host_lists as host_lists
-from tensornet_jax.calculator import TensorNetCalculator
-from tensornet_jax.md import NPT, NVE, Langevin, Simulation
-from tensornet_jax.md.lists.device_lists import DeviceListBuilder
-from tensornet_jax.md.restart import load_restart, save_restart
+from tensornet_jax.md import NPT, NVE, Langevin
 from tests.builders import ethanol
 from tests.md.analytic import analytic, argon, cluster, network
-from tests.tolerances import MD_SAME_PATH
-
-
-def final_of(atoms, ensemble, timestep, steps, skin, potential=None, **options):
-    potential = potential or analytic("lennard_jones", cutoff=5.0)
-    simulation = Simulation(potential, atoms, ensemble, timestep=timestep, skin=skin, **options)
-    return simulation, simulation.run(steps)
-
-
-def assert_same(found, expected):
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours.positions, theirs.positions, rtol=0, atol=MD_SAME_PATH)
-        np.testing.assert_allclose(ours.cell.array, theirs.cell.array, rtol=0, atol=MD_SAME_PATH)
+from tests.md.lists.runs import assert_same, final_of
 
 
 def test_an_atom_fast_enough_to_leave_the_skin_within_a_chunk_changes_nothing():
@@ -161,137 +144,3 @@ def test_a_crystal_smaller_than_the_cutoff_follows_its_images():
     _, expected = final_of(atoms, ensemble, 5.0, 100, 0.0)
     _, found = final_of(atoms, ensemble, 5.0, 100, 0.5)
     assert_same(found, expected)
-
-
-# --- the list of a large structure, made within the loop ---------------------------------------
-
-
-@pytest.fixture
-def on_device(monkeypatch):
-    """Return a function that lets every structure count as large from now on, or none."""
-
-    def choose(chosen):
-        monkeypatch.setattr(
-            "tensornet_jax.md.engines.compiled_loop.lists_on_device", lambda count: chosen
-        )
-
-    return choose
-
-
-@pytest.mark.parametrize(
-    "ensemble",
-    [
-        Langevin(temperature=150),
-        pytest.param(
-            NPT(
-                temperature=60,
-                pressure=1.0,
-                shape="full",
-                pressure_time=300.0,
-                compressibility=0.4,
-            ),
-            marks=pytest.mark.slow,
-        ),
-    ],
-    ids=["langevin", "npt"],
-)
-def test_lists_made_within_the_loop_change_nothing(on_device, ensemble):
-    atoms = argon(3)
-    on_device(False)
-    host, expected = final_of(atoms, ensemble, 5.0, 120, 0.5)
-    on_device(True)
-    ours, found = final_of(atoms, ensemble, 5.0, 120, 0.5)
-    assert ours.engine.lists.on_device
-    assert ours.num_rebuilds > 3
-    assert ours.engine.lists.num_rebuilds < host.num_rebuilds
-    assert_same(found, expected)
-
-
-@pytest.mark.slow
-def test_lists_made_within_the_loop_outgrow_their_arrays_and_change_nothing(on_device):
-    atoms = argon(3, a=6.2)
-    ensemble = NPT(temperature=30, pressure=3.0, pressure_time=300.0, compressibility=0.5)
-    on_device(False)
-    _, expected = final_of(atoms, ensemble, 5.0, 150, 0.5)
-    on_device(True)
-    ours, found = final_of(atoms, ensemble, 5.0, 150, 0.5)
-    assert found[0].cell.volume < 0.8 * atoms.cell.volume
-    assert ours.engine.lists.num_grown > 0
-    assert_same(found, expected)
-
-
-@pytest.mark.slow
-def test_a_slab_with_lists_made_within_the_loop(on_device):
-    slab = fcc111("Ar", (3, 3, 3), a=5.3, vacuum=6.0)
-    slab.pbc = (True, True, False)
-    slab.rattle(0.1, seed=1)
-    on_device(False)
-    _, expected = final_of(slab, NVE(temperature=150), 5.0, 100, 0.4)
-    on_device(True)
-    ours, found = final_of(slab, NVE(temperature=150), 5.0, 100, 0.4)
-    assert ours.num_rebuilds > 3
-    assert_same(found, expected)
-
-
-def test_an_atom_that_wanders_off_is_taken_home_by_the_host(on_device):
-    on_device(True)
-    atoms = argon(2, rattle=0.0)[:3]
-    atoms.set_velocities([[1.0, 0.3, 0.0]] + [[0.0, 0.0, 0.0]] * 2)
-    potential = analytic("lennard_jones", cutoff=2.0, dtype="float32")
-    options = {"velocities": "keep", "max_displacement": 2.0}
-    simulation, (final,) = final_of(atoms, NVE(), 10.0, 600, 1.0, potential, **options)
-    path = atoms.positions[0] + 600 * 10 * units.fs * np.array([1.0, 0.3, 0.0])
-    np.testing.assert_allclose(final.positions[0], path, rtol=0, atol=0.05)
-    assert np.abs(np.asarray(simulation.engine.state.positions)).max() < 40
-
-
-@pytest.mark.slow
-def test_a_run_with_lists_made_within_the_loop_restarts_bitwise(on_device, tmp_path):
-    on_device(True)
-
-    def run(steps, restart=None):
-        potential = analytic("lennard_jones", cutoff=5.0)
-        simulation = Simulation(potential, argon(3), Langevin(temperature=150), timestep=5)
-        if restart is not None:
-            load_restart(restart, simulation)
-        simulation.run(steps)
-        return simulation
-
-    whole, first = run(120), run(60)
-    save_restart(tmp_path / "run.restart", first)
-    second = run(60, tmp_path / "run.restart")
-    assert whole.num_rebuilds > 3
-    np.testing.assert_array_equal(whole.sample().positions, second.sample().positions)
-    np.testing.assert_array_equal(whole.sample().velocities, second.sample().velocities)
-
-
-def test_a_list_made_within_the_loop_has_the_charges_of_its_atoms(on_device):
-    potential = analytic("lennard_jones", cutoff=5.0, priors=[{"name": "coulomb", "cutoff": 4.5}])
-    atoms = argon(1)
-    atoms.set_initial_charges([0.3, -0.3, 0.2, -0.2])
-    calculated = atoms.copy()
-    calculated.calc = TensorNetCalculator(potential, compilation_cache=False)
-    found = {}
-    for chosen in (False, True):
-        on_device(chosen)
-        simulation = Simulation(potential, atoms, NVE(temperature=30), timestep=2.0)
-        assert simulation.engine.lists.on_device == chosen
-        found[chosen] = simulation.sample()
-        assert found[chosen].potential_energy[0] == pytest.approx(
-            calculated.get_potential_energy(), abs=1e-9
-        )
-        np.testing.assert_allclose(found[chosen].forces, calculated.get_forces(), atol=1e-9)
-        simulation.run(20)
-
-
-def test_a_list_made_within_the_loop_drops_nothing_that_a_structure_has():
-    """Whatever field a structure gains belongs to it on the device, too."""
-    potential = analytic("lennard_jones", cutoff=5.0)
-    structure = potential.structure(argon(1), "", 0.3)
-    told = {
-        field.name: getattr(structure, field.name) for field in dataclasses.fields(structure)
-    } | {"spin": 3, "charge": -2.0, "initial_charges": np.arange(4.0)}
-    builder = DeviceListBuilder(type(structure)(**told), 5.0, 0.3, "float64")
-    for name, value in told.items():
-        if name != "pairs":
-            np.testing.assert_array_equal(getattr(builder._structure, name), value, err_msg=name)

@@ -1,0 +1,78 @@
+"""The neighbor list of a simulation as it lies on the device."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+
+from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.graph.verlet_list import VerletSkin, bounded_stretch
+from tensornet_jax.md.state import System
+
+FARTHEST_DRIFT = 20.0
+"""Å an atom may be carried along with its structure before it is moved back to the origin, where
+float32 resolves more."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Neighbors:
+    """A list on the device, and what is needed to tell whether it still holds.
+
+    graph: the padded graph; its positions and cell mean nothing.
+    skin: what the list was made for.
+    made: how often the device has made a list since the host last did.
+    """
+
+    graph: AtomGraph
+    skin: VerletSkin
+    made: Int[Array, ""]
+
+    @property
+    def positions(self) -> Float[Array, "atoms 3"]:
+        """Positions that the list was made for, Å."""
+        return self.skin.positions
+
+    @property
+    def cell(self) -> Float[Array, "structures 3 3"]:
+        """Cells that the list was made for, Å."""
+        return self.skin.cell
+
+    @property
+    def reach(self) -> Float[Array, " structures"]:
+        """Å the list extends beyond the cutoff; infinite if it holds all pairs."""
+        return self.skin.reach
+
+    def at(
+        self, positions: Float[Array, "atoms 3"], cell: Float[Array, "structures 3 3"]
+    ) -> AtomGraph:
+        """Return the graph of atoms that have moved, Å."""
+        return self.graph.replace(positions=positions, cell=cell)
+
+    def left(
+        self,
+        system: System,
+        positions: Float[Array, "atoms 3"],
+        cell: Float[Array, "structures 3 3"],
+        cutoff: float,
+        changes_cell: bool,
+    ) -> Float[Array, " structures"]:
+        """Return Å by which the list of each structure holds: it does while this is ≥ 0.
+
+        It is NaN where a position is not a number; see `graph.verlet_list` for the criterion.
+
+        Args:
+            system: the structures.
+            positions: Å.
+            cell: Å.
+            cutoff: Å.
+            changes_cell: False promises that the cell is that of the list.
+        """
+        stretch = bounded_stretch(self.skin.strain(cell)) if changes_cell else None
+        waves = self.graph.waves is not None
+        left = self.skin.left(system, positions, cutoff, stretch, waves=waves)
+        # A structure carried away as a whole keeps its list, but loses digits.
+        carried = jnp.sqrt(jnp.sum(left.drift**2, axis=-1))
+        return jnp.where(carried > FARTHEST_DRIFT, -1.0, left.skin)
