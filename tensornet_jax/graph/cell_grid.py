@@ -6,9 +6,13 @@ and how many atoms one holds are constants of the compiled search; where they li
 """
 
 import itertools
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int32
+
+from tensornet_jax.graph.arrays import ArrayT
 
 WORD = 32
 """Most bits of a word, in which the search keeps what it found for an atom in another bin."""
@@ -75,23 +79,25 @@ class CellListCapacity(NamedTuple):
         return self.num_bins * self.rows**2 * len(forward_stencil(self.reach))
 
 
-def forward_stencil(reach: tuple[int, int, int]) -> np.ndarray:
-    """Bin itself and every second one of the bins within reach, (S, 3): none is minus another."""
+def forward_stencil(reach: tuple[int, int, int]) -> Int32[np.ndarray, "steps 3"]:
+    """Bin itself and every second one of the bins within reach: none is minus another."""
     ranges = (range(-r, r + 1) for r in reach)
     return np.array([s for s in itertools.product(*ranges) if s >= (0, 0, 0)], np.int32)
 
 
-def search_box(cell: Any, periodic: Periodic, xp: Any) -> Any:
-    """Lattice vectors, with unit vectors perpendicular to them along open directions, (3, 3) Å.
+def search_box(
+    cell: Float[ArrayT, "3 3"], periodic: Periodic, xp: ModuleType
+) -> Float[ArrayT, "3 3"]:
+    """Lattice vectors, with unit vectors perpendicular to them along open directions, Å.
 
     Args:
-        cell: (3, 3) Å; rows of open directions are ignored.
+        cell: Å; rows of open directions are ignored.
         periodic: which directions repeat.
         xp: numpy or jax.numpy, whose array `cell` is.
     """
     lattice = [a for a in range(3) if periodic[a]]
     opened = [a for a in range(3) if not periodic[a]]
-    rows: list[Any] = [cell[a] for a in range(3)]
+    rows = [cell[a] for a in range(3)]
     if len(opened) == 3:
         rows = list(xp.eye(3, dtype=cell.dtype))
     elif len(opened) == 2:
@@ -105,18 +111,18 @@ def search_box(cell: Any, periodic: Periodic, xp: Any) -> Any:
     return xp.stack(rows)
 
 
-def _unit(vector: Any, xp: Any) -> Any:
+def _unit(vector: Float[ArrayT, "3"], xp: ModuleType) -> Float[ArrayT, "3"]:
     return vector / xp.sqrt(xp.sum(vector * vector))
 
 
-def inverse_of(box: Any, xp: Any) -> Any:
-    """Inverse of a (3, 3) matrix from its minors: neither a pivot nor a call of LAPACK."""
+def inverse_of(box: Float[ArrayT, "3 3"], xp: ModuleType) -> Float[ArrayT, "3 3"]:
+    """Inverse of a matrix from its minors: neither a pivot nor a call of LAPACK."""
     normals = xp.cross(box[xp.array([1, 2, 0])], box[xp.array([2, 0, 1])])
     return normals.T / xp.sum(box[0] * normals[0])
 
 
-def heights(inverse: Any, xp: Any) -> Any:
-    """Distances between opposite faces of a box, (3,) Å, from its inverse."""
+def heights(inverse: Float[ArrayT, "3 3"], xp: ModuleType) -> Float[ArrayT, "3"]:
+    """Distances between opposite faces of a box, Å, from its inverse."""
     return 1 / xp.sqrt(xp.sum(inverse * inverse, axis=0))
 
 
@@ -126,8 +132,8 @@ def with_headroom(fullest: int, headroom: float) -> int:
 
 
 def choose_grid(
-    positions: np.ndarray,
-    cell: np.ndarray,
+    positions: Float[np.ndarray, "atoms 3"],
+    cell: Float[np.ndarray, "3 3"],
     periodic: Periodic,
     cutoff: float,
     headroom: float,
@@ -135,8 +141,8 @@ def choose_grid(
     """Choose bins by counting the work of several widths; pairs and slots are left at 1 and 0.
 
     Args:
-        positions: (N, 3) float64 Å.
-        cell: (3, 3) float64 Å.
+        positions: Å.
+        cell: Å.
         periodic: which directions repeat.
         cutoff: Å.
         headroom: factor on the fullest bin; periodic heights may shrink by its cube root.

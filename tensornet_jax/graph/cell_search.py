@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jaxtyping import Bool, Float, Int, Int32, Shaped, UInt32
 
 from tensornet_jax.graph.cell_grid import (
     OFFSET,
@@ -34,32 +35,32 @@ TESTS_AT_A_TIME = 1 << 20
 class BinnedAtoms(NamedTuple):
     """Atoms in the order of their bins; those without a place come last.
 
-    atoms: (N,) int32 number of each atom in the structure.
-    places: (N,) int32 bin · rows + row; the bin behind all others for atoms without a place.
-    wraps: (N, 3) int32 lattice vectors by which each atom lies outside the cell.
-    occupants: (bins + 1, rows) int32 which of these atoms is at each place, N if none.
-    coordinates: (3, bins + 1, rows) Å, relative to the corner of the bin.
-    steps: (3, 3) Å, vectors from a bin to the next along each direction.
-    per_bin: () int32 atoms in the fullest bin.
-    reach: () bool, the bins within reach cover the cutoff.
-    resolved: () bool, all positions are finite and near enough to resolve distances.
+    atoms: number of each atom in the structure.
+    places: bin · rows + row; the bin behind all others for atoms without a place.
+    wraps: lattice vectors by which each atom lies outside the cell.
+    occupants: which of these atoms is at each place, the number of atoms if none.
+    coordinates: Å, relative to the corner of the bin.
+    steps: Å, vectors from a bin to the next along each direction.
+    per_bin: atoms in the fullest bin.
+    reach: the bins within reach cover the cutoff.
+    resolved: all positions are finite and near enough to resolve distances.
     """
 
-    atoms: Array
-    places: Array
-    wraps: Array
-    occupants: Array
-    coordinates: Array
-    steps: Array
-    per_bin: Array
-    reach: Array
-    resolved: Array
+    atoms: Int32[Array, " atoms"]
+    places: Int32[Array, " atoms"]
+    wraps: Int32[Array, "atoms 3"]
+    occupants: Int32[Array, "bins+1 rows"]
+    coordinates: Float[Array, "3 bins+1 rows"]
+    steps: Float[Array, "3 3"]
+    per_bin: Int32[Array, ""]
+    reach: Bool[Array, ""]
+    resolved: Bool[Array, ""]
 
 
 def bin_atoms(
-    positions: Array,
-    node_mask: Array,
-    cell: Array,
+    positions: Float[Array, "atoms 3"],
+    node_mask: Bool[Array, " atoms"],
+    cell: Float[Array, "3 3"],
     periodic: Periodic,
     cutoff: float,
     capacity: CellListCapacity,
@@ -111,26 +112,31 @@ def bin_atoms(
     )
 
 
-def _bin_number(bins: Array, capacity: CellListCapacity) -> Array:
-    """Number of the bin with given numbers along each direction, (..., 3) → (...)."""
+def _bin_number(bins: Int32[Array, "*some 3"], capacity: CellListCapacity) -> Int32[Array, "*some"]:
+    """Number of the bin with given numbers along each direction."""
     _, ny, nz = capacity.bins
     return (bins[..., 0] * ny + bins[..., 1]) * nz + bins[..., 2]
 
 
-def take(table: Array, rows: Array) -> Array:
+def take(table: Shaped[Array, "rows ..."], rows: Int[Array, "..."]) -> Shaped[Array, "..."]:
     """Rows of a table whose numbers are known to be in it."""
     return table.at[rows].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
-def full_product(a: Array, b: Array) -> Array:
+def full_product(
+    a: Float[Array, "rows inner"], b: Float[Array, "inner columns"]
+) -> Float[Array, "rows columns"]:
     """Matrix product whose factors an accelerator does not round to fewer bits."""
     return jnp.matmul(a, b, precision="highest")
 
 
 def _neighbors(
-    bins: Array, steps: np.ndarray, periodic: Periodic, capacity: CellListCapacity
-) -> Array:
-    """Number of the bin at each of S steps, (..., 3) → (..., S); behind all others if outside."""
+    bins: Int32[Array, "*some 3"],
+    steps: Int32[np.ndarray, "steps 3"],
+    periodic: Periodic,
+    capacity: CellListCapacity,
+) -> Int32[Array, "*some steps"]:
+    """Number of the bin at each step; behind all others if outside."""
     counts = np.array(capacity.bins, np.int32)
     there = bins[..., None, :] + steps
     outside = jnp.any(~np.array(periodic) & ((there < 0) | (there >= counts)), axis=-1)
@@ -157,7 +163,7 @@ def _by_blocks_of_bins(
     return found.reshape(-1, *found.shape[2:])
 
 
-def _bits(flags: Array) -> Array:
+def _bits(flags: Bool[Array, "*some bits"]) -> UInt32[Array, "*some"]:
     """Pack the last axis of at most `WORD` flags into words."""
     values = np.left_shift(np.uint32(1), np.arange(flags.shape[-1], dtype=np.uint32))
     return jnp.sum(jnp.where(flags, values, np.uint32(0)), axis=-1, dtype=jnp.uint32)
@@ -168,12 +174,12 @@ def forward_words(
     periodic: Periodic,
     cutoff: float,
     capacity: CellListCapacity,
-) -> Array:
-    """Test all distances: which atoms of the S bins ahead are neighbors of each atom.
+) -> UInt32[Array, "bins rows neighbors words"]:
+    """Test all distances: which atoms of the bins ahead are neighbors of each atom.
 
     Returns:
-        (bins, rows, S, words) uint32 with a bit for each row of a bin ahead; at least one bin
-        more than there are, without neighbors.
+        words with a bit for each row of a bin ahead; of at least one bin more than there are,
+        without neighbors.
     """
     stencil = forward_stencil(capacity.reach)
     rows, neighbors = capacity.rows, len(stencil)
@@ -198,7 +204,11 @@ def forward_words(
     return _by_blocks_of_bins(words, capacity, neighbors)
 
 
-def backward_words(forward: Array, periodic: Periodic, capacity: CellListCapacity) -> Array:
+def backward_words(
+    forward: UInt32[Array, "bins rows neighbors words"],
+    periodic: Periodic,
+    capacity: CellListCapacity,
+) -> UInt32[Array, "bins rows neighbors words"]:
     """Whose neighbor ahead each atom is: the transpose of the forward words, in their shape."""
     stencil = forward_stencil(capacity.reach)
     rows, neighbors = capacity.rows, len(stencil)

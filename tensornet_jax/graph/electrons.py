@@ -1,10 +1,10 @@
 """What a structure says of its electrons: total charge, spin multiplicity, charges of its atoms."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import ase
 import numpy as np
+from jaxtyping import Float
 
 from tensornet_jax.data.labels.electronic_state import STATE_ALIASES, stated_charge, stated_spin
 
@@ -76,7 +76,7 @@ def with_state(atoms: ase.Atoms, charge: float | None, spin: int | None) -> ase.
     return copied
 
 
-def raw_state(info: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def raw_state(info: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     """Whatever is stated of charge and spin, unread: equal for structures in the same state.
 
     Unlike the functions above it raises for nothing.
@@ -87,8 +87,8 @@ def raw_state(info: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 _STATE_KEYS = tuple(key for keys in STATE_ALIASES.values() for key in keys)
 
 
-def fixed_charges(atoms: ase.Atoms) -> np.ndarray:
-    """Charges of the atoms, (N,) e, from ``atoms.set_initial_charges``; ValueError if not set."""
+def fixed_charges(atoms: ase.Atoms) -> Float[np.ndarray, " atoms"]:
+    """Charges of the atoms, e, from ``atoms.set_initial_charges``; ValueError if not set."""
     if not atoms.has("initial_charges"):
         raise ValueError(
             "this potential has a Coulomb energy of fixed charges, and the structure has none: "

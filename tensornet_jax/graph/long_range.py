@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int32
 
 from tensornet_jax.graph.neighbors import Pairs, all_pairs, neighbor_pairs
 from tensornet_jax.ops.interactions.ewald import reciprocal_indices
@@ -42,11 +43,13 @@ class Waves:
     method: EwaldMethod = "auto"
     background: bool = False
 
-    def of(self, cell: np.ndarray, num_atoms: int) -> tuple[np.ndarray, MeshShape | None]:
-        """Return integers of the waves to sum (K, 3), and the mesh if there is one instead.
+    def of(
+        self, cell: Float[np.ndarray, "3 3"], num_atoms: int
+    ) -> tuple[Int32[np.ndarray, "waves 3"], MeshShape | None]:
+        """Return integers of the waves to sum, and the mesh if there is one instead.
 
         Args:
-            cell: (3, 3) rows are lattice vectors, Å.
+            cell: rows are lattice vectors, Å.
             num_atoms: of the structure.
         """
         # A stretched cell's waves are longer, more of them fall below the cutoff.
@@ -62,12 +65,12 @@ class FarField(NamedTuple):
     """What of a structure lies beyond the network's cutoff.
 
     pairs: pairs of the long list.
-    waves: (K, 3) int32 integers of reciprocal lattice vectors; None for a molecule.
+    waves: integers of reciprocal lattice vectors; None for a molecule.
     mesh: points of a mesh in their place.
     """
 
     pairs: Pairs
-    waves: np.ndarray | None = None
+    waves: Int32[np.ndarray, "waves 3"] | None = None
     mesh: MeshShape | None = None
 
 
@@ -84,16 +87,16 @@ class LongRange:
     periodic: float
     waves: Waves | None = None
 
-    def reach(self, pbc: np.ndarray) -> float:
+    def reach(self, pbc: Bool[np.ndarray, "3"]) -> float:
         """Reach of pairs in Å, given which directions are periodic."""
         return self.periodic if np.any(pbc) else self.molecule
 
     def field(
         self,
         near: Pairs,
-        positions: np.ndarray,
-        cell: np.ndarray,
-        pbc: np.ndarray,
+        positions: Float[np.ndarray, "atoms 3"],
+        cell: Float[np.ndarray, "3 3"],
+        pbc: Bool[np.ndarray, "3"],
         cutoff: float,
         skin: float = 0.0,
     ) -> FarField:
@@ -101,9 +104,9 @@ class LongRange:
 
         Args:
             near: its pairs within cutoff and skin.
-            positions: (N, 3) Å.
-            cell: (3, 3) Å.
-            pbc: (3,) bool.
+            positions: Å.
+            cell: Å.
+            pbc: which directions repeat.
             cutoff: of the network, Å.
             skin: Å the lists reach farther.
 
@@ -122,8 +125,8 @@ class LongRange:
         return FarField(pairs, *self.reciprocal(cell, pbc, len(positions)))
 
     def reciprocal(
-        self, cell: np.ndarray, pbc: np.ndarray, num_atoms: int
-    ) -> tuple[np.ndarray | None, MeshShape | None]:
+        self, cell: Float[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"], num_atoms: int
+    ) -> tuple[Int32[np.ndarray, "waves 3"] | None, MeshShape | None]:
         """Return waves and mesh of a periodic structure, as `FarField` has them."""
         if self.waves is None:
             return None, None
@@ -135,7 +138,7 @@ class LongRange:
             )
         return self.waves.of(cell, num_atoms)
 
-    def check_neutral(self, pbc: np.ndarray, total: float) -> None:
+    def check_neutral(self, pbc: Bool[np.ndarray, "3"], total: float) -> None:
         """Refuse a total charge, in e, that an Ewald sum would repeat without end.
 
         Raises:

@@ -103,6 +103,11 @@ class VerletSkin(Generic[ArrayT]):
     inverse: Float[ArrayT, "structures 3 3"]
     reach: Float[ArrayT, " structures"]
 
+    def to_device(self: "VerletSkin[np.ndarray]") -> "VerletSkin":
+        """Copy the arrays to the default device."""
+        place = jnp.asarray(self.positions), jnp.asarray(self.cell)
+        return VerletSkin(*place, jnp.asarray(self.inverse), jnp.asarray(self.reach))
+
     def strain(self, cell: Float[ArrayT, "structures 3 3"]) -> Float[ArrayT, "structures 3 3"]:
         """Return F − 1 for the lattice in Å that there is now."""
         return self.inverse @ (cell - self.cell)
@@ -132,8 +137,8 @@ class VerletSkin(Generic[ArrayT]):
             length = 1 - stretch.shrinking
             strain = stretch.strain[members.node_graph]
             before = before + xp.einsum("na,nab->nb", before, strain)
-        moved = positions - before
-        count = xp.maximum(members.per_graph(members.node_mask.astype(moved.dtype)), 1)
+        moved = xp.subtract(positions, before)
+        count = xp.maximum(members.per_graph(xp.astype(members.node_mask, moved.dtype)), 1)
         drift = members.per_graph(moved) / count[:, None]
         moved = moved - drift[members.node_graph]
         farthest = xp.sqrt(members.largest(xp.sum(moved**2, axis=-1)))

@@ -172,7 +172,7 @@ class Potential:
         self._watch.look(atoms, where)
         return prepared
 
-    def blank_graph(self) -> AtomGraph:
+    def blank_graph(self) -> AtomGraph[np.ndarray]:
         """Return the graph of no structure, for what depends on no structure, as numpy arrays."""
         return _blank_graph(self.config, self.dtype)
 
@@ -326,7 +326,7 @@ def create_potential(
     return potential.replace(variables={"params": {}, "buffers": {}, **variables})
 
 
-def _blank_graph(config: ModelConfig, dtype: str) -> AtomGraph:
+def _blank_graph(config: ModelConfig, dtype: str) -> AtomGraph[np.ndarray]:
     capacity = Capacity.holding([])
     if config.long_cutoff is not None:
         capacity = capacity._replace(long_pairs=capacity.pairs, long_slots=capacity.slots)

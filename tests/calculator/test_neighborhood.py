@@ -6,7 +6,7 @@ import pytest
 from ase.build import molecule
 
 from tensornet_jax.calculator.neighborhood import Neighborhood
-from tensornet_jax.graph.atom_graph import Capacity, batch_structures
+from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.graph.neighbors import neighbor_pairs
 from tensornet_jax.potential.potential import Potential
 from tests.calculator.crystals import CRYSTALS, CUTOFF, SKEWED, in_cell, make_potential
@@ -20,7 +20,7 @@ def potential() -> Potential:
 def neighborhood_of(potential: Potential, atoms: ase.Atoms, skin: float):
     """A neighbor list and the pairs it holds, shifts as for the positions given."""
     structure = potential.structure(atoms, skin=skin)
-    graph = batch_structures([structure], Capacity.holding([structure]), "float64")
+    graph = to_device(batch_structures([structure], Capacity.holding([structure]), "float64"))
     energies = np.zeros(len(atoms))
     found = Neighborhood.around(atoms.copy(), structure, graph, energies, skin)
     pairs = structure.pairs

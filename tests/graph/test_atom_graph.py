@@ -15,7 +15,7 @@ def structures(*atoms: ase.Atoms, cutoff: float = 4.0):
     return [make_structure(a, ELEMENTS, cutoff) for a in atoms]
 
 
-def real_edges(graph: AtomGraph) -> np.ndarray:
+def real_edges(graph: AtomGraph[np.ndarray]) -> np.ndarray:
     return np.flatnonzero(graph.edges.mask)
 
 

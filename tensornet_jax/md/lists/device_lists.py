@@ -192,7 +192,7 @@ class DeviceLists:
         graph = batch_structures(
             [self._structure], Capacity(1, self.padded_atoms, 4, 4), self.dtype
         )
-        return to_device(Neighbors(graph, skin, np.int32(0)))
+        return Neighbors(to_device(graph), skin.to_device(), jnp.int32(0))
 
     def saved_capacity(self) -> list[object]:
         """Return the sizes of the arrays as JSON."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
@@ -145,7 +146,7 @@ class HostLists:
             inverse[index] = periodic_inverse(structure.cell, structure.pbc)
             reach[index] = self._reach[index]
         skin = VerletSkin(positions, graph.cell, inverse, reach)
-        return to_device(Neighbors(graph, skin, np.int32(0)))
+        return Neighbors(to_device(graph), skin.to_device(), jnp.int32(0))
 
     def saved_capacity(self) -> list[object]:
         """Return the sizes of the arrays as JSON."""

@@ -164,7 +164,7 @@ def _far_potentials(charges: Array, graph: AtomGraph, periodic: Array, splitting
     """All of the potential in periodic structures but that of near pairs, (N, C) e/Å."""
     place = graph.positions, graph.cell, graph.node_graph
     found = ewald.constant_potentials(charges, *place[1:], periodic, splitting)
-    if graph.waves.shape[1]:
+    if graph.waves is not None and graph.waves.shape[1]:
         found = found + ewald.reciprocal_potentials(charges, *place, graph.waves, splitting)
     if graph.mesh is not None:
         # Those that have no waves have a mesh.

@@ -16,7 +16,7 @@ from tensornet_jax.train.data.replay import Replay
 # run may change.
 EXAMPLE_BATCHES = 200
 
-Batch = tuple[AtomGraph, Targets, Any]
+Batch = tuple[AtomGraph[np.ndarray], Targets, Any]
 
 
 class TrainingBatches:

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from tensornet_jax.graph.atom_graph import AtomGraph
@@ -72,7 +73,7 @@ class TrainStep:
     def __call__(
         self,
         state: TrainState,
-        graph: AtomGraph,
+        graph: AtomGraph | AtomGraph[np.ndarray],
         targets: Targets,
         scale: Any,
         replayed: Any = None,
@@ -170,7 +171,9 @@ class EvaluateStep:
         self._compute = compute
         self._jitted = jax.jit(self._predict)
 
-    def __call__(self, params: PyTree, graph: AtomGraph) -> dict[str, jax.Array]:
+    def __call__(
+        self, params: PyTree, graph: AtomGraph | AtomGraph[np.ndarray]
+    ) -> dict[str, jax.Array]:
         """Return predictions, padded as the graph is, without isolated-atom energies."""
         return self._jitted(params, graph)
 
