@@ -15,7 +15,7 @@ import numpy as np
 from tensornet_jax.graph.edges import EdgeList, pack_pairs
 from tensornet_jax.graph.neighbors import Pairs
 from tensornet_jax.graph.structure import Structure
-from tensornet_jax.ops.interactions.pme import MeshShape
+from tensornet_jax.ops.interactions.reciprocal_space import MeshShape
 from tensornet_jax.ops.messages.message import SLOT_BLOCK
 
 
