@@ -28,7 +28,7 @@ from systems import water
 from tensornet_jax.benchmark.measure import compile_work
 from tensornet_jax.calculator import TensorNetCalculator
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
-from tensornet_jax.models.tensornet.network import TensorNetConfig
+from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tensornet_jax.runtime.memory import keep_freed_memory
 

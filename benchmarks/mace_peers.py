@@ -27,7 +27,7 @@ import numpy as np
 from tensornet_jax.benchmark.machine import describe_machine, installed_versions, machine_name
 from tensornet_jax.benchmark.measure import alternate, compile_work
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
-from tensornet_jax.models.mace.network import MACEConfig
+from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.potential.potential import ElementTable, create_potential
 from tensornet_jax.potential.prediction import predict
 

@@ -26,7 +26,7 @@ from tensornet_jax.benchmark.measure import alternate, compile_work
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.graph.cell_capacity import cell_list_capacity
 from tensornet_jax.graph.cell_list import device_pairs
-from tensornet_jax.models.tensornet.network import TensorNetConfig
+from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tensornet_jax.potential.prediction import predict

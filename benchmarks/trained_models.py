@@ -26,7 +26,7 @@ from tensornet_jax.benchmark.measure import Timing, alternate, compile_work
 from tensornet_jax.config import dump_config, load_config
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.models import MODELS
-from tensornet_jax.models.mace.network import ProductName
+from tensornet_jax.models.mace.config import ProductName
 from tensornet_jax.train.config.optimizer import CosineSchedule
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.data.datasets import read_data_sets

@@ -19,7 +19,7 @@ from tensornet_jax.graph.arrays import ArrayT
 from tensornet_jax.graph.edges import EdgeList, pack_pairs
 from tensornet_jax.graph.neighbors import Pairs
 from tensornet_jax.graph.structure import INPUTS, Structure
-from tensornet_jax.ops.interactions.pme import MeshShape
+from tensornet_jax.ops.interactions.reciprocal_space import MeshShape
 from tensornet_jax.ops.messages.message import SLOT_BLOCK
 
 

@@ -11,8 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int32
 
 from tensornet_jax.graph.neighbors import Pairs, all_pairs, neighbor_pairs
-from tensornet_jax.ops.interactions.ewald import reciprocal_indices
-from tensornet_jax.ops.interactions.pme import MeshShape, mesh_shape
+from tensornet_jax.ops.interactions.reciprocal_space import (
+    MeshShape,
+    mesh_shape,
+    reciprocal_indices,
+)
 
 EwaldMethod = Literal["auto", "sum", "mesh"]
 

@@ -2,8 +2,9 @@
 
 import flax.linen as nn
 from jax import Array
+from jaxtyping import Float
 
-from tensornet_jax.models.common import Compression
+from tensornet_jax.models.config import Compression
 from tensornet_jax.ops.spline import ORDER, evaluate_spline
 
 
@@ -19,8 +20,8 @@ class RadialTable(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, distances: Array) -> Array:
-        """(P,) Å → (P, rank), the cutoff function contained."""
+    def __call__(self, distances: Float[Array, " pairs"]) -> Float[Array, "pairs rank"]:
+        """Return functions of distances in Å, the cutoff function contained."""
         shape = (ORDER * self.compression.intervals, self.compression.rank)
         table = self.param("table", nn.initializers.normal(1.0), shape, self.dtype)
         return evaluate_spline(table, distances, self.cutoff)

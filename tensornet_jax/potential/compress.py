@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase.data import covalent_radii
 
-from tensornet_jax.models.common import Compression
+from tensornet_jax.models.config import Compression
 from tensornet_jax.ops.spline import ORDER, evaluate_spline, fit_spline
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.runtime.precision import precision_scope
@@ -106,7 +106,7 @@ def compress(
 
 def _check(potential: Potential, tolerance: float) -> None:
     name = potential.config.name
-    if not hasattr(potential.module, "radial_functions"):
+    if not potential.config.compressible:
         raise ValueError(
             f"{name} cannot be compressed: what its networks make of a distance depends on the "
             "elements of both atoms too"

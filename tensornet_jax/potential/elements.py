@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase.data import chemical_symbols
 
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tensornet_jax.runtime.parameter_paths import by_path, nested
 

@@ -18,7 +18,7 @@ from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures
 from tensornet_jax.graph.capacity_ladder import CapacityLadder, packs
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.models import MODELS
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.element_table import ElementTable
 from tensornet_jax.potential.prediction import hessian_jit, predict, predict_jit

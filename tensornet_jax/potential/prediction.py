@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.models.base import ModelOutputs
 from tensornet_jax.models.physics.priors import prior_energies
 
 
@@ -44,7 +45,7 @@ def predict(
         cell = graph.cell + graph.cell @ symmetric
         now = graph.replace(positions=moved, cell=cell)
         outputs: dict[str, Any] = {}
-        outputs |= cast(dict, module.apply(variables, now))
+        outputs |= cast(ModelOutputs, module.apply(variables, now))
         if "energies" not in outputs:
             return jnp.zeros((), positions.dtype), outputs
         energies = outputs["energies"] * energy_scale + outputs.pop("energies_in_eV", 0)

@@ -6,7 +6,7 @@ import ase
 import numpy as np
 
 from tensornet_jax.graph.structure import Structure, make_structure
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 
 
 def prepare_structure(

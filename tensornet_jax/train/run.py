@@ -12,7 +12,7 @@ import numpy as np
 
 from tensornet_jax.data.labels.labels import labels_of
 from tensornet_jax.data.statistics import force_rms, mean_neighbors
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tensornet_jax.potential.trained_on import after_training

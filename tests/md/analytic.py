@@ -7,17 +7,16 @@ network is what users run; and they compile in a fraction of a second.
 from typing import Literal
 
 import ase
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
-from jax import Array
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models import MODELS
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.base import Model, ModelOutputs
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.ops.radial import polynomial_envelope
 from tensornet_jax.ops.safe import norm
 from tensornet_jax.potential.potential import ElementTable, Potential
@@ -33,15 +32,10 @@ class LennardJonesConfig(ModelConfig):
     cutoff: float = 7.0
 
 
-class LennardJones(nn.Module):
+class LennardJones(Model[LennardJonesConfig]):
     """4ε((σ/r)¹² − (σ/r)⁶) times an envelope with two continuous derivatives at the cutoff."""
 
-    config: LennardJonesConfig
-    numbers: tuple[int, ...]
-    dtype: str = "float64"
-
-    @nn.compact
-    def __call__(self, graph: AtomGraph) -> dict[str, Array]:
+    def __call__(self, graph: AtomGraph) -> ModelOutputs:
         c = self.config
         distances = norm(graph.pair_vectors())
         real = graph.edges.pair_mask
@@ -52,7 +46,7 @@ class LennardJones(nn.Module):
         count = graph.positions.shape[0]
         halves = jnp.concatenate([pairs, pairs]) / 2
         energies = jax.ops.segment_sum(halves, graph.edges.receivers, count)
-        return {"energies": jnp.where(graph.node_mask, energies, 0)}
+        return ModelOutputs(energies=jnp.where(graph.node_mask, energies, 0))
 
 
 class SpringConfig(ModelConfig):
@@ -62,15 +56,10 @@ class SpringConfig(ModelConfig):
     cutoff: float = 5.0
 
 
-class Spring(nn.Module):
+class Spring(Model[SpringConfig]):
     """½k(r − r₀)² for every pair: a diatomic molecule is a harmonic oscillator."""
 
-    config: SpringConfig
-    numbers: tuple[int, ...]
-    dtype: str = "float64"
-
-    @nn.compact
-    def __call__(self, graph: AtomGraph) -> dict[str, Array]:
+    def __call__(self, graph: AtomGraph) -> ModelOutputs:
         c = self.config
         distances = norm(graph.pair_vectors())
         real = graph.edges.pair_mask
@@ -78,7 +67,7 @@ class Spring(nn.Module):
         count = graph.positions.shape[0]
         halves = jnp.concatenate([pairs, pairs]) / 2
         energies = jax.ops.segment_sum(halves, graph.edges.receivers, count)
-        return {"energies": jnp.where(graph.node_mask, energies, 0)}
+        return ModelOutputs(energies=jnp.where(graph.node_mask, energies, 0))
 
 
 class IdealGasConfig(ModelConfig):
@@ -86,16 +75,11 @@ class IdealGasConfig(ModelConfig):
     cutoff: float = 0.1
 
 
-class IdealGas(nn.Module):
+class IdealGas(Model[IdealGasConfig]):
     """No interaction at all."""
 
-    config: IdealGasConfig
-    numbers: tuple[int, ...]
-    dtype: str = "float64"
-
-    @nn.compact
-    def __call__(self, graph: AtomGraph) -> dict[str, Array]:
-        return {"energies": 0 * jnp.sum(graph.positions, axis=-1)}
+    def __call__(self, graph: AtomGraph) -> ModelOutputs:
+        return ModelOutputs(energies=0 * jnp.sum(graph.positions, axis=-1))
 
 
 ANALYTIC = {

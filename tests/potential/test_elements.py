@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tensornet_jax.models import MODELS
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.base import Model, ModelOutputs
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.elements import species_axes, with_elements
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tensornet_jax.runtime.parameter_paths import by_path
@@ -113,12 +114,8 @@ class ChargesConfig(ModelConfig):
     flat: bool = False
 
 
-class Charges(nn.Module):
+class Charges(Model[ChargesConfig]):
     """Weights of every two elements, and a table of nuclear charges that is not trained."""
-
-    config: ChargesConfig
-    numbers: tuple[int, ...]
-    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, graph):
@@ -129,7 +126,7 @@ class Charges(nn.Module):
         shape = (3 * size,) if self.config.flat else (size, 2, size)
         weights = self.param("weights", nn.initializers.normal(), shape, self.dtype)
         energies = charges[graph.species] + 0 * weights.ravel()[0]
-        return {"energies": jnp.where(graph.node_mask, energies, 0)}
+        return ModelOutputs(energies=jnp.where(graph.node_mask, energies, 0))
 
 
 @pytest.fixture

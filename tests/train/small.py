@@ -13,7 +13,8 @@ from ase.calculators.morse import MorsePotential
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.edges import EdgeList
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.base import Model, ModelOutputs
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.train.reporting.reporter import Reporter, RunStart, StepReport
 from tensornet_jax.train.reporting.result import TrainingResult
 
@@ -35,15 +36,11 @@ class PairConfig(ModelConfig):
     heads: tuple[Literal["energy", "dipole"], ...] = ("energy",)
 
 
-class PairModel(nn.Module):
+class PairModel(Model[PairConfig]):
     """Energies from pairs of atoms; dipole from one charge per element."""
 
-    config: PairConfig
-    numbers: tuple[int, ...]
-    dtype: str = "float32"
-
     @nn.compact
-    def __call__(self, graph: AtomGraph) -> dict[str, jax.Array]:
+    def __call__(self, graph: AtomGraph) -> ModelOutputs:
         dtype, width = jnp.dtype(self.dtype), self.config.width
         vectors = graph.pair_vectors()
         half = vectors.shape[0]
@@ -63,14 +60,14 @@ class PairModel(nn.Module):
             jnp.concatenate([pair, pair]), edges.receivers, graph.positions.shape[0]
         )
         energies = jnp.where(graph.node_mask, energies + shift[graph.species], 0)
-        outputs = {"energies": energies} if "energy" in self.config.heads else {}
+        dipole = None
         if "dipole" in self.config.heads:
             charges = self.param("charges", nn.initializers.normal(), (size,), dtype)
             moments = jnp.where(graph.node_mask, charges[graph.species], 0)[:, None]
-            outputs["dipole"] = jax.ops.segment_sum(
+            dipole = jax.ops.segment_sum(
                 moments * graph.positions, graph.node_graph, graph.num_graphs
             )
-        return outputs
+        return ModelOutputs(energies if "energy" in self.config.heads else None, dipole=dipole)
 
 
 def clusters(count: int, seed: int = 0, periodic: bool = False) -> list[ase.Atoms]:

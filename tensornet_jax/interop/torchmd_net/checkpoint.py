@@ -22,7 +22,7 @@ from tensornet_jax.interop.torchmd_net.tensornet_weights import (
     mixings,
 )
 from tensornet_jax.models import MODELS
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.potential import ElementTable, Potential
 from tensornet_jax.units import conversion_factor
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.ops.safe import divide
 from tensornet_jax.potential.potential import ENERGY_PROPERTIES, Potential
 

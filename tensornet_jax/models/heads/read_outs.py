@@ -6,18 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.common import ModelConfig, dense
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.models.heads.features import AtomFeatures
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.models.heads.tensors import TensorHeads, TensorReadout
+from tensornet_jax.models.layers import dense
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.safe import divide
 
 
 class ScalarReadout(nn.Module):
-    """Two-layer perceptron from features (N, F) to one number per atom, (N,).
+    """Two-layer perceptron from features of the atoms to one number each.
 
     Xavier-uniform weights and zero biases.
     """
@@ -27,8 +29,8 @@ class ScalarReadout(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, features: Array) -> Array:
-        """Return (N,) without unit: the potential multiplies by its scale."""
+    def __call__(self, features: Float[Array, "atoms channels"]) -> Float[Array, " atoms"]:
+        """Return numbers without unit: the potential multiplies by its scale."""
 
         def layer(width: int, name: str) -> nn.Dense:
             return nn.Dense(
@@ -44,7 +46,7 @@ class ScalarReadout(nn.Module):
 
 
 class GatedReadout(nn.Module):
-    """MatGL's read-out: a perceptron times a gate, from features (N, F) to one number, (N,).
+    """MatGL's read-out: a perceptron times a gate, from features of the atoms to one number each.
 
     Both have `DEPTH` linear layers of F channels with SiLU between them; the gate is the sigmoid of
     the second one's last layer.
@@ -62,8 +64,8 @@ class GatedReadout(nn.Module):
         self.layers = [dense(width, w, self.dtype) for w in widths]
         self.gates = [dense(width, w, self.dtype) for w in widths]
 
-    def __call__(self, features: Array) -> Array:
-        """Return (N,) without unit: the potential multiplies by its scale."""
+    def __call__(self, features: Float[Array, "atoms channels"]) -> Float[Array, " atoms"]:
+        """Return numbers without unit: the potential multiplies by its scale."""
         value, gate = features, features
         for layer in self.layers[:-1]:
             value = nn.silu(layer(value))
@@ -106,8 +108,8 @@ class ChargeReadout(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, features: AtomFeatures, graph: AtomGraph) -> Array:
-        """Return (N,) e, 0 for padding."""
+    def __call__(self, features: AtomFeatures, graph: AtomGraph) -> Float[Array, " atoms"]:
+        """Return charges in e, 0 for padding."""
         return _predicted_charges(features.scalars, graph, self.WIDTH, self.dtype)
 
 
@@ -134,30 +136,34 @@ class DipoleReadout(nn.Module):
         return {"dipole": _total(jnp.where(inside, moments, 0), graph), "charges": charges}
 
 
-def _predicted_charges(scalars: Array, graph: AtomGraph, width: int, dtype: str) -> Array:
-    """Conserved charges (N,) e of scalars (N, F), by layers of the module that calls."""
+def _predicted_charges(
+    scalars: Float[Array, "atoms channels"], graph: AtomGraph, width: int, dtype: str
+) -> Float[Array, " atoms"]:
+    """Conserved charges in e of invariant features, by layers of the module that calls."""
     hidden = nn.silu(dense(scalars.shape[-1], width, dtype, name="hidden")(scalars))
     return conserved(dense(width, 1, dtype, name="charges")(hidden)[:, 0], graph)
 
 
-def conserved(charges: Array, graph: AtomGraph) -> Array:
-    """Charges (N,) e shifted, alike in all atoms, to sum to the structures' total charges."""
+def conserved(charges: Float[Array, " atoms"], graph: AtomGraph) -> Float[Array, " atoms"]:
+    """Charges in e shifted, alike in all atoms, to sum to the structures' total charges."""
     charges = jnp.where(graph.node_mask, charges, 0)
     ones = graph.node_mask.astype(charges.dtype)
     shift = divide(graph.charge - _total(charges, graph), _total(ones, graph))
     return jnp.where(graph.node_mask, charges + shift[graph.node_graph], 0)
 
 
-def centered_dipole(charges: Array, graph: AtomGraph, numbers: tuple[int, ...]) -> Array:
+def centered_dipole(
+    charges: Float[Array, " atoms"], graph: AtomGraph, numbers: tuple[int, ...]
+) -> Float[Array, "structures 3"]:
     """Dipole moment Σ_i q_i (r_i − R) about the center of mass R (Sec. 2.4, arXiv:2402.17660).
 
     Args:
-        charges: (N,) e.
+        charges: e.
         graph: structures; not periodic, where a dipole moment has no meaning.
         numbers: element table, for the atomic masses.
 
     Returns:
-        (B, 3) e·Å.
+        e·Å.
     """
     table = jnp.asarray(ase.data.atomic_masses[np.asarray(numbers)], graph.positions.dtype)
     masses = jnp.where(graph.node_mask, table[graph.species], 0)
@@ -168,6 +174,6 @@ def centered_dipole(charges: Array, graph: AtomGraph, numbers: tuple[int, ...]) 
     return _total(charges[:, None] * (graph.positions - center[graph.node_graph]), graph)
 
 
-def _total(values: Array, graph: AtomGraph) -> Array:
-    """Sums over the atoms of each structure, (N, …) → (B, …)."""
+def _total(values: Float[Array, "atoms ..."], graph: AtomGraph) -> Float[Array, "structures ..."]:
+    """Sums over the atoms of each structure."""
     return jax.ops.segment_sum(values, graph.node_graph, graph.num_graphs, indices_are_sorted=True)

@@ -13,9 +13,9 @@ import numpy as np
 from jax import Array
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.common import dense
 from tensornet_jax.models.heads.features import AtomFeatures
 from tensornet_jax.models.heads.tensor_config import TensorHead, coupled_degrees
+from tensornet_jax.models.layers import dense
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 
 FLOOR = 1e-2

@@ -7,11 +7,12 @@ cost in accuracy, and a start for training on with all the weights.
 """
 
 from itertools import permutations
-from typing import Any
 
 import numpy as np
+from flax.typing import Collection
+from jaxtyping import Float
 
-from tensornet_jax.models.mace.network import MACEConfig
+from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.ops.harmonics.angular_momentum import gaunt_ratio
 from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.harmonics.quadrature import lebedev
@@ -26,8 +27,8 @@ GAUNT = ("gaunt_grid", "gaunt_fourier")
 
 
 def clebsch_gordan_from_gaunt(
-    config: MACEConfig, params: dict[str, Any]
-) -> tuple[MACEConfig, dict[str, Any]]:
+    config: MACEConfig, params: Collection
+) -> tuple[MACEConfig, Collection]:
     """Return the Clebsch–Gordan model that is the same function as a Gaunt model.
 
     Args:
@@ -61,7 +62,7 @@ def clebsch_gordan_from_gaunt(
     return config.model_copy(update=changes), found
 
 
-def _paths_of_messages(config: MACEConfig, l_in_max: int, params: dict[str, Any]) -> dict[str, Any]:
+def _paths_of_messages(config: MACEConfig, l_in_max: int, params: Collection) -> Collection:
     """Each path gets the weight of its filter's degree times Gaunt's ratio on it."""
     paths = PathProduct(l_in_max, config.l_max, config.parity).product.paths
     last = f"kernel_{len(config.radial_widths)}"
@@ -73,12 +74,14 @@ def _paths_of_messages(config: MACEConfig, l_in_max: int, params: dict[str, Any]
     for degree in range(config.l_max + 1):
         copies = sum(path.l3 == degree for path in paths)
         after[f"kernel_{degree}"] = np.tile(params["after"][f"kernel_{degree}"], (copies, 1))
-    radial = params["radial"] | {last: kernel.reshape(len(kernel), -1)}
-    return params | {"radial": radial, "after": after}
+    radial = {**params["radial"], last: kernel.reshape(len(kernel), -1)}
+    return {**params, "radial": radial, "after": after}
 
 
-def _contraction_weights(config: MACEConfig, l_out_max: int, params: dict[str, Any]) -> np.ndarray:
-    """(S, paths, C) that make the symmetric contraction the product of weighted signals."""
+def _contraction_weights(
+    config: MACEConfig, l_out_max: int, params: Collection
+) -> Float[np.ndarray, "species paths channels"]:
+    """Weights that make the symmetric contraction the product of weighted signals."""
     factors, results = np.asarray(params["factors"]), np.asarray(params["results"])
     contraction = SymmetricContraction(config.l_max, l_out_max, config.correlation, config.parity)
     weights = []
@@ -96,8 +99,8 @@ def _contraction_weights(config: MACEConfig, l_out_max: int, params: dict[str, A
     return np.stack(weights, axis=1)
 
 
-def _share_of_gaunt(l_max: int, block: Contraction) -> np.ndarray:
-    """How much of each path there is in ∫ Y_m (Σ x_a Y_a)^ν, (paths,)."""
+def _share_of_gaunt(l_max: int, block: Contraction) -> Float[np.ndarray, " paths"]:
+    """How much of each path there is in ∫ Y_m (Σ x_a Y_a)^ν."""
     grid = lebedev(block.order * l_max + block.degree)
     harmonics = solid_harmonics(grid.points, max(l_max, block.degree))
     results = harmonics[:, Degrees(0, block.degree).slice(block.degree)]

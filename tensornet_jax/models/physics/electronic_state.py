@@ -12,9 +12,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.spherical import Perceptron
+from tensornet_jax.models.layers import Perceptron
 from tensornet_jax.ops.safe import divide
 
 
@@ -40,8 +41,8 @@ class ElectronicState(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, graph: AtomGraph) -> Array:
-        """Return (N, features), 0 for padding."""
+    def __call__(self, graph: AtomGraph) -> Float[Array, "atoms features"]:
+        """Return features of the atoms, 0 for padding."""
         amounts = {"charge": graph.charge, "spin": unpaired_electrons(graph.spin)}
         width = self.features
 
@@ -73,13 +74,15 @@ def is_table(path: str) -> bool:
     return path.split("/")[-1] in names
 
 
-def unpaired_electrons(spin: Array) -> Array:
-    """Return 2S of multiplicities 2S + 1, (B,); 0 where there is none."""
+def unpaired_electrons(spin: Float[Array, " structures"]) -> Float[Array, " structures"]:
+    """Return 2S of multiplicities 2S + 1; 0 where there is none."""
     return jnp.maximum(spin - 1, 0)
 
 
-def _shared_out(amounts: Array, weights: Array, graph: AtomGraph) -> Array:
-    """Share (B,) amounts out to the atoms in proportion to (N,) weights."""
+def _shared_out(
+    amounts: Float[Array, " structures"], weights: Float[Array, " atoms"], graph: AtomGraph
+) -> Float[Array, " atoms"]:
+    """Share amounts out to the atoms in proportion to weights."""
     totals = jax.ops.segment_sum(
         weights, graph.node_graph, graph.num_graphs, indices_are_sorted=True
     )

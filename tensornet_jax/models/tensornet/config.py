@@ -1,10 +1,10 @@
 """Hyperparameters of TensorNet (arXiv:2306.06482), and those it shares with TensorNet2."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 
 
 class CartesianConfig(ModelConfig):
@@ -59,6 +59,8 @@ class CartesianConfig(ModelConfig):
 
 class TensorNetConfig(CartesianConfig):
     """Hyperparameters of TensorNet."""
+
+    compressible: ClassVar[bool] = True
 
     name: Literal["tensornet"] = "tensornet"
     self_edges: bool = Field(

@@ -1,12 +1,15 @@
 """TensorNet's first tensors: who is around an atom, at what distance and in which direction."""
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float, Int
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.common import dense, layer_norm
+from tensornet_jax.models.layers import dense, layer_norm
 from tensornet_jax.models.physics.electronic_state import ElectronicState
 from tensornet_jax.models.tensornet.config import CartesianConfig
 from tensornet_jax.models.tensornet.layers import LinearFilter, Mixing
@@ -14,7 +17,16 @@ from tensornet_jax.models.tensornet.radial import AtDistances, RadialValues
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.cartesian import RankTwo, parts_of_unit_vectors, squared_norm
 from tensornet_jax.ops.messages.densities import neighbor_densities
-from tensornet_jax.ops.messages.message import at_receivers, at_senders, collect, on_both_edges
+from tensornet_jax.ops.messages.message import (
+    EdgeIndex,
+    at_receivers,
+    at_senders,
+    collect,
+    on_both_edges,
+)
+
+SpeciesVectors = tuple[Float[Array, "species channels"], Float[Array, "species channels"]]
+"""Vectors of the elements as center and as neighbor."""
 
 MOST_SPECIES = 16
 """Up to so many elements the embedding sums over neighbors element by element, before channels."""
@@ -41,8 +53,8 @@ class SpeciesPair(nn.Module):
         )
         self.linear = dense(2 * self.num_channels, self.num_channels, self.dtype)
 
-    def tables(self) -> tuple[Array, Array]:
-        """Return (S, F) of the center and (S, F) of the neighbor."""
+    def tables(self) -> SpeciesVectors:
+        """Return the vectors of the center and of the neighbor."""
         table = self.species(jnp.arange(self.num_species))
         blank = jnp.zeros_like(table)
         of_centre = self.linear(jnp.concatenate([table, blank], axis=-1))
@@ -58,8 +70,8 @@ class SpeciesTables(nn.Module):
     dtype: str
 
     @nn.compact
-    def tables(self) -> tuple[Array, Array]:
-        """Return (S, F) of the center and (S, F) of the neighbor."""
+    def tables(self) -> SpeciesVectors:
+        """Return the vectors of the center and of the neighbor."""
         init, shape = nn.initializers.normal(1.0), (self.num_species, self.num_channels)
         of_centre = self.param("of_centre", init, shape, self.dtype)
         return of_centre, self.param("of_neighbour", init, shape, self.dtype)
@@ -87,12 +99,14 @@ class Embedding(nn.Module):
         if c.electronic_state:
             self.state = ElectronicState(c.electronic_state, self.num_species, 2 * width, dtype)
 
-    def __call__(self, graph: AtomGraph, directions: Array, radial: RadialValues) -> RankTwo:
+    def __call__(
+        self, graph: AtomGraph, directions: Float[Array, "pairs 3"], radial: RadialValues
+    ) -> RankTwo:
         """Return the tensors of the atoms, (N, 1 | 3 | 5, F).
 
         Args:
             graph: of which species, edges and, if the model takes it, the electrons' state enter.
-            directions: (P, 3) unit vectors of the pairs' first edges.
+            directions: unit vectors of the pairs' first edges.
             radial: functions of the pairs' distances.
         """
         species, edges = graph.species, graph.edges.index
@@ -113,23 +127,33 @@ class Embedding(nn.Module):
         hidden = act(hidden)
         return self.mixing(tensor).scaled_by_part([act(layer(hidden)) for layer in self.gates])
 
-    def filters_of(self, values: AtDistances) -> list[Array]:
-        """Filters of I, A and S with the cutoff function: of P distances, three (P, F)."""
+    def filters_of(self, values: AtDistances) -> list[Float[Array, "pairs channels"]]:
+        """Filters of I, A and S with the cutoff function."""
         basis = self._with_bias(*values)
         return [basis @ layer.matrix() for layer in self.filters]
 
-    def _with_bias(self, basis: Array, envelope: Array) -> Array:
+    def _with_bias(
+        self, basis: Float[Array, "pairs radial"], envelope: Float[Array, " pairs"]
+    ) -> Float[Array, "pairs _"]:
         """Radial functions times the cutoff function; alone at the end, it is what a bias meets."""
         envelope = envelope[:, None]
         if self.config.compression:
             return basis * envelope
         return jnp.concatenate([basis * envelope, envelope], axis=-1)
 
-    def _by_species(self, species, edges, geometry, basis, weights, tables) -> list[Array]:
+    def _by_species(
+        self,
+        species: Int[Array, " atoms"],
+        edges: EdgeIndex,
+        geometry: Sequence[Float[Array, "pairs components"]],
+        basis: Float[Array, "pairs radial"],
+        weights: Sequence[Float[Array, "radial channels"]],
+        tables: SpeciesVectors,
+    ) -> list[Float[Array, "atoms _ channels"]]:
         of_centre, of_neighbour = tables
         signs = np.array([1] + [-1] * 3 + [1] * 5)
-        geometry = on_both_edges(jnp.concatenate(geometry, axis=-1), signs)
-        densities = neighbor_densities(geometry, basis, species, self.num_species, edges)
+        sides = on_both_edges(jnp.concatenate(geometry, axis=-1), signs)
+        densities = neighbor_densities(sides, basis, species, self.num_species, edges)
         found = []
         for part, matrix in zip(jnp.split(densities, (1, 4), axis=1), weights, strict=True):
             both = (of_neighbour[:, None] * matrix).reshape(-1, matrix.shape[1])
@@ -137,7 +161,15 @@ class Embedding(nn.Module):
             found.append(every + of_centre[species][:, None] * (jnp.sum(part, axis=2) @ matrix))
         return found
 
-    def _by_edges(self, species, edges, geometry, basis, weights, tables) -> list[Array]:
+    def _by_edges(
+        self,
+        species: Int[Array, " atoms"],
+        edges: EdgeIndex,
+        geometry: Sequence[Float[Array, "pairs components"]],
+        basis: Float[Array, "pairs radial"],
+        weights: Sequence[Float[Array, "radial channels"]],
+        tables: SpeciesVectors,
+    ) -> list[Float[Array, "atoms _ channels"]]:
         of_centre, of_neighbour = (table[species] for table in tables)
         factor = at_receivers(of_centre, edges) + at_senders(of_neighbour, edges)
         identity, skew, symmetric = geometry

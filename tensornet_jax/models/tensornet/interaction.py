@@ -2,8 +2,9 @@
 
 import flax.linen as nn
 from jax import Array
+from jaxtyping import Float
 
-from tensornet_jax.models.common import dense
+from tensornet_jax.models.layers import dense
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.models.tensornet.layers import LinearFilter, Mixing
 from tensornet_jax.models.tensornet.radial import AtDistances, RadialValues
@@ -35,9 +36,9 @@ class Interaction(nn.Module):
         tensor: RankTwo,
         edges: EdgeIndex,
         radial: RadialValues,
-        charge_factor: Array,
+        charge_factor: Float[Array, "atoms 1 1"],
     ) -> RankTwo:
-        """Return updated tensors; charge_factor: (N, 1, 1), other arguments as `Embedding`."""
+        """Return updated tensors; arguments as `Embedding`, the factor multiplies products."""
         filters = tuple(self.filters_of(radial.pairs))
         tensor = tensor.scaled(1 / (squared_norm(tensor) + 1))
         y = self.mixing_before(tensor)
@@ -57,8 +58,8 @@ class Interaction(nn.Module):
         square = anticommutator(update, update).scaled(0.5)
         return tensor + update + square.scaled(charge_factor)
 
-    def filters_of(self, values: AtDistances) -> list[Array]:
-        """Filters of I, A and S with the cutoff function: of P distances, three (P, 1, F)."""
+    def filters_of(self, values: AtDistances) -> list[Float[Array, "pairs 1 channels"]]:
+        """Filters of I, A and S with the cutoff function."""
         basis, envelope = values
         if self.config.compression:
             return [

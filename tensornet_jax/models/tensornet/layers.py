@@ -3,8 +3,9 @@
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
-from tensornet_jax.models.common import dense, torch_uniform
+from tensornet_jax.models.layers import dense, torch_uniform
 from tensornet_jax.ops.cartesian import RankTwo
 
 
@@ -33,8 +34,8 @@ class LinearFilter(nn.Module):
     use_bias: bool
 
     @nn.compact
-    def matrix(self) -> Array:
-        """Return (R + 1, F) or, without bias, (R, F)."""
+    def matrix(self) -> Float[Array, "radial channels"]:
+        """Return a row for each radial function and, with a bias, one more."""
         init, shape = torch_uniform(self.num_radial), (self.num_radial, self.num_channels)
         kernel = self.param("kernel", init, shape, self.dtype)
         if not self.use_bias:

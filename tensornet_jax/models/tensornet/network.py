@@ -5,22 +5,19 @@ radial functions, once in the filters; `cutoff_once` gives the paper's form), an
 edge to itself with distance 0, which adds the filter at zero distance.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.typing import VariableDict
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.common import dense, layer_norm
+from tensornet_jax.models.base import Model, ModelOutputs
 from tensornet_jax.models.heads.features import AtomFeatures, parts_of_tensors
-from tensornet_jax.models.heads.read_outs import (
-    GatedReadout,
-    OtherHeads,
-    ScalarReadout,
-    centered_dipole,
-)
+from tensornet_jax.models.heads.outputs import outputs_of
+from tensornet_jax.models.heads.read_outs import GatedReadout, ScalarReadout
+from tensornet_jax.models.layers import dense, layer_norm
 from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.models.tensornet.embedding import Embedding
@@ -30,17 +27,8 @@ from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.cartesian import RankTwo, squared_norms
 
 
-class TensorNet(nn.Module):
-    """TensorNet from a padded graph to per-atom energies and the like.
-
-    config: hyperparameters.
-    numbers: element table.
-    dtype: "float32" or "float64".
-    """
-
-    config: TensorNetConfig
-    numbers: tuple[int, ...]
-    dtype: str = "float32"
+class TensorNet(Model[TensorNetConfig]):
+    """TensorNet from a padded graph to per-atom energies and the like."""
 
     def setup(self) -> None:
         """Create the layers."""
@@ -54,27 +42,18 @@ class TensorNet(nn.Module):
         self.norm = layer_norm(dtype)
         self.linear = dense(3 * width, width, dtype)
         self.readouts = {head: self._readout() for head in c.own_heads}
-        if c.has_other_heads:
-            self.other_heads = OtherHeads(c, len(self.numbers), dtype)
+        self.outputs = outputs_of(self)
+        nn.share_scope(self, self.outputs)
 
-    def __call__(self, graph: AtomGraph) -> dict[str, Array]:
-        """Return "energies" (N,) without scale and whatever else there are heads for."""
+    def __call__(self, graph: AtomGraph) -> ModelOutputs:
+        """Return what the heads of `config` predict."""
         tensor = self.tensors(graph)[-1]
         features = self.features(tensor)
-        outputs = {}
-        if "energy" in self.readouts:
-            energies = self.readouts["energy"](features)
-            outputs["energies"] = jnp.where(graph.node_mask, energies, 0)
-        if "dipole" in self.readouts:
-            charges = self.readouts["dipole"](features)
-            outputs["dipole"] = centered_dipole(charges, graph, self.numbers)
-        if self.config.has_other_heads:
-            atoms = AtomFeatures(features, parts_of_tensors(tensor))
-            outputs |= self.other_heads(atoms, graph)
-        return outputs
+        read_outs = {head: readout(features) for head, readout in self.readouts.items()}
+        return self.outputs(graph, read_outs, AtomFeatures(features, parts_of_tensors(tensor)))
 
-    def features(self, tensor: RankTwo) -> Array:
-        """Invariant features of atoms with these tensors, (N, F)."""
+    def features(self, tensor: RankTwo) -> Float[Array, "atoms channels"]:
+        """Invariant features of atoms with these tensors."""
         invariants = squared_norms(tensor)
         invariants = invariants.reshape(invariants.shape[0], -1)
         features = self.linear(self.norm(invariants))
@@ -95,20 +74,21 @@ class TensorNet(nn.Module):
             history.append(tensor)
         return history
 
-    def radial_functions(self, distances: Array) -> list[Array]:
-        """All functions of distance (D,) Å, those of the embedding and of each layer: (D, 3F)."""
+    def radial_functions(
+        self, distances: Float[Array, " distances"]
+    ) -> list[Float[Array, "distances functions"]]:
+        """The filters of the embedding and of each layer as functions of distances in Å."""
         values = self._at(distances)
         found = [self.embedding.filters_of(values)]
         found += [[f[:, 0] for f in layer.filters_of(values)] for layer in self.layers]
         return [jnp.concatenate(filters, axis=-1) for filters in found]
 
-    def compressed(self, table: Array, matrices: list[Array]) -> dict[str, Any]:
-        """Return the variables of the same model with splines in place of `radial_functions`.
-
-        Args:
-            table: coefficients of the splines, (4 · intervals, rank).
-            matrices: what combines them to the functions, (rank, 3F) each.
-        """
+    def compressed(
+        self,
+        table: Float[Array, "coefficients rank"],
+        matrices: list[Float[Array, "rank functions"]],
+    ) -> VariableDict:
+        """Return the variables of the same model with splines in place of `radial_functions`."""
         params = flatten_dict(dict(self.variables["params"]))
         kept = {
             path: leaf
@@ -127,13 +107,13 @@ class TensorNet(nn.Module):
         buffers = {k: v for k, v in self.variables.get("buffers", {}).items() if k != "radial"}
         return {"params": unflatten_dict(kept), "buffers": buffers}
 
-    def _readout(self) -> nn.Module:
+    def _readout(self) -> GatedReadout | ScalarReadout:
         c = self.config
         if c.readout == "gated":
             return GatedReadout(c.num_channels, self.dtype)
         return ScalarReadout(c.num_channels, c.activation, self.dtype)
 
-    def _at(self, distances: Array) -> AtDistances:
+    def _at(self, distances: Float[Array, " pairs"]) -> AtDistances:
         if self.config.compression:
             # Tabulated with the cutoff function.
             return AtDistances(self.radial(distances), jnp.ones_like(distances))

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.tensornet.config import CartesianConfig
@@ -14,8 +15,10 @@ from tensornet_jax.ops import radial
 from tensornet_jax.ops.safe import divide, norm
 
 
-def envelope(config: CartesianConfig, distances: Array, cutoff_lower: float) -> Array:
-    """Cutoff function of distances (...) Å, with a lower cutoff or, given as 0, without it."""
+def envelope(
+    config: CartesianConfig, distances: Float[Array, " pairs"], cutoff_lower: float
+) -> Float[Array, " pairs"]:
+    """Cutoff function of distances in Å, with a lower cutoff or, given as 0, without it."""
     if config.envelope == "polynomial":
         return radial.polynomial_envelope(distances, config.cutoff)
     return radial.cosine_envelope(distances, config.cutoff, cutoff_lower)
@@ -28,8 +31,8 @@ class RadialBasis(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, distances: Array) -> Array:
-        """(...) Å → (..., R)."""
+    def __call__(self, distances: Float[Array, " pairs"]) -> Float[Array, "pairs radial"]:
+        """Return functions of distances in Å."""
         c = self.config
         size, cutoff, lower = c.num_radial, c.cutoff, c.cutoff_lower
         if c.radial == "smooth_bessel":
@@ -50,7 +53,7 @@ class RadialBasis(nn.Module):
         # The lower cutoff has no part in this factor.
         return values * envelope(c, distances, 0.0)[..., None]
 
-    def _constant(self, name: str, start: np.ndarray) -> Array:
+    def _constant(self, name: str, start: np.ndarray | float) -> Array:
         # Kept with the weights even when not trained: checkpoints from elsewhere bring their own
         # values, which differ in the eighth digit.
         def init(*_: Array) -> Array:
@@ -62,10 +65,10 @@ class RadialBasis(nn.Module):
 
 
 class AtDistances(NamedTuple):
-    """Radial functions (P, R) of some distances, and the cutoff function (P,)."""
+    """Radial functions of some distances, and the cutoff function."""
 
-    basis: Array
-    envelope: Array
+    basis: Float[Array, "pairs radial"]
+    envelope: Float[Array, " pairs"]
 
 
 class RadialValues(NamedTuple):
@@ -78,10 +81,10 @@ class RadialValues(NamedTuple):
 def pair_geometry(
     config: CartesianConfig,
     graph: AtomGraph,
-    at: Callable[[Array], AtDistances],
+    at: Callable[[Float[Array, " pairs"]], AtDistances],
     *,
     self_edges: bool = True,
-) -> tuple[Array, RadialValues]:
+) -> tuple[Float[Array, "pairs 3"], RadialValues]:
     """Return directions of the pairs' first edges and functions of their distances.
 
     Args:
@@ -91,7 +94,7 @@ def pair_geometry(
         self_edges: give every atom an edge to itself.
 
     Returns:
-        (P, 3) unit vectors, 0 for padding, and what `at` makes of the distances.
+        unit vectors, 0 for padding, and what `at` makes of the distances.
     """
     vectors = graph.pair_vectors()
     distances = norm(vectors)

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from tensornet_jax.models.physics.electrostatics import CoulombRange
+from tensornet_jax.models.physics.config import CoulombRange
 from tensornet_jax.models.tensornet.config import CartesianConfig
 
 
@@ -77,7 +77,7 @@ class TensorNet2Config(CartesianConfig):
 
     @property
     def has_other_heads(self) -> bool:
-        """Whether it needs `heads.OtherHeads`; charges it has anyway."""
+        """Whether it needs `heads.read_outs.OtherHeads`; charges it has anyway."""
         return bool(self.tensors)
 
     def set_weights(self) -> np.ndarray:

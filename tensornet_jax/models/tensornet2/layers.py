@@ -3,9 +3,10 @@
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.common import dense, layer_norm
+from tensornet_jax.models.layers import dense, layer_norm
 from tensornet_jax.models.tensornet.layers import Mixing
 from tensornet_jax.models.tensornet.radial import RadialValues
 from tensornet_jax.models.tensornet2.config import TensorNet2Config
@@ -44,8 +45,8 @@ class MLP(nn.Module):
             for width in self.widths
         ]
 
-    def __call__(self, values: Array) -> Array:
-        """(..., F) → (..., widths[-1])."""
+    def __call__(self, values: Float[Array, "*rows channels"]) -> Float[Array, "*rows features"]:
+        """Return the last layer's numbers for each row."""
         act = ACTIVATIONS[self.activation]
         for layer in self.layers[:-1]:
             values = act(layer(values))
@@ -64,8 +65,8 @@ class Charges(nn.Module):
         self.norm = layer_norm(dtype)
         self.mlp = MLP((width, width, 2 * c.num_charges), c.activation, dtype)
 
-    def __call__(self, tensor: RankTwo, graph: AtomGraph) -> Array:
-        """Return (N, Q) e, 0 for padding."""
+    def __call__(self, tensor: RankTwo, graph: AtomGraph) -> Float[Array, "atoms charges"]:
+        """Return sets of charges side by side, e, 0 for padding."""
         # The scalar part as it is, with its sign: tr X / 3, where the coordinate is √3 times that.
         norms = squared_norms(tensor)[:, 1:].reshape(tensor.scalar.shape[0], -1)
         features = jnp.concatenate([tensor.scalar[:, 0] * 3**-0.5, norms], axis=-1)
@@ -94,13 +95,17 @@ class ChargedInteraction(nn.Module):
         self.mixing_after = Mixing(width, dtype)
 
     def __call__(
-        self, tensor: RankTwo, charges: Array, edges: EdgeIndex, radial: RadialValues
+        self,
+        tensor: RankTwo,
+        charges: Float[Array, "atoms charges"],
+        edges: EdgeIndex,
+        radial: RadialValues,
     ) -> RankTwo:
         """Return updated tensors.
 
         Args:
             tensor: (N, 1 | 3 | 5, F).
-            charges: (N, Q) e.
+            charges: e.
             edges: connectivity.
             radial: functions of the pairs' distances.
         """
@@ -124,13 +129,18 @@ class ChargedInteraction(nn.Module):
         # ΔX ΔX is half an anticommutator, the product that is at hand already.
         return tensor + update + anticommutator(update, update).scaled(0.5)
 
-    def _filters(self, of_radial: Array, charges: Array, envelope: Array) -> list[Array]:
-        """Filters of I, A and S with the cutoff function, three (rows, 1, F).
+    def _filters(
+        self,
+        of_radial: Float[Array, "rows channels"],
+        charges: Float[Array, "rows charges"],
+        envelope: Float[Array, " rows"],
+    ) -> list[Float[Array, "rows 1 channels"]]:
+        """Filters of I, A and S with the cutoff function.
 
         Args:
-            of_radial: (rows, F), what the first layer makes of radial functions.
-            charges: (rows, 2Q) of both ends.
-            envelope: (rows,) cutoff function.
+            of_radial: what the first layer makes of radial functions.
+            charges: of both ends.
+            envelope: cutoff function.
         """
         act = ACTIVATIONS[self.config.activation]
         hidden = act(self.filter_hidden(act(of_radial + self.of_charges(charges))))[:, None]

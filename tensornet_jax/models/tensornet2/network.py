@@ -11,11 +11,13 @@ all sets.
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.common import dense, layer_norm
+from tensornet_jax.models.base import Model, ModelOutputs
 from tensornet_jax.models.heads.features import AtomFeatures, parts_of_tensors
-from tensornet_jax.models.heads.read_outs import OtherHeads, centered_dipole
+from tensornet_jax.models.heads.outputs import outputs_of
+from tensornet_jax.models.layers import dense, layer_norm
 from tensornet_jax.models.physics.electrostatics import coulomb_energies
 from tensornet_jax.models.tensornet.embedding import Embedding
 from tensornet_jax.models.tensornet.radial import AtDistances, RadialBasis, envelope, pair_geometry
@@ -26,17 +28,8 @@ from tensornet_jax.ops.cartesian import RankTwo, squared_norms
 from tensornet_jax.ops.interactions.coulomb import overlap_damping
 
 
-class TensorNet2(nn.Module):
-    """TensorNet2 from a padded graph to per-atom energies, charges and the like.
-
-    config: hyperparameters.
-    numbers: element table.
-    dtype: "float32" or "float64".
-    """
-
-    config: TensorNet2Config
-    numbers: tuple[int, ...]
-    dtype: str = "float32"
+class TensorNet2(Model[TensorNet2Config]):
+    """TensorNet2 from a padded graph to per-atom energies, charges and the like."""
 
     def setup(self) -> None:
         """Create the layers."""
@@ -48,36 +41,33 @@ class TensorNet2(nn.Module):
         if "energy" in c.heads or c.has_other_heads:
             self.norm = layer_norm(dtype)
             self.linear = dense(3 * width, width, dtype)
-        if c.has_other_heads:
-            self.other_heads = OtherHeads(c, len(self.numbers), dtype)
+        self.outputs = outputs_of(self)
+        nn.share_scope(self, self.outputs)
         if "energy" in c.heads:
             self.readout = MLP((width // 2,) * c.readout_layers + (1,), c.activation, dtype)
 
-    def __call__(self, graph: AtomGraph) -> dict[str, Array]:
-        """Return "charges" (N,) e, and as far as there are heads "energies" (N,) without scale, the
-        Coulomb energies as "energies_in_eV" (N,), "dipole" (B, 3) of the charges, and tensors.
-        """
+    def __call__(self, graph: AtomGraph) -> ModelOutputs:
+        """Return charges and what the heads of `config` predict; the dipole is of the charges."""
         c = self.config
-        tensor, charges = self.tensor_and_charges(graph)
-        weights = jnp.asarray(c.set_weights(), charges.dtype)
-        outputs = {"charges": charges @ weights}
+        tensor, stages = self.tensor_and_charges(graph)
+        weights = jnp.asarray(c.set_weights(), stages.dtype)
+        charges = stages @ weights
+        read_outs, atoms, coulomb = {}, None, None
         if "dipole" in c.own_heads:
-            outputs["dipole"] = centered_dipole(outputs["charges"], graph, self.numbers)
+            read_outs["dipole"] = charges
         if "energy" in c.heads or c.has_other_heads:
             invariants = squared_norms(tensor)
             invariants = invariants.reshape(invariants.shape[0], -1)
             features = ACTIVATIONS[c.activation](self.linear(self.norm(invariants)))
-        if c.has_other_heads:
             atoms = AtomFeatures(features, parts_of_tensors(tensor))
-            outputs |= self.other_heads(atoms, graph)
-        if "energy" in c.heads:
-            outputs["energies"] = jnp.where(graph.node_mask, self.readout(features)[:, 0], 0)
-            if c.coulomb:
-                outputs["energies_in_eV"] = self._coulomb(charges, c.coulomb, graph) @ weights
-        return outputs
+            if "energy" in c.heads:
+                read_outs["energy"] = self.readout(features)[:, 0]
+        if "energy" in c.heads and c.coulomb:
+            coulomb = self._coulomb(stages, c.coulomb, graph) @ weights
+        return self.outputs(graph, read_outs, atoms, charges=charges, energies_in_eV=coulomb)
 
-    def tensor_and_charges(self, graph: AtomGraph) -> tuple[RankTwo, Array]:
-        """Tensors of the atoms after the last layer, and charges (N, (L + 1) · Q) of all stages."""
+    def tensor_and_charges(self, graph: AtomGraph) -> tuple[RankTwo, Float[Array, "atoms charges"]]:
+        """Tensors of the atoms after the last layer, and the charges of all stages, e."""
         c, edges = self.config, graph.edges.index
         directions, radial = pair_geometry(c, graph, self._at)
         tensor = self.embedding(graph, directions, radial)
@@ -87,15 +77,17 @@ class TensorNet2(nn.Module):
             stages.append(charges(tensor, graph))
         return tensor, jnp.concatenate(stages, axis=-1)
 
-    def _coulomb(self, charges: Array, coulomb: PredictedCoulomb, graph: AtomGraph) -> Array:
-        """Coulomb energies of all sets of charges, (N, (L + 1) · Q) eV."""
+    def _coulomb(
+        self, charges: Float[Array, "atoms charges"], coulomb: PredictedCoulomb, graph: AtomGraph
+    ) -> Float[Array, "atoms charges"]:
+        """Coulomb energies of all sets of charges, eV."""
 
-        def left_out(distances: Array) -> Array:
+        def left_out(distances: Float[Array, " pairs"]) -> Float[Array, " pairs"]:
             return 1 - overlap_damping(distances, coulomb.damping_radius)
 
         found = coulomb_energies(charges, graph, coulomb, self.config.cutoff, left_out)
         return coulomb.scale * found
 
-    def _at(self, distances: Array) -> AtDistances:
+    def _at(self, distances: Float[Array, " pairs"]) -> AtDistances:
         values = envelope(self.config, distances, self.config.cutoff_lower)
         return AtDistances(self.radial(distances), values)

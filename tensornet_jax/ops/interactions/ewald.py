@@ -14,41 +14,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.scipy.special import erfc
-
-
-def splitting_of(cutoff: float, accuracy: float) -> float:
-    """α in Å⁻¹ for which erfc(αd) has fallen to about `accuracy` at the cutoff, in Å."""
-    return math.sqrt(-math.log(accuracy)) / cutoff
-
-
-def reciprocal_cutoff(splitting: float, accuracy: float) -> float:
-    """Length of k in Å⁻¹ from which on exp(−k²/4α²), α the splitting, is below `accuracy`."""
-    return 2 * splitting * math.sqrt(-math.log(accuracy))
-
-
-def reciprocal_indices(cell: np.ndarray, cutoff: float) -> np.ndarray:
-    """Integers n of the reciprocal lattice vectors 0 < |k| ≤ cutoff, one of each pair k and −k.
-
-    Args:
-        cell: (3, 3) rows are lattice vectors, Å.
-        cutoff: Å⁻¹.
-
-    Returns:
-        (K, 3) int32.
-    """
-    # |n_i| = |k·a_i|/2π.
-    most = np.floor(cutoff * np.linalg.norm(cell, axis=1) / (2 * np.pi)).astype(int)
-    a, b, c = (np.arange(-m, m + 1) for m in most)
-    a = a[most[0] :]
-    reciprocal = 2 * np.pi * np.linalg.inv(cell).T
-    n = np.stack(np.meshgrid(a, b, c, indexing="ij"), axis=-1).reshape(-1, 3)
-    # Of k and −k the one whose first number that is not 0 is positive.
-    leading = np.where(n[:, 0] != 0, n[:, 0], np.where(n[:, 1] != 0, n[:, 1], n[:, 2]))
-    n = n[leading > 0]
-    return n[np.linalg.norm(n @ reciprocal, axis=1) <= cutoff].astype(np.int32)
 
 
 def reciprocal_lattice(cell: Array, periodic: Array) -> tuple[Array, Array]:

@@ -15,38 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tensornet_jax.ops.interactions.ewald import reciprocal_cutoff, reciprocal_lattice
-
-ORDER = 6
-"""Order of the splines: four continuous derivatives, enough for Hessians and for training forces.
-It must be even: an odd order has no inverse at the mesh's highest frequency."""
-
-MeshShape = tuple[int, int, int]
-
-
-def mesh_spacing(splitting: float, accuracy: float) -> float:
-    """Distance of mesh points in Å for an error of about `accuracy` in the potential, in e/Å.
-
-    The error of a random crystal of unit charges was 0.005 (αh)⁶ for a spacing h, down to 10⁻⁸; and
-    the mesh must carry the waves that are not negligible.
-    """
-    finest_wave = math.pi / reciprocal_cutoff(splitting, accuracy)
-    return min((accuracy / 0.005) ** (1 / ORDER) / splitting, finest_wave)
-
-
-def mesh_shape(cell: np.ndarray, spacing: float) -> MeshShape:
-    """Return the points along each lattice vector, at most a spacing apart.
-
-    Sizes have no prime factor above 5, which Fourier transforms like, and grow in steps: a cell
-    that changes a little keeps its mesh.
-
-    Args:
-        cell: (3, 3) rows are lattice vectors, Å.
-        spacing: Å.
-    """
-    needed = np.linalg.norm(cell, axis=1) / spacing
-    a, b, c = (_smooth_size(max(math.ceil(points), ORDER)) for points in needed)
-    return a, b, c
+from tensornet_jax.ops.interactions.ewald import reciprocal_lattice
+from tensornet_jax.ops.interactions.reciprocal_space import ORDER, MeshShape
 
 
 def mesh_potentials(
@@ -161,15 +131,3 @@ def _raised(values: np.ndarray, order: int) -> np.ndarray:
     below = np.concatenate([[0.0], values]), np.concatenate([values, [0.0]])
     j = np.arange(order)
     return (j * below[1] + (order - j) * below[0]) / (order - 1)
-
-
-def _smooth_size(size: int) -> int:
-    """Return the next size without a prime factor above 5."""
-    while True:
-        rest = size
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return size
-        size += 1

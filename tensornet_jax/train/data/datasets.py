@@ -16,7 +16,7 @@ from tensornet_jax.data.labels.weights import weight_of
 from tensornet_jax.data.references import ReferenceEnergies, reference_energies
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.graph.targets import Targets
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.potential import dipole_of_position, prepare_structure
 from tensornet_jax.train.config.data import DataConfig

@@ -17,7 +17,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from tensornet_jax.config import ConfigError, dump_config, load_config, parse_config
 from tensornet_jax.data.labels.labels import source_of
 from tensornet_jax.data.references import ReferenceEnergies, elements_of
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.elements import with_elements
 from tensornet_jax.potential.model_file import load_model, read_header, save_model
 from tensornet_jax.potential.potential import ElementTable, Potential

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from ase import Atoms
 
 from tensornet_jax.data.references import ReferenceEnergies
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.train.config.data import files_of
 from tensornet_jax.train.config.run import RunConfig

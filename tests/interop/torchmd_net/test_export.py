@@ -12,8 +12,8 @@ from tensornet_jax.interop.torchmd_net.checkpoint import (
     to_state_dict,
 )
 from tensornet_jax.interop.torchmd_net.export import write_checkpoint
-from tensornet_jax.models.common import Compression
-from tensornet_jax.models.mace.network import MACEConfig
+from tensornet_jax.models.config import Compression
+from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.potential.potential import ElementTable, Potential
 from tests import tolerances
 from tests.builders import ELEMENTS, ethanol, small_potential, with_config

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from tensornet_jax.models.escn.network import ESCNConfig
+from tensornet_jax.models.escn.config import ESCNConfig
 from tensornet_jax.potential.potential import Potential
 from tests.builders import ELEMENTS, ethanol, in_box
 from tests.models.every_model import small_model

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from tensornet_jax.models.mace.network import MACEConfig
+from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.models.mace.restriction import clebsch_gordan_from_gaunt
 from tests.builders import in_box
 from tests.models.every_model import small_model

@@ -10,8 +10,8 @@ import pytest
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.models import MODELS
+from tensornet_jax.models.layers import Perceptron
 from tensornet_jax.models.physics.electronic_state import ElectronicState
-from tensornet_jax.models.spherical import Perceptron
 from tensornet_jax.potential.elements import with_elements
 from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential

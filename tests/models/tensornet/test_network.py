@@ -163,9 +163,9 @@ def test_radial_functions_and_their_parameters_have_finite_gradients(name):
 
 
 def test_registry_gives_config_and_module_of_a_name():
-    config, module = MODELS["tensornet"]
-    assert config().name == "tensornet"
-    assert (config, module) == (TensorNetConfig, TensorNet)
+    config, network = MODELS["tensornet"]
+    assert config is TensorNetConfig
+    assert network(config(), (1, 8), "float64") == TensorNet(TensorNetConfig(), (1, 8), "float64")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,13 @@ from ase.build import bulk
 
 from tensornet_jax.graph.neighbors import neighbor_pairs
 from tensornet_jax.ops.interactions import ewald, pme
+from tensornet_jax.ops.interactions.reciprocal_space import (
+    mesh_shape,
+    mesh_spacing,
+    reciprocal_cutoff,
+    reciprocal_indices,
+    splitting_of,
+)
 from tests.tolerances import SAME_SUM
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -20,7 +27,7 @@ constant_potentials = jax.jit(ewald.constant_potentials, static_argnames="splitt
 
 def potentials(atoms, charges, cutoff, accuracy, mesh=False):
     """Potential at each atom in e/Å by both sums, numpy's loop over pairs being the first."""
-    cell, splitting = atoms.cell.array, ewald.splitting_of(cutoff, accuracy)
+    cell, splitting = atoms.cell.array, splitting_of(cutoff, accuracy)
     pairs = neighbor_pairs(atoms.positions, cell, True, cutoff)
     distances = np.linalg.norm(pairs.vectors(atoms.positions, cell), axis=1)
     kernel = np.asarray(ewald.screened(jnp.asarray(distances), splitting))
@@ -36,11 +43,11 @@ def _rest(positions, cell, charges, splitting, accuracy, mesh):
     constant = constant_potentials(q, a, node_graph, periodic, splitting)
     host = np.asarray(cell)
     if mesh:
-        shape = pme.mesh_shape(host, pme.mesh_spacing(splitting, accuracy))
+        shape = mesh_shape(host, mesh_spacing(splitting, accuracy))
         smooth = by_mesh(q, r, a, node_graph, periodic, shape, splitting)
     else:
-        longest = ewald.reciprocal_cutoff(splitting, accuracy)
-        indices = jnp.asarray(ewald.reciprocal_indices(host, longest))[None]
+        longest = reciprocal_cutoff(splitting, accuracy)
+        indices = jnp.asarray(reciprocal_indices(host, longest))[None]
         smooth = by_sum(q, r, a, node_graph, indices, splitting)
     return np.asarray(smooth + constant)[:, 0]
 
@@ -123,10 +130,10 @@ def test_a_mesh_is_as_accurate_as_it_says(accuracy):
 @pytest.mark.parametrize("mesh", [False, True], ids=["sum", "mesh"])
 def test_derivatives_with_strain_are_those_of_the_energy(mesh):
     atoms, charges = triclinic()
-    splitting, cell = ewald.splitting_of(5.0, 1e-6), jnp.asarray(atoms.cell.array)
-    longest = ewald.reciprocal_cutoff(splitting, 1e-6)
-    indices = jnp.asarray(ewald.reciprocal_indices(atoms.cell.array, longest))[None]
-    shape = pme.mesh_shape(atoms.cell.array, pme.mesh_spacing(splitting, 1e-6))
+    splitting, cell = splitting_of(5.0, 1e-6), jnp.asarray(atoms.cell.array)
+    longest = reciprocal_cutoff(splitting, 1e-6)
+    indices = jnp.asarray(reciprocal_indices(atoms.cell.array, longest))[None]
+    shape = mesh_shape(atoms.cell.array, mesh_spacing(splitting, 1e-6))
     q, node_graph = jnp.asarray(charges)[:, None], jnp.zeros(len(charges), int)
     periodic = jnp.array([True])
 
@@ -161,9 +168,9 @@ def test_structures_of_a_batch_do_not_see_each_other_nor_padding(mesh):
     atoms, charges = triclinic()
     other, others = triclinic()
     other.set_cell(1.1 * other.cell.array, scale_atoms=True)
-    splitting = ewald.splitting_of(5.0, 1e-6)
-    longest = ewald.reciprocal_cutoff(splitting, 1e-6)
-    lists = [ewald.reciprocal_indices(each.cell.array, longest) for each in (atoms, other)]
+    splitting = splitting_of(5.0, 1e-6)
+    longest = reciprocal_cutoff(splitting, 1e-6)
+    lists = [reciprocal_indices(each.cell.array, longest) for each in (atoms, other)]
     # Between the two crystals a molecule, and padding at the end of the last structure.
     indices = np.zeros((3, max(map(len, lists)) + 5, 3), np.int32)
     indices[0, : len(lists[0])], indices[2, : len(lists[1])] = lists
@@ -173,7 +180,7 @@ def test_structures_of_a_batch_do_not_see_each_other_nor_padding(mesh):
     node_graph = jnp.asarray(np.repeat([0, 1, 2], [8, 3, 12]))
     cell = jnp.asarray(np.stack([atoms.cell.array, np.zeros((3, 3)), other.cell.array]))
     periodic = jnp.array([True, False, True])
-    shape = pme.mesh_shape(other.cell.array, 0.4)
+    shape = mesh_shape(other.cell.array, 0.4)
 
     def smooth(q, positions, cell, node_graph, periodic, indices):
         positions = jnp.asarray(positions)
@@ -213,4 +220,4 @@ def test_a_neutral_molecule_in_a_big_box_has_its_coulomb_potential():
 
 
 def test_sizes_of_a_mesh_are_what_fourier_transforms_like():
-    assert pme.mesh_shape(np.diag([1.0, 7.1, 12.9]), 1.0) == (6, 8, 15)
+    assert mesh_shape(np.diag([1.0, 7.1, 12.9]), 1.0) == (6, 8, 15)

@@ -12,7 +12,7 @@ import pytest
 
 from tensornet_jax.config import ConfigError, load_config
 from tensornet_jax.data.readers import read_structures
-from tensornet_jax.models.common import Compression
+from tensornet_jax.models.config import Compression
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential.model_file import load_model, read_header, save_model
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential

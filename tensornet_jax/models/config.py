@@ -1,19 +1,13 @@
-"""Configuration, initializers and layers the models share."""
+"""What the package asks of every model's configuration; read without jax."""
 
-from collections.abc import Callable
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
-from jax import Array
 from pydantic import Field, model_validator
 
 from tensornet_jax.config import NOT_SET_BY_USERS, Config
 from tensornet_jax.graph.long_range import LongRange
 from tensornet_jax.models.heads.tensor_config import NamedTensorHead, check_reachable
-from tensornet_jax.models.physics.electrostatics import CoulombRange, finest_waves
-from tensornet_jax.models.physics.priors import AnyPrior, Coulomb
+from tensornet_jax.models.physics.config import AnyPrior, Coulomb, CoulombRange, finest_waves
 
 
 class Compression(Config):
@@ -30,8 +24,12 @@ class Compression(Config):
 class ModelConfig(Config):
     """What the package asks of every model's configuration.
 
-    A model adds a `name`, the same as in ``MODELS``, and its hyperparameters.
+    A model adds a `name`, the same as in ``MODELS``, and its hyperparameters. Its answers to the
+    questions below are properties that it may override.
     """
+
+    compressible: ClassVar[bool] = False
+    """Whether the module has `radial_functions` that can be tabulated, and runs on the tables."""
 
     name: str = ""
     cutoff: float = Field(default=5.0, gt=0, description="cutoff radius, Å")
@@ -72,6 +70,8 @@ class ModelConfig(Config):
             raise ValueError(f"heads and tensors {names} name one twice")
         if not names:
             raise ValueError("nothing to predict: give heads, e.g. [energy], or tensors")
+        if self.compression is not None and not self.compressible:
+            raise ValueError("compression: this model has no functions of distance alone")
         check_reachable(self.tensors, self.highest_degree, self.degree_remedy)
         finest_waves(self.coulomb_ranges, self.cutoff)
         return self
@@ -155,7 +155,7 @@ class ModelConfig(Config):
 
     @property
     def has_other_heads(self) -> bool:
-        """Whether it needs `heads.OtherHeads`."""
+        """Whether it needs `heads.read_outs.OtherHeads`."""
         return bool(self.tensors) or self.has_atomic_dipoles or self.sums_predicted_charges
 
     def fitted(self, avg_num_neighbors: float) -> Self:
@@ -165,33 +165,3 @@ class ModelConfig(Config):
             avg_num_neighbors: mean number of neighbors of an atom within the cutoff.
         """
         return self
-
-
-def torch_uniform(fan_in: int) -> Callable[..., Array]:
-    """PyTorch's default for Linear weights and biases: uniform in ±1/√fan_in."""
-
-    def init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
-        bound = fan_in**-0.5
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
-
-
-def dense(
-    fan_in: int, features: int, dtype: str, *, use_bias: bool = True, name: str | None = None
-) -> nn.Dense:
-    """Return a linear layer with PyTorch's default initialization."""
-    return nn.Dense(
-        features,
-        name=name,
-        use_bias=use_bias,
-        dtype=dtype,
-        param_dtype=dtype,
-        kernel_init=torch_uniform(fan_in),
-        bias_init=torch_uniform(fan_in),
-    )
-
-
-def layer_norm(dtype: str) -> nn.LayerNorm:
-    """Layer normalization with ε = 1e-5, the variance in its numerically exact form."""
-    return nn.LayerNorm(epsilon=1e-5, dtype=dtype, param_dtype=dtype, use_fast_variance=False)

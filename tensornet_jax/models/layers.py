@@ -1,0 +1,80 @@
+"""Layers and initializers that models share."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+
+def torch_uniform(fan_in: int) -> Callable[..., Array]:
+    """PyTorch's default for Linear weights and biases: uniform in ±1/√fan_in."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+        bound = fan_in**-0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def dense(
+    fan_in: int, features: int, dtype: str, *, use_bias: bool = True, name: str | None = None
+) -> nn.Dense:
+    """Return a linear layer with PyTorch's default initialization."""
+    return nn.Dense(
+        features,
+        name=name,
+        use_bias=use_bias,
+        dtype=dtype,
+        param_dtype=dtype,
+        kernel_init=torch_uniform(fan_in),
+        bias_init=torch_uniform(fan_in),
+    )
+
+
+def layer_norm(dtype: str) -> nn.LayerNorm:
+    """Layer normalization with ε = 1e-5, the variance in its numerically exact form."""
+    return nn.LayerNorm(epsilon=1e-5, dtype=dtype, param_dtype=dtype, use_fast_variance=False)
+
+
+def _gain_of_silu() -> float:
+    """1/√⟨silu(z)²⟩ for normal z, which keeps the variance through a layer."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(101)
+    values = nodes / (1 + np.exp(-nodes))
+    return float(np.sqrt(np.sum(weights) / np.sum(weights * values**2)))
+
+
+SILU_GAIN = _gain_of_silu()
+
+
+def normal_kernel(fan_in: int) -> nn.initializers.Initializer:
+    """Normal numbers of variance 1/fan_in, which keep the variance of what they multiply."""
+    return nn.initializers.normal(fan_in**-0.5)
+
+
+class Perceptron(nn.Module):
+    """Hidden layers of silu without biases: zero in, zero out.
+
+    widths: of the hidden layers.
+    features: numbers that come out.
+    """
+
+    widths: tuple[int, ...]
+    features: int
+    dtype: str
+
+    @nn.compact
+    def __call__(self, values: Float[Array, "*rows channels"]) -> Float[Array, "*rows features"]:
+        """Return as many numbers for each row as there are features."""
+        for index, width in enumerate((*self.widths, self.features)):
+            fan_in = values.shape[-1]
+            kernel = self.param(
+                f"kernel_{index}", normal_kernel(fan_in), (fan_in, width), self.dtype
+            )
+            values = values @ kernel
+            if index < len(self.widths):
+                values = SILU_GAIN * jax.nn.silu(values)
+        return values

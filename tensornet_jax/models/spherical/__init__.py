@@ -1,0 +1,1 @@
+"""What models of spherical features share: settings, geometry of the edges, linear maps."""
