@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from results_file import add_records, results_folder
 from scipy.spatial.transform import Rotation
 
+from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.train.config.run import RunConfig
@@ -173,22 +174,20 @@ def measured(name: str, root: Path) -> dict[str, Any]:
             "parameters": result.facts.num_parameters,
             "cutoff": case.cutoff,
             "errors": errors(exact, test),
-            "equivariance": equivariance(exact, test[:10]),
+            "equivariance": equivariance(exact, [structure.atoms for structure in test[:10]]),
         }
 
 
-def errors(potential: Potential, test: list[Atoms]) -> list[dict[str, Any]]:
+def errors(potential: Potential, test: list[LabelledStructure]) -> list[dict[str, Any]]:
     """Return MAE, RMSE, and RMSE over the standard deviation of the labels of each quantity."""
-    from tensornet_jax.data.labels.labels import labels_of
-
     collected: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {}
     units = {"dipole": "e·Å"}
-    for atoms, prediction in zip(test, evaluate_structures(potential, test), strict=True):
-        labels = labels_of(atoms)
+    for structure, prediction in zip(test, evaluate_structures(potential, test), strict=True):
+        labels = structure.labels
         found, sizes = {}, {}
         if "dipole" in prediction:
-            found["dipole"] = prediction["dipole"] - labels.dipole
-            sizes["dipole"] = labels.dipole
+            found["dipole"] = prediction["dipole"] - labels.of("dipole")
+            sizes["dipole"] = labels.of("dipole")
         for head in potential.tensor_heads:
             label = labels.of(head.name)
             if head.per == "atom":

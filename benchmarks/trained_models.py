@@ -97,7 +97,8 @@ def run(path: Path, folder: Path, minutes: float, channels: int) -> dict[str, An
         data = read_data_sets(
             base.data, base.seed, Path(directory) / "split.json", reuse_split=False, message=print
         )
-    times = time_all(data.train[: base.training.batch_size], configs)
+    first = [structure.atoms for structure in data.train[: base.training.batch_size]]
+    times = time_all(first, configs)
     jax.clear_caches()
     steps_per_epoch = len(data.train) // base.training.batch_size
     records = []

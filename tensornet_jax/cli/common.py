@@ -5,19 +5,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
-from tensornet_jax.data.labels.bookkeeping import BOOKKEEPING
 from tensornet_jax.runtime.compilation_cache import silence_cache_messages
 from tensornet_jax.runtime.notices import Notice
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
-    from tensornet_jax.data.labels.labels import LabelConfig
+    from tensornet_jax.data.labelled_structure import LabelledStructure
+    from tensornet_jax.data.labels.config import LabelConfig
     from tensornet_jax.data.readers import Refusal
     from tensornet_jax.potential.potential import Potential
 
@@ -135,6 +133,28 @@ SpinOption = Annotated[
 ]
 
 
+class State(NamedTuple):
+    """Charge (e) and spin multiplicity of the options; None for what the file says."""
+
+    charge: float | None = None
+    spin: int | None = None
+
+
+AS_STATED = State()
+
+
+def visible_state(potential: "Potential", charge: float | None, spin: int | None) -> State:
+    """Return the state of the options.
+
+    Raises:
+        ValueError: nothing that the model predicts depends on it.
+    """
+    from tensornet_jax.potential.potential import check_visible
+
+    check_visible(potential.config, charge, spin)
+    return State(charge, spin)
+
+
 def label_config(labels: Sequence[str] | None, units: Sequence[str] | None) -> "LabelConfig":
     """Return the label section for `--label property=key` and `--unit quantity=unit` options.
 
@@ -142,7 +162,7 @@ def label_config(labels: Sequence[str] | None, units: Sequence[str] | None) -> "
     """
     from pydantic import ValidationError
 
-    from tensornet_jax.data.labels.labels import LabelConfig
+    from tensornet_jax.data.labels.config import LabelConfig
 
     settings = set(LabelConfig.model_fields) - {"tensors", "units"}
     section: dict[str, Any] = {"tensors": {}, "units": _pairs(units, "--unit")}
@@ -163,27 +183,29 @@ def label_config(labels: Sequence[str] | None, units: Sequence[str] | None) -> "
         raise ValueError(f"--label/--unit: {problems}") from None
 
 
-def read_labelled(
+def read_for_model(
     path: Path,
     potential: "Potential",
     config: "LabelConfig",
+    state: State = AS_STATED,
     refused: "list[Refusal] | None" = None,
-) -> "list[Atoms]":
+) -> "list[LabelledStructure]":
     """Return structures with the labels of properties, and of the model's tensors by their names.
 
     Args:
         path: the file.
         potential: the model.
         config: names and units of the labels.
-        refused: as of `read_structures`.
+        state: charge and spin of the options, whatever the file says.
+        refused: as of `read_labelled`.
 
     Raises:
         ValueError: a label is named that is neither a property nor one of the model's tensors, or
             whose key no structure has.
     """
     from tensornet_jax.config import unknown_name
-    from tensornet_jax.data.labels.labels import LabelConfig
-    from tensornet_jax.data.readers import read_structures
+    from tensornet_jax.data.labels.config import LabelConfig
+    from tensornet_jax.data.readers import read_labelled
     from tensornet_jax.train.config.run import with_tensor_labels
 
     names = [head.name for head in potential.tensor_heads]
@@ -193,17 +215,35 @@ def read_labelled(
             raise ValueError(f"--label {name}: {unknown_name(name, known, 'key')}")
     # A file need not have all of the model's tensors, but what the user named it must have.
     labels = with_tensor_labels(config, potential.tensor_heads)
-    structures = read_structures(path, labels, required=config, refused=refused)
-    _tell_remarks(structures)
-    return structures
+    return _in_state(read_labelled(path, labels, required=config, refused=refused), state)
 
 
-def _tell_remarks(structures: "Sequence[Atoms]") -> None:
-    """Show what the readers had to decide, which an audit would have among its warnings."""
+def read_geometries(
+    path: Path, state: State = AS_STATED, refused: "list[Refusal] | None" = None
+) -> "list[LabelledStructure]":
+    """Return the structures of a file without its labels, which do not survive moving atoms.
+
+    Args:
+        path: the file.
+        state: charge and spin of the options, whatever the file says.
+        refused: as of `read_labelled`.
+    """
+    from tensornet_jax.data.readers import read_labelled
+
+    structures = _in_state(read_labelled(path, refused=refused), state)
+    return [structure.without_labels() for structure in structures]
+
+
+def _in_state(structures: "list[LabelledStructure]", state: State) -> "list[LabelledStructure]":
+    """Return structures in the state of the options, and show what the readers had to decide."""
     from tensornet_jax.data.auditing.label_findings import reading_remarks
 
+    if state != AS_STATED:
+        structures = [each.with_state(state.charge, state.spin) for each in structures]
+    # An audit would have them among its warnings.
     for text in reading_remarks(structures):
         typer.echo(f"warning: {text}", err=True)
+    return structures
 
 
 def _pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
@@ -226,44 +266,6 @@ def symbols_to_numbers(text: str) -> list[int]:
     if unknown:
         raise ValueError(f"--elements {text}: there is no element {', '.join(unknown)}")
     return sorted({atomic_numbers[symbol] for symbol in symbols})
-
-
-def read_geometries(
-    path: Path, *, bookkeeping: bool = False, refused: "list[Refusal] | None" = None
-) -> "list[Atoms]":
-    """Return the structures of a file without its labels, which do not survive moving atoms.
-
-    Args:
-        path: the file.
-        bookkeeping: keep what messages need, `info["source"]` for instance.
-        refused: as of `read_structures`.
-    """
-    from tensornet_jax.data.labels.labels import CANONICAL, FREE_ENERGY
-    from tensornet_jax.data.readers import read_structures
-
-    structures = read_structures(path, refused=refused)
-    _tell_remarks(structures)
-    for atoms in structures:
-        for key in (*CANONICAL.values(), FREE_ENERGY, *(() if bookkeeping else BOOKKEEPING)):
-            atoms.info.pop(key, None)
-            atoms.arrays.pop(key, None)
-    return structures
-
-
-def set_state(
-    potential: "Potential", structures: "Sequence[Atoms]", charge: float | None, spin: int | None
-) -> None:
-    """Give structures the charge and the spin of the options, whatever their file says.
-
-    Raises:
-        ValueError: nothing that the model predicts depends on them.
-    """
-    from tensornet_jax.data.labels import electronic_state
-    from tensornet_jax.potential.potential import check_visible
-
-    check_visible(potential.config, charge, spin)
-    for atoms in structures:
-        electronic_state.set_state(atoms.info, charge, spin)
 
 
 def check_output(path: Path, *inputs: Path) -> None:

@@ -39,7 +39,7 @@ def compress(
 ) -> None:
     """Tabulate what a model computes of distances alone: faster, the same within a tolerance."""
     check_output(output, model)
-    frames = None if structures is None else read_geometries(structures)
+    frames = None if structures is None else [each.atoms for each in read_geometries(structures)]
 
     from tensornet_jax.potential.compress import compress as compressed
     from tensornet_jax.potential.elements import with_elements

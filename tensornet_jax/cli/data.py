@@ -30,7 +30,7 @@ def data(
     """
     from tensornet_jax.data.auditing.audit import audit
     from tensornet_jax.data.labels.canonical_file import SUFFIXES, write_canonical
-    from tensornet_jax.data.readers import read_structures
+    from tensornet_jax.data.readers import read_labelled
     from tensornet_jax.data.references import reference_energies
 
     if output.suffix.lower() not in SUFFIXES:
@@ -38,7 +38,7 @@ def data(
     check_output(output, *inputs)
     _check_free(output, force)
     config = label_config(labels, units)
-    structures = read_structures(inputs, config)
+    structures = read_labelled(inputs, config)
     result = audit(structures, reference_energies("least_squares", structures), config)
     typer.echo("\n".join(result.lines()))
     if result.errors:

@@ -16,7 +16,7 @@ from tensornet_jax.cli.common import (
     check_output,
     label_config,
     open_model,
-    read_labelled,
+    read_for_model,
 )
 from tensornet_jax.cli.growing_output import check_new
 
@@ -51,7 +51,7 @@ def evaluate(
 
     rows = []
     for path, name in zip(data, _names(data), strict=True):
-        structures = read_labelled(path, potential, config)
+        structures = read_for_model(path, potential, config)
         predictions = evaluate_structures(potential, structures, batch_size)
         table = error_table(name, structures, predictions, potential.tensor_heads)
         if not table.rows():

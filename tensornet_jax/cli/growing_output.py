@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tensornet_jax.cli.signals import undisturbed
-from tensornet_jax.data.labels.bookkeeping import BOOKKEEPING
 from tensornet_jax.runtime.locks import exclusive
 from tensornet_jax.version import __version__
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from tensornet_jax.data.labelled_structure import LabelledStructure
     from tensornet_jax.data.readers import Refusal
 
 FAILED = 1
@@ -79,7 +79,7 @@ class GrowingOutput:
         self,
         path: Path,
         settings: Mapping[str, Any],
-        structures: "Sequence[Atoms]",
+        structures: "Sequence[LabelledStructure]",
         refused: "Sequence[Refusal]",
         *,
         resume: bool,
@@ -126,8 +126,6 @@ class GrowingOutput:
         """Write a finished structure; it is in the file on return."""
         from tensornet_jax.data.formats.structure_file import CONVERGED, INDEX
 
-        for key in BOOKKEEPING:
-            atoms.info.pop(key, None)
         atoms.info[INDEX] = index
         if converged is not None:
             atoms.info[CONVERGED] = converged
@@ -137,8 +135,7 @@ class GrowingOutput:
 
     def fail(self, index: int, reason: Exception) -> None:
         """Note that a structure is left out, tell why, and go on."""
-        source = self.structures[index].info.get("source", f"structure {index}")
-        self._note_failure(index, source, str(reason))
+        self._note_failure(index, self.structures[index].source, str(reason))
 
     def _note_failure(self, index: int, source: str, reason: str) -> None:
         reason = reason.removeprefix(f"{source}: ")
@@ -226,14 +223,14 @@ class GrowingOutput:
         beside.replace(self._sidecar)
 
 
-def fingerprint(structures: "Sequence[Atoms]") -> str:
+def fingerprint(structures: "Sequence[LabelledStructure]") -> str:
     """Return a checksum of geometries, elements, cells and states."""
     digest = hashlib.sha256()
-    for atoms in structures:
+    for structure in structures:
+        atoms, state = structure.atoms, structure.state
         for array in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc):
             digest.update(array.tobytes())
-        state = [str(atoms.info.get(key)) for key in ("charge", "spin")]
-        digest.update(json.dumps(state).encode())
+        digest.update(json.dumps([str(state.charge), str(state.spin)]).encode())
     return digest.hexdigest()
 
 

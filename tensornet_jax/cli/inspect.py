@@ -98,10 +98,10 @@ def _key_lines(section: dict[str, Any], indent: str = "  ") -> list[str]:
 
 def _data_lines(paths: list[Path], labels: list[str] | None, units: list[str] | None) -> list[str]:
     from tensornet_jax.data.auditing.audit import audit
-    from tensornet_jax.data.readers import read_structures
+    from tensornet_jax.data.readers import read_labelled
     from tensornet_jax.data.references import reference_energies
 
     config = label_config(labels, units)
-    structures = read_structures(paths, config)
+    structures = read_labelled(paths, config)
     result = audit(structures, reference_energies("least_squares", structures), config)
     return result.lines()

@@ -7,10 +7,11 @@ import typer
 
 from tensornet_jax.cli.common import (
     Precision,
+    State,
     check_output,
     open_model,
     read_geometries,
-    set_state,
+    visible_state,
 )
 from tensornet_jax.cli.config import ConfigArgument, OverrideOption
 from tensornet_jax.cli.signals import Terminated, termination_as_interrupt
@@ -72,8 +73,7 @@ def _opened(run: "MDConfig") -> "Recorder":
         sinks = sinks_of(run.formats, records=run.record is not None)
         check_free(run.output, sinks.values(), run.replicas)
     potential = open_model(Path(run.model), Precision(run.dtype))
-    atoms = _start(run)
-    set_state(potential, [atoms], run.charge, run.spin)
+    atoms = _start(run, visible_state(potential, run.charge, run.spin))
     return Recorder(
         dynamics_of(run, potential, atoms, going_on=going_on),
         run.output,
@@ -135,10 +135,10 @@ def _what_is_left(run: "MDConfig", recorder: "Recorder | None") -> str:
     )
 
 
-def _start(run: "MDConfig") -> "Atoms":
-    structures = read_geometries(Path(run.structure))
+def _start(run: "MDConfig", state: State) -> "Atoms":
+    structures = read_geometries(Path(run.structure), state)
     try:
-        atoms = structures[run.index]
+        atoms = structures[run.index].to_atoms(notes=False)
     except IndexError:
         raise ValueError(
             f"index {run.index}: {run.structure} has {len(structures)} structures"

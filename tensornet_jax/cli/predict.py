@@ -17,8 +17,8 @@ from tensornet_jax.cli.common import (
     check_output,
     label_config,
     open_model,
-    read_labelled,
-    set_state,
+    read_for_model,
+    visible_state,
 )
 from tensornet_jax.cli.growing_output import (
     ForceOption,
@@ -31,6 +31,7 @@ from tensornet_jax.runtime.whole_files import sha256_of
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from tensornet_jax.data.labelled_structure import LabelledStructure
     from tensornet_jax.data.readers import Refusal
     from tensornet_jax.potential.potential import Potential
 
@@ -69,8 +70,8 @@ def predict(
     with held_output(output, force=force, resume=resume):
         potential = open_model(model, dtype)
         refused: list[Refusal] = []
-        structures = read_labelled(data, potential, config, refused)
-        set_state(potential, structures, charge, spin)
+        state = visible_state(potential, charge, spin)
+        structures = read_for_model(data, potential, config, state, refused)
         settings = {
             "command": "predict",
             "model": sha256_of(model),
@@ -94,7 +95,7 @@ def _predict_batch(potential: "Potential", indices: Sequence[int], run: GrowingO
     structures = run.structures
     groups: dict[tuple[str, ...], list[int]] = {}
     for index in indices:
-        groups.setdefault(_computed(potential, structures[index]), []).append(index)
+        groups.setdefault(_computed(potential, structures[index].atoms), []).append(index)
     found: dict[int, dict[str, Any] | Exception] = {}
     for compute, members in groups.items():
         found |= _evaluated(potential, structures, members, compute)
@@ -107,7 +108,7 @@ def _predict_batch(potential: "Potential", indices: Sequence[int], run: GrowingO
         if wrong:
             run.fail(index, ValueError(f"the model's {', '.join(wrong)} are not finite"))
             continue
-        atoms = structures[index].copy()
+        atoms = structures[index].to_atoms(notes=False)
         put = note_results if isinstance(run.file, ExtendedXyz) else attach_results
         put(atoms, prediction, potential.per_atom)
         run.write(index, atoms)
@@ -125,19 +126,19 @@ def _computed(potential: "Potential", atoms: "Atoms") -> tuple[str, ...]:
 
 def _evaluated(
     potential: "Potential",
-    structures: "Mapping[int, Atoms]",
+    structures: "Mapping[int, LabelledStructure]",
     indices: Sequence[int],
     compute: tuple[str, ...],
 ) -> dict[int, dict[str, Any] | Exception]:
     """Return predictions, or why there are none, by index."""
     try:
-        together = potential.evaluate([structures[k] for k in indices], compute, len(indices))
+        together = potential.evaluate([structures[k].atoms for k in indices], compute, len(indices))
         return dict(zip(indices, together, strict=True))
     except ValueError as error:
         refused: dict[int, dict[str, Any] | Exception] = {}
         for index in indices:
             try:
-                potential.structure(structures[index])
+                potential.structure(structures[index].atoms)
             except ValueError as own:
                 refused[index] = own
         if not refused:

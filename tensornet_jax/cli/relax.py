@@ -16,7 +16,7 @@ from tensornet_jax.cli.common import (
     check_output,
     open_model,
     read_geometries,
-    set_state,
+    visible_state,
 )
 from tensornet_jax.cli.growing_output import (
     ForceOption,
@@ -135,8 +135,7 @@ def relax(
     with held_output(output, force=force, resume=resume):
         potential = open_model(model, dtype)
         refused: list[Refusal] = []
-        structures = read_geometries(data, bookkeeping=True, refused=refused)
-        set_state(potential, structures, charge, spin)
+        structures = read_geometries(data, visible_state(potential, charge, spin), refused)
         settings = {"command": "relax", "model": sha256_of(model), "dtype": potential.dtype}
         run = GrowingOutput(output, settings | asdict(how), structures, refused, resume=resume)
         files = _files(trajectory, log, run.todo, len(structures) + len(refused))
@@ -161,7 +160,7 @@ def _relax_all(
     calculator = TensorNetCalculator(potential)
     for index in run.todo:
         # The input stays as it is: it is what messages and the run's checksum refer to.
-        atoms = run.structures[index].copy()
+        atoms = run.structures[index].to_atoms(notes=False)
         atoms.calc = calculator
         try:
             outcome = relax_in_place(atoms, how, *files[index])

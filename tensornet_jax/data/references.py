@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from ase.geometry import minkowski_reduce
+from jaxtyping import Float, Int
 
-from tensornet_jax.data.labels.labels import LabelConfig, labels_of, source_of
-from tensornet_jax.data.labels.weights import weight_of
-from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.data.labels.config import LabelConfig
+from tensornet_jax.data.readers import read_labelled
 
 # "least_squares" | "isolated_atoms" | "none" | {"isolated_atoms": FILE} | {symbol: energy in eV}
 ReferenceSpec: TypeAlias = str | Mapping[str, float | str]
@@ -29,15 +30,15 @@ class ReferenceEnergies:
     """Reference energies of the elements of a data set.
 
     Attributes:
-        numbers: (S,) atomic numbers, ascending.
-        energies: (S,) float64, eV.
+        numbers: atomic numbers, ascending.
+        energies: eV, float64.
         source: where they come from, in words.
         rank: how many independent combinations the data or the input determine, at most S.
         undetermined: symbols whose own energy the data do not fix; only combinations of them are.
     """
 
     numbers: tuple[int, ...]
-    energies: np.ndarray
+    energies: Float[np.ndarray, " elements"]
     source: str
     rank: int
     undetermined: tuple[str, ...] = ()
@@ -47,11 +48,11 @@ class ReferenceEnergies:
         """Whether they were fitted to energies, about which those then lie."""
         return self.source.startswith(_FITTED)
 
-    def of(self, numbers: np.ndarray) -> float:
+    def of(self, numbers: Int[np.ndarray, " atoms"]) -> float:
         """Return the sum of reference energies in eV.
 
         Args:
-            numbers: (N,) atomic numbers.
+            numbers: atomic numbers.
 
         Raises:
             ValueError: an element is not in the table.
@@ -65,63 +66,63 @@ class ReferenceEnergies:
         return float(self.energies[index] @ counts)
 
 
-def elements_of(atoms_list: Sequence[Atoms]) -> tuple[int, ...]:
+def elements_of(structures: Sequence[LabelledStructure]) -> tuple[int, ...]:
     """Return the atomic numbers that occur, ascending."""
-    return tuple(sorted({int(z) for atoms in atoms_list for z in np.unique(atoms.numbers)}))
+    return tuple(sorted({int(z) for each in structures for z in np.unique(each.numbers)}))
 
 
-def isolated_atom_indices(atoms_list: Sequence[Atoms]) -> list[int]:
+def isolated_atom_indices(structures: Sequence[LabelledStructure]) -> list[int]:
     """Return the indices of frames that are one atom and not a crystal.
 
     A periodic frame of one atom is a crystal, unless its images are at least ISOLATION away, as in
     the boxes of codes without open boundaries, or its config_type says otherwise.
     """
-    return [index for index, atoms in enumerate(atoms_list) if _is_isolated(atoms, ISOLATION)]
+    return [index for index, each in enumerate(structures) if _is_isolated(each, ISOLATION)]
 
 
 def reference_energies(
-    spec: ReferenceSpec, atoms_list: Sequence[Atoms], labels: LabelConfig | None = None
+    spec: ReferenceSpec, structures: Sequence[LabelledStructure], labels: LabelConfig | None = None
 ) -> ReferenceEnergies:
-    """Return reference energies for the elements in atoms_list.
+    """Return reference energies for the elements of structures.
 
     Args:
         spec: "least_squares": minimum-norm fit of the energies to the composition, float64;
-            "isolated_atoms": from one-atom frames in atoms_list; {"isolated_atoms": path}: from a
+            "isolated_atoms": from one-atom frames among them; {"isolated_atoms": path}: from a
             file of them; {"H": -13.6, …}: given, eV; "none": zero.
-        atoms_list: structures with canonical labels.
+        structures: with labels.
         labels: label names and units of the isolated-atom file.
 
     Raises:
         ValueError: an element has no energy, or two isolated-atom frames contradict each other.
     """
-    numbers = elements_of(atoms_list)
+    numbers = elements_of(structures)
     if spec == "none":
         return ReferenceEnergies(numbers, np.zeros(len(numbers)), "none", 0)
     if spec == "least_squares":
-        return _least_squares(numbers, atoms_list)
-    energies, source = stated_energies(spec, atoms_list, labels)
+        return _least_squares(numbers, structures)
+    energies, source = stated_energies(spec, structures, labels)
     missing = [number for number in numbers if number not in energies]
     if missing and (spec == "isolated_atoms" or "isolated_atoms" in spec):
-        candidates, least = _candidates(spec, atoms_list, labels)
+        candidates, least = _candidates(spec, structures, labels)
         source += _why_not(candidates, missing, least)
     return _from_table(numbers, energies, source)
 
 
 def stated_energies(
-    spec: ReferenceSpec, atoms_list: Sequence[Atoms], labels: LabelConfig | None = None
+    spec: ReferenceSpec, structures: Sequence[LabelledStructure], labels: LabelConfig | None = None
 ) -> tuple[dict[int, float], str]:
     """Return energies of isolated atoms by atomic number, eV, and where they come from.
 
     Args:
         spec: as for `reference_energies`, but neither "none" nor "least_squares".
-        atoms_list: structures among which isolated atoms may be.
+        structures: those among which isolated atoms may be.
         labels: label names and units of the isolated-atom file.
 
     Raises:
         ValueError: there is no such kind, or two isolated-atom frames contradict each other.
     """
     if spec == "isolated_atoms":
-        return _isolated(atoms_list, ISOLATION), "isolated-atom frames of the data"
+        return _isolated(structures, ISOLATION), "isolated-atom frames of the data"
     if isinstance(spec, str):
         raise ValueError(
             f"reference_energies is {spec!r}: use least_squares, isolated_atoms, none, "
@@ -133,7 +134,7 @@ def stated_energies(
             raise ValueError(
                 "reference_energies: give a file of isolated atoms or energies, not both"
             )
-        candidates, least = _candidates(spec, atoms_list, labels)
+        candidates, least = _candidates(spec, structures, labels)
         return _isolated(candidates, least), f"isolated atoms of {path}"
     unknown = sorted(set(spec) - set(chemical_symbols[1:]))
     if unknown:
@@ -142,66 +143,67 @@ def stated_energies(
 
 
 def _candidates(
-    spec: ReferenceSpec, atoms_list: Sequence[Atoms], labels: LabelConfig | None
-) -> tuple[Sequence[Atoms], float]:
+    spec: ReferenceSpec, structures: Sequence[LabelledStructure], labels: LabelConfig | None
+) -> tuple[Sequence[LabelledStructure], float]:
     """Return the frames among which isolated atoms are, and how far their images must be, Å."""
     if isinstance(spec, str):
-        return atoms_list, ISOLATION
+        return structures, ISOLATION
     path = str(spec["isolated_atoms"])
-    return read_structures(path, labels, require_configured=False), _ISOLATION_WHERE_NAMED
+    return read_labelled(path, labels, require_configured=False), _ISOLATION_WHERE_NAMED
 
 
-def _is_isolated(atoms: Atoms, least: float) -> bool:
-    named = str(atoms.info.get("config_type", "")).lower().replace("_", "").replace(" ", "")
-    if len(atoms) != 1:
+def _is_isolated(structure: LabelledStructure, least: float) -> bool:
+    if len(structure) != 1:
         return False
-    return named in ("isolatedatom", "isolatedatoms") or image_distance(atoms) >= least
+    named = (structure.config_type or "").lower().replace("_", "").replace(" ", "")
+    return named in ("isolatedatom", "isolatedatoms") or image_distance(structure.atoms) >= least
 
 
 def image_distance(atoms: Atoms) -> float:
     """Return how far an atom is from its nearest periodic image, Å; infinity without any."""
     if not atoms.pbc.any():
         return float("inf")
-    cell: Any = minkowski_reduce(atoms.cell.complete().array, cast(Any, atoms.pbc))[0]
-    return float(np.linalg.norm(np.asarray(cell)[atoms.pbc], axis=1).min())
+    pbc: Any = atoms.pbc  # annotated as one bool by ASE
+    reduced = np.asarray(minkowski_reduce(atoms.cell.complete().array, pbc)[0])
+    return float(np.linalg.norm(reduced[atoms.pbc], axis=1).min())
 
 
-def _isolated(atoms_list: Sequence[Atoms], least: float) -> dict[int, float]:
+def _isolated(structures: Sequence[LabelledStructure], least: float) -> dict[int, float]:
     energies: dict[int, float] = {}
-    for index, atoms in enumerate(atoms_list):
-        if not _is_isolated(atoms, least):
+    for structure in structures:
+        if not _is_isolated(structure, least):
             continue
-        energy, number = labels_of(atoms).energy, int(atoms.numbers[0])
-        if np.isnan(energy) or atoms.info.get("charge", 0.0) != 0.0:
+        energy, number = structure.energy, int(structure.numbers[0])
+        if np.isnan(energy) or structure.state.charge != 0.0:
             continue
         if abs(energies.setdefault(number, energy) - energy) > 1e-6:
             raise ValueError(
-                f"{source_of(atoms, index)}: a second isolated {chemical_symbols[number]} has "
+                f"{structure.source}: a second isolated {chemical_symbols[number]} has "
                 f"{energy} eV, another {energies[number]} eV: keep one"
             )
     return energies
 
 
-def _why_not(atoms_list: Sequence[Atoms], missing: Sequence[int], least: float) -> str:
+def _why_not(structures: Sequence[LabelledStructure], missing: Sequence[int], least: float) -> str:
     """Return why frames of one atom of these elements give no reference energy, for a message."""
     reasons: dict[int, str] = {}
-    for index, atoms in enumerate(atoms_list):
-        if len(atoms) != 1 or int(atoms.numbers[0]) not in missing:
+    for structure in structures:
+        if len(structure) != 1 or int(structure.numbers[0]) not in missing:
             continue
-        charge = atoms.info.get("charge", 0.0)
-        if not _is_isolated(atoms, least):
+        if not _is_isolated(structure, least):
+            distance = image_distance(structure.atoms)
             reason = (
-                f"is periodic, its images {image_distance(atoms):.3g} Å away, and counts as a "
-                f"crystal: below {least:g} Å an isolated atom needs config_type=IsolatedAtom or "
+                f"is periodic, its images {distance:.3g} Å away, and counts as a crystal: below "
+                f"{least:g} Å an isolated atom needs config_type=IsolatedAtom or "
                 'pbc="F F F"'
             )
-        elif weight_of(atoms, "energy") == 0.0:
+        elif structure.weights.of("energy") == 0.0:
             reason = "has an energy of weight 0"
-        elif np.isnan(labels_of(atoms).energy):
+        elif np.isnan(structure.energy):
             reason = "has no energy"
         else:
-            reason = f"has the charge {charge:+g}"
-        reasons.setdefault(int(atoms.numbers[0]), f"{source_of(atoms, index)} {reason}")
+            reason = f"has the charge {structure.state.charge:+g}"
+        reasons.setdefault(int(structure.numbers[0]), f"{structure.source} {reason}")
     return "".join(f"; {reason}" for reason in reasons.values())
 
 
@@ -220,9 +222,11 @@ def _from_table(
     return ReferenceEnergies(numbers, energies, source, len(numbers))
 
 
-def _least_squares(numbers: tuple[int, ...], atoms_list: Sequence[Atoms]) -> ReferenceEnergies:
-    energies = np.array([labels_of(atoms).energy for atoms in atoms_list])
-    fit = fit_to_composition(numbers, atoms_list, energies)
+def _least_squares(
+    numbers: tuple[int, ...], structures: Sequence[LabelledStructure]
+) -> ReferenceEnergies:
+    energies = np.array([structure.energy for structure in structures])
+    fit = fit_to_composition(numbers, structures, energies)
     source = f"{_FITTED} on {fit.count} energies" if fit.count else f"{_FITTED} without any energy"
     return ReferenceEnergies(numbers, fit.energies, source, fit.rank, fit.undetermined)
 
@@ -232,27 +236,29 @@ class CompositionFit:
     """Energies as a sum over atoms of one energy an element.
 
     Attributes:
-        energies: (S,) float64, eV; the solution of least norm, 0 without any energy.
+        energies: eV, float64; the solution of least norm, 0 without any energy.
         rank: how many independent combinations of them the data determine.
         undetermined: symbols whose own energy the data do not fix.
         count: energies fitted to.
     """
 
-    energies: np.ndarray
+    energies: Float[np.ndarray, " elements"]
     rank: int
     undetermined: tuple[str, ...]
     count: int
 
 
 def fit_to_composition(
-    numbers: tuple[int, ...], atoms_list: Sequence[Atoms], energies: np.ndarray
+    numbers: tuple[int, ...],
+    structures: Sequence[LabelledStructure],
+    energies: Float[np.ndarray, " structures"],
 ) -> CompositionFit:
     """Fit an energy for each element, by least squares in float64.
 
     Args:
         numbers: the elements; atoms of others count nothing.
-        atoms_list: structures.
-        energies: (n,) eV of each structure; NaN is left out.
+        structures: as many as energies.
+        energies: eV, of each structure; NaN is left out.
     """
     labelled = np.flatnonzero(~np.isnan(energies))
     symbols = tuple(chemical_symbols[z] for z in numbers)
@@ -260,7 +266,7 @@ def fit_to_composition(
         return CompositionFit(np.zeros(len(numbers)), 0, symbols, len(labelled))
     composition = np.array(
         [
-            np.bincount(atoms_list[i].numbers, minlength=119)[list(numbers)]
+            np.bincount(structures[i].numbers, minlength=119)[list(numbers)]
             for i in labelled.tolist()
         ],
         dtype=np.float64,

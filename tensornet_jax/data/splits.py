@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms
 from ase.data import chemical_symbols
 
-from tensornet_jax.data.labels.labels import electronic_state, labels_of
+from tensornet_jax.data.labelled_structure import LabelledStructure
 
 # How much of a data set: a count, a fraction of the whole, or the indices themselves.
 Part = int | float | Sequence[int] | np.ndarray
 
 
-def fingerprint(atoms_list: Sequence[Atoms]) -> str:
+def fingerprint(structures: Sequence[LabelledStructure]) -> str:
     """Return the SHA-256 of the atomic numbers and positions of all structures, in order."""
     digest = hashlib.sha256()
-    for atoms in atoms_list:
+    for each in structures:
+        atoms = each.atoms
         digest.update(len(atoms).to_bytes(8, "little"))
         digest.update(atoms.numbers.astype("<i8").tobytes())
         digest.update(np.ascontiguousarray(atoms.positions, dtype="<f8").tobytes())
@@ -55,21 +55,21 @@ class Split:
         if both:
             raise ValueError(f"structures {both[:5]} are in both training and validation")
 
-    def save(self, path: str | Path, atoms_list: Sequence[Atoms]) -> None:
+    def save(self, path: str | Path, structures: Sequence[LabelledStructure]) -> None:
         """Write the split as JSON, replacing the file in one step.
 
         Args:
             path: file to write.
-            atoms_list: the structures that the indices count.
+            structures: those that the indices count.
 
         Raises:
             ValueError: the list has another length than the split.
         """
-        self._check_length(atoms_list, path)
+        self._check_length(structures, path)
         content = {
             "num": self.num,
             "seed": self.seed,
-            "fingerprint": fingerprint(atoms_list),
+            "fingerprint": fingerprint(structures),
             "train": self.train,
             "validation": self.validation,
         }
@@ -78,7 +78,7 @@ class Split:
         temporary.replace(path)
 
     @classmethod
-    def load(cls, path: str | Path, atoms_list: Sequence[Atoms]) -> "Split":
+    def load(cls, path: str | Path, structures: Sequence[LabelledStructure]) -> "Split":
         """Read a split and check that it was made for these structures.
 
         Raises:
@@ -96,28 +96,29 @@ class Split:
             saved = str(content["fingerprint"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: not a saved split: {error!r}") from error
-        split._check_length(atoms_list, path)
-        if saved != fingerprint(atoms_list):
+        split._check_length(structures, path)
+        if saved != fingerprint(structures):
             raise ValueError(
                 f"{path}: the data have changed since this split was made: restore them, or start "
                 "a new run directory"
             )
         return split
 
-    def _check_length(self, atoms_list: Sequence[Atoms], path: str | Path) -> None:
-        if len(atoms_list) != self.num:
-            raise ValueError(f"{path}: a split of {self.num} structures, not {len(atoms_list)}")
+    def _check_length(self, structures: Sequence[LabelledStructure], path: str | Path) -> None:
+        if len(structures) != self.num:
+            raise ValueError(f"{path}: a split of {self.num} structures, not {len(structures)}")
 
 
-def traits_of(atoms: Atoms) -> frozenset[str]:
+def traits_of(structure: LabelledStructure) -> frozenset[str]:
     """Return what a structure can teach and another may not: elements, state, kinds of labels.
 
     Elements are their symbols; the others have two words, such as "charge 1" or "label stress".
     """
-    charge, spin = electronic_state(atoms)
-    state = {f"charge {round(charge, 3):g}"} | ({f"spin {spin}"} if spin != "None" else set())
-    labels = {f"label {name}" for name in labels_of(atoms).names}
-    return frozenset({chemical_symbols[z] for z in set(atoms.numbers.tolist())} | state | labels)
+    charge, spin = round(structure.state.charge + 0.0, 3), structure.state.spin
+    state = {f"charge {charge:g}"} | ({f"spin {spin}"} if spin is not None else set())
+    labels = {f"label {name}" for name in structure.labels}
+    elements = {chemical_symbols[z] for z in set(structure.numbers.tolist())}
+    return frozenset(elements | state | labels)
 
 
 def make_split(

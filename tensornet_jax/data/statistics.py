@@ -1,18 +1,17 @@
 """Numbers that set up a model or its batches: force scale, neighbors, largest structure."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 import numpy as np
-from ase import Atoms
 
-from tensornet_jax.data.labels.labels import labels_of
+from tensornet_jax.data.labelled_structure import LabelledStructure
 
 
-def force_rms(atoms_list: Sequence[Atoms]) -> float:
+def force_rms(structures: Sequence[LabelledStructure]) -> float:
     """Return the root mean square of all labelled force components, eV/Å; NaN without any."""
     total, count = 0.0, 0
-    for atoms in atoms_list:
-        forces = labels_of(atoms).forces
+    for structure in structures:
+        forces = structure.labels.of("forces")
         total += float(np.nansum(forces**2))
         count += int(np.count_nonzero(~np.isnan(forces)))
     return float(np.sqrt(total / count)) if count else float("nan")
@@ -31,6 +30,6 @@ def mean_neighbors(num_edges: Sequence[int], num_atoms: Sequence[int]) -> float:
     return float(np.sum(num_edges)) / atoms if atoms else 0.0
 
 
-def largest(atoms_list: Sequence[Atoms]) -> int:
+def largest(structures: Sequence[Sized]) -> int:
     """Return the number of atoms of the largest structure, 0 for an empty list."""
-    return max((len(atoms) for atoms in atoms_list), default=0)
+    return max(map(len, structures), default=0)

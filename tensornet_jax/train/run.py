@@ -10,7 +10,6 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from tensornet_jax.data.labels.labels import labels_of
 from tensornet_jax.data.statistics import force_rms, mean_neighbors
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.model_file import load_model, save_model
@@ -103,7 +102,8 @@ def _train(
         energy_scale=_energy_scale(data),
     )
     seen = [*data.train, *(data.replay.train if data.replay else ())]
-    potential = potential.replace(metadata=after_training(potential.metadata, seen))
+    frames = [structure.atoms for structure in seen]
+    potential = potential.replace(metadata=after_training(potential.metadata, frames))
     fitted, spreads = fit_tensors(potential, train_examples)
     # A trained model's own scales belong to its weights.
     potential = fitted if start is None else potential
@@ -202,7 +202,7 @@ def _data_and_start(
 
 
 def _tell_unseen_spins(model: ModelConfig, data: DataSets, reporter: Reporter) -> None:
-    spins = {atoms.info["spin"] for atoms in data.train if isinstance(atoms.info.get("spin"), int)}
+    spins = {each.state.spin for each in data.train if isinstance(each.state.spin, int)}
     if len(spins) > 1 and not model.needs_spin:
         found = ", ".join(map(str, sorted(spins)))
         reporter.message(
@@ -254,10 +254,7 @@ def _energy_scale(data: DataSets) -> float:
     The RMS force times 1 Å, since forces outnumber energies; without forces the spread of the
     energy per atom about the isolated atoms; without either 1 eV.
     """
-    per_atom = [
-        (labels_of(atoms).energy - data.references.of(atoms.numbers)) / len(atoms)
-        for atoms in data.train
-    ]
+    per_atom = [(each.energy - data.references.of(each.numbers)) / len(each) for each in data.train]
     known = [energy for energy in per_atom if not math.isnan(energy)]
     for scale in (force_rms(data.train), float(np.std(known)) if known else 0.0):
         if math.isfinite(scale) and scale > 1e-6:

@@ -7,8 +7,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.units import GPa
 
-from tensornet_jax.data.labels.labels import labels_of
-from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.readers import read_labelled
 
 
 @pytest.fixture
@@ -41,13 +40,14 @@ def test_labels_in_any_form_come_out_in_one(cli, printed_by_vasp):
     result = cli("data", printed_by_vasp, "all.xyz", *OPTIONS)
     assert result.exit_code == 0, result.output
     assert "3 structures written: all.xyz" in result.stdout
-    for atoms in read_structures("all.xyz"):
+    for structure in read_labelled("all.xyz"):
+        atoms = structure.atoms
         atoms.calc = EMT()
-        labels = labels_of(atoms)
-        assert atoms.info["label_keys"]["energy"] == "REF_energy"
+        assert structure.keys["energy"] == "REF_energy"
         # The file it came from has eight decimals.
-        assert labels.energy == pytest.approx(atoms.get_potential_energy() - 20.0, abs=1e-6)
-        np.testing.assert_allclose(labels.stress, atoms.get_stress(voigt=False), atol=1e-7)
+        assert structure.energy == pytest.approx(atoms.get_potential_energy() - 20.0, abs=1e-6)
+        stress = atoms.get_stress(voigt=False)
+        np.testing.assert_allclose(structure.labels["stress"], stress, atol=1e-7)
 
 
 def test_inspecting_the_output_shows_the_same_audit(cli, printed_by_vasp):
@@ -68,7 +68,7 @@ def test_an_existing_output_is_replaced_only_if_asked(cli, molecules, tmp_path):
     assert "exists" in result.stderr
     assert existing.read_text() == "mine"
     assert cli("data", molecules, existing, "--force").exit_code == 0
-    assert len(read_structures(existing)) == 2
+    assert len(read_labelled(existing)) == 2
     result = cli("data", existing, existing, "--force")
     assert result.exit_code == 2
     assert "is the input" in result.stderr

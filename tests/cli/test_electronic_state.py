@@ -139,6 +139,18 @@ def test_initial_charges_of_an_ion_in_a_file_are_told(cli, seeing, cation):
     cation.info = {"spin": 3}
     cation.set_initial_charges([1.0, 0, 0, 0])
     ase.io.write("ion.xyz", cation, format="extxyz")
-    result = cli("predict", seeing, "ion.xyz", "out.xyz", "--charge", 1)
+    result = cli("predict", seeing, "ion.xyz", "out.xyz")
     assert "warning: initial_charges sum to +1" in result.stderr
     assert "ion.xyz:0" in result.stderr
+
+
+@pytest.mark.parametrize(("command", "options"), [("predict", ()), ("relax", ("--fmax", 100))])
+def test_nothing_is_said_of_initial_charges_where_the_charge_is_given(
+    cli, seeing, cation, command, options
+):
+    cation.info = {"spin": 3}
+    cation.set_initial_charges([1.0, 0, 0, 0])
+    ase.io.write("ion.xyz", cation, format="extxyz")
+    result = cli(command, seeing, "ion.xyz", "out.xyz", "--charge", 1, *options)
+    assert result.exit_code == 0, result.stderr
+    assert "sum to" not in result.stderr

@@ -77,7 +77,7 @@ def test_an_interruption_before_the_first_step_says_how_to_go_on(cli, data, monk
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tensornet_jax.train.data.parts.read_structures", interrupted)
+    monkeypatch.setattr("tensornet_jax.train.data.parts.read_labelled", interrupted)
     result = cli("train", "run.yaml")
     assert result.exit_code == 130
     assert "the same command goes on" in result.stderr

@@ -8,7 +8,9 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.data.labels.canonical import labelled_structure
+from tensornet_jax.data.readers import read_labelled
 from tensornet_jax.data.references import (
     elements_of,
     isolated_atom_indices,
@@ -18,11 +20,11 @@ from tensornet_jax.data.references import (
 E0 = {"H": -13.5, "C": -1029.25, "O": -2041.75}
 
 
-def molecule(formula, energy=None, **options):
+def molecule(formula, energy=None, info=None, **options):
     atoms = Atoms(formula, positions=np.arange(3 * len(Atoms(formula))).reshape(-1, 3), **options)
     total = sum(E0[s] for s in atoms.get_chemical_symbols()) if energy is None else energy
-    atoms.info.update(REF_energy=total, charge=0.0, source=f"{formula}.xyz:0")
-    return atoms
+    atoms.info.update({"REF_energy": total, **(info or {})})
+    return labelled_structure(atoms, source=f"{formula}.xyz:0")
 
 
 def test_least_squares_recovers_the_atoms_where_the_data_determine_them():
@@ -90,8 +92,7 @@ def test_isolated_atom_frames_of_the_data_are_used_and_their_indices_known():
 
 
 def test_contradicting_isolated_atoms_are_refused_but_ions_are_passed_over():
-    ion = molecule("H", energy=0.0)
-    ion.info["charge"] = 1.0
+    ion = molecule("H", energy=0.0, info={"charge": 1.0})
     assert reference_energies("isolated_atoms", [ion, molecule("H")]).energies[0] == E0["H"]
     with pytest.raises(ValueError, match=r"H.xyz:0: a second isolated H"):
         reference_energies("isolated_atoms", [molecule("H"), molecule("H", energy=0.0)])
@@ -99,8 +100,8 @@ def test_contradicting_isolated_atoms_are_refused_but_ions_are_passed_over():
 
 def test_a_one_atom_crystal_is_not_an_isolated_atom_unless_it_says_so():
     crystal = molecule("C", cell=np.eye(3) * 2.5, pbc=True)
-    boxed = molecule("C", cell=np.eye(3) * 20, pbc=True)
-    boxed.info["config_type"] = "IsolatedAtom"
+    named = {"config_type": "IsolatedAtom"}
+    boxed = molecule("C", info=named, cell=np.eye(3) * 2.5, pbc=True)
     assert isolated_atom_indices([crystal, boxed]) == [1]
 
 
@@ -116,48 +117,55 @@ def test_isolated_atoms_from_a_file(tmp_path):
 
 
 def test_real_isolated_atoms_explain_the_energy_of_acetylacetone(small_reference):
-    data = read_structures(small_reference("acac_dihedral.xyz"))
+    data = read_labelled(small_reference("acac_dihedral.xyz"))
     path = str(small_reference("acac_isolated_atoms.xyz"))
     found = reference_energies({"isolated_atoms": path}, data)
     assert found.numbers == elements_of(data) == (1, 6, 8)
-    binding = [a.info["REF_energy"] - found.of(a.numbers) for a in data]
+    binding = [each.energy - found.of(each.numbers) for each in data]
     assert all(-80 < energy < -60 for energy in binding)
 
 
 def test_real_spice_data_determine_all_nine_elements(small_reference):
-    data = read_structures(small_reference("spice_energies.xyz"))
+    data = read_labelled(small_reference("spice_energies.xyz"))
     found = reference_energies("least_squares", data)
     assert (found.rank, found.undetermined) == (9, ())
-    residual = [(a.info["REF_energy"] - found.of(a.numbers)) / len(a) for a in data]
+    residual = [(each.energy - found.of(each.numbers)) / len(each) for each in data]
     assert np.std(residual) < 0.1
 
 
-def boxed(symbol: str, side: float, energy: float | None = -13.5, **info: Any) -> Atoms:
-    atoms = Atoms(symbol, cell=[side] * 3, pbc=True)
-    atoms.info.update(source=f"atoms.xyz:{symbol}", charge=0.0, **info)
+def boxed_atoms(symbol: str, side: float, energy: float | None = -13.5, **info: Any) -> Atoms:
+    atoms = Atoms(symbol, cell=[side] * 3, pbc=True, info=info)
     if energy is not None:
         atoms.info["REF_energy"] = energy
     return atoms
+
+
+def boxed(symbol: str, *options: Any, **info: Any) -> LabelledStructure:
+    return labelled_structure(boxed_atoms(symbol, *options, **info), source=f"atoms.xyz:{symbol}")
 
 
 def test_a_lone_atom_in_a_large_periodic_box_is_isolated():
     assert isolated_atom_indices([boxed("H", 10.0), boxed("H", 4.0)]) == [0]
     # Its shortest lattice vector is the difference of two others.
     skewed = boxed("H", 10.0)
-    skewed.set_cell([[10, 0, 0], [10, 3, 0], [0, 0, 10]])
+    skewed.atoms.set_cell([[10, 0, 0], [10, 3, 0], [0, 0, 10]])
     chain = boxed("H", 10.0)
-    chain.set_cell([30, 30, 3])
-    chain.pbc = (True, True, False)
+    chain.atoms.set_cell([30, 30, 3])
+    chain.atoms.pbc = (True, True, False)
     assert isolated_atom_indices([skewed, chain]) == [1]
 
 
 def test_a_file_of_isolated_atoms_may_have_smaller_boxes_but_no_crystals(tmp_path):
     path = tmp_path / "atoms.xyz"
     water = [molecule("H2O")]
-    ase.io.write(path, [boxed("H", 7.0, -13.6), boxed("O", 7.0, -430.0)], format="extxyz")
+    ase.io.write(
+        path, [boxed_atoms("H", 7.0, -13.6), boxed_atoms("O", 7.0, -430.0)], format="extxyz"
+    )
     found = reference_energies({"isolated_atoms": str(path)}, water)
     np.testing.assert_array_equal(found.energies, [-13.6, -430.0])
-    ase.io.write(path, [boxed("H", 7.0, -13.6), boxed("O", 3.0, -430.0)], format="extxyz")
+    ase.io.write(
+        path, [boxed_atoms("H", 7.0, -13.6), boxed_atoms("O", 3.0, -430.0)], format="extxyz"
+    )
     with pytest.raises(ValueError, match=r"for O .*atoms.xyz:1 is periodic, its images 3 Å away"):
         reference_energies({"isolated_atoms": str(path)}, water)
 
@@ -168,13 +176,10 @@ def test_a_file_of_isolated_atoms_may_have_smaller_boxes_but_no_crystals(tmp_pat
         (boxed("O", 3.0), r"config_type=IsolatedAtom or pbc"),
         (boxed("O", 10.0, None), "has no energy"),
         (boxed("O", 10.0, None, config_energy_weight=0.0), "has an energy of weight 0"),
-        (boxed("O", 10.0), "has the charge"),
+        (boxed("O", 10.0, -1.0, charge=1.0), r"has the charge \+1"),
     ],
 )
 def test_why_a_frame_of_one_atom_gives_no_reference_energy_is_said(frame, reason):
-    if reason == "has the charge":
-        frame.info["charge"] = 1.0
-        frame.info["REF_energy"] = -1.0
     data = [molecule("H2O"), boxed("H", 10.0), frame]
     with pytest.raises(ValueError, match=f"no reference energy for O.*{reason}"):
         reference_energies("isolated_atoms", data)

@@ -7,10 +7,11 @@ import pytest
 from ase import Atoms
 
 from tensornet_jax.data.splits import Split, fingerprint, make_split, traits_of
+from tests.labelling import labelled
 
 
 def structures(num):
-    return [Atoms("H2", [[0, 0, 0], [0, 0, 0.5 + i]]) for i in range(num)]
+    return labelled(Atoms("H2", [[0, 0, 0], [0, 0, 0.5 + i]]) for i in range(num))
 
 
 @pytest.mark.parametrize(("validation", "expected"), [(10, 10), (0.25, 25), (0.001, 1), (0, 0)])
@@ -76,8 +77,8 @@ def test_changed_data_are_noticed(tmp_path):
     swapped = [data[1], data[0], *data[2:]]
     with pytest.raises(ValueError, match="the data have changed"):
         Split.load(path, swapped)
-    moved = [atoms.copy() for atoms in data]
-    moved[4].positions[0, 0] += 1e-12
+    moved = structures(10)
+    moved[4].atoms.positions[0, 0] += 1e-12
     with pytest.raises(ValueError, match="the data have changed"):
         Split.load(path, moved)
 
@@ -90,8 +91,8 @@ def test_a_file_that_is_no_split_is_refused(tmp_path):
 
 
 def test_fingerprint_sees_where_one_structure_ends():
-    one, two = Atoms("H3"), [Atoms("H2"), Atoms("H")]
-    assert fingerprint([one]) != fingerprint(two)
+    one, two = [Atoms("H3")], [Atoms("H2"), Atoms("H")]
+    assert fingerprint(labelled(one)) != fingerprint(labelled(two))
 
 
 # --- what only training can teach -----------------------------------------------------------
@@ -103,7 +104,7 @@ def alloys(rare: int, num: int = 20) -> list[Atoms]:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_only_carrier_of_an_element_stays_in_training(seed):
-    traits = [traits_of(atoms) for atoms in alloys(rare=7)]
+    traits = [traits_of(each) for each in labelled(alloys(rare=7))]
     split = make_split(20, None, 0.4, seed, traits)
     assert len(split.validation) == 8
     assert 7 in split.train
@@ -111,7 +112,7 @@ def test_the_only_carrier_of_an_element_stays_in_training(seed):
 
 
 def test_a_draw_in_which_nothing_is_at_stake_is_the_draw_by_chance():
-    traits = [traits_of(atoms) for atoms in structures(30)]
+    traits = [traits_of(each) for each in structures(30)]
     for seed in range(5):
         assert make_split(30, None, 10, seed, traits) == make_split(30, None, 10, seed)
 
@@ -121,16 +122,16 @@ def test_a_draw_in_which_nothing_is_at_stake_is_the_draw_by_chance():
     [
         lambda atoms: atoms.info.update(charge=-1.0),
         lambda atoms: atoms.info.update(spin=3),
-        lambda atoms: atoms.info.update(REF_stress=np.eye(3)),
+        lambda atoms: atoms.info.update(REF_dipole=np.ones(3)),
     ],
     ids=["charge", "spin", "label"],
 )
 def test_the_only_carrier_of_a_state_or_of_a_kind_of_label_stays_too(only):
-    data = structures(6)
+    data = [each.atoms for each in structures(6)]
     for atoms in data:
         atoms.info.update(REF_energy=-1.0)
     only(data[2])
-    traits = [traits_of(atoms) for atoms in data]
+    traits = [traits_of(each) for each in labelled(data)]
     assert all(2 in make_split(6, None, 3, seed, traits).train for seed in range(10))
 
 
@@ -138,7 +139,7 @@ def test_charges_that_all_differ_do_not_keep_a_set_from_being_divided():
     data = alloys(rare=3, num=10)
     for index, atoms in enumerate(data):
         atoms.info["charge"] = 0.01 * index
-    split = make_split(10, None, 5, 0, [traits_of(atoms) for atoms in data])
+    split = make_split(10, None, 5, 0, [traits_of(each) for each in labelled(data)])
     assert len(split.validation) == 5
     assert 3 in split.train
 

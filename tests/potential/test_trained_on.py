@@ -122,7 +122,7 @@ def test_initial_charges_of_an_ion_without_a_total_charge_are_told():
     stated.info["charge"] = -1
     watch.look(stated)
     watch_of({}, needs_charges=True).look(ion)
-    with pytest.warns(InitialChargesWarning, match=r'sum to -1, .*atoms.info\["charge"\] = -1'):
+    with pytest.warns(InitialChargesWarning, match=r"sum to -1 .*charge=-1"):
         watch.look(ion)
     watch.look(ion)
 

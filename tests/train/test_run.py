@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 from tensornet_jax.config import load_config
-from tensornet_jax.data.labels.labels import labels_of
-from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.readers import read_labelled
 from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.train import loop
 from tensornet_jax.train.config.run import RunConfig
@@ -74,13 +73,13 @@ def test_the_run_learns(finished_run):
 def test_the_error_table_is_what_the_model_file_gives(finished_run):
     config, result, _ = finished_run
     potential = load_model(result.directory / "model.safetensors")
-    atoms_list = read_structures(config.data.test["unseen"])
-    predictions = potential.evaluate(atoms_list, ("energy", "forces"))
-    labels = [labels_of(atoms) for atoms in atoms_list]
-    pairs = list(zip(predictions, labels, strict=True))
-    forces = np.concatenate([(p["forces"] - lab.forces).ravel() for p, lab in pairs])
-    energy = np.array([p["energy"] - lab.energy for p, lab in pairs])
-    sizes = np.array([len(atoms) for atoms in atoms_list])
+    structures = read_labelled(config.data.test["unseen"])
+    frames = [structure.atoms for structure in structures]
+    predictions = potential.evaluate(frames, ("energy", "forces"))
+    pairs = [(p, s.labels) for p, s in zip(predictions, structures, strict=True)]
+    forces = np.concatenate([(p["forces"] - lab["forces"]).ravel() for p, lab in pairs])
+    energy = np.array([p["energy"] - lab["energy"] for p, lab in pairs])
+    sizes = np.array([len(atoms) for atoms in frames])
     row = find(result.rows, "unseen", "forces")
     assert row.count == forces.size
     np.testing.assert_allclose(row.mae, np.abs(forces).mean(), rtol=1e-6)

@@ -3,22 +3,20 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from jaxtyping import Float
 
 from tensornet_jax.data.auditing import findings, force_findings, label_findings, magnitudes
 from tensornet_jax.data.auditing.consistency import WorkSlope, force_work_slope, stress_work_slope
 from tensornet_jax.data.auditing.magnitudes import StressSize, stress_size
-from tensornet_jax.data.labels.labels import (
-    CANONICAL,
-    PROPERTIES,
-    LabelConfig,
-    free_energy_of,
-    labels_of,
-    source_of,
-)
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.data.labels.config import PROPERTIES, LabelConfig
+from tensornet_jax.data.labels.labels import CANONICAL
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.data.statistics import force_rms
 
@@ -152,17 +150,17 @@ class Audit:
 
 @np.errstate(invalid="ignore")  # infinite labels are to be reported, not to end the audit
 def audit(
-    atoms_list: Sequence[Atoms],
+    structures: Sequence[LabelledStructure],
     references: ReferenceEnergies | None = None,
     labels: LabelConfig | None = None,
     *,
     force_limit: float = FORCE_LIMIT,
     net_force_limit: float = NET_FORCE_LIMIT,
 ) -> Audit:
-    """Describe structures with canonical labels and list their errors and warnings.
+    """Describe structures with labels and list their errors and warnings.
 
     Args:
-        atoms_list: as `read_structures` returns them.
+        structures: as `read_labelled` returns them.
         references: reference energies that training will use.
         labels: the label section of the configuration; keys that it names must have been used.
         force_limit: eV/Å; atoms with a larger force are reported.
@@ -171,99 +169,144 @@ def audit(
     Raises:
         ValueError: the list is empty.
     """
-    if not atoms_list:
+    if not structures:
         raise ValueError("no structures to audit")
-    known = [labels_of(atoms) for atoms in atoms_list]
-    sizes = np.array([len(atoms) for atoms in atoms_list], dtype=int)
-    energies = np.array([each.energy for each in known], dtype=np.float64)
-    strongest = np.array([_largest(np.linalg.norm(each.forces, axis=1)) for each in known])
-    net = np.array([np.linalg.norm(each.forces.sum(axis=0)) for each in known])
-    keys = _label_keys(atoms_list)
-    top = int(np.nanargmax(strongest)) if np.isfinite(strongest).any() else None
-
-    errors, warnings = _wrong_values(atoms_list, labels)
-    pairs = findings.repeated(atoms_list)
-    force_work, stress_work = force_work_slope(atoms_list), stress_work_slope(atoms_list)
-    differences = label_findings.free_energy_differences(atoms_list)
-    free_work = force_work_slope(atoms_list, free_energy_of) if len(differences) else None
+    errors, warnings = _wrong_values(structures, labels)
+    pairs = findings.repeated(structures)
+    work = _work_of(structures)
     warnings += [
-        *force_findings.large_forces(atoms_list, force_limit),
-        *force_findings.net_forces(atoms_list, net_force_limit),
-        *force_findings.constraints(atoms_list),
-        *findings.work_warnings(force_work, stress_work),
-        *label_findings.free_energies(atoms_list, force_work, free_work),
-        *findings.repetition_warnings(atoms_list, pairs),
+        *force_findings.large_forces(structures, force_limit),
+        *force_findings.net_forces(structures, net_force_limit),
+        *force_findings.constraints(structures),
+        *findings.work_warnings(work.force, work.stress),
+        *label_findings.free_energies(structures, work.force, work.free_energy),
+        *findings.repetition_warnings(structures, pairs),
     ]
-    residuals = np.full(len(energies), np.nan)
-    if references is not None:
-        uncovered = findings.uncovered_elements(atoms_list, references)
-        errors += uncovered
-        if not uncovered:
-            offsets = np.array([references.of(atoms.numbers) for atoms in atoms_list])
-            residuals = (energies - offsets) / sizes
-            warnings += findings.reference_warnings(references, residuals)
-    elements = Counter(int(z) for atoms in atoms_list for z in atoms.numbers)
+    uncovered, residuals = _residuals(structures, references)
+    errors += uncovered
+    if references is not None and not uncovered:
+        warnings += findings.reference_warnings(references, residuals)
+    keys = _label_keys(structures)
+    largest, source = _largest_force(structures)
+    net = np.array([np.linalg.norm(each.labels.of("forces").sum(axis=0)) for each in structures])
     return Audit(
-        structures=len(atoms_list),
-        atoms=int(sizes.sum()),
-        elements={chemical_symbols[z]: count for z, count in sorted(elements.items())},
-        sizes=(int(sizes.min()), float(sizes.mean()), int(sizes.max())),
-        periodicity=dict(Counter(_directions(atoms) for atoms in atoms_list)),
-        charges=label_findings.state_counts(atoms_list, "charge"),
-        spins=label_findings.state_counts(atoms_list, "spin"),
+        **_contents(structures),
         labelled={name: sum(counts.values()) for name, counts in keys.items()},
         label_keys=keys,
-        weights=label_findings.weight_ranges(atoms_list),
-        energy_per_atom=_moments(energies / sizes),
+        weights=label_findings.weight_ranges(structures),
+        energy_per_atom=_moments(np.array([each.energy / len(each) for each in structures])),
         residual_per_atom=_moments(residuals),
-        force_rms=force_rms(atoms_list),
-        force_max=float("nan") if top is None else float(strongest[top]),
-        force_max_source="" if top is None else source_of(atoms_list[top], top),
+        force_rms=force_rms(structures),
+        force_max=largest,
+        force_max_source=source,
         net_force=(_moments(net)[0], _largest(net)),
-        stress=stress_size(atoms_list),
-        constrained_atoms=sum(len(force_findings.constrained_atoms(atoms)) for atoms in atoms_list),
+        stress=stress_size(structures),
+        constrained_atoms=sum(
+            len(force_findings.constrained_atoms(each.atoms)) for each in structures
+        ),
         repeated=len(pairs),
         references=references,
-        force_work=force_work,
-        free_energy_work=free_work,
-        free_energy_difference=_largest(differences),
-        stress_work=stress_work,
+        force_work=work.force,
+        free_energy_work=work.free_energy,
+        free_energy_difference=_largest(label_findings.free_energy_differences(structures)),
+        stress_work=work.stress,
         errors=errors,
         warnings=warnings,
     )
 
 
+class _Contents(TypedDict):
+    structures: int
+    atoms: int
+    elements: dict[str, int]
+    sizes: tuple[int, float, int]
+    periodicity: dict[str, int]
+    charges: dict[str, int]
+    spins: dict[str, int]
+
+
+def _contents(structures: Sequence[LabelledStructure]) -> _Contents:
+    """Return what structures are there, whatever their labels."""
+    sizes = np.array([len(each) for each in structures], dtype=int)
+    elements = Counter(int(z) for each in structures for z in each.numbers)
+    return {
+        "structures": len(structures),
+        "atoms": int(sizes.sum()),
+        "elements": {chemical_symbols[z]: count for z, count in sorted(elements.items())},
+        "sizes": (int(sizes.min()), float(sizes.mean()), int(sizes.max())),
+        "periodicity": dict(Counter(_directions(each.atoms) for each in structures)),
+        "charges": label_findings.state_counts(structures, "charge"),
+        "spins": label_findings.state_counts(structures, "spin"),
+    }
+
+
+class _Work(NamedTuple):
+    force: WorkSlope | None
+    free_energy: WorkSlope | None
+    stress: WorkSlope | None
+
+
+def _work_of(structures: Sequence[LabelledStructure]) -> _Work:
+    """Return how energies, and free energies if there are any, follow forces and stresses."""
+    free = any(not np.isnan(each.free_energy) for each in structures)
+    return _Work(
+        force_work_slope(structures),
+        force_work_slope(structures, attrgetter("free_energy")) if free else None,
+        stress_work_slope(structures),
+    )
+
+
 def _wrong_values(
-    atoms_list: Sequence[Atoms], labels: LabelConfig | None
+    structures: Sequence[LabelledStructure], labels: LabelConfig | None
 ) -> tuple[list[str], list[str]]:
     """Return errors and warnings that each label gives by itself, without a limit to choose."""
-    errors = findings.label_errors(atoms_list, labels)
+    errors = findings.label_errors(structures, labels)
     warnings = [
-        *label_findings.reading_remarks(atoms_list),
-        *label_findings.passed_over(atoms_list),
-        *label_findings.unread(atoms_list),
+        *label_findings.reading_remarks(structures),
+        *label_findings.passed_over(structures),
+        *label_findings.unread(structures),
     ]
     for found in (
-        label_findings.mixed_keys(atoms_list, labels),
-        label_findings.mixed_families(atoms_list, labels),
-        magnitudes.energies(atoms_list, labels),
-        force_findings.zero_forces(atoms_list),
-        magnitudes.stresses(atoms_list),
+        label_findings.mixed_keys(structures, labels),
+        label_findings.mixed_families(structures, labels),
+        magnitudes.energies(structures),
+        force_findings.zero_forces(structures),
+        magnitudes.stresses(structures),
     ):
         errors += found[0]
         warnings += found[1]
-    return errors, [*warnings, *force_findings.zero_rows(atoms_list)]
+    return errors, [*warnings, *force_findings.zero_rows(structures)]
 
 
-def _label_keys(atoms_list: Sequence[Atoms]) -> dict[str, dict[str, int]]:
+def _residuals(
+    structures: Sequence[LabelledStructure], references: ReferenceEnergies | None
+) -> tuple[list[str], Float[np.ndarray, " structures"]]:
+    """Return errors, and energies per atom less E0 (eV), NaN where either is unknown."""
+    uncovered = [] if references is None else findings.uncovered_elements(structures, references)
+    if references is None or uncovered:
+        return uncovered, np.full(len(structures), np.nan)
+    left = [(each.energy - references.of(each.numbers)) / len(each) for each in structures]
+    return [], np.array(left)
+
+
+def _label_keys(structures: Sequence[LabelledStructure]) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = {name: Counter() for name in PROPERTIES}
-    for atoms in atoms_list:
-        known = labels_of(atoms)
-        read_from = atoms.info.get("label_keys", {})
-        for name in known.names:
-            key = read_from.get(name, CANONICAL.get(name, name))
+    for structure in structures:
+        for name in structure.labels:
+            key = structure.keys.get(name, CANONICAL.get(name, name))
             counts.setdefault(name, Counter())[key] += 1
     return {name: dict(counter) for name, counter in counts.items()}
+
+
+def _largest_force(structures: Sequence[LabelledStructure]) -> tuple[float, str]:
+    """Return the largest length of an atom's force, eV/Å, and the structure it is in."""
+    strongest = np.array(
+        [_largest(np.linalg.norm(each.labels.of("forces"), axis=1)) for each in structures]
+    )
+    if not np.isfinite(strongest).any():
+        return float("nan"), ""
+    top = int(np.nanargmax(strongest))
+    return float(strongest[top]), structures[top].source
 
 
 def _directions(atoms: Atoms) -> str:

@@ -8,11 +8,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
 
 import numpy as np
 from ase import Atoms
+from jaxtyping import Float
 
-from tensornet_jax.data.labels.labels import Labels, electronic_state, labels_of
+from tensornet_jax.data.labelled_structure import LabelledStructure
 
 MINIMUM_PAIRS = 5
 MAX_DISPLACEMENT = 0.2  # Å; the midpoint rule fails for a bond stretched much further
@@ -38,13 +40,9 @@ class WorkSlope:
         return 0.5 <= self.slope <= 2.0
 
 
-def energy_label(atoms: Atoms) -> float:
-    """Return the energy label of a structure, eV; NaN where there is none."""
-    return labels_of(atoms).energy
-
-
 def force_work_slope(
-    atoms_list: Sequence[Atoms], energy_of: Callable[[Atoms], float] = energy_label
+    structures: Sequence[LabelledStructure],
+    energy_of: Callable[[LabelledStructure], float] = attrgetter("energy"),
 ) -> WorkSlope | None:
     """Return the slope of −ΔE against F·Δr between consecutive near frames.
 
@@ -52,28 +50,28 @@ def force_work_slope(
     charge and spin, and no atom moves by more than MAX_DISPLACEMENT.
 
     Args:
-        atoms_list: structures with canonical labels.
+        structures: with labels.
         energy_of: gives the energy to compare with the forces, eV; NaN where there is none.
 
     Returns:
         None where fewer than MINIMUM_PAIRS pairs qualify.
     """
     work, change = [], []
-    for first, second in pairwise(atoms_list):
-        if not _comparable(first, second):
+    for a, b in pairwise(structures):
+        if not _comparable(a, b):
             continue
+        first, second = a.atoms, b.atoms
         if not np.allclose(first.cell.array, second.cell.array, rtol=0.0, atol=1e-6):
             continue
         moved = _wrapped(second.positions - first.positions, second)
         if np.abs(moved).max() > MAX_DISPLACEMENT:
             continue
-        a, b = labels_of(first), labels_of(second)
         work.append(_force_work(a, b, moved))
-        change.append(energy_of(first) - energy_of(second))
+        change.append(energy_of(a) - energy_of(b))
     return _slope(work, change)
 
 
-def stress_work_slope(atoms_list: Sequence[Atoms]) -> WorkSlope | None:
+def stress_work_slope(structures: Sequence[LabelledStructure]) -> WorkSlope | None:
     """Return the slope of ΔE + F·Δr against V σ:ε between near frames of different cells.
 
     Pairs are neighbors in the list, and neighbors in volume among structures of the same atoms;
@@ -83,9 +81,10 @@ def stress_work_slope(atoms_list: Sequence[Atoms]) -> WorkSlope | None:
         None where fewer than MINIMUM_PAIRS pairs qualify.
     """
     work, change = [], []
-    for first, second in _strain_pairs(atoms_list):
-        a, b = labels_of(first), labels_of(second)
-        if np.isnan(a.stress).any() or np.isnan(b.stress).any():
+    for a, b in _strain_pairs(structures):
+        first, second = a.atoms, b.atoms
+        stress = 0.5 * (a.labels.of("stress") + b.labels.of("stress"))
+        if np.isnan(stress).any():
             continue
         deformation = np.linalg.solve(first.cell.array, second.cell.array)
         strain = 0.5 * (deformation + deformation.T) - np.eye(3)
@@ -95,7 +94,7 @@ def stress_work_slope(atoms_list: Sequence[Atoms]) -> WorkSlope | None:
         if np.abs(moved).max() > MAX_DISPLACEMENT:
             continue
         volume = 0.5 * (first.cell.volume + second.cell.volume)
-        strain_work = volume * float(np.sum(0.5 * (a.stress + b.stress) * strain))
+        strain_work = volume * float(np.sum(stress * strain))
         force_work = _force_work(a, b, moved)
         if np.isnan(force_work):
             if np.abs(moved).max() > 1e-3:
@@ -107,31 +106,36 @@ def stress_work_slope(atoms_list: Sequence[Atoms]) -> WorkSlope | None:
     return _slope(work, change)
 
 
-def _comparable(first: Atoms, second: Atoms) -> bool:
+def _comparable(first: LabelledStructure, second: LabelledStructure) -> bool:
     return (
         len(first) > 1
         and np.array_equal(first.numbers, second.numbers)
-        and np.array_equal(first.pbc, second.pbc)
-        and electronic_state(first) == electronic_state(second)
+        and np.array_equal(first.atoms.pbc, second.atoms.pbc)
+        and first.state == second.state
     )
 
 
-def _strain_pairs(atoms_list: Sequence[Atoms]) -> Iterator[tuple[Atoms, Atoms]]:
-    periodic = [i for i, a in enumerate(atoms_list) if a.pbc.any() and a.cell.volume > 0]
+def _strain_pairs(
+    structures: Sequence[LabelledStructure],
+) -> Iterator[tuple[LabelledStructure, LabelledStructure]]:
+    frames = [structure.atoms for structure in structures]
+    periodic = [i for i, a in enumerate(frames) if a.pbc.any() and a.cell.volume > 0]
     groups: dict[bytes, list[int]] = defaultdict(list)
     for index in periodic:
-        groups[atoms_list[index].numbers.tobytes()].append(index)
+        groups[frames[index].numbers.tobytes()].append(index)
     pairs = {(i, j) for i, j in pairwise(periodic) if j == i + 1}
     for members in groups.values():
-        members.sort(key=lambda index: atoms_list[index].cell.volume)
+        members.sort(key=lambda index: frames[index].cell.volume)
         pairs |= {(min(i, j), max(i, j)) for i, j in pairwise(members)}
     for i, j in sorted(pairs):
-        first, second = atoms_list[i], atoms_list[j]
+        first, second = frames[i], frames[j]
         if np.array_equal(first.numbers, second.numbers) and np.array_equal(first.pbc, second.pbc):
-            yield first, second
+            yield structures[i], structures[j]
 
 
-def _wrapped(displacements: np.ndarray, atoms: Atoms) -> np.ndarray:
+def _wrapped(
+    displacements: Float[np.ndarray, "atoms 3"], atoms: Atoms
+) -> Float[np.ndarray, "atoms 3"]:
     """Return displacements (N, 3) without jumps over a periodic boundary."""
     if not atoms.pbc.any():
         return displacements
@@ -140,8 +144,10 @@ def _wrapped(displacements: np.ndarray, atoms: Atoms) -> np.ndarray:
     return displacements - np.where(atoms.pbc, np.round(fractional), 0.0) @ cell
 
 
-def _force_work(a: Labels, b: Labels, moved: np.ndarray) -> float:
-    return float(np.sum(0.5 * (a.forces + b.forces) * moved))
+def _force_work(
+    a: LabelledStructure, b: LabelledStructure, moved: Float[np.ndarray, "atoms 3"]
+) -> float:
+    return float(np.sum(0.5 * (a.labels.of("forces") + b.labels.of("forces")) * moved))
 
 
 def _slope(work: Sequence[float], change: Sequence[float]) -> WorkSlope | None:

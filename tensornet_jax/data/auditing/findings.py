@@ -1,76 +1,67 @@
 """The faults that an audit looks for, each as a function from structures to sentences."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from ase import Atoms
 from ase.data import chemical_symbols
+from jaxtyping import Float
 
 from tensornet_jax.data.auditing.consistency import WorkSlope
-from tensornet_jax.data.labels.bookkeeping import BOOKKEEPING
-from tensornet_jax.data.labels.canonical import available_labels
-from tensornet_jax.data.labels.labels import (
-    PROPERTIES,
-    LabelConfig,
-    electronic_state,
-    labels_of,
-    property_of,
-    source_of,
-)
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.data.labels.config import LabelConfig, property_of
 from tensornet_jax.data.references import ReferenceEnergies
 
-_WRITTEN_BY_READER = {"source", "charge", "spin", *BOOKKEEPING}
+_OF_GEOMETRY = {"numbers", "positions", "charge", "spin"}
 # eV per atom. Tungsten binds with 8.9; atoms without spin polarization lie a few eV higher.
 BINDING_LIMIT = 12.0
 UNBOUND_LIMIT = 0.1  # eV per atom above isolated atoms, where most structures should be below
 
 
-def label_errors(atoms_list: Sequence[Atoms], labels: LabelConfig | None) -> list[str]:
+def label_errors(structures: Sequence[LabelledStructure], labels: LabelConfig | None) -> list[str]:
     """Errors: nothing to learn from, infinite values, named keys that no structure has."""
-    errors, usable = [], Counter()
-    for index, atoms in enumerate(atoms_list):
-        known = labels_of(atoms)
-        for name in (*PROPERTIES, *known.tensors):
-            values = known.of(name)
-            usable[name] += int(np.isfinite(values).any())
+    errors: list[str] = []
+    usable: set[str] = set()
+    for structure in structures:
+        for name, values in structure.labels.items():
+            if np.isfinite(values).any():
+                usable.add(name)
             if np.isinf(values).any():
-                errors.append(f"{source_of(atoms, index)}: infinite {name}: remove it")
-        if not np.isfinite(atoms.positions).all():
-            errors.append(f"{source_of(atoms, index)}: positions are not finite: remove it")
-    if not any(count for name, count in usable.items() if name != "stress"):
-        found = {key for atoms in atoms_list for key in available_labels(atoms)}
-        present = sorted(found - _WRITTEN_BY_READER)
+                errors.append(f"{structure.source}: infinite {name}: remove it")
+        if not np.isfinite(structure.atoms.positions).all():
+            errors.append(f"{structure.source}: positions are not finite: remove it")
+    if not usable - {"stress"}:
+        carriers = (structure.to_atoms(notes=False) for structure in structures)
+        found = {key for atoms in carriers for key in (*atoms.arrays, *atoms.info)}
+        present = sorted(found - _OF_GEOMETRY)
         errors.append(
             "no structure has an energy, forces, a dipole or a tensor: name their keys under "
             f"data.labels; keys present: {', '.join(present) or 'none'}"
         )
-    return errors + ([] if labels is None else unused_keys(atoms_list, labels))
+    return errors + ([] if labels is None else unused_keys(structures, labels))
 
 
-def unused_keys(atoms_list: Sequence[Atoms], labels: LabelConfig) -> list[str]:
+def unused_keys(structures: Sequence[LabelledStructure], labels: LabelConfig) -> list[str]:
     """Errors: keys that the configuration names, and that gave no structure a label."""
     return [
         f"labels.{kind} is {key!r}, from which no structure has a usable label"
         for kind, key in labels.configured().items()
-        if not any(
-            atoms.info.get("label_keys", {}).get(property_of(kind)) == key for atoms in atoms_list
-        )
+        if not any(structure.keys.get(property_of(kind)) == key for structure in structures)
     ]
 
 
-def repeated(atoms_list: Sequence[Atoms]) -> list[tuple[int, int]]:
+def repeated(structures: Sequence[LabelledStructure]) -> list[tuple[int, int]]:
     """Return (earlier, later) indices of structures equal in atoms, cell and state to 1e-6 Å."""
-    seen: dict[tuple[bytes, ...], int] = {}
+    seen: dict[tuple[object, ...], int] = {}
     pairs = []
-    for index, atoms in enumerate(atoms_list):
+    for index, structure in enumerate(structures):
+        atoms = structure.atoms
         # Adding zero turns −0.0 into 0.0, whose bytes differ.
         key = (
             atoms.numbers.tobytes(),
             (np.round(atoms.positions, 6) + 0.0).tobytes(),
             (np.round(atoms.cell.array[atoms.pbc], 6) + 0.0).tobytes(),
             atoms.pbc.tobytes(),
-            repr(electronic_state(atoms)).encode(),
+            structure.state,
         )
         first = seen.setdefault(key, index)
         if first != index:
@@ -78,29 +69,32 @@ def repeated(atoms_list: Sequence[Atoms]) -> list[tuple[int, int]]:
     return pairs
 
 
-def repetition_warnings(atoms_list: Sequence[Atoms], pairs: Sequence[tuple[int, int]]) -> list[str]:
+def repetition_warnings(
+    structures: Sequence[LabelledStructure], pairs: Sequence[tuple[int, int]]
+) -> list[str]:
     """Warnings: repeated structures, and those of them whose energies contradict each other.
 
     Args:
-        atoms_list: structures.
+        structures: with labels.
         pairs: what `repeated` found among them.
     """
     if not pairs:
         return []
 
     def example(found: tuple[int, int]) -> str:
-        first, second = (source_of(atoms_list[index], index) for index in found)
+        first, second = (structures[index].source for index in found)
         return f"e.g. {second} and {first}"
-
-    def energy(index: int) -> float:
-        return labels_of(atoms_list[index]).energy
 
     warnings = [
         f"{len(pairs)} structures repeat an earlier one, {example(pairs[0])}: they may stand on "
         "both sides of a random split"
     ]
     # NaN compares false: an unlabelled repetition contradicts nothing.
-    different = [pair for pair in pairs if abs(energy(pair[0]) - energy(pair[1])) > 1e-3]
+    different = [
+        (first, second)
+        for first, second in pairs
+        if abs(structures[first].energy - structures[second].energy) > 1e-3
+    ]
     if different:
         warnings.append(
             f"{len(different)} repeated structures have another energy than the first, "
@@ -110,12 +104,14 @@ def repetition_warnings(atoms_list: Sequence[Atoms], pairs: Sequence[tuple[int, 
     return warnings
 
 
-def reference_warnings(references: ReferenceEnergies, residuals: np.ndarray) -> list[str]:
+def reference_warnings(
+    references: ReferenceEnergies, residuals: Float[np.ndarray, " structures"]
+) -> list[str]:
     """Warnings: undetermined reference energies, and ones that do not belong to the energies.
 
     Args:
         references: reference energies.
-        residuals: (n,) energy per atom less the reference energies, eV; NaN where unlabelled.
+        residuals: energy per atom less the reference energies, eV; NaN where unlabelled.
     """
     warnings = []
     if references.undetermined:
@@ -158,13 +154,15 @@ def work_warnings(force: WorkSlope | None, stress: WorkSlope | None) -> list[str
     ]
 
 
-def uncovered_elements(atoms_list: Sequence[Atoms], references: ReferenceEnergies) -> list[str]:
+def uncovered_elements(
+    structures: Sequence[LabelledStructure], references: ReferenceEnergies
+) -> list[str]:
     """Errors: elements without a reference energy, with the first structure that has one."""
     errors, reported = [], set(references.numbers)
-    for index, atoms in enumerate(atoms_list):
-        for z in sorted({int(z) for z in atoms.numbers} - reported):
+    for structure in structures:
+        for z in sorted({int(z) for z in structure.numbers} - reported):
             reported.add(z)
             errors.append(
-                f"element {chemical_symbols[z]} ({source_of(atoms, index)}) has no reference energy"
+                f"element {chemical_symbols[z]} ({structure.source}) has no reference energy"
             )
     return errors

@@ -4,16 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
+from jaxtyping import Int
 
-from tensornet_jax.data.labels.labels import labels_of, source_of
+from tensornet_jax.data.labelled_structure import LabelledStructure
 
 
-def zero_forces(atoms_list: Sequence[Atoms]) -> tuple[list[str], list[str]]:
+def zero_forces(structures: Sequence[LabelledStructure]) -> tuple[list[str], list[str]]:
     """Return (errors, warnings) on forces that are exactly zero on every atom.
 
     Structures of one atom are left out: their forces are zero.
     """
-    labelled = [f for a in atoms_list if len(a) > 1 and _complete(f := labels_of(a).forces)]
+    molecules = [each.labels.of("forces") for each in structures if len(each) > 1]
+    labelled = [forces for forces in molecules if not np.isnan(forces).any()]
     zero = sum(not forces.any() for forces in labelled)
     if labelled and zero == len(labelled):
         return [
@@ -25,7 +27,7 @@ def zero_forces(atoms_list: Sequence[Atoms]) -> tuple[list[str], list[str]]:
     return [], []
 
 
-def zero_rows(atoms_list: Sequence[Atoms]) -> list[str]:
+def zero_rows(structures: Sequence[LabelledStructure]) -> list[str]:
     """Warnings: atoms with forces of exactly zero among atoms that have forces.
 
     A few atoms may have them by symmetry: at least three in all, or two that are a tenth of their
@@ -33,17 +35,17 @@ def zero_rows(atoms_list: Sequence[Atoms]) -> list[str]:
     """
     atoms_zero = atoms_known = 0
     offenders = []
-    for index, atoms in enumerate(atoms_list):
-        forces = labels_of(atoms).forces
+    for structure in structures:
+        forces = structure.labels.of("forces")
         known = ~np.isnan(forces).any(axis=1)
         zero = np.logical_and(known, ~forces.any(axis=1))
-        if len(atoms) == 1 or not zero.any() or zero.sum() == known.sum():
+        if len(structure) == 1 or not zero.any() or zero.sum() == known.sum():
             continue
-        zero[constrained_atoms(atoms)] = False
+        zero[constrained_atoms(structure.atoms)] = False
         if zero.any():
             atoms_zero += int(zero.sum())
             atoms_known += int(known.sum())
-            offenders.append(f"{source_of(atoms, index)} (atoms {_some(np.flatnonzero(zero))})")
+            offenders.append(f"{structure.source} (atoms {_some(np.flatnonzero(zero))})")
     if atoms_zero < 2 or (atoms_zero == 2 and atoms_known > 20):
         return []
     return [
@@ -54,15 +56,15 @@ def zero_rows(atoms_list: Sequence[Atoms]) -> list[str]:
     ]
 
 
-def large_forces(atoms_list: Sequence[Atoms], limit: float) -> list[str]:
+def large_forces(structures: Sequence[LabelledStructure], limit: float) -> list[str]:
     """Warnings: atoms with |F| above limit, eV/Å, with the first three structures."""
     atoms_above, offenders = 0, []
-    for index, atoms in enumerate(atoms_list):
-        lengths = np.linalg.norm(labels_of(atoms).forces, axis=1)
+    for structure in structures:
+        lengths = np.linalg.norm(structure.labels.of("forces"), axis=1)
         above = int(np.count_nonzero(lengths > limit))
         atoms_above += above
         if above:
-            offenders.append(f"{source_of(atoms, index)} ({np.nanmax(lengths):.0f})")
+            offenders.append(f"{structure.source} ({np.nanmax(lengths):.0f})")
     if not offenders:
         return []
     return [
@@ -71,26 +73,26 @@ def large_forces(atoms_list: Sequence[Atoms], limit: float) -> list[str]:
     ]
 
 
-def net_forces(atoms_list: Sequence[Atoms], limit: float) -> list[str]:
+def net_forces(structures: Sequence[LabelledStructure], limit: float) -> list[str]:
     """Warnings: structures whose forces do not sum to zero within limit, eV/Å."""
-    net = [float(np.linalg.norm(labels_of(a).forces.sum(axis=0))) for a in atoms_list]
+    net = [float(np.linalg.norm(each.labels.of("forces").sum(axis=0))) for each in structures]
     above = [index for index, value in enumerate(net) if value > limit]
     if not above:
         return []
     worst = max(above, key=lambda index: net[index])
     return [
         f"{len(above)} structures have a net force above {limit:g} eV/Å, largest {net[worst]:.2g} "
-        f"in {source_of(atoms_list[worst], worst)}: a model without external field cannot fit it"
+        f"in {structures[worst].source}: a model without external field cannot fit it"
     ]
 
 
-def constraints(atoms_list: Sequence[Atoms]) -> list[str]:
+def constraints(structures: Sequence[LabelledStructure]) -> list[str]:
     """Warnings: constrained atoms, whose forces `get_forces()` may have zeroed."""
     total = labelled = zero = 0
-    for atoms in atoms_list:
-        fixed = constrained_atoms(atoms)
+    for structure in structures:
+        fixed = constrained_atoms(structure.atoms)
         total += len(fixed)
-        forces = labels_of(atoms).forces[fixed]
+        forces = structure.labels.of("forces")[fixed]
         known = ~np.isnan(forces).any(axis=1)
         labelled += int(known.sum())
         zero += int(np.count_nonzero(~forces[known].any(axis=1)))
@@ -106,7 +108,7 @@ def constraints(atoms_list: Sequence[Atoms]) -> list[str]:
     return [f"{text}, the labels were read without constraints ({zero} of {labelled} are zero)"]
 
 
-def constrained_atoms(atoms: Atoms) -> np.ndarray:
+def constrained_atoms(atoms: Atoms) -> Int[np.ndarray, " constrained"]:
     """Return the indices of atoms under any constraint that lists its atoms."""
     fixed = [c.get_indices() for c in atoms.constraints if hasattr(c, "get_indices")]
     return np.unique(np.concatenate(fixed)).astype(int) if fixed else np.zeros(0, dtype=int)
@@ -115,7 +117,3 @@ def constrained_atoms(atoms: Atoms) -> np.ndarray:
 def _some(indices: np.ndarray) -> str:
     shown = ", ".join(str(index) for index in indices[:4])
     return f"{shown}, …" if len(indices) > 4 else shown
-
-
-def _complete(forces: np.ndarray) -> bool:
-    return not bool(np.isnan(forces).any())

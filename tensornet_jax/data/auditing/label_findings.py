@@ -2,39 +2,38 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-from ase import Atoms
+from jaxtyping import Float
 
 from tensornet_jax.data.auditing.consistency import WorkSlope
 from tensornet_jax.data.auditing.unused_keys import look_of
-from tensornet_jax.data.labels.canonical import DIFFERS
+from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.config import PROPERTIES, LabelConfig
-from tensornet_jax.data.labels.labels import FREE_ENERGY, free_energy_of, labels_of, source_of
-from tensornet_jax.data.labels.tensors import NAMES
-from tensornet_jax.data.labels.weights import STRUCTURE, key_of, weight_of
+from tensornet_jax.data.labels.picking import DIFFERS
 
 FREE_ENERGY_LIMIT = 1e-4  # eV per atom; a free energy nearer to the energy is not worth a warning
 
 
-def reading_remarks(atoms_list: Sequence[Atoms]) -> list[str]:
+def reading_remarks(structures: Sequence[LabelledStructure]) -> list[str]:
     """Warnings: what the readers had to decide, each with how many structures it concerns."""
     concerned: dict[str, list[str]] = {}
-    for index, atoms in enumerate(atoms_list):
-        for remark in atoms.info.get("remarks", ()):
-            concerned.setdefault(remark, []).append(source_of(atoms, index))
+    for structure in structures:
+        for remark in structure.remarks:
+            concerned.setdefault(remark, []).append(structure.source)
     return [
         f"{remark} ({len(sources)} structures, e.g. {sources[0]})"
         for remark, sources in concerned.items()
     ]
 
 
-def passed_over(atoms_list: Sequence[Atoms]) -> list[str]:
+def passed_over(structures: Sequence[LabelledStructure]) -> list[str]:
     """Warnings: labels that were found and not used, because another key came first or misfits."""
     counts: Counter[tuple[str, str, str]] = Counter()
-    for atoms in atoms_list:
-        for name, keys in atoms.info.get("ignored_labels", {}).items():
-            used = atoms.info.get("label_keys", {}).get(name, "")
+    for structure in structures:
+        for name, keys in structure.ignored.items():
+            used = structure.keys.get(name, "")
             counts.update((name, key, used) for key in keys)
     texts = []
     for (name, noted, used), count in counts.items():
@@ -48,9 +47,9 @@ def passed_over(atoms_list: Sequence[Atoms]) -> list[str]:
     return texts
 
 
-def unread(atoms_list: Sequence[Atoms]) -> list[str]:
+def unread(structures: Sequence[LabelledStructure]) -> list[str]:
     """Warnings: keys that look like labels, charges, spins or weights and that nothing reads."""
-    counts = Counter(key for atoms in atoms_list for key in atoms.info.get("unused_keys", ()))
+    counts = Counter(key for structure in structures for key in structure.unused)
     groups: dict[str, list[str]] = {}
     for key, count in counts.items():
         look = str(look_of(key))
@@ -70,7 +69,7 @@ def unread(atoms_list: Sequence[Atoms]) -> list[str]:
 
 
 def mixed_keys(
-    atoms_list: Sequence[Atoms], labels: LabelConfig | None
+    structures: Sequence[LabelledStructure], labels: LabelConfig | None
 ) -> tuple[list[str], list[str]]:
     """Return (errors, warnings) on labels of one property that come from two keys.
 
@@ -80,16 +79,16 @@ def mixed_keys(
     for name in PROPERTIES:
         if labels is not None and labels.decided(name):
             continue
-        used = Counter(key for atoms in atoms_list if (key := _key_of(atoms, name)))
+        used = Counter(key for each in structures if (key := each.keys.get(name, "")))
         if len(used) < 2:
             continue
         listed = " and ".join(f"{key} in {count} structures" for key, count in used.items())
         text = f"{name} is read from {listed}"
         conflicts = [
-            source_of(atoms, index)
-            for index, atoms in enumerate(atoms_list)
+            each.source
+            for each in structures
             for other in used
-            if f"{other} ({DIFFERS})" in atoms.info.get("ignored_labels", {}).get(name, ())
+            if f"{other} ({DIFFERS})" in each.ignored.get(name, ())
         ]
         if conflicts:
             errors.append(
@@ -104,7 +103,7 @@ def mixed_keys(
 
 
 def mixed_families(
-    atoms_list: Sequence[Atoms], labels: LabelConfig | None
+    structures: Sequence[LabelledStructure], labels: LabelConfig | None
 ) -> tuple[list[str], list[str]]:
     """Return (errors, warnings) on energies and their derivatives from different sources.
 
@@ -117,15 +116,15 @@ def mixed_families(
             continue
         pairs: Counter[tuple[str, str]] = Counter()
         other_energy: dict[tuple[str, str], str] = {}
-        for index, atoms in enumerate(atoms_list):
-            energy, derivative = _key_of(atoms, "energy"), _key_of(atoms, name)
+        for structure in structures:
+            energy, derivative = structure.keys.get("energy", ""), structure.keys.get(name, "")
             if not (energy and derivative) or _family(energy) == _family(derivative):
                 continue
             pairs[energy, derivative] += 1
-            for passed in atoms.info.get("ignored_labels", {}).get("energy", ()):
+            for passed in structure.ignored.get("energy", ()):
                 key = passed.removesuffix(f" ({DIFFERS})")
                 if key != passed and _family(key) == _family(derivative):
-                    text = f"{key}, which is another energy ({source_of(atoms, index)})"
+                    text = f"{key}, which is another energy ({structure.source})"
                     other_energy.setdefault((energy, derivative), text)
         for (energy, derivative), count in pairs.items():
             text = (
@@ -140,16 +139,18 @@ def mixed_families(
 
 
 def free_energies(
-    atoms_list: Sequence[Atoms], energy_work: WorkSlope | None, free_work: WorkSlope | None
+    structures: Sequence[LabelledStructure],
+    energy_work: WorkSlope | None,
+    free_work: WorkSlope | None,
 ) -> list[str]:
     """Warnings: free energies beside other energies, of which one belongs to the forces.
 
     Args:
-        atoms_list: structures.
+        structures: with labels.
         energy_work: −ΔE of the energy labels against F·Δr.
         free_work: the same of the free energies.
     """
-    different = free_energy_differences(atoms_list)
+    different = free_energy_differences(structures)
     if not len(different):
         return []
     better = (
@@ -169,27 +170,31 @@ def free_energies(
             f"{energy_work.slope:.3g} with the energy"
         )
     verdict = "fits the forces better" if better else "is what forces of smeared electrons follow"
-    key = _key_of(next(a for a in atoms_list if not np.isnan(free_energy_of(a))), "free_energy")
+    first = next(each for each in structures if not np.isnan(each.free_energy))
+    key = first.keys.get("free_energy", "free_energy")
     return [
-        f"{text}: the free energy {verdict}: set data.labels.energy: {key or 'free_energy'} "
-        f"(--label energy={key or 'free_energy'}), or name the other key to keep it"
+        f"{text}: the free energy {verdict}: set data.labels.energy: {key} "
+        f"(--label energy={key}), or name the other key to keep it"
     ]
 
 
-def free_energy_differences(atoms_list: Sequence[Atoms]) -> np.ndarray:
+def free_energy_differences(
+    structures: Sequence[LabelledStructure],
+) -> Float[np.ndarray, " labelled"]:
     """Return |free energy − energy| per atom, eV, of the structures that have both."""
-    both = [atoms for atoms in atoms_list if FREE_ENERGY in atoms.info]
-    values = [abs(free_energy_of(a) - labels_of(a).energy) / len(a) for a in both]
+    values = [abs(each.free_energy - each.energy) / len(each) for each in structures]
     found = np.array(values, dtype=np.float64)
     return found[~np.isnan(found)]
 
 
-def state_counts(atoms_list: Sequence[Atoms], kind: str) -> dict[str, int]:
+def state_counts(
+    structures: Sequence[LabelledStructure], kind: Literal["charge", "spin"]
+) -> dict[str, int]:
     """Return total charge or spin multiplicity, as text → structures; unstated ones apart."""
     counts: Counter[tuple[bool, float]] = Counter()
-    for atoms in atoms_list:
-        value = float(atoms.info.get(kind, 0.0)) + 0.0
-        stated = bool(_key_of(atoms, kind)) or (kind in atoms.info and value != 0.0)
+    for structure in structures:
+        value = float(getattr(structure.state, kind) or 0.0)
+        stated = kind in structure.keys or value != 0.0
         counts[not stated, value] += 1
     sign = "+" if kind == "charge" else ""
 
@@ -199,23 +204,16 @@ def state_counts(atoms_list: Sequence[Atoms], kind: str) -> dict[str, int]:
     return {text(*key): count for key, count in sorted(counts.items())}
 
 
-def weight_ranges(atoms_list: Sequence[Atoms]) -> dict[str, tuple[float, float, int]]:
+def weight_ranges(structures: Sequence[LabelledStructure]) -> dict[str, tuple[float, float, int]]:
     """Return label → smallest and largest weight and how many are 0, of labels not all of 1."""
-    tensors = sorted({name for atoms in atoms_list for name in atoms.info.get(NAMES, ())})
-    keys = {key for atoms in atoms_list for key in atoms.info}
+    tensors = sorted({name for structure in structures for name in structure.labels.tensors})
     ranges = {}
     for name in (*PROPERTIES, *tensors):
-        if not keys & {STRUCTURE, key_of(name)}:
-            continue
-        weights = np.array([weight_of(atoms, name) for atoms in atoms_list])
+        weights = np.array([structure.weights.of(name) for structure in structures])
         if (weights != 1.0).any():
             zero = int(np.count_nonzero(weights == 0.0))
             ranges[name] = (float(weights.min()), float(weights.max()), zero)
     return ranges
-
-
-def _key_of(atoms: Atoms, name: str) -> str:
-    return atoms.info.get("label_keys", {}).get(name, "")
 
 
 def _family(key: str) -> str:

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase import Atoms
 from ase.units import GPa
 
-from tensornet_jax.data.labels.config import LabelConfig
-from tensornet_jax.data.labels.labels import CANONICAL, labels_of, source_of
+from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.statistics import force_rms
 
 STRESS_LIMIT = 1.0  # eV/Å³, 160 GPa; few data sets of solids or liquids reach it
@@ -43,20 +41,20 @@ def in_both(stress: float) -> str:
     return f"{stress:.4g} eV/Å³ ({stress / GPa:.3g} GPa)"
 
 
-def stress_size(atoms_list: Sequence[Atoms]) -> StressSize:
+def stress_size(structures: Sequence[LabelledStructure]) -> StressSize:
     """Return how large the stress labels are."""
-    sizes = _largest_components(atoms_list)
+    sizes = _largest_components(structures)
     if not sizes:
         return StressSize(float("nan"), float("nan"), "")
-    components = np.concatenate([labels_of(atoms_list[i]).stress.ravel() for i in sizes])
+    components = np.concatenate([structures[i].labels["stress"].ravel() for i in sizes])
     top = max(sizes, key=lambda index: sizes[index])
     rms = float(np.sqrt(np.nanmean(components**2)))
-    return StressSize(rms, sizes[top], source_of(atoms_list[top], top))
+    return StressSize(rms, sizes[top], structures[top].source)
 
 
-def stresses(atoms_list: Sequence[Atoms]) -> tuple[list[str], list[str]]:
+def stresses(structures: Sequence[LabelledStructure]) -> tuple[list[str], list[str]]:
     """Return (errors, warnings) on stresses that are zero, too large, or too small."""
-    sizes = _largest_components(atoms_list)
+    sizes = _largest_components(structures)
     if not sizes:
         return [], []
     zero = [index for index, size in sizes.items() if size == 0.0]
@@ -70,24 +68,24 @@ def stresses(atoms_list: Sequence[Atoms]) -> tuple[list[str], list[str]]:
     if zero:
         warnings.append(
             f"{len(zero)} of {len(sizes)} structures have a stress of exactly zero, e.g. "
-            f"{source_of(atoms_list[zero[0]], zero[0])}: {_NEVER_COMPUTED}? write nan for it, or "
+            f"{structures[zero[0]].source}: {_NEVER_COMPUTED}? write nan for it, or "
             "config_stress_weight=0"
         )
-    size = stress_size(atoms_list)
+    size = stress_size(structures)
     remedies = (
         "set data.labels.units.stress (--unit stress=GPa or kbar), for what VASP prints also "
         "data.labels.stress_sign: compression_positive (--label stress_sign=…); a virial in eV is "
         "named as data.labels.virial"
     )
     above = [index for index, value in sizes.items() if value > STRESS_LIMIT]
-    forces = force_rms(atoms_list)
+    forces = force_rms(structures)
     if np.median(list(sizes.values())) > STRESS_LIMIT:
         warnings.append(
             f"unit of stress: the RMS is {in_both(size.rms)}, more than solids have: is the stress "
             f"in GPa, in kbar, or a virial? {remedies}"
         )
     elif above:
-        worst = source_of(atoms_list[above[0]], above[0])
+        worst = structures[above[0]].source
         warnings.append(
             f"{len(above)} structures have a stress above {in_both(STRESS_LIMIT)}, e.g. {worst}: "
             f"if they are not compressed that much, {remedies}"
@@ -100,14 +98,12 @@ def stresses(atoms_list: Sequence[Atoms]) -> tuple[list[str], list[str]]:
     return [], warnings
 
 
-def energies(
-    atoms_list: Sequence[Atoms], labels: LabelConfig | None
-) -> tuple[list[str], list[str]]:
+def energies(structures: Sequence[LabelledStructure]) -> tuple[list[str], list[str]]:
     """Return (errors, warnings) on energies that are zero, placeholders, or all the same.
 
     Structures of one atom are left out: an isolated atom may be the zero of energy.
     """
-    values = {i: labels_of(a).energy for i, a in enumerate(atoms_list) if len(a) > 1}
+    values = {i: each.energy for i, each in enumerate(structures) if len(each) > 1}
     values = {index: value for index, value in values.items() if np.isfinite(value)}
     remedy = "write nan for them, or config_energy_weight=0"
     zero = [index for index, value in values.items() if value == 0.0]
@@ -121,17 +117,18 @@ def energies(
 
     def tell(texts: list[str], found: list[int], what: str) -> None:
         if found:
-            examples = ", ".join(source_of(atoms_list[index], index) for index in found[:3])
+            examples = ", ".join(structures[index].source for index in found[:3])
             texts.append(f"{len(found)} of {len(values)} structures have {what}: {examples}")
 
     tell(warnings, zero, f"an energy of exactly zero, a placeholder? {remedy}")
-    huge = [i for i, value in values.items() if abs(value) > ENERGY_LIMIT * len(atoms_list[i])]
+    huge = [i for i, value in values.items() if abs(value) > ENERGY_LIMIT * len(structures[i])]
     tell(errors, huge, f"an energy above {ENERGY_LIMIT:g} eV per atom, a placeholder: {remedy}")
-    factor = 1.0 if labels is None else labels.units.factor("energy")
-    filled = [i for i, value in values.items() if i not in huge and _is_filler(value / factor)]
+    # Fillers are round numbers in the file's own unit.
+    own = {i: value / structures[i].units.factor("energy") for i, value in values.items()}
+    filled = [index for index, value in own.items() if index not in huge and _is_filler(value)]
     tell(warnings, filled, f"an energy that looks like a placeholder (999…, 10000…): {remedy}")
     same = len(set(values.values())) == 1
-    shapes = {atoms_list[index].positions.tobytes() for index in values}
+    shapes = {structures[index].atoms.positions.tobytes() for index in values}
     if same and not (zero or huge or filled) and len(shapes) > 3:
         warnings.append(
             f"all {len(values)} energies are equal, {next(iter(values.values()))} eV, though the "
@@ -140,14 +137,12 @@ def energies(
     return errors, warnings
 
 
-def _largest_components(atoms_list: Sequence[Atoms]) -> dict[int, float]:
+def _largest_components(structures: Sequence[LabelledStructure]) -> dict[int, float]:
     """Return the largest component of each stress label, eV/Å³, by index."""
     found = {}
-    for index, atoms in enumerate(atoms_list):
-        if CANONICAL["stress"] not in atoms.info:
-            continue
-        stress = labels_of(atoms).stress
-        if np.isfinite(stress).any():
+    for index, structure in enumerate(structures):
+        stress = structure.labels.get("stress")
+        if stress is not None and np.isfinite(stress).any():
             found[index] = float(np.nanmax(np.abs(stress)))
     return found
 

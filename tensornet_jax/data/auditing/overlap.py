@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from ase import Atoms
+from jaxtyping import Float
 
-from tensornet_jax.data.labels.labels import electronic_state, source_of
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.data.labels.electronic_state import ElectronicState
 
 # Å, in any coordinate; what the roundings of two files leave of one structure. Steps of dynamics
 # and displacements of a Hessian are longer.
@@ -15,7 +16,9 @@ EXAMPLES = 3
 
 
 def overlap(
-    first: Sequence[Atoms], second: Sequence[Atoms], tolerance: float = TOLERANCE
+    first: Sequence[LabelledStructure],
+    second: Sequence[LabelledStructure],
+    tolerance: float = TOLERANCE,
 ) -> list[tuple[int, int]]:
     """Return (index in `first`, index in `second`) of those of `second` that `first` has too.
 
@@ -27,12 +30,12 @@ def overlap(
         second: others.
         tolerance: Å.
     """
-    groups: dict[tuple[bytes, bytes, str], tuple[list[int], list[int]]]
+    groups: dict[tuple[bytes, bytes, ElectronicState], tuple[list[int], list[int]]]
     groups = defaultdict(lambda: ([], []))
-    for side, atoms_list in enumerate((first, second)):
-        for index, atoms in enumerate(atoms_list):
-            state = repr(electronic_state(atoms))
-            groups[atoms.numbers.tobytes(), atoms.pbc.tobytes(), state][side].append(index)
+    for side, structures in enumerate((first, second)):
+        for index, structure in enumerate(structures):
+            key = structure.numbers.tobytes(), structure.atoms.pbc.tobytes(), structure.state
+            groups[key][side].append(index)
     pairs = []
     for ours, theirs in groups.values():
         if ours and theirs:
@@ -43,7 +46,9 @@ def overlap(
     return sorted(pairs, key=lambda pair: pair[1])
 
 
-def overlap_warnings(sets: Mapping[str, Sequence[Atoms]], train: str = "train") -> list[str]:
+def overlap_warnings(
+    sets: Mapping[str, Sequence[LabelledStructure]], train: str = "train"
+) -> list[str]:
     """Return a sentence for each two sets that share structures.
 
     Args:
@@ -57,7 +62,7 @@ def overlap_warnings(sets: Mapping[str, Sequence[Atoms]], train: str = "train") 
             pairs = overlap(sets[name], sets[other])
             if pairs:
                 shared = [
-                    f"{source_of(sets[other][j], j)} is {source_of(sets[name][i], i)}"
+                    f"{sets[other][j].source} is {sets[name][i].source}"
                     for i, j in pairs[:EXAMPLES]
                 ]
                 where = "training" if name == train else name
@@ -73,7 +78,8 @@ def overlap_warnings(sets: Mapping[str, Sequence[Atoms]], train: str = "train") 
     return warnings
 
 
-def _coordinates(atoms: Atoms) -> np.ndarray:
+def _coordinates(structure: LabelledStructure) -> Float[np.ndarray, " coordinates"]:
+    atoms = structure.atoms
     # Of a cell, what is not periodic has no meaning.
     cell = np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)
     return np.concatenate([atoms.positions.ravel(), cell.ravel()])

@@ -20,7 +20,7 @@ from tensornet_jax.data.formats.array_frames import (
     named,
     structures,
 )
-from tensornet_jax.data.formats.frame import Frame
+from tensornet_jax.data.formats.frame import FileFormat, Frame
 from tensornet_jax.data.labels.labels import ALIASES, STATE_ALIASES, LabelConfig
 from tensornet_jax.data.labels.stated_units import StatedUnits, is_unit, stated_in, states_units
 from tensornet_jax.data.labels.total_charge import is_atomic_charges
@@ -95,6 +95,10 @@ def read_hdf5(path: Path, config: LabelConfig) -> Iterator[Frame]:
                 f"{path}: no group has one of {NUMBERS} and one of {POSITIONS}; the root has "
                 f"{_list(set(file))}"
             )
+
+
+NPZ = FileFormat(read_npz, frozenset({".npz"}))
+HDF5 = FileFormat(read_hdf5, frozenset({".h5", ".hdf5", ".hdf"}))
 
 
 def _frames(

@@ -10,10 +10,10 @@ from typing import Any
 import ase.db
 import numpy as np
 
-from tensornet_jax.data.formats.frame import Frame
+from tensornet_jax.data.formats.compressed import inner_name, open_text
+from tensornet_jax.data.formats.frame import FileFormat, Frame
+from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.labels.stated_units import StatedUnits, stated_in
-
-SUFFIXES = {".db", ".aselmdb", ".json"}
 
 
 def read_database(path: Path) -> Iterator[Frame]:
@@ -61,13 +61,19 @@ def read_database(path: Path) -> Iterator[Frame]:
         yield Frame(atoms, name, stated | stated_in(data) | stated_in(pairs))
 
 
-def is_database(path: Path) -> bool:
-    """Return whether a file is to be read as an ASE database, by its suffix and beginning."""
-    suffix = path.suffix.lower()
-    if suffix != ".json":
-        return suffix in SUFFIXES
-    with path.open(encoding="utf-8", errors="replace") as stream:
+def is_json_database(path: Path) -> bool:
+    """Return whether a file is an ASE database as JSON: others are of other formats."""
+    if inner_name(path).suffix.lower() != ".json":
+        return False
+    with open_text(path) as stream:
         return '"nextid"' in stream.read()
+
+
+def _read(path: Path, config: LabelConfig) -> Iterator[Frame]:
+    return read_database(path)
+
+
+DATABASE = FileFormat(_read, frozenset({".db", ".aselmdb"}), is_json_database)
 
 
 def _of_metadata(metadata: Mapping[str, Any]) -> StatedUnits:

@@ -15,9 +15,10 @@ from ase.data import chemical_symbols
 from ase.io.extxyz import read_xyz as read_with_ase
 
 from tensornet_jax.data.formats.compressed import inner_name, open_text
-from tensornet_jax.data.formats.frame import Frame
+from tensornet_jax.data.formats.frame import FileFormat, Frame
 from tensornet_jax.data.formats.species import element_of, isotope_mass
 from tensornet_jax.data.formats.xyz_comments import LAMMPS, Comment, parse_comment
+from tensornet_jax.data.labels.config import LabelConfig
 
 _PLAIN = "species:S:1:pos:R:3"
 _CP2K_OTHER = re.compile(r"-(frc|vel)-\d+\.xyz$", re.IGNORECASE)
@@ -76,6 +77,13 @@ def read_xyz(path: Path, order: str = "voigt") -> Iterator[Frame]:
                 ) from error
             atoms, remarks = _atoms(raw, comment, where)
             yield Frame(atoms, str(raw.index), comment.units, comment.remarks + remarks)
+
+
+def _read(path: Path, config: LabelConfig) -> Iterator[Frame]:
+    return read_xyz(path, config.stress_order)
+
+
+XYZ = FileFormat(_read, frozenset({".xyz", ".extxyz", ".exyz"}), looks_like_xyz, compressed=True)
 
 
 def _cut(path: Path, stream: Iterator[str]) -> Iterator[_Raw]:

@@ -1,4 +1,4 @@
-"""What reading notes in `Atoms.info` for messages; it has no place in files written for others."""
+"""What reading notes in the `info` of Atoms that it hands out; files have no place for it."""
 
 BOOKKEEPING = (
     *("source", "label_keys", "ignored_labels", "unused_keys", "remarks"),

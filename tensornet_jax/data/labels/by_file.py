@@ -3,24 +3,23 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from ase import Atoms
-
-from tensornet_jax.data.labels.labels import LabelConfig, labels_of, source_of
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.data.labels.config import LabelConfig
 
 MOST_FILES = 20
 
 
-def file_lines(groups: Sequence[tuple[LabelConfig, Sequence[Atoms]]]) -> list[str]:
+def file_lines(groups: Sequence[tuple[LabelConfig, Sequence[LabelledStructure]]]) -> list[str]:
     """Return a line for each file, none if there is only one.
 
     Args:
         groups: label names and units, and the structures that were read with them.
     """
     lines = []
-    for labels, atoms_list in groups:
-        files: dict[str, list[Atoms]] = {}
-        for atoms in atoms_list:
-            files.setdefault(source_of(atoms).rpartition(":")[0], []).append(atoms)
+    for labels, structures in groups:
+        files: dict[str, list[LabelledStructure]] = {}
+        for structure in structures:
+            files.setdefault(structure.source.rpartition(":")[0], []).append(structure)
         lines += [_line(name, found, labels) for name, found in files.items()]
     if len(lines) < 2:
         return []
@@ -32,13 +31,12 @@ def file_lines(groups: Sequence[tuple[LabelConfig, Sequence[Atoms]]]) -> list[st
     ]
 
 
-def _line(name: str, atoms_list: Sequence[Atoms], labels: LabelConfig) -> str:
+def _line(name: str, structures: Sequence[LabelledStructure], labels: LabelConfig) -> str:
     counts: Counter[tuple[str, str]] = Counter()
-    for atoms in atoms_list:
-        keys = atoms.info.get("label_keys", {})
-        counts.update((label, keys.get(label, label)) for label in labels_of(atoms).names)
+    for each in structures:
+        counts.update((label, each.keys.get(label, label)) for label in each.labels)
     found = [
-        f"{label} from {key}" + (f" ({count} of them)" if count < len(atoms_list) else "")
+        f"{label} from {key}" + (f" ({count} of them)" if count < len(structures) else "")
         for (label, key), count in counts.items()
     ]
     default = type(labels.units)()
@@ -48,4 +46,4 @@ def _line(name: str, atoms_list: Sequence[Atoms], labels: LabelConfig) -> str:
         if unit is not None and unit != getattr(default, quantity)
     ]
     read_in = f"; read in {', '.join(units)}" if units else ""
-    return f"  {name}: {len(atoms_list)} structures; {', '.join(found) or 'no labels'}{read_in}"
+    return f"  {name}: {len(structures)} structures; {', '.join(found) or 'no labels'}{read_in}"

@@ -8,13 +8,13 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
 from ase.io.extxyz import key_val_dict_to_str
 
+from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.bookkeeping import BOOKKEEPING
 from tensornet_jax.data.labels.config import ALIASES, STATE_ALIASES
 from tensornet_jax.data.labels.labels import CANONICAL, FREE_ENERGY
@@ -24,7 +24,7 @@ SUFFIXES = (".xyz", ".extxyz")
 _MOVE_MASK = "move_mask"
 # What the form of the file itself says, and keys that mean something else when they are read.
 _RESERVED = {"Lattice", "Properties", "pbc", _MOVE_MASK}
-_CANONICAL = {*CANONICAL.values(), FREE_ENERGY}
+_LABELS = (*CANONICAL.values(), FREE_ENERGY)
 _DROPPED = {
     *BOOKKEEPING,
     *_RESERVED,
@@ -32,15 +32,15 @@ _DROPPED = {
 }
 
 
-def write_canonical(path: str | Path, structures: Sequence[Atoms]) -> tuple[str, ...]:
-    """Write structures with canonical labels as one extended XYZ file, whole or not at all.
+def write_canonical(path: str | Path, structures: Sequence[LabelledStructure]) -> tuple[str, ...]:
+    """Write structures with their labels as one extended XYZ file, whole or not at all.
 
     Keys under which labels are searched for are not written but for the canonical ones, so that
     nothing else can be taken for a label.
 
     Args:
         path: file to write, which is replaced.
-        structures: as `read_structures` returns them.
+        structures: as `read_labelled` returns them.
 
     Returns:
         What could not be kept, a sentence each.
@@ -53,9 +53,9 @@ def write_canonical(path: str | Path, structures: Sequence[Atoms]) -> tuple[str,
     lost: dict[str, None] = {}
     try:
         with part.open("w", encoding="utf-8", newline="\n") as file:
-            for atoms in structures:
-                file.writelines(f"{line}\n" for line in _frame(atoms))
-                lost |= dict.fromkeys(_lost_constraints(atoms))
+            for structure in structures:
+                file.writelines(f"{line}\n" for line in _frame(structure))
+                lost |= dict.fromkeys(_lost_constraints(structure.atoms))
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -64,9 +64,9 @@ def write_canonical(path: str | Path, structures: Sequence[Atoms]) -> tuple[str,
     return tuple(lost)
 
 
-def _frame(atoms: Atoms) -> Iterator[str]:
+def _frame(structure: LabelledStructure) -> Iterator[str]:
+    atoms, where = structure.to_atoms(notes=False), structure.source
     columns = _columns(atoms)
-    where = atoms.info.get("source", "structure")
     for name, values in columns.items():
         if re.search(r"[\s:=\"']", name):
             raise ValueError(f"{where}: {name!r} cannot name a column of extended XYZ: rename it")
@@ -78,7 +78,7 @@ def _frame(atoms: Atoms) -> Iterator[str]:
     )
     lattice = " ".join(_number(x) for x in atoms.cell.array.ravel())
     comment = [f'Lattice="{lattice}"'] if atoms.cell.array.any() else []
-    comment += [f"Properties={described}", key_val_dict_to_str(_info(atoms))]
+    comment += [f"Properties={described}", key_val_dict_to_str(_info(structure, atoms))]
     comment.append(f'pbc="{" ".join("FT"[int(periodic)] for periodic in atoms.pbc)}"')
     yield f"{len(atoms)}"
     yield " ".join(filter(None, comment))
@@ -94,7 +94,7 @@ def _columns(atoms: Atoms) -> dict[str, np.ndarray]:
     others = {
         name: np.asarray(values)
         for name, values in atoms.arrays.items()
-        if name not in ("numbers", "positions") and (name not in _DROPPED or name in _CANONICAL)
+        if name not in ("numbers", "positions") and (name not in _DROPPED or name in _LABELS)
     }
     mask = _move_mask(atoms)
     if mask is not None:
@@ -103,13 +103,13 @@ def _columns(atoms: Atoms) -> dict[str, np.ndarray]:
     return {n: v.astype(str) if v.dtype.kind == "O" else v for n, v in flat.items()}
 
 
-def _info(atoms: Atoms) -> dict[str, Any]:
+def _info(structure: LabelledStructure, atoms: Atoms) -> dict[str, object]:
     info = atoms.info
-    tensors = info.get(NAMES, ())
-    keys = (*CANONICAL.values(), FREE_ENERGY, *(PREFIX + name for name in tensors))
+    tensors = structure.labels.tensors
+    keys = (*_LABELS, *(PREFIX + name for name in tensors))
     first = {key: info[key] for key in keys if key in info}
-    if "charge" in info.get("label_keys", {}) or info.get("charge", 0.0) != 0.0:
-        first["charge"] = info["charge"]
+    if "charge" in structure.keys or structure.state.charge != 0.0:
+        first["charge"] = structure.state.charge
     if "spin" in info:
         first["spin"] = info["spin"]
     if tensors:
@@ -118,7 +118,7 @@ def _info(atoms: Atoms) -> dict[str, Any]:
     return {key: _writable(value) for key, value in (first | rest).items()}
 
 
-def _writable(value: Any) -> Any:
+def _writable(value: object) -> object:
     if isinstance(value, str) and ("\n" in value or "\r" in value):
         return " ".join(value.split())
     return value

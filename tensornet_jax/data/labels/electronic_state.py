@@ -1,13 +1,24 @@
-"""Total charge and spin multiplicity as `Atoms.info` states them, under whichever usual name."""
+"""Total charge and spin multiplicity: as a structure has them, and as files and Atoms state them.
+
+Files are read with the names and units of a configuration, by `take_state`. On Atoms, which a
+calculator gets from whoever has made them, they stand under their usual names in `Atoms.info`.
+"""
 
 import warnings
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from ase import Atoms
 
+from tensornet_jax.data.labels.total_charge import unstated_ion
 from tensornet_jax.runtime.notices import Notice
+
+if TYPE_CHECKING:
+    from tensornet_jax.data.labels.config import LabelConfig
+
+T = TypeVar("T")
 
 STATE_ALIASES = {
     "charge": ("charge", "total_charge"),
@@ -15,16 +26,98 @@ STATE_ALIASES = {
 }
 """Keys of `Atoms.info`, the package's own first."""
 
-# Sums of charges that a population analysis rounds to a few digits.
-_ROUNDING = 5e-3
-
 
 class InitialChargesWarning(Notice):
     """Initial charges of the atoms sum to an ion's charge, and no total charge is stated."""
 
 
-def stated_charge(info: Mapping[str, Any]) -> float | None:
-    """Return the total charge that a structure states, e; None if it states none.
+@dataclass(frozen=True)
+class ElectronicState:
+    """What tells two states of one geometry apart.
+
+    Attributes:
+        charge: total charge, e.
+        spin: multiplicity 2S + 1, or, in data for models that have none, what stands in its place;
+            None where nothing is stated.
+    """
+
+    charge: float = 0.0
+    spin: int | float | None = None
+
+    def with_given(self, charge: float | None, spin: int | None) -> "ElectronicState":
+        """Return the state with what is given in place of what is there."""
+        charge = self.charge if charge is None else charge
+        return replace(self, charge=charge, spin=self.spin if spin is None else spin)
+
+
+def take_state(
+    info: MutableMapping[str, object], config: "LabelConfig", source: str
+) -> tuple[ElectronicState, dict[str, str]]:
+    """Take charge and spin out of what a file says of a structure.
+
+    Args:
+        info: values by key; loses those that are read, and their other names.
+        config: names and units.
+        source: file and frame, for messages.
+
+    Returns:
+        The state, and by "charge" and "spin" the keys of what is stated.
+
+    Raises:
+        ValueError: the charge is not a number, a named key holds no number, one is not finite, or
+            two keys contradict each other.
+    """
+    charge, charge_key = _stated(info, "charge", config, source)
+    spin, spin_key = _stated(info, "spin", config, source)
+    # Under their other names they could contradict what the configuration said.
+    for key in STATE_ALIASES["charge"]:
+        info.pop(key, None)
+    if spin is not None:
+        spin += config.units.spin == "unpaired_electrons"
+        spin = int(spin) if spin.is_integer() else spin
+        for key in STATE_ALIASES["spin"]:
+            info.pop(key, None)
+    elif config.spin is not None:
+        # Under this name stands something else.
+        info.pop("spin", None)
+    keys = {"charge": charge_key, "spin": spin_key}
+    state = ElectronicState(0.0 if charge is None else charge, spin)
+    return state, {kind: key for kind, key in keys.items() if key is not None}
+
+
+def _stated(
+    info: Mapping[str, object], kind: str, config: "LabelConfig", source: str
+) -> tuple[float | None, str | None]:
+    """Return total charge or spin; an array under the same name, of the atoms, is not it."""
+    found: dict[str, float] = {}
+    for key in config.state_keys(kind):
+        value = np.asarray(info.get(key, ()))
+        if kind == "charge" and value.size == 1 and value.dtype.kind not in "iuf":
+            raise ValueError(
+                f"{source}: {key} is {info[key]!r}, not a number: give the total charge in e, or "
+                "name the key that holds it as labels.charge"
+            )
+        if value.size != 1 or value.dtype.kind not in "iuf":
+            if key in info and key == getattr(config, kind):
+                raise ValueError(
+                    f"{source}: labels.{kind} is {key!r}, which is {info[key]!r}, not one number"
+                )
+            continue
+        found[key] = float(value.reshape(()))
+        if not np.isfinite(found[key]):
+            unit = "the total charge in e" if kind == "charge" else "the multiplicity 2S + 1"
+            raise ValueError(f"{source}: {key} is {found[key]}: give {unit}")
+    if len(set(found.values())) > 1:
+        raise ValueError(
+            f"{source}: {' and '.join(found)} differ ({found}): keep one, or name the one that is "
+            f"meant as labels.{kind}"
+        )
+    key = next(iter(found), None)
+    return (None, None) if key is None else (found[key], key)
+
+
+def stated_charge(info: Mapping[str, object]) -> float | None:
+    """Return the total charge that `Atoms.info` states, e; None if it states none.
 
     Raises:
         ValueError: it is not one finite number, or two keys contradict each other.
@@ -43,8 +136,8 @@ def stated_charge(info: Mapping[str, Any]) -> float | None:
     return _agreed(found, "charge")
 
 
-def stated_spin(info: Mapping[str, Any]) -> int | None:
-    """Return the spin multiplicity 2S + 1 that a structure states; None if it states none.
+def stated_spin(info: Mapping[str, object]) -> int | None:
+    """Return the spin multiplicity 2S + 1 that `Atoms.info` states; None if it states none.
 
     Raises:
         ValueError: it is not a positive integer, or two keys contradict each other.
@@ -64,7 +157,7 @@ def stated_spin(info: Mapping[str, Any]) -> int | None:
     return _agreed(found, "spin")
 
 
-def _agreed(found: Mapping[str, Any], kind: str) -> Any:
+def _agreed(found: Mapping[str, T], kind: str) -> T | None:
     if len(set(found.values())) > 1:
         raise ValueError(
             f"{' and '.join(found)} of atoms.info differ ({dict(found)}): both are the {kind} of "
@@ -73,24 +166,21 @@ def _agreed(found: Mapping[str, Any], kind: str) -> Any:
     return next(iter(found.values()), None)
 
 
-def set_state(info: MutableMapping[str, Any], charge: float | None, spin: int | None) -> None:
+def set_state(
+    info: MutableMapping[str, object], charge: float | None, spin: int | float | None
+) -> None:
     """State charge and spin, whatever was stated before; None leaves what is there.
 
     Args:
-        info: of a structure; changed.
+        info: of Atoms; changed.
         charge: total charge, e.
         spin: multiplicity 2S + 1.
     """
     for kind, value in (("charge", charge), ("spin", spin)):
         if value is not None:
-            drop_aliases(info, kind)
+            for key in STATE_ALIASES[kind][1:]:
+                info.pop(key, None)
             info[kind] = value
-
-
-def drop_aliases(info: MutableMapping[str, Any], kind: str) -> None:
-    """Remove the other names of charge or spin, so that they cannot contradict the first."""
-    for key in STATE_ALIASES[kind][1:]:
-        info.pop(key, None)
 
 
 def warn_of_initial_charges(atoms: Atoms, where: str = "") -> bool:
@@ -105,14 +195,7 @@ def warn_of_initial_charges(atoms: Atoms, where: str = "") -> bool:
     """
     if not atoms.has("initial_charges") or any(k in atoms.info for k in STATE_ALIASES["charge"]):
         return False
-    total = float(np.sum(atoms.get_initial_charges()))
-    ion = round(total) if np.isfinite(total) else 0
-    if not ion or abs(total - ion) > _ROUNDING:
-        return False
-    warnings.warn(
-        f"the initial charges{where} sum to {ion:+d}, but no total charge is stated and 0 is "
-        f'taken: set atoms.info["charge"] = {ion} for an ion, or 0 if it is neutral',
-        InitialChargesWarning,
-        stacklevel=2,
-    )
-    return True
+    text = unstated_ion("initial_charges", atoms.get_initial_charges(), where)
+    if text is not None:
+        warnings.warn(text, InitialChargesWarning, stacklevel=2)
+    return text is not None

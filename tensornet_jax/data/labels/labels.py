@@ -1,11 +1,10 @@
-"""Labels of a structure under one set of names, in eV and Å; a missing one is NaN."""
+"""Labels of a structure under one set of names, in eV and Å; a missing one is absent."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-from ase import Atoms
+from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from tensornet_jax.data.labels.config import (
     ALIASES,
@@ -15,7 +14,6 @@ from tensornet_jax.data.labels.config import (
     LabelUnits,
     property_of,
 )
-from tensornet_jax.data.labels.tensors import tensors_of
 
 __all__ = [
     "ALIASES",
@@ -26,74 +24,84 @@ __all__ = [
     "LabelConfig",
     "LabelUnits",
     "Labels",
-    "electronic_state",
-    "free_energy_of",
-    "labels_of",
     "property_of",
-    "source_of",
 ]
 
+# The names that labels have in files that the package writes, and on Atoms that it hands out.
 CANONICAL = {name: f"REF_{name}" for name in PROPERTIES}
 # An electronic free energy that differs from the energy used; no label, but the audit compares.
 FREE_ENERGY = "REF_free_energy"
 
+_PER_ATOM = frozenset({"forces"})
+_SHAPES: dict[str, tuple[int, ...]] = {
+    "energy": (),
+    "forces": (3,),
+    "stress": (3, 3),
+    "dipole": (3,),
+}
 
-@dataclass(frozen=True)
-class Labels:
-    """Labels of one structure; a missing one is NaN.
 
-    Attributes:
-        energy: eV.
-        forces: (N, 3) eV/Å.
-        stress: (3, 3) eV/Å³, tension positive.
-        dipole: (3,) e·Å.
-        tensors: others by name, (3, …) or (N, 3, …); only those the structure has.
+class Labels(Mapping[str, Float[np.ndarray, "..."]]):
+    """Labels of one structure, by the name of a property or of a tensor; read-only float64.
+
+    energy () eV; forces (N, 3) eV/Å; stress (3, 3) eV/Å³, tension positive; dipole (3,) e·Å; other
+    tensors (3, …), or (N, 3, …) where each atom has one, in the unit of predictions. A component
+    that is missing is NaN; a label without any component is not in the mapping.
     """
 
-    energy: float
-    forces: np.ndarray
-    stress: np.ndarray
-    dipole: np.ndarray
-    tensors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    def __init__(
+        self,
+        num_atoms: int,
+        labels: Mapping[str, ArrayLike] | None = None,
+        of_atoms: frozenset[str] = frozenset(),
+    ) -> None:
+        """Take over labels in canonical units.
+
+        Args:
+            num_atoms: N.
+            labels: by name, in any order; properties come before tensors.
+            of_atoms: names of the tensors that each atom has.
+        """
+        self.num_atoms = num_atoms
+        given = {name: np.array(value, np.float64) for name, value in (labels or {}).items()}
+        names = [name for name in PROPERTIES if name in given]
+        names += [name for name in given if name not in names]
+        self._values: dict[str, np.ndarray] = {}
+        for name in names:
+            value = given[name]
+            if name in PROPERTIES:
+                value = value.reshape(self._shape(name))
+            if not np.isnan(value).all():
+                value.setflags(write=False)
+                self._values[name] = value
+        self.of_atoms = frozenset(name for name in self._values if name in of_atoms | _PER_ATOM)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Labels({', '.join(self._values)})"
+
+    def of(self, name: str) -> Float[np.ndarray, "..."]:
+        """Return a label, NaN where it is missing; a missing tensor is one NaN."""
+        if name in self._values:
+            return self._values[name]
+        return np.full(self._shape(name) if name in PROPERTIES else (), np.nan)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Properties of which there is at least one component."""
-        return tuple(n for n in (*PROPERTIES, *self.tensors) if not np.isnan(self.of(n)).all())
+    def tensors(self) -> dict[str, Float[np.ndarray, "..."]]:
+        """The labels that are no properties, by name."""
+        return {name: value for name, value in self.items() if name not in PROPERTIES}
 
-    def of(self, name: str) -> np.ndarray:
-        """Return the label of a property or of a tensor; a missing tensor is one NaN."""
-        label = getattr(self, name) if name in PROPERTIES else self.tensors.get(name, np.nan)
-        return np.asarray(label, np.float64)
+    def replaced(self, labels: Mapping[str, ArrayLike]) -> "Labels":
+        """Return the labels with some in place of those of the same names."""
+        return Labels(self.num_atoms, {**self, **labels}, self.of_atoms)
 
-
-def labels_of(atoms: Atoms) -> Labels:
-    """Return the canonical labels of a structure as float64, NaN where missing."""
-
-    def array(found: Any, shape: tuple[int, ...]) -> np.ndarray:
-        if found is None:
-            return np.full(shape, np.nan)
-        return np.array(found, dtype=np.float64).reshape(shape)
-
-    return Labels(
-        energy=float(atoms.info.get("REF_energy", np.nan)),
-        forces=array(atoms.arrays.get("REF_forces"), (len(atoms), 3)),
-        stress=array(atoms.info.get("REF_stress"), (3, 3)),
-        dipole=array(atoms.info.get("REF_dipole"), (3,)),
-        tensors=tensors_of(atoms),
-    )
-
-
-def free_energy_of(atoms: Atoms) -> float:
-    """Return the free energy beside the energy label, eV; NaN where there is none or no other."""
-    return float(atoms.info.get(FREE_ENERGY, np.nan))
-
-
-def source_of(atoms: Atoms, index: int | None = None) -> str:
-    """Return where a structure came from, for messages."""
-    return str(atoms.info.get("source", "structure" if index is None else f"structure {index}"))
-
-
-def electronic_state(atoms: Atoms) -> tuple[float, str]:
-    """Return what tells two states of one geometry apart: charge and, as text, spin."""
-    return float(atoms.info.get("charge", 0.0)) + 0.0, str(atoms.info.get("spin"))
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return (*((self.num_atoms,) if name in _PER_ATOM else ()), *_SHAPES[name])

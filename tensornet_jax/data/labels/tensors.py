@@ -1,18 +1,19 @@
 """Labels that are tensors of any rank: where data keep them, and in which form.
 
-Structures carry them flat, as extended XYZ can hold them: `info["REF_name"]` (3ⁿ,) or
-`arrays["REF_name"]` (N, 3ⁿ), and `info["tensor_labels"]` says which there are.
+In canonical form Atoms and files carry them flat, as extended XYZ can hold them: `info["REF_name"]`
+(3ⁿ,) or `arrays["REF_name"]` (N, 3ⁿ), and `info["tensor_labels"]` says which there are.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from ase import Atoms
+from jaxtyping import Float
 from pydantic import BeforeValidator, Field
 
 from tensornet_jax.config import Config
-from tensornet_jax.data.labels.weights import weight_of
+from tensornet_jax.data.labels.weights import Weights
 from tensornet_jax.tensors.voigt import from_mandel, from_voigt
 
 PREFIX = "REF_"
@@ -41,7 +42,7 @@ class TensorLabel(Config):
     )
 
 
-def _with_key(value: Any) -> Any:
+def _with_key(value: object) -> object:
     return {"key": value} if isinstance(value, str) else value
 
 
@@ -49,62 +50,83 @@ KeyOrTensorLabel = Annotated[TensorLabel, BeforeValidator(_with_key)]
 """A section, or only the key."""
 
 
-def set_tensor_labels(
-    atoms: Atoms, found: Mapping[str, Any], labels: Mapping[str, TensorLabel], source: str
-) -> dict[str, str]:
-    """Give a structure its tensors in canonical form, and return the key of each.
+class FoundTensors(NamedTuple):
+    """Tensors of one structure in canonical form.
+
+    Attributes:
+        values: by name, (3, …) of the structure or (N, 3, …) of its atoms, NaN where missing.
+        of_atoms: names of those that each atom has.
+        keys: the key that each was read from.
+    """
+
+    values: dict[str, Float[np.ndarray, "..."]]
+    of_atoms: frozenset[str]
+    keys: dict[str, str]
+
+
+def take_tensors(
+    atoms: Atoms,
+    found: Mapping[str, object],
+    labels: Mapping[str, TensorLabel],
+    weights: Weights,
+    source: str,
+) -> FoundTensors:
+    """Take the tensors of a structure out of what its file says of it.
 
     Args:
-        atoms: the structure, changed.
+        atoms: the structure; loses the tensors, those in canonical form also where they are unused.
         found: all values that may be labels, by key.
         labels: what to look for, by name.
+        weights: of the structure and its labels; a label of weight 0 is missing.
         source: file and frame, for messages.
 
     Raises:
-        ValueError: numbers that are no tensor in the form that was stated, or infinite ones, or
-            a weight that is none.
+        ValueError: numbers that are no tensor in the form that was stated, or infinite ones.
     """
-    keys: dict[str, str] = {}
-    values: dict[str, tuple[str, np.ndarray]] = {}
+    per_atom = set(atoms.arrays)
+    _drop_declared(atoms)
+    taken = FoundTensors({}, frozenset(), {})
     for name, label in labels.items():
         if label.key not in found:
             continue
-        per = label.per or ("atom" if label.key in atoms.arrays else "structure")
-        value = _cartesian(found[label.key], label, len(atoms) if per == "atom" else None)
-        if value is None:
-            counts = ", ".join(str(n) for n in (_RANKS if label.form == "cartesian" else _PACKED))
-            owner = f"each of {len(atoms)} atoms" if per == "atom" else "the structure"
-            raise ValueError(
-                f"{source}: labels.tensors.{name} is {label.key!r}, which has shape "
-                f"{np.shape(found[label.key])}: form {label.form} needs {counts} numbers for "
-                f"{owner}"
-            )
-        value = value * label.factor
-        if label.mask is not None:
-            mask = np.asarray(found.get(label.mask, True)).astype(bool)
-            value[~np.broadcast_to(mask.reshape(mask.shape or (1,)), len(value))] = np.nan
-        if np.isinf(value).any():
-            raise ValueError(
-                f"{source}: {label.key} is infinite: write nan where a label is missing"
-            )
-        if not np.isnan(value).all() and weight_of(atoms, name) > 0.0:
-            keys[name], values[name] = label.key, (per, value)
-    for key in keys.values():
+        per = label.per or ("atom" if label.key in per_atom else "structure")
+        value = _tensor(name, label, found, len(atoms) if per == "atom" else None, source)
+        if np.isnan(value).all() or weights.of(name) == 0.0:
+            continue
+        taken.keys[name] = label.key
+        taken.values[name] = value if per == "atom" else value[0]
+        if per == "atom":
+            taken = taken._replace(of_atoms=taken.of_atoms | {name})
+    for key in taken.keys.values():
         atoms.info.pop(key, None)
         atoms.arrays.pop(key, None)
-    for name, (per, value) in values.items():
-        put_tensor(atoms, name, value if per == "atom" else value[0], per_atom=per == "atom")
-    return keys
+    return taken
 
 
-def put_tensor(atoms: Atoms, name: str, value: np.ndarray, *, per_atom: bool) -> None:
-    """Store a tensor, of the structure (3, …) or of its atoms (N, 3, …), in canonical form."""
-    if per_atom:
-        atoms.arrays[PREFIX + name] = value.reshape(len(atoms), -1)
-    else:
-        atoms.info[PREFIX + name] = value.reshape(-1)
-    known = atoms.info.get(NAMES, ())
-    atoms.info[NAMES] = (*(other for other in known if other != name), name)
+def _tensor(
+    name: str,
+    label: TensorLabel,
+    found: Mapping[str, object],
+    num_atoms: int | None,
+    source: str,
+) -> Float[np.ndarray, "count ..."]:
+    """Return (1 or N, 3, …) components, NaN where they are masked."""
+    value = _cartesian(found[label.key], label, num_atoms)
+    if value is None:
+        counts = ", ".join(str(n) for n in (_RANKS if label.form == "cartesian" else _PACKED))
+        owner = "the structure" if num_atoms is None else f"each of {num_atoms} atoms"
+        raise ValueError(
+            f"{source}: labels.tensors.{name} is {label.key!r}, which has shape "
+            f"{np.shape(np.asarray(found[label.key]))}: form {label.form} needs {counts} numbers "
+            f"for {owner}"
+        )
+    value = value * label.factor
+    if label.mask is not None:
+        mask = np.asarray(found.get(label.mask, True)).astype(bool)
+        value[~np.broadcast_to(mask.reshape(mask.shape or (1,)), len(value))] = np.nan
+    if np.isinf(value).any():
+        raise ValueError(f"{source}: {label.key} is infinite: write nan where a label is missing")
+    return value.reshape(len(value), *(3,) * _RANKS[value.shape[1]])
 
 
 def declared_tensors(atoms: Atoms) -> dict[str, TensorLabel]:
@@ -120,8 +142,8 @@ def declared_tensors(atoms: Atoms) -> dict[str, TensorLabel]:
     return found
 
 
-def drop_tensors(atoms: Atoms) -> None:
-    """Remove all tensor labels from a structure."""
+def _drop_declared(atoms: Atoms) -> None:
+    """Remove the tensors that a structure has in canonical form."""
     names = [*declared_tensors(atoms)]
     atoms.info.pop(NAMES, None)
     for name in names:
@@ -129,18 +151,9 @@ def drop_tensors(atoms: Atoms) -> None:
         atoms.arrays.pop(PREFIX + name, None)
 
 
-def tensors_of(atoms: Atoms) -> dict[str, np.ndarray]:
-    """Return the tensor labels of a structure, (3, …) or (N, 3, …) float64, NaN where missing."""
-    tensors = {}
-    for name in atoms.info.get(NAMES, ()):
-        key = PREFIX + name
-        value = np.asarray(atoms.arrays[key] if key in atoms.arrays else atoms.info[key])
-        shape = (3,) * _RANKS[value.shape[-1]]
-        tensors[name] = value.reshape(*value.shape[:-1], *shape).astype(np.float64)
-    return tensors
-
-
-def _cartesian(value: Any, label: TensorLabel, num_atoms: int | None) -> np.ndarray | None:
+def _cartesian(
+    value: object, label: TensorLabel, num_atoms: int | None
+) -> Float[np.ndarray, "count components"] | None:
     """Return (1 or N, 3ⁿ) float64 components, None where the numbers cannot be such tensors."""
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":

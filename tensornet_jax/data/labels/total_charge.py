@@ -2,15 +2,22 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 # Sums of charges that partition an electron density come this close to a whole number, e.
 TOLERANCE = 0.05
 _BRACKET = re.compile(r"\[[^\[\]]*?(\+\d+|-\d+|\++|-+)?(?::\d+)?\]")
 # Charges of atoms that are not shares of the total charge.
 _OTHERS = ("nuclear", "formal_nuclear", "core", "total", "net", "image")
+
+
+class ChargeRemark(str):
+    """A remark on the total charge that a structure is taken to have; void where one is given."""
+
+    __slots__ = ()
 
 
 def is_atomic_charges(name: str) -> bool:
@@ -41,8 +48,8 @@ def charge_of_smiles(smiles: str) -> int:
 
 
 def derived_charge(
-    atomic: Mapping[str, np.ndarray], smiles: str | None, where: str
-) -> tuple[int | None, tuple[str, ...]]:
+    atomic: Mapping[str, Float[np.ndarray, " atoms"]], smiles: str | None, where: str
+) -> tuple[int | None, tuple[ChargeRemark, ...]]:
     """Return the total charge of a structure whose file states none, and remarks on it.
 
     Args:
@@ -65,22 +72,44 @@ def derived_charge(
     charge = by_sum if by_sum is not None else by_smiles
     if charge:
         origin = f"the sum of {key}" if by_sum is not None else "its SMILES"
-        return charge, (f"the file states no total charge: {origin} gives {charge:+d}",)
+        text = f"the file states no total charge: {origin} gives {charge:+d}"
+        return charge, (ChargeRemark(text),)
     if charge is None and sums:
         key, total = next(iter(sums.items()))
-        return None, (
+        text = (
             f"the file states no total charge, and {key} sum to {total:.2f}, not to a whole "
-            "number: the structure is taken as neutral",
+            "number: the structure is taken as neutral"
         )
+        return None, (ChargeRemark(text),)
     return charge, ()
 
 
-def unstated_charge(found: Mapping[str, Any], numbers: np.ndarray) -> tuple[str, ...]:
-    """Return a remark where charges of atoms sum to an ion's and no total charge is stated.
+def unstated_ion(name: str, charges: ArrayLike, where: str = "") -> str | None:
+    """Return what to say where charges of atoms sum to an ion's and no total charge is stated.
+
+    Args:
+        name: of the charges.
+        charges: (N,) e.
+        where: how the message names the structure, e.g. ``" (structure 3)"``.
+    """
+    ion = whole(float(np.sum(charges)))
+    if not ion:
+        return None
+    return (
+        f"{name}{where} sum to {ion:+d} but no total charge is stated, and 0 is taken: write "
+        f"charge={ion} for an ion or charge=0 for a neutral structure, into its file or into "
+        "atoms.info, or name the key that holds it as labels.charge"
+    )
+
+
+def unstated_charge(
+    found: Mapping[str, object], numbers: Int[np.ndarray, " atoms"]
+) -> tuple["ChargeRemark", ...]:
+    """Return a remark where charges of atoms sum to an ion's; no total charge is stated.
 
     Args:
         found: everything that a structure carries, by key.
-        numbers: (N,) atomic numbers.
+        numbers: atomic numbers.
     """
     for key, value in found.items():
         if not is_atomic_charges(key):
@@ -90,11 +119,6 @@ def unstated_charge(found: Mapping[str, Any], numbers: np.ndarray) -> tuple[str,
             continue
         if np.array_equal(array.ravel(), numbers):  # charges of the nuclei
             continue
-        total = whole(float(array.sum()))
-        if total:
-            return (
-                f"{key} sum to {total:+d} but no total charge is stated: the structure is taken "
-                f"as neutral (write charge={total}, or name the key of total charges as "
-                "labels.charge)",
-            )
+        if (text := unstated_ion(key, array)) is not None:
+            return (ChargeRemark(text),)
     return ()

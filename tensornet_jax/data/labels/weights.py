@@ -4,10 +4,10 @@ The weight of a label is that of its structure, `config_weight`, times its own, 
 `config_energy_weight`; what is not written is 1. A label of weight 0 is none.
 """
 
-from typing import Any
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 
 import numpy as np
-from ase import Atoms
 
 STRUCTURE = "config_weight"
 _SPELLINGS: dict[str, tuple[str, ...]] = {
@@ -17,49 +17,59 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
 }
 
 
-def weight_of(atoms: Atoms, name: str) -> float:
-    """Return the weight of a label: the structure's times the label's own, 1 unless written.
+@dataclass(frozen=True)
+class Weights:
+    """Weights of one structure.
+
+    Attributes:
+        structure: its own; None where nothing is written.
+        labels: those of labels by name, without the structure's; what is not written is absent.
+    """
+
+    structure: float | None = None
+    labels: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, name: str) -> float:
+        """Return the weight of a label: the structure's times the label's own."""
+        structure = 1.0 if self.structure is None else self.structure
+        return structure * self.labels.get(name, 1.0)
+
+    def as_keys(self) -> dict[str, float]:
+        """Return what is written, by the keys that files have."""
+        own = {} if self.structure is None else {STRUCTURE: self.structure}
+        return own | {key_of(name): weight for name, weight in self.labels.items()}
+
+
+def take_weights(
+    info: MutableMapping[str, object], names: Iterable[str], source: str, *, virial: bool = False
+) -> Weights:
+    """Take the weights of a structure and of labels out of what its file says of it.
 
     Args:
-        atoms: a structure; its `info` holds the weights, as numbers or as text.
-        name: energy, forces, stress, dipole, or the name of a tensor.
+        info: values by key; loses those that are read. Weights are numbers, or text.
+        names: the labels it may have: properties and tensors.
+        source: file and frame, for messages.
+        virial: whether its stress was read from a virial, whose weight is then meant if both are
+            written.
 
     Raises:
         ValueError: a weight is negative or not a finite number, or two spellings of one key
             contradict each other; the message has the file and frame.
     """
-    own = label_weight(atoms, name)
-    return _read(atoms, (STRUCTURE,), 1.0) * (1.0 if own is None else own)
-
-
-def label_weight(atoms: Atoms, name: str) -> float | None:
-    """Return a label's own weight, without the structure's; None where the file has none."""
-    found = [_read(atoms, keys) for keys in _keys(name)]
-    return next((weight for weight in found if weight is not None), None)
-
-
-def set_canonical_weights(atoms: Atoms, names: tuple[str, ...], *, virial: bool) -> None:
-    """Rewrite the weights of a structure as float64 under one key each.
-
-    Args:
-        atoms: the structure, changed.
-        names: the labels it may have.
-        virial: whether its stress was read from a virial, whose weight is then meant if both are
-            written.
-
-    Raises:
-        ValueError: as `weight_of`.
-    """
-    own = {name: label_weight(atoms, name) for name in names}
-    if virial and (weight := _read(atoms, _SPELLINGS["virial"])) is not None:
-        own["stress"] = weight
-    structure = _read(atoms, (STRUCTURE,))
+    labels = {}
     for name in names:
-        for key in (key for keys in _keys(name) for key in keys):
-            atoms.info.pop(key, None)
-    atoms.info |= {key_of(name): weight for name, weight in own.items() if weight is not None}
-    if structure is not None:
-        atoms.info[STRUCTURE] = structure
+        groups = _keys(name)
+        if name == "stress" and virial:
+            groups = groups[::-1]
+        found = [_read(info, keys, source) for keys in groups]
+        weight = next((weight for weight in found if weight is not None), None)
+        if weight is not None:
+            labels[name] = weight
+        for key in (key for keys in groups for key in keys):
+            info.pop(key, None)
+    structure = _read(info, (STRUCTURE,), source)
+    info.pop(STRUCTURE, None)
+    return Weights(structure, labels)
 
 
 def key_of(name: str) -> str:
@@ -74,26 +84,21 @@ def _keys(name: str) -> tuple[tuple[str, ...], ...]:
     return (_SPELLINGS.get(name, (key_of(name),)),)
 
 
-def _read(atoms: Atoms, keys: tuple[str, ...], default: float | None = None) -> Any:
-    found = {key: _number(atoms, key) for key in keys if key in atoms.info}
+def _read(info: Mapping[str, object], keys: tuple[str, ...], source: str) -> float | None:
+    found = {key: _number(info[key], key, source) for key in keys if key in info}
     if len(set(found.values())) > 1:
-        raise ValueError(f"{_where(atoms)}: {' and '.join(found)} differ ({found}): keep one")
-    return next(iter(found.values()), default)
+        raise ValueError(f"{source}: {' and '.join(found)} differ ({found}): keep one")
+    return next(iter(found.values()), None)
 
 
-def _number(atoms: Atoms, key: str) -> float:
-    value = atoms.info[key]
+def _number(value: object, key: str, source: str) -> float:
     try:
         weight = float(np.asarray(value).reshape(()))
     except (TypeError, ValueError):
         weight = float("nan")
     if not (np.isfinite(weight) and weight >= 0.0):
         raise ValueError(
-            f"{_where(atoms)}: {key} is {value!r}: a weight is a number, 0 or above; 0 switches "
+            f"{source}: {key} is {value!r}: a weight is a number, 0 or above; 0 switches "
             "the label off"
         )
     return weight
-
-
-def _where(atoms: Atoms) -> str:
-    return str(atoms.info.get("source", "structure"))

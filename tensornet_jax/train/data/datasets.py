@@ -5,14 +5,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms
 
 from tensornet_jax.data.auditing import findings
 from tensornet_jax.data.auditing.audit import Audit, audit
 from tensornet_jax.data.auditing.overlap import overlap_warnings
+from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.by_file import file_lines
-from tensornet_jax.data.labels.labels import PROPERTIES, Labels, labels_of, source_of
-from tensornet_jax.data.labels.weights import weight_of
+from tensornet_jax.data.labels.labels import PROPERTIES, Labels
 from tensornet_jax.data.references import ReferenceEnergies, reference_energies
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.graph.targets import Targets
@@ -37,9 +36,9 @@ class DataSets:
         files: a line on each file that `data.train` names, if there are several.
     """
 
-    train: list[Atoms]
-    validation: list[Atoms]
-    tests: dict[str, list[Atoms]]
+    train: list[LabelledStructure]
+    validation: list[LabelledStructure]
+    tests: dict[str, list[LabelledStructure]]
     references: ReferenceEnergies
     audit: Audit
     replay: ReplayParts | None = None
@@ -49,7 +48,7 @@ class DataSets:
         """Return the description of the training data, by file where there are several."""
         return [*self.files, *self.audit.lines()]
 
-    def all(self) -> dict[str, list[Atoms]]:
+    def all(self) -> dict[str, list[LabelledStructure]]:
         """Return what is reported on by name: train, validation, the tests, replay held out."""
         validation = {"validation": self.validation} if self.validation else {}
         replay = {"replay": self.replay.validation} if self.replay else {}
@@ -105,12 +104,12 @@ def make_data_sets(
     errors = list(found.errors)
     if alone is None:
         errors += [e for labels, own in parts.groups for e in findings.unused_keys(own, labels)]
-    apart: dict[str, list[Atoms]] = {"validation": parts.validation, **parts.tests}
+    apart: dict[str, list[LabelledStructure]] = {"validation": parts.validation, **parts.tests}
     apart = {name: own for name, own in apart.items() if own and name not in config.held_out()}
     if parts.replay is not None:
         apart["replay"] = [*parts.replay.train, *parts.replay.validation]
-    for name, atoms_list in apart.items():
-        own = audit(atoms_list)
+    for name, structures in apart.items():
+        own = audit(structures)
         errors += [f"{name} set: {text}" for text in own.errors]
         for text in own.warnings:
             message(f"{name} set: {text}")
@@ -167,7 +166,7 @@ def read_data_sets(
 
 
 def make_examples(
-    atoms_list: Sequence[Atoms],
+    structures: Sequence[LabelledStructure],
     references: ReferenceEnergies,
     model: ModelConfig,
     offset: float = 0.0,
@@ -175,45 +174,50 @@ def make_examples(
     """Return structures with lists of pairs and targets, computed once for the whole run.
 
     Args:
-        atoms_list: structures with canonical labels.
+        structures: with labels.
         references: isolated-atom energies, subtracted from the energy in float64.
         model: says which lists it needs, how far they reach, and whether it needs charges.
         offset: of the potential, eV per structure, subtracted too.
     """
-    structures, targets, sources = [], [], []
-    for index, atoms in enumerate(atoms_list):
-        sources.append(source_of(atoms, index))
-        where = f" ({sources[-1]})"
-        structure = prepare_structure(model, references.numbers, atoms, where)
-        structures.append(structure)
-        labels = labels_of(atoms)
-        tensors = {head.name: _tensor(labels, head, len(atoms)) for head in model.tensors}
-        of_atoms = {head.name for head in model.tensors if head.per == "atom"}
-        targets.append(
-            Targets(
-                energy=np.float64(labels.energy - references.of(atoms.numbers) - offset),
-                forces=labels.forces,
-                stress=labels.stress,
-                dipole=labels.dipole
-                - dipole_of_position(model, structure.charge, structure.positions),
-                tensors={name: t for name, t in tensors.items() if name not in of_atoms},
-                atom_tensors={name: t for name, t in tensors.items() if name in of_atoms},
-                weights={
-                    name: np.float64(weight_of(atoms, name)) for name in (*PROPERTIES, *tensors)
-                },
-            )
-        )
-    return Examples(structures, targets, sources)
+    examples = Examples([], [], [])
+    for each in structures:
+        prepared = prepare_structure(model, references.numbers, each.atoms, f" ({each.source})")
+        examples.structures.append(prepared)
+        examples.targets.append(_targets(each, prepared, references, model, offset))
+        examples.sources.append(each.source)
+    return examples
 
 
-def labelled_properties(atoms_list: Sequence[Atoms]) -> tuple[str, ...]:
-    """Return which properties at least one structure has a label for."""
-    return tuple(dict.fromkeys(name for atoms in atoms_list for name in labels_of(atoms).names))
+def _targets(
+    structure: LabelledStructure,
+    prepared: Structure,
+    references: ReferenceEnergies,
+    model: ModelConfig,
+    offset: float,
+) -> Targets:
+    labels = structure.labels
+    tensors = {head.name: _tensor(labels, head) for head in model.tensors}
+    of_atoms = {head.name for head in model.tensors if head.per == "atom"}
+    moved = dipole_of_position(model, prepared.charge, prepared.positions)
+    return Targets(
+        energy=np.float64(structure.energy - references.of(structure.numbers) - offset),
+        forces=labels.of("forces"),
+        stress=labels.of("stress"),
+        dipole=labels.of("dipole") - moved,
+        tensors={name: t for name, t in tensors.items() if name not in of_atoms},
+        atom_tensors={name: t for name, t in tensors.items() if name in of_atoms},
+        weights={name: np.float64(structure.weights.of(name)) for name in (*PROPERTIES, *tensors)},
+    )
 
 
-def _tensor(labels: Labels, head: TensorHead, num_atoms: int) -> np.ndarray:
-    shape = (*((num_atoms,) if head.per == "atom" else ()), *head.space.shape)
-    label = labels.tensors.get(head.name)
+def labelled_properties(structures: Sequence[LabelledStructure]) -> tuple[str, ...]:
+    """Return which properties and tensors at least one structure has a label for."""
+    return tuple(dict.fromkeys(name for structure in structures for name in structure.labels))
+
+
+def _tensor(labels: Labels, head: TensorHead) -> np.ndarray:
+    shape = (*((labels.num_atoms,) if head.per == "atom" else ()), *head.space.shape)
+    label = labels.get(head.name)
     if label is None:
         return np.full(shape, np.nan)
     if label.shape != shape:
@@ -224,13 +228,15 @@ def _tensor(labels: Labels, head: TensorHead, num_atoms: int) -> np.ndarray:
     return label
 
 
-def _check_elements(sets: dict[str, list[Atoms]], references: ReferenceEnergies) -> None:
-    for name, atoms_list in sets.items():
-        for index, atoms in enumerate(atoms_list):
+def _check_elements(
+    sets: dict[str, list[LabelledStructure]], references: ReferenceEnergies
+) -> None:
+    for name, structures in sets.items():
+        for structure in structures:
             try:
-                references.of(atoms.numbers)
+                references.of(structure.numbers)
             except ValueError as error:
                 raise DataError(
-                    f"{name} set, {source_of(atoms, index)}: {error}: "
+                    f"{name} set, {structure.source}: {error}: "
                     "train on structures with this element, or leave this one out"
                 ) from None

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms
 
-from tensornet_jax.data.labels.labels import LabelConfig, source_of
-from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.data.labels.config import LabelConfig
+from tensornet_jax.data.readers import read_labelled
 from tensornet_jax.data.references import isolated_atom_indices
 from tensornet_jax.data.splits import Split, make_split, traits_of
 from tensornet_jax.train.config.data import DataConfig, ReplayConfig, Sources, labels_of_files
@@ -29,9 +29,9 @@ class ReplayParts:
         isolated: isolated atoms among them.
     """
 
-    train: list[Atoms]
-    validation: list[Atoms]
-    isolated: list[Atoms]
+    train: list[LabelledStructure]
+    validation: list[LabelledStructure]
+    isolated: list[LabelledStructure]
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ class Parts:
         replay: the replay set, where there is one.
     """
 
-    pool: list[Atoms]
-    groups: list[tuple[LabelConfig, list[Atoms]]]
-    train: list[Atoms]
-    validation: list[Atoms]
-    tests: dict[str, list[Atoms]]
-    isolated: list[Atoms]
+    pool: list[LabelledStructure]
+    groups: list[tuple[LabelConfig, list[LabelledStructure]]]
+    train: list[LabelledStructure]
+    validation: list[LabelledStructure]
+    tests: dict[str, list[LabelledStructure]]
+    isolated: list[LabelledStructure]
     replay: ReplayParts | None = None
 
-    def all(self) -> dict[str, list[Atoms]]:
+    def all(self) -> dict[str, list[LabelledStructure]]:
         """Return every set by name: train, validation, the tests, both parts of the replay set."""
         sets = {"train": self.train, "validation": self.validation, **self.tests}
         if self.replay is None:
@@ -86,7 +86,7 @@ def read_parts(
         ValueError: files, labels or the split cannot be used.
     """
     groups = _read(config.train, config.labels)
-    pool, isolated = _apart([atoms for _, group in groups for atoms in group])
+    pool, isolated = _apart([each for _, group in groups for each in group])
     if isolated and isolated is not pool:
         message(
             f"{len(isolated)} isolated atoms among the training structures are left out of "
@@ -107,20 +107,22 @@ def read_parts(
     return Parts(pool, groups, sets["train"], sets["validation"], tests, isolated, replay)
 
 
-def _apart(atoms_list: list[Atoms]) -> tuple[list[Atoms], list[Atoms]]:
+def _apart(
+    structures: list[LabelledStructure],
+) -> tuple[list[LabelledStructure], list[LabelledStructure]]:
     """Return structures to train on, and isolated atoms: all are both if there is nothing else."""
-    alone = set(isolated_atom_indices(atoms_list))
-    if len(alone) == len(atoms_list):
-        return atoms_list, atoms_list
+    alone = set(isolated_atom_indices(structures))
+    if len(alone) == len(structures):
+        return structures, structures
     return (
-        [atoms for k, atoms in enumerate(atoms_list) if k not in alone],
-        [atoms for k, atoms in enumerate(atoms_list) if k in alone],
+        [each for k, each in enumerate(structures) if k not in alone],
+        [each for k, each in enumerate(structures) if k in alone],
     )
 
 
 def _read(
     sources: Sources, default: LabelConfig, *, required: bool = True
-) -> list[tuple[LabelConfig, list[Atoms]]]:
+) -> list[tuple[LabelConfig, list[LabelledStructure]]]:
     """Return structures by what their labels are called.
 
     A key that a section of its own names must be found there; one of the `default` if `required`.
@@ -128,23 +130,23 @@ def _read(
     return [
         (
             labels,
-            read_structures(files, labels, require_configured=required or labels != default),
+            read_labelled(files, labels, require_configured=required or labels != default),
         )
         for files, labels in labels_of_files(sources, default).items()
     ]
 
 
-def _without_isolated(sources: Sources, labels: LabelConfig) -> list[Atoms]:
+def _without_isolated(sources: Sources, labels: LabelConfig) -> list[LabelledStructure]:
     # A test set may lack a label that the training set is known to have, forces for instance.
     groups = _read(sources, labels, required=False)
-    return _apart([atoms for _, group in groups for atoms in group])[0]
+    return _apart([each for _, group in groups for each in group])[0]
 
 
 def _read_replay(
     config: ReplayConfig, seed: int, path: Path, reuse: bool, message: Callable[[str], None]
 ) -> ReplayParts:
     groups = _read(config.train, config.labels, required=config.targets == "labels")
-    pool, isolated = _apart([atoms for _, group in groups for atoms in group])
+    pool, isolated = _apart([each for _, group in groups for each in group])
     held_out = {} if isinstance(config.validation, tuple) else {"validation": config.validation}
     parts = _split(held_out, pool, seed, path, reuse, "data.replay", message)
     if isinstance(config.validation, tuple):
@@ -156,7 +158,7 @@ def _read_replay(
 
 def _split(
     held_out: dict[str, int | float],
-    pool: Sequence[Atoms],
+    pool: Sequence[LabelledStructure],
     seed: int,
     path: Path,
     reuse: bool,
@@ -171,7 +173,7 @@ def _split(
             name: tuple(indices) for name, indices in tests.items()
         }
     rest, parts = np.arange(len(pool)), {}
-    traits = [traits_of(atoms) for atoms in pool] if held_out else []
+    traits = [traits_of(each) for each in pool] if held_out else []
     for name, size in held_out.items():
         place = f"{section}.{name if name == 'validation' else 'test.' + name}"
         count = size if isinstance(size, int) else max(1, round(size * len(pool)))
@@ -202,7 +204,10 @@ def _split(
 
 
 def _kept(
-    at_random: Split, drawn: Split, traits: Sequence[frozenset[str]], atoms_list: Sequence[Atoms]
+    at_random: Split,
+    drawn: Split,
+    traits: Sequence[frozenset[str]],
+    structures: Sequence[LabelledStructure],
 ) -> list[str]:
     """Return a sentence on what stays in training although chance alone would hold it out."""
     kept = sorted(set(at_random.validation) - set(drawn.validation))
@@ -214,6 +219,6 @@ def _kept(
         return []
     return [
         f"{len(kept)} of the structures drawn stay in training, e.g. "
-        f"{source_of(atoms_list[kept[0]], kept[0])}, and others are held out for them: no other "
+        f"{structures[kept[0]].source}, and others are held out for them: no other "
         f"training structure would have {', '.join(only)}"
     ]

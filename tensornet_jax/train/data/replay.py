@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ase import Atoms
 
-from tensornet_jax.data.labels.labels import CANONICAL, labels_of
-from tensornet_jax.data.labels.tensors import drop_tensors, put_tensor
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.data.labels.labels import Labels
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.graph.capacity_ladder import CapacityLadder
 from tensornet_jax.potential.potential import Potential
@@ -41,17 +41,17 @@ class Replay:
 def counted_from(parts: ReplayParts, old: ReferenceEnergies, new: ReferenceEnergies) -> ReplayParts:
     """Return the replay set with its energies less the sums of `old` plus those of `new`."""
 
-    def shifted(atoms: Atoms) -> Atoms:
-        atoms = atoms.copy()
-        change = new.of(atoms.numbers) - old.of(atoms.numbers)
-        if CANONICAL["energy"] in atoms.info:
-            atoms.info[CANONICAL["energy"]] = labels_of(atoms).energy + change
-        return atoms
+    def shifted(structure: LabelledStructure) -> LabelledStructure:
+        change = new.of(structure.numbers) - old.of(structure.numbers)
+        if "energy" not in structure.labels:
+            return structure
+        labels = structure.labels.replaced({"energy": structure.energy + change})
+        return replace(structure, labels=labels, free_energy=structure.free_energy + change)
 
     return replace(
         parts,
-        train=[shifted(atoms) for atoms in parts.train],
-        validation=[shifted(atoms) for atoms in parts.validation],
+        train=[shifted(structure) for structure in parts.train],
+        validation=[shifted(structure) for structure in parts.validation],
     )
 
 
@@ -72,30 +72,23 @@ def labelled_by(
     )
 
 
-def _labelled(structures: list[Atoms], potential: Potential, batch_size: int | None) -> list[Atoms]:
-    labelled: list[Atoms] = [atoms.copy() for atoms in structures]
+def _labelled(
+    structures: list[LabelledStructure], potential: Potential, batch_size: int | None
+) -> list[LabelledStructure]:
     groups: dict[tuple[str, ...], list[int]] = {}
-    for index, atoms in enumerate(labelled):
-        drop_tensors(atoms)
-        for key in CANONICAL.values():
-            atoms.info.pop(key, None)
-            atoms.arrays.pop(key, None)
-        atoms.info["label_keys"] = {}
-        groups.setdefault(_meaningful(atoms, potential), []).append(index)
+    for index, structure in enumerate(structures):
+        groups.setdefault(_meaningful(structure.atoms, potential), []).append(index)
+    of_atoms = frozenset(head.name for head in potential.tensor_heads if head.per == "atom")
+    labelled = [structure.without_labels() for structure in structures]
     # Of their own, so that labels do not depend on what else this process has evaluated.
     ladder = CapacityLadder()
     for names, indices in groups.items():
-        chosen = [labelled[k] for k in indices]
+        chosen = [structures[k].atoms for k in indices]
         found = potential.evaluate(chosen, names, batch_size, capacities=ladder)
         for index, prediction in zip(indices, found, strict=True):
-            for head in potential.tensor_heads:
-                value = prediction[head.name]
-                put_tensor(labelled[index], head.name, value, per_atom=head.per == "atom")
-            for name in names:
-                if name not in CANONICAL:
-                    continue
-                owner = labelled[index].arrays if name == "forces" else labelled[index].info
-                owner[CANONICAL[name]] = prediction[name]
+            own = {name: prediction[name] for name in names}
+            labels = Labels(len(structures[index]), own, of_atoms)
+            labelled[index] = labelled[index].with_labels(labels)
     return labelled
 
 

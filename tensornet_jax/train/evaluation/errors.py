@@ -10,9 +10,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from ase import Atoms
 
-from tensornet_jax.data.labels.labels import labels_of
+from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.graph.atom_graph import batch_structures
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.potential import Potential
@@ -28,7 +27,7 @@ PyTree = Any
 
 
 def evaluate_structures(
-    potential: Potential, atoms_list: Sequence[Atoms], batch_size: int | None = None
+    potential: Potential, structures: Sequence[LabelledStructure], batch_size: int | None = None
 ) -> list[dict[str, Any]]:
     """Return `potential.evaluate` of what each structure has a label for, in the order given.
 
@@ -37,17 +36,17 @@ def evaluate_structures(
 
     Args:
         potential: the potential.
-        atoms_list: structures with canonical labels.
+        structures: with labels.
         batch_size: structures evaluated at a time.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
-    for index, atoms in enumerate(atoms_list):
-        names = tuple(name for name in labels_of(atoms).names if name in potential.properties)
+    for index, structure in enumerate(structures):
+        names = tuple(name for name in structure.labels if name in potential.properties)
         groups.setdefault(names, []).append(index)
-    predictions: list[dict[str, Any]] = [{} for _ in atoms_list]
+    predictions: list[dict[str, Any]] = [{} for _ in structures]
     for names, indices in groups.items():
         if names:
-            found = potential.evaluate([atoms_list[k] for k in indices], names, batch_size)
+            found = potential.evaluate([structures[k].atoms for k in indices], names, batch_size)
             for index, prediction in zip(indices, found, strict=True):
                 predictions[index] = prediction
     return predictions
@@ -55,15 +54,14 @@ def evaluate_structures(
 
 def error_table(
     data_set: str,
-    atoms_list: Sequence[Atoms],
+    structures: Sequence[LabelledStructure],
     predictions: Sequence[Mapping[str, Any]],
     heads: Sequence[TensorHead] = (),
 ) -> ErrorTable:
-    """Return the errors of predictions, one for each structure, against the canonical labels."""
+    """Return the errors of predictions, one for each structure, against the labels."""
     table = ErrorTable(data_set, heads)
-    for atoms, prediction in zip(atoms_list, predictions, strict=True):
-        group = atoms.info.get("config_type")
-        table.add(prediction, labels_of(atoms), atoms.numbers, group)
+    for each, prediction in zip(structures, predictions, strict=True):
+        table.add(prediction, each.labels, each.numbers, each.config_type)
     return table
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from ase import Atoms
 from ase.data import chemical_symbols
 
-from tensornet_jax.data.labels.labels import LabelConfig, labels_of
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.references import (
     ReferenceEnergies,
     ReferenceSpec,
@@ -39,15 +39,15 @@ class Set:
     Attributes:
         name: for messages.
         remedy: the setting that fits the reference energies to it.
-        structures: with canonical labels; only these are fitted to.
+        structures: with labels; only these are fitted to.
         isolated: isolated atoms that came with them.
         labels: label names and units of a file of isolated atoms.
     """
 
     name: str
     remedy: str
-    structures: Sequence[Atoms]
-    isolated: Sequence[Atoms]
+    structures: Sequence[LabelledStructure]
+    isolated: Sequence[LabelledStructure]
     labels: LabelConfig
 
 
@@ -80,8 +80,8 @@ def kept_references(
         own, fitted = _with_stated(own, energies, source, fitted, fitted), ()
     if fitted:
         own = _changed(own, (fitted,), data.structures, bonding)
-    energies = np.array([labels_of(atoms).energy for atoms in data.structures])
-    sizes = np.array([len(atoms) for atoms in data.structures])
+    energies = np.array([structure.energy for structure in data.structures])
+    sizes = np.array([len(structure) for structure in data.structures])
     far = np.abs(energies - bonding - _sums(own, data.structures)) / sizes
     mean = float(np.mean(far[~np.isnan(far)])) if not np.isnan(far).all() else 0.0
     text = (
@@ -149,7 +149,7 @@ def _own(potential: Potential) -> ReferenceEnergies:
     return ReferenceEnergies(numbers, energies, "the starting model's", len(numbers))
 
 
-def _bonding(potential: Potential, structures: Sequence[Atoms]) -> np.ndarray:
+def _bonding(potential: Potential, structures: Sequence[LabelledStructure]) -> np.ndarray:
     """Return what the network makes of each structure, offset included, eV.
 
     NaN where no energy is known, or where the model has none.
@@ -160,24 +160,24 @@ def _bonding(potential: Potential, structures: Sequence[Atoms]) -> np.ndarray:
     found = np.full(len(structures), np.nan)
     if "energy" not in potential.properties:
         return found
-    labelled = [k for k, atoms in enumerate(structures) if not np.isnan(labels_of(atoms).energy)]
-    results = bare.evaluate([structures[k] for k in labelled], ("energy",))
+    labelled = [k for k, structure in enumerate(structures) if not np.isnan(structure.energy)]
+    results = bare.evaluate([structures[k].atoms for k in labelled], ("energy",))
     found[labelled] = [result["energy"] for result in results]
     return found
 
 
-def _sums(references: ReferenceEnergies, structures: Sequence[Atoms]) -> np.ndarray:
-    return np.array([references.of(atoms.numbers) for atoms in structures])
+def _sums(references: ReferenceEnergies, structures: Sequence[LabelledStructure]) -> np.ndarray:
+    return np.array([references.of(structure.numbers) for structure in structures])
 
 
 def _changed(
     own: ReferenceEnergies,
     stages: Sequence[tuple[int, ...]],
-    structures: Sequence[Atoms],
+    structures: Sequence[LabelledStructure],
     bonding: np.ndarray,
 ) -> ReferenceEnergies:
     """Change the energies of these elements, one stage after the other, by least squares."""
-    labels = np.array([labels_of(atoms).energy for atoms in structures])
+    labels = np.array([structure.energy for structure in structures])
     found, fit = own, None
     for fitted in stages:
         fit = fit_to_composition(fitted, structures, labels - bonding - _sums(found, structures))

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
 from tensornet_jax.config import ConfigError, dump_config, load_config, parse_config
-from tensornet_jax.data.labels.labels import source_of
+from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import ReferenceEnergies, elements_of
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.elements import with_elements
@@ -193,7 +192,7 @@ def _elements_of_run(
 ) -> tuple[tuple[int, ...], dict[int, int]]:
     """Return the element table of the run, ascending, and what new elements are like."""
     sets = parts.all()
-    present = {name: set(elements_of(atoms_list)) for name, atoms_list in sets.items()}
+    present = {name: set(elements_of(own)) for name, own in sets.items()}
     everywhere = set().union(*present.values())
     new = everywhere - known
     like = start.new_elements if isinstance(start.new_elements, dict) else {}
@@ -228,12 +227,12 @@ def _elements_of_run(
     )
 
 
-def _first(sets: dict[str, list[Atoms]], wanted: set[int]) -> str:
-    for name, atoms_list in sets.items():
-        for index, atoms in enumerate(atoms_list):
-            for number in atoms.numbers:
+def _first(sets: dict[str, list[LabelledStructure]], wanted: set[int]) -> str:
+    for name, structures in sets.items():
+        for structure in structures:
+            for number in structure.numbers:
                 if int(number) in wanted:
-                    where = f"{name} set, {source_of(atoms, index)}"
+                    where = f"{name} set, {structure.source}"
                     return f"{chemical_symbols[number]} ({where})"
     raise ValueError(f"no structure has any of {_symbols(wanted)}")
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import Atoms
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from tensornet_jax.data.labels.labels import labels_of
+from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.train.evaluation.metrics import ErrorSum, shown_unit
@@ -51,7 +50,7 @@ class Parity:
 
 
 def parities(
-    atoms_list: Sequence[Atoms],
+    structures: Sequence[LabelledStructure],
     predictions: Sequence[Mapping[str, Any]],
     references: ReferenceEnergies,
     heads: Sequence[TensorHead] = (),
@@ -62,7 +61,7 @@ def parities(
     on the diagonal.
 
     Args:
-        atoms_list: structures with canonical labels.
+        structures: with labels.
         predictions: one dict of arrays for each, as `evaluate_structures` returns.
         references: isolated-atom energies.
         heads: of the tensors among the predictions.
@@ -70,16 +69,15 @@ def parities(
     units = {head.name: head.unit for head in heads}
     collected: dict[str, tuple[list[np.ndarray], list[np.ndarray]]]
     collected = {name: ([], []) for name in (*TITLES, *units)}
-    for atoms, prediction in zip(atoms_list, predictions, strict=True):
-        labels = labels_of(atoms)
+    for structure, prediction in zip(structures, predictions, strict=True):
         for name, (reference, predicted) in collected.items():
             key = "energy" if name == "energy_per_atom" else name
             if key not in prediction:
                 continue
-            label, value = labels.of(key), np.asarray(prediction[key])
+            label, value = structure.labels.of(key), np.asarray(prediction[key])
             if key == "energy":
-                base = references.of(atoms.numbers)
-                label, value = (label - base) / len(atoms), (value - base) / len(atoms)
+                base, size = references.of(structure.numbers), len(structure)
+                label, value = (label - base) / size, (value - base) / size
             known = ~np.isnan(label)
             reference.append(label[known].ravel())
             predicted.append(value[known].ravel())

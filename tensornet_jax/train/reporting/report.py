@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import quote
 
-from ase import Atoms
-
+from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.potential import Potential
@@ -24,7 +23,7 @@ from tensornet_jax.train.reporting.result import RunFacts
 def evaluate_sets(
     directory: Path,
     potential: Potential,
-    sets: Mapping[str, Sequence[Atoms]],
+    sets: Mapping[str, Sequence[LabelledStructure]],
     references: ReferenceEnergies,
     batch_size: int,
 ) -> list[ErrorRow]:
@@ -33,41 +32,44 @@ def evaluate_sets(
     Args:
         directory: where `parity_SET.png` and `errors.csv` go; created when missing.
         potential: the potential.
-        sets: structures with canonical labels, by name.
+        sets: structures with labels, by name.
         references: isolated-atom energies, to plot energies relative to.
         batch_size: structures evaluated at a time.
     """
     directory.mkdir(parents=True, exist_ok=True)
     rows: list[ErrorRow] = []
-    for name, atoms_list in sets.items():
-        predictions = evaluate_structures(potential, atoms_list, batch_size)
-        rows += error_table(name, atoms_list, predictions, potential.tensor_heads).rows()
-        found = parities(atoms_list, predictions, references, potential.tensor_heads)
+    for name, structures in sets.items():
+        predictions = evaluate_structures(potential, structures, batch_size)
+        rows += error_table(name, structures, predictions, potential.tensor_heads).rows()
+        found = parities(structures, predictions, references, potential.tensor_heads)
         if found:
-            count = f"{len(atoms_list):,} structures"
+            count = f"{len(structures):,} structures"
             plot_parity(directory / f"parity_{name}.png", f"{name}: {count}", found)
     write_rows(directory / "errors.csv", rows)
     return rows
 
 
 def errors_before(
-    directory: Path, potential: Potential, sets: Mapping[str, Sequence[Atoms]], batch_size: int
+    directory: Path,
+    potential: Potential,
+    sets: Mapping[str, Sequence[LabelledStructure]],
+    batch_size: int,
 ) -> list[ErrorRow]:
     """Return the errors of the potential that training started from, of all but the training set.
 
     Args:
         directory: where `errors_before.csv` goes, which exists.
         potential: before the first step.
-        sets: structures with canonical labels, by name.
+        sets: structures with labels, by name.
         batch_size: structures evaluated at a time.
     """
     rows = []
     # Without metadata it does not warn of what it is about to be trained on.
     potential = potential.replace(metadata={})
-    for name, atoms_list in sets.items():
+    for name, structures in sets.items():
         if name != "train":
-            predictions = evaluate_structures(potential, atoms_list, batch_size)
-            rows += error_table(name, atoms_list, predictions, potential.tensor_heads).rows()
+            predictions = evaluate_structures(potential, structures, batch_size)
+            rows += error_table(name, structures, predictions, potential.tensor_heads).rows()
     write_rows(directory / "errors_before.csv", rows)
     return rows
 

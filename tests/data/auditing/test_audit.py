@@ -10,9 +10,9 @@ from ase.constraints import FixAtoms
 
 from tensornet_jax.data.auditing.audit import audit
 from tensornet_jax.data.auditing.consistency import force_work_slope, stress_work_slope
-from tensornet_jax.data.labels.canonical import canonical_labels
-from tensornet_jax.data.labels.labels import LabelConfig
-from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.labels.canonical import labelled_structure
+from tensornet_jax.data.labels.labels import LabelConfig, Labels
+from tensornet_jax.data.readers import read_labelled
 from tensornet_jax.data.references import reference_energies
 from tests.builders import EXAMPLE
 
@@ -27,12 +27,16 @@ def structure(index=0, energy=-10.0, forces=None, **info):
         forces = np.array([[0.5, 0, 0], [-0.25, 0, 0], [-0.25, 0, 0]])
     atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
     atoms.info.update(info)
-    return canonical_labels(atoms, LabelConfig(), f"file.xyz:{index}")
+    return labelled_structure(atoms, LabelConfig(), f"file.xyz:{index}")
 
 
 def unlabelled(index=0):
     atoms = Atoms("OH2", np.random.default_rng(index).normal(size=(3, 3)))
-    return canonical_labels(atoms, LabelConfig(), f"file.xyz:{index}")
+    return labelled_structure(atoms, LabelConfig(), f"file.xyz:{index}")
+
+
+def with_labels(structure, **labels):
+    return structure.with_labels(Labels(len(structure), labels))
 
 
 def emt(atoms, index=0, scale=1.0):
@@ -46,7 +50,7 @@ def emt(atoms, index=0, scale=1.0):
     atoms.calc = SinglePointCalculator(
         atoms, energy=energy, forces=scale * forces, stress=scale * stress
     )
-    return canonical_labels(atoms, LabelConfig(), f"file.xyz:{index}")
+    return labelled_structure(atoms, LabelConfig(), f"file.xyz:{index}")
 
 
 def trajectory(scale=1.0, wrap=False):
@@ -103,25 +107,23 @@ def test_lines_show_what_was_found():
 
 
 def test_no_labels_at_all_is_an_error():
-    atoms = unlabelled()
-    atoms.info["binding"] = -1.0
-    (error,) = audit([atoms]).errors
+    bare = unlabelled()
+    bare.atoms.info["binding"] = -1.0
+    (error,) = audit([bare]).errors
     assert error.startswith("no structure has an energy, forces, a dipole or a tensor")
     assert error.endswith("keys present: binding")
 
 
 def test_energies_without_forces_are_no_error():
-    data = [structure(i) for i in range(2)]
-    for atoms in data:
-        del atoms.arrays["REF_forces"]
+    data = [with_labels(structure(i), energy=-10.0) for i in range(2)]
     assert audit(data).errors == []
     assert np.isnan(audit(data).force_rms)
 
 
 def test_all_zero_forces_are_an_error_and_some_a_warning():
     zero = np.zeros((3, 3))
-    lone = canonical_labels(Atoms("H", info={"energy": -1.0}), LabelConfig(), "file.xyz:9")
-    lone.arrays["REF_forces"] = np.zeros((1, 3))
+    lone = labelled_structure(Atoms("H", info={"energy": -1.0}), LabelConfig(), "file.xyz:9")
+    lone = with_labels(lone, energy=-1.0, forces=np.zeros((1, 3)))
     result = audit([structure(0, forces=zero), structure(1, forces=zero), lone])
     assert any("all forces of all 2 structures" in text for text in result.errors)
     result = audit([structure(0, forces=zero), structure(1), lone])
@@ -131,9 +133,11 @@ def test_all_zero_forces_are_an_error_and_some_a_warning():
 
 def test_constrained_atoms_are_counted_and_saved_zeros_recognized():
     kept, lost = (structure(i) for i in range(2))
-    for atoms in (kept, lost):
-        atoms.set_constraint(FixAtoms([0]))
-    lost.arrays["REF_forces"][0] = 0.0
+    for each in (kept, lost):
+        each.atoms.set_constraint(FixAtoms([0]))
+    saved = lost.labels.of("forces").copy()
+    saved[0] = 0.0
+    lost = with_labels(lost, energy=-10.0, forces=saved)
     result = audit([kept, structure(2)])
     assert result.constrained_atoms == 1
     assert any("read without constraints (0 of 1 are zero)" in t for t in result.warnings)
@@ -179,9 +183,10 @@ def test_configured_key_without_a_usable_label_is_an_error():
 
 def test_infinite_labels_and_positions_are_errors():
     data = [structure(0), structure(1)]
-    data[0].info["REF_energy"] = float("inf")
-    data[0].arrays["REF_forces"][:2, 0] = [np.inf, -np.inf]
-    data[1].positions[0, 0] = np.nan
+    forces = data[0].labels.of("forces").copy()
+    forces[:2, 0] = [np.inf, -np.inf]
+    data[0] = with_labels(data[0], energy=np.inf, forces=forces)
+    data[1].atoms.positions[0, 0] = np.nan
     errors = audit(data).errors
     assert "file.xyz:0: infinite energy: remove it" in errors
     assert any(error.startswith("file.xyz:1: positions are not finite") for error in errors)
@@ -236,17 +241,18 @@ def test_unrelated_frames_are_not_taken_for_a_trajectory():
 
 @pytest.mark.parametrize("name", ["ag3", "carbene"])
 def test_real_trajectories_pass_and_fail_with_the_sign_turned(small_reference, name):
-    data = read_structures(small_reference(f"{name}.xyz"))
+    data = read_labelled(small_reference(f"{name}.xyz"))
     found = force_work_slope(data)
     assert found is not None
     assert found.slope == pytest.approx(1.0, abs=0.05)
-    for atoms in data:
-        atoms.arrays["REF_forces"] *= -1
-    assert force_work_slope(data).slope < 0  # type: ignore[union-attr]
+    turned = [
+        with_labels(each, energy=each.energy, forces=-each.labels.of("forces")) for each in data
+    ]
+    assert force_work_slope(turned).slope < 0  # type: ignore[union-attr]
 
 
 def test_real_silicon_has_the_right_sign_and_unit_of_stress(shared_data):
-    data = read_structures(shared_data("mlearn/Si_train.xyz"))
+    data = read_labelled(shared_data("mlearn/Si_train.xyz"))
     result = audit(data, reference_energies("least_squares", data))
     assert result.stress_work is not None
     assert result.stress_work.slope == pytest.approx(1.0, abs=0.05)
@@ -256,7 +262,7 @@ def test_real_silicon_has_the_right_sign_and_unit_of_stress(shared_data):
 
 
 def test_real_ethanol_is_clean_but_for_its_one_composition():
-    data = read_structures(EXAMPLE / "train.xyz")
+    data = read_labelled(EXAMPLE / "train.xyz")
     result = audit(data, reference_energies("least_squares", data))
     assert result.errors == []
     assert len(result.warnings) == 1

@@ -9,7 +9,7 @@ from ase.constraints import FixAtoms
 from ase.units import GPa
 
 from tensornet_jax.data.auditing.audit import audit
-from tensornet_jax.data.labels.canonical import canonical_labels
+from tensornet_jax.data.labels.canonical import labelled_structure
 from tensornet_jax.data.labels.labels import LabelConfig
 from tensornet_jax.data.references import reference_energies
 
@@ -43,7 +43,7 @@ def read(frames, factor=1.0, energies=None, **config):
         atoms.info["REF_stress"] = factor * frame.info["REF_stress"]
         if energies is not None:
             atoms.info["REF_energy"] = energies[index]
-        result.append(canonical_labels(atoms, labels, f"file.xyz:{index}"))
+        result.append(labelled_structure(atoms, labels, f"file.xyz:{index}"))
     return result
 
 
@@ -68,7 +68,7 @@ def test_stress_in_another_unit_is_told_with_the_remedy(copper, factor):
 def test_the_remedies_give_the_right_stress(copper):
     config = {"stress_sign": "compression_positive", "units": {"stress": "kbar"}}
     for right, mended in zip(read(copper), read(copper, -10 / GPa, **config), strict=True):
-        np.testing.assert_allclose(mended.info["REF_stress"], right.info["REF_stress"], rtol=1e-12)
+        np.testing.assert_allclose(mended.labels["stress"], right.labels["stress"], rtol=1e-12)
 
 
 def test_a_virial_read_as_a_stress_is_told(copper):
@@ -123,18 +123,18 @@ def slabs(constrained):
 
 
 def test_zeros_of_frozen_atoms_are_told_though_the_constraint_is_lost():
-    data = [canonical_labels(a, LabelConfig(), f"s.xyz:{i}") for i, a in enumerate(slabs(False))]
+    data = [labelled_structure(a, LabelConfig(), f"s.xyz:{i}") for i, a in enumerate(slabs(False))]
     (text,) = [text for text in audit(data).warnings if "exactly zero" in text]
     assert text.startswith("24 of 36 atoms in 3 structures")
     assert "s.xyz:0 (atoms 0, 1, 2, 3, …)" in text
     assert "zero_forces: missing" in text
     config = LabelConfig(zero_forces="missing")
-    mended = [canonical_labels(a, config, f"s.xyz:{i}") for i, a in enumerate(slabs(False))]
+    mended = [labelled_structure(a, config, f"s.xyz:{i}") for i, a in enumerate(slabs(False))]
     assert not [text for text in audit(mended).warnings if "zero" in text]
 
 
 def test_zeros_of_atoms_under_a_constraint_are_told_once():
-    data = [canonical_labels(a, LabelConfig(), f"s.xyz:{i}") for i, a in enumerate(slabs(True))]
+    data = [labelled_structure(a, LabelConfig(), f"s.xyz:{i}") for i, a in enumerate(slabs(True))]
     texts = [text for text in audit(data).warnings if "zero" in text]
     assert len(texts) == 1
     assert "24 atoms are constrained" in texts[0]
@@ -143,7 +143,7 @@ def test_zeros_of_atoms_under_a_constraint_are_told_once():
 def test_one_atom_without_force_by_symmetry_is_not_told():
     atoms = Atoms("CH2", [[0, 0, 0], [0, 0, 1.2], [0, 0, -1.2]], info={"REF_energy": -20.0})
     atoms.arrays["REF_forces"] = np.array([[0, 0, 0], [0, 0, 1.0], [0, 0, -1.0]])
-    assert audit([canonical_labels(atoms, LabelConfig(), "f.xyz:0")]).warnings == []
+    assert audit([labelled_structure(atoms, LabelConfig(), "f.xyz:0")]).warnings == []
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_reference_energies_of_another_level_are_told(oxygen, words):
     for index in range(4):
         atoms = Atoms("OH2", np.random.default_rng(index).normal(size=(3, 3)))
         atoms.info["REF_energy"] = -467.2 - 0.1 * index
-        data.append(canonical_labels(atoms, LabelConfig(), f"w.xyz:{index}"))
+        data.append(labelled_structure(atoms, LabelConfig(), f"w.xyz:{index}"))
     wrong = reference_energies({"H": -13.6, "O": oxygen}, data)
     (text,) = [text for text in audit(data, wrong).warnings if words in text]
     assert "reference energies E0 (given)" in text
@@ -166,5 +166,5 @@ def test_reference_energies_of_another_level_are_told(oxygen, words):
 def test_tungsten_binds_as_it_does():
     atoms = bulk("W")
     atoms.info["REF_energy"] = -12.95
-    data = [canonical_labels(atoms, LabelConfig(), "w.xyz:0")]
+    data = [labelled_structure(atoms, LabelConfig(), "w.xyz:0")]
     assert audit(data, reference_energies({"W": -4.05}, data)).warnings == []

@@ -8,8 +8,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from tensornet_jax.data.labels.labels import labels_of
-from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.readers import read_labelled
 
 FORCES = np.array([[0, 0, 0.1], [0, 0, -0.1]])
 
@@ -26,12 +25,12 @@ def fill(path, **options):
 
 
 def check(path):
-    first, second = read_structures(path)
-    assert (labels_of(first).energy, labels_of(second).energy) == (-1, -2)
+    first, second = read_labelled(path)
+    assert (first.energy, second.energy) == (-1, -2)
     for atoms in (first, second):
-        np.testing.assert_array_equal(labels_of(atoms).forces, FORCES)
-    assert (first.info["charge"], first.info["spin"]) == (-1, 2)
-    assert first.info["source"] == f"{path}:id=1"
+        np.testing.assert_array_equal(atoms.labels.of("forces"), FORCES)
+    assert (first.state.charge, first.state.spin) == (-1, 2)
+    assert first.source == f"{path}:id=1"
 
 
 @pytest.mark.parametrize("suffix", [".db", ".json"])
@@ -47,7 +46,7 @@ def test_lmdb_databases_are_read_whole_or_not_at_all(tmp_path):
     for part in (1, 2, 3):
         path.write_bytes(content[: part * len(content) // 4])
         with pytest.raises(ValueError, match=r"a.aselmdb: cannot be read as an ASE database"):
-            read_structures(path)
+            read_labelled(path)
 
 
 def test_a_module_that_is_missing_is_named_with_its_package(tmp_path, monkeypatch):
@@ -58,7 +57,7 @@ def test_a_module_that_is_missing_is_named_with_its_package(tmp_path, monkeypatc
     path = tmp_path / "a.aselmdb"
     path.write_bytes(b"x")
     with pytest.raises(ValueError, match=r"a.aselmdb: .* pip install ase-db-backends"):
-        read_structures(path)
+        read_labelled(path)
 
 
 @pytest.mark.parametrize("part", [0.3, 0.6])
@@ -67,7 +66,7 @@ def test_databases_that_are_cut_off_are_errors_that_name_them(tmp_path, part):
     content = path.read_bytes()
     path.write_bytes(content[: int(part * len(content))])
     with pytest.raises(ValueError, match=r"a.db:? ?.*cannot be read"):
-        read_structures(path)
+        read_labelled(path)
 
 
 @pytest.mark.parametrize("name", ["a.cif", "a.traj", "a.vasp", "a.unheard", "OUTCAR", "a.json"])
@@ -75,11 +74,11 @@ def test_files_that_ase_cannot_read_are_errors_that_name_them(tmp_path, name):
     path = tmp_path / name
     path.write_text("hello\n")
     with pytest.raises(ValueError, match=f"{name}: cannot be read"):
-        read_structures(path)
+        read_labelled(path)
 
 
 def test_an_element_that_ase_does_not_know_is_explained(tmp_path):
     path = tmp_path / "POSCAR"
     path.write_text("x\n1.0\n5 0 0\n0 5 0\n0 0 5\nQq\n1\nDirect\n0 0 0\n")
     with pytest.raises(ValueError, match=r"POSCAR: cannot be read"):
-        read_structures(path)
+        read_labelled(path)

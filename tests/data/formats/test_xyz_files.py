@@ -7,8 +7,8 @@ import lzma
 import numpy as np
 import pytest
 
-from tensornet_jax.data.labels.labels import LabelConfig, labels_of
-from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.labels.labels import LabelConfig
+from tensornet_jax.data.readers import read_labelled
 from tensornet_jax.units import conversion_factor
 
 HARTREE = conversion_factor("Hartree", "energy")
@@ -21,8 +21,8 @@ def frame(energy, rows=ROWS, count=2):
 
 
 def energies(path, **config):
-    structures = read_structures(path, LabelConfig.model_validate(config))
-    return [labels_of(atoms).energy for atoms in structures]
+    structures = read_labelled(path, LabelConfig.model_validate(config))
+    return [atoms.energy for atoms in structures]
 
 
 def write(tmp_path, text, name="a.xyz"):
@@ -69,7 +69,7 @@ def test_files_in_other_encodings_are_read(tmp_path, encoding):
 )
 def test_what_does_not_fit_its_frame_is_an_error_that_names_the_line(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
-        read_structures(write(tmp_path, text))
+        read_labelled(write(tmp_path, text))
 
 
 @pytest.mark.parametrize(
@@ -82,23 +82,23 @@ def test_compressed_files_pass_the_same_checks(tmp_path, suffix, opener):
     assert energies(path) == [-1, -2]
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match=f"a.xyz{suffix}: cannot be decompressed"):
-        read_structures(path)
+        read_labelled(path)
     path.write_bytes(b"no such compression")
     with pytest.raises(ValueError, match=f"a.xyz{suffix}: cannot be decompressed"):
-        read_structures(path)
+        read_labelled(path)
     with opener(path, "wt") as stream:
         stream.write(frame("-1 energy=-2"))
     with pytest.raises(ValueError, match="repeated keys energy"):
-        read_structures(path)
+        read_labelled(path)
 
 
 def test_archives_and_compressed_formats_that_cannot_be_read_say_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"a.zip: .zip files are not read: unpack it"):
-        read_structures(write(tmp_path, "x", "a.zip"))
+        read_labelled(write(tmp_path, "x", "a.zip"))
     with pytest.raises(ValueError, match=r"a.npz.gz: .npz files are read uncompressed only"):
-        read_structures(write(tmp_path, "x", "a.npz.gz"))
+        read_labelled(write(tmp_path, "x", "a.npz.gz"))
     with pytest.raises(ValueError, match="can run code"):
-        read_structures(write(tmp_path, "x", "a.pkl.gz"))
+        read_labelled(write(tmp_path, "x", "a.pkl.gz"))
 
 
 def test_an_xyz_file_of_another_name_passes_the_same_checks(tmp_path):
@@ -120,9 +120,9 @@ def test_energies_in_comment_lines_of_codes_are_in_hartree(tmp_path, comment):
     path = write(tmp_path, f"2\n{comment}\n{ROWS}")
     assert energies(path) == [pytest.approx(-17.22 * HARTREE, rel=1e-14)]
     assert energies(path, units={"energy": "Ha"}) == energies(path)
-    (atoms,) = read_structures(path)
-    np.testing.assert_array_equal(atoms.positions[1], [0, 0, 0.74])
-    assert "energy Hartree" in atoms.info["remarks"][0]
+    (atoms,) = read_labelled(path)
+    np.testing.assert_array_equal(atoms.atoms.positions[1], [0, 0, 0.74])
+    assert "energy Hartree" in atoms.remarks[0]
     with pytest.raises(ValueError, match=r"the file says Hartree of .*the configuration eV"):
         energies(path, units={"energy": "eV"})
 
@@ -137,46 +137,46 @@ def test_a_unit_after_a_number_is_the_unit_of_its_key(tmp_path, unit):
 @pytest.mark.parametrize("key", ["lattice", "LATTICE", "cell", "unit_cell", "Box"])
 def test_a_cell_under_another_name_is_a_cell(tmp_path, key):
     text = '2\nProperties=species:S:1:pos:R:3 {}="5 0 0 1 6 0 0 0 7" {}\n' + ROWS
-    (atoms,) = read_structures(write(tmp_path, text.format(key, "")))
-    np.testing.assert_array_equal(atoms.cell.array, [[5, 0, 0], [1, 6, 0], [0, 0, 7]])
-    assert atoms.pbc.all()
-    (atoms,) = read_structures(write(tmp_path, text.format(key, 'PBC="T T F"')))
-    assert atoms.pbc.tolist() == [True, True, False]
+    (atoms,) = read_labelled(write(tmp_path, text.format(key, "")))
+    np.testing.assert_array_equal(atoms.atoms.cell.array, [[5, 0, 0], [1, 6, 0], [0, 0, 7]])
+    assert atoms.atoms.pbc.all()
+    (atoms,) = read_labelled(write(tmp_path, text.format(key, 'PBC="T T F"')))
+    assert atoms.atoms.pbc.tolist() == [True, True, False]
     text = f'2\n{key}="5 6 7"\n{ROWS}'
-    (atoms,) = read_structures(write(tmp_path, text))
-    np.testing.assert_array_equal(atoms.cell.lengths(), [5, 6, 7])
+    (atoms,) = read_labelled(write(tmp_path, text))
+    np.testing.assert_array_equal(atoms.atoms.cell.lengths(), [5, 6, 7])
     with pytest.raises(ValueError, match=f"a.xyz:0: .*line 2: {key} is not a cell"):
-        read_structures(write(tmp_path, f'2\n{key}="5 6"\n{ROWS}'))
+        read_labelled(write(tmp_path, f'2\n{key}="5 6"\n{ROWS}'))
 
 
 def test_numbers_in_other_comment_lines_are_not_taken_and_told(tmp_path):
-    (atoms,) = read_structures(write(tmp_path, f"2\n      -17.2200000\n{ROWS}"))
-    assert np.isnan(labels_of(atoms).energy)
-    assert "not read" in atoms.info["remarks"][0]
-    assert "remarks" not in read_structures(write(tmp_path, f"2\n\n{ROWS}"))[0].info
-    assert "remarks" not in read_structures(write(tmp_path, f"2\nwater 3\n{ROWS}"))[0].info
+    (atoms,) = read_labelled(write(tmp_path, f"2\n      -17.2200000\n{ROWS}"))
+    assert np.isnan(atoms.energy)
+    assert "not read" in atoms.remarks[0]
+    assert not read_labelled(write(tmp_path, f"2\n\n{ROWS}"))[0].remarks
+    assert not read_labelled(write(tmp_path, f"2\nwater 3\n{ROWS}"))[0].remarks
 
 
 def test_positions_of_ipi_are_in_the_unit_that_it_writes(tmp_path):
     line = "# CELL(abcABC): 10.0 11.0 12.0 90.0 90.0 80.0 Step: 0 Bead: 0 {} cell{{angstrom}}"
     text = f"2\n{line.format('positions{atomic_unit}')}\n{ROWS}"
-    (atoms,) = read_structures(write(tmp_path, text))
-    np.testing.assert_allclose(atoms.positions[1, 2], 0.74 * BOHR)
-    np.testing.assert_allclose(atoms.cell.cellpar(), [10, 11, 12, 90, 90, 80])
-    assert atoms.pbc.all()
+    (atoms,) = read_labelled(write(tmp_path, text))
+    np.testing.assert_allclose(atoms.atoms.positions[1, 2], 0.74 * BOHR)
+    np.testing.assert_allclose(atoms.atoms.cell.cellpar(), [10, 11, 12, 90, 90, 80])
+    assert atoms.atoms.pbc.all()
     with pytest.raises(ValueError, match="does not say that positions stand below it"):
-        read_structures(write(tmp_path, f"2\n{line.format('forces{atomic_unit}')}\n{ROWS}"))
+        read_labelled(write(tmp_path, f"2\n{line.format('forces{atomic_unit}')}\n{ROWS}"))
 
 
 def test_files_of_forces_or_velocities_are_not_taken_for_positions(tmp_path):
     with pytest.raises(ValueError, match="CP2K writes forces into such files"):
-        read_structures(write(tmp_path, f"2\n i = 0, E = -1\n{ROWS}", "w-frc-1.xyz"))
+        read_labelled(write(tmp_path, f"2\n i = 0, E = -1\n{ROWS}", "w-frc-1.xyz"))
 
 
 def test_columns_that_no_name_is_given_for_are_told(tmp_path):
     text = f"2\nenergy=-1\n{ROWS.replace(chr(10), ' 0.1 0.2 0.3' + chr(10))}"
-    (atoms,) = read_structures(write(tmp_path, text))
-    assert "columns after the fourth are not read (3)" in atoms.info["remarks"][0]
+    (atoms,) = read_labelled(write(tmp_path, text))
+    assert "columns after the fourth are not read (3)" in atoms.remarks[0]
 
 
 @pytest.mark.parametrize(
@@ -184,13 +184,13 @@ def test_columns_that_no_name_is_given_for_are_told(tmp_path):
     [("1", 1), ("D", 1), ("T", 1), ("d", 1), ("h", 1), ("CL", 17), ("26", 26)],
 )
 def test_elements_are_read_as_people_write_them(tmp_path, species, number):
-    (atoms,) = read_structures(write(tmp_path, frame(-1, f"O 0 0 0\n{species} 0 0 1\n")))
+    (atoms,) = read_labelled(write(tmp_path, frame(-1, f"O 0 0 0\n{species} 0 0 1\n")))
     assert atoms.numbers.tolist() == [8, number]
 
 
 def test_deuterium_and_tritium_keep_their_masses(tmp_path):
-    (atoms,) = read_structures(write(tmp_path, frame(-1, "D 0 0 0\nT 0 0 1\nO 0 1 0\n", 3)))
-    np.testing.assert_allclose(atoms.get_masses(), [2.014, 3.016, 15.999], atol=1e-3)
+    (atoms,) = read_labelled(write(tmp_path, frame(-1, "D 0 0 0\nT 0 0 1\nO 0 1 0\n", 3)))
+    np.testing.assert_allclose(atoms.atoms.get_masses(), [2.014, 3.016, 15.999], atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -207,37 +207,37 @@ def test_deuterium_and_tritium_keep_their_masses(tmp_path):
 def test_what_is_no_element_is_an_error_with_line_and_remedy(tmp_path, species, message):
     path = write(tmp_path, frame(-1) + frame(-2, f"O 0 0 0\n{species} 0 0 1\n"))
     with pytest.raises(ValueError, match=f"a.xyz:1: .*line 8: .*{message}"):
-        read_structures(path)
+        read_labelled(path)
 
 
 def test_atomic_numbers_in_columns_of_their_own_are_checked_too(tmp_path):
     text = "2\nProperties=Z:I:1:pos:R:3\n1 0 0 0\n{} 0 0 1\n"
-    (atoms,) = read_structures(write(tmp_path, text.format(8)))
+    (atoms,) = read_labelled(write(tmp_path, text.format(8)))
     assert atoms.numbers.tolist() == [1, 8]
     for number in (200, -3):
         with pytest.raises(ValueError, match=f"a.xyz:0: {number} is not an atomic number"):
-            read_structures(write(tmp_path, text.format(number)))
+            read_labelled(write(tmp_path, text.format(number)))
 
 
 def test_types_of_lammps_are_not_elements(tmp_path):
     text = "2\nAtoms. Timestep: 0\n1 0 0 0\n2 0 0 1\n"
     with pytest.raises(ValueError, match="one of LAMMPS's atom types, not an element"):
-        read_structures(write(tmp_path, text))
+        read_labelled(write(tmp_path, text))
     dump = (
         "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n0 5\n0 5\n0 5\n"
         "ITEM: ATOMS id {} x y z fx fy fz\n1 {} 0 0 0 1 2 3\n"
     )
     with pytest.raises(ValueError, match="names atom types, not elements"):
-        read_structures(write(tmp_path, dump.format("type", 1), "a.lammpstrj"))
-    (atoms,) = read_structures(write(tmp_path, dump.format("element", "Cu"), "b.lammpstrj"))
-    assert atoms.get_chemical_symbols() == ["Cu"]
-    np.testing.assert_array_equal(labels_of(atoms).forces, [[1, 2, 3]])
-    assert np.isnan(labels_of(atoms).energy)
+        read_labelled(write(tmp_path, dump.format("type", 1), "a.lammpstrj"))
+    (atoms,) = read_labelled(write(tmp_path, dump.format("element", "Cu"), "b.lammpstrj"))
+    assert atoms.atoms.get_chemical_symbols() == ["Cu"]
+    np.testing.assert_array_equal(atoms.labels.of("forces"), [[1, 2, 3]])
+    assert np.isnan(atoms.energy)
 
 
 def test_cell_vectors_after_the_atoms_are_read(tmp_path):
     vectors = "VEC1 5 0 0\nVEC2 0 6 0\n"
-    two = read_structures(write(tmp_path, f"2\nx\n{ROWS}{vectors}" * 2))
+    two = read_labelled(write(tmp_path, f"2\nx\n{ROWS}{vectors}" * 2))
     assert len(two) == 2
-    np.testing.assert_array_equal(two[1].cell.lengths(), [5, 6, 0])
-    assert two[0].pbc.tolist() == [True, True, False]
+    np.testing.assert_array_equal(two[1].atoms.cell.lengths(), [5, 6, 0])
+    assert two[0].atoms.pbc.tolist() == [True, True, False]

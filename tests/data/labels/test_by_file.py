@@ -3,18 +3,20 @@
 import numpy as np
 from ase import Atoms
 
+from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.by_file import file_lines
-from tensornet_jax.data.labels.labels import LabelConfig
+from tensornet_jax.data.labels.labels import LabelConfig, Labels
 
 
-def read_from(name: str, count: int, **keys: str) -> list[Atoms]:
+def read_from(name: str, count: int, **keys: str) -> list[LabelledStructure]:
     made = []
     for index in range(count):
         atoms = Atoms("H2", [[0, 0, 0], [0, 0, 0.7 + index]])
-        atoms.info.update(source=f"{name}:{index}", label_keys=keys, REF_energy=-1.0)
+        labels: dict[str, object] = {"energy": -1.0}
         if index == 0 and "forces" in keys:
-            atoms.arrays["REF_forces"] = np.zeros((2, 3))
-        made.append(atoms)
+            labels["forces"] = np.zeros((2, 3))
+        source = f"{name}:{index}"
+        made.append(LabelledStructure(atoms, Labels(2, labels), source=source, keys=keys))
     return made
 
 
@@ -35,7 +37,7 @@ def test_files_are_told_with_keys_units_and_what_is_missing():
 
 def test_one_file_needs_no_line_and_hundreds_are_cut_short():
     assert file_lines([(LabelConfig(), read_from("a.xyz", 3))]) == []
-    many = [atoms for k in range(50) for atoms in read_from(f"{k}.xyz", 1)]
+    many = [each for k in range(50) for each in read_from(f"{k}.xyz", 1)]
     lines = file_lines([(LabelConfig(), many)])
     assert len(lines) == 22
     assert lines[-1] == "  and 30 more"

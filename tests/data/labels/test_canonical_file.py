@@ -7,11 +7,10 @@ from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian, FixedPlane
 
 from tensornet_jax.data.auditing.audit import audit
-from tensornet_jax.data.labels.canonical import canonical_labels
+from tensornet_jax.data.labels.canonical import labelled_structure
 from tensornet_jax.data.labels.canonical_file import write_canonical
-from tensornet_jax.data.labels.labels import LabelConfig, labels_of
-from tensornet_jax.data.labels.weights import weight_of
-from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.labels.labels import LabelConfig
+from tensornet_jax.data.readers import read_labelled
 
 CONFIG = LabelConfig.model_validate(
     {
@@ -49,29 +48,29 @@ def raw(index):
 
 @pytest.fixture
 def structures():
-    return [canonical_labels(raw(i), CONFIG, f"raw.xyz:{i}") for i in range(3)]
+    return [labelled_structure(raw(i), CONFIG, f"raw.xyz:{i}") for i in range(3)]
 
 
 def test_what_is_written_reads_back_bit_for_bit_without_options(tmp_path, structures):
     path = tmp_path / "canonical.xyz"
     assert write_canonical(path, structures) == ()
     assert [entry.name for entry in tmp_path.iterdir()] == ["canonical.xyz"]
-    for before, after in zip(structures, read_structures(path), strict=True):
-        one, two = labels_of(before), labels_of(after)
-        assert one.names == two.names
-        for name in one.names:
-            np.testing.assert_array_equal(one.of(name), two.of(name))
-            assert weight_of(before, name) == weight_of(after, name)
+    for before, after in zip(structures, read_labelled(path), strict=True):
+        one, two = before.labels, after.labels
+        assert tuple(one) == tuple(two)
+        for name, label in one.items():
+            np.testing.assert_array_equal(label, two[name])
+            assert before.weights.of(name) == after.weights.of(name)
         for name in ("positions", "kind", "flag", "tags"):
-            np.testing.assert_array_equal(before.arrays[name], after.arrays[name])
-        np.testing.assert_array_equal(before.cell.array, after.cell.array)
-        assert before.pbc.tolist() == after.pbc.tolist()
+            np.testing.assert_array_equal(before.atoms.arrays[name], after.atoms.arrays[name])
+        np.testing.assert_array_equal(before.atoms.cell.array, after.atoms.cell.array)
+        assert before.atoms.pbc.tolist() == after.atoms.pbc.tolist()
         for key in ("charge", "spin", "config_type", "note"):
-            assert before.info[key] == after.info[key]
-        fixed = [c.todict() for c in before.constraints]
-        assert len(after.constraints) >= len(fixed)
-        assert "energy" not in after.info
-    one, two = audit(structures), audit(read_structures(path))
+            assert before.atoms.info[key] == after.atoms.info[key]
+        fixed = [c.todict() for c in before.atoms.constraints]
+        assert len(after.atoms.constraints) >= len(fixed)
+        assert "energy" not in after.atoms.info
+    one, two = audit(structures), audit(read_labelled(path))
     assert (one.labelled, one.weights, one.charges) == (two.labelled, two.weights, two.charges)
     assert (one.force_rms, one.stress.rms) == (two.force_rms, two.stress.rms)
 
@@ -79,32 +78,32 @@ def test_what_is_written_reads_back_bit_for_bit_without_options(tmp_path, struct
 def test_writing_what_was_read_changes_nothing(tmp_path, structures):
     first, second = tmp_path / "first.xyz", tmp_path / "second.xyz"
     write_canonical(first, structures)
-    write_canonical(second, read_structures(first))
+    write_canonical(second, read_labelled(first))
     assert first.read_text() == second.read_text()
 
 
 def test_a_free_energy_and_an_unstated_charge_stay_what_they_are(tmp_path):
     atoms = Atoms("H", info={"energy": -1.0, "free_energy": -1.5, "text": "two\nlines"})
     path = tmp_path / "canonical.xyz"
-    write_canonical(path, [canonical_labels(atoms, LabelConfig(), "raw.xyz:0")])
-    (after,) = read_structures(path)
-    assert after.info["REF_free_energy"] == -1.5
-    assert "charge" not in after.info["label_keys"]
-    assert after.info["text"] == "two lines"
+    write_canonical(path, [labelled_structure(atoms, LabelConfig(), "raw.xyz:0")])
+    (after,) = read_labelled(path)
+    assert after.free_energy == -1.5
+    assert "charge" not in after.keys
+    assert after.atoms.info["text"] == "two lines"
     assert len(ase.io.read(path, ":")) == 1
 
 
 def test_what_cannot_be_kept_is_told_and_a_failure_leaves_the_old_file(tmp_path):
     path = tmp_path / "canonical.xyz"
-    atoms = canonical_labels(Atoms("H2", info={"energy": -1.0}), LabelConfig(), "raw.xyz:7")
-    atoms.set_constraint(FixedPlane(0, (0, 0, 1)))
-    assert write_canonical(path, [atoms]) == (
+    found = labelled_structure(Atoms("H2", info={"energy": -1.0}), LabelConfig(), "raw.xyz:7")
+    found.atoms.set_constraint(FixedPlane(0, (0, 0, 1)))
+    assert write_canonical(path, [found]) == (
         "constraints of kind FixedPlane cannot be kept in extended XYZ",
     )
     old = path.read_text()
-    atoms.arrays["kind"] = np.array(["a b", ""])
+    found.atoms.arrays["kind"] = np.array(["a b", ""])
     with pytest.raises(ValueError, match=r"raw.xyz:7: column 'kind' has empty text or spaces"):
-        write_canonical(path, [atoms])
+        write_canonical(path, [found])
     assert path.read_text() == old
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -115,8 +114,8 @@ def test_units_that_the_source_stated_are_not_said_of_converted_numbers(tmp_path
         '2\nProperties=species:S:1:pos:R:3 energy=-1 energy_unit=Hartree r_unit=Bohr pbc="F F F"\n'
         "H 0 0 0\nH 0 0 1.4\n"
     )
-    before = read_structures(source)
+    before = read_labelled(source)
     write_canonical(path, before)
-    after = read_structures(path)
-    assert labels_of(after[0]).energy == labels_of(before[0]).energy == pytest.approx(-27.2114)
-    np.testing.assert_array_equal(before[0].positions, after[0].positions)
+    after = read_labelled(path)
+    assert after[0].energy == before[0].energy == pytest.approx(-27.2114)
+    np.testing.assert_array_equal(before[0].atoms.positions, after[0].atoms.positions)

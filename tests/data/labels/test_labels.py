@@ -9,8 +9,8 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
-from tensornet_jax.data.labels.canonical import canonical_labels, check_configured
-from tensornet_jax.data.labels.labels import LabelConfig, LabelUnits, labels_of
+from tensornet_jax.data.labels.canonical import check_configured, labelled_structure
+from tensornet_jax.data.labels.labels import LabelConfig, LabelUnits
 from tensornet_jax.units import conversion_factor
 
 FORCES = np.array([[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]])
@@ -24,7 +24,7 @@ def dimer(periodic: bool = False, **info: Any) -> Atoms:
 
 
 def canonical(atoms, **config):
-    return canonical_labels(atoms, LabelConfig.model_validate(config), "file.xyz:3")
+    return labelled_structure(atoms, LabelConfig.model_validate(config), "file.xyz:3")
 
 
 @pytest.mark.parametrize(
@@ -32,22 +32,23 @@ def canonical(atoms, **config):
 )
 def test_energy_is_found_under_usual_names(key):
     atoms = canonical(dimer(False, **{key: -3.5}))
-    assert labels_of(atoms).energy == -3.5
-    assert atoms.info["label_keys"] == {"energy": key}
-    assert set(atoms.info) == {"REF_energy", "charge", "source", "label_keys"}
+    assert atoms.energy == -3.5
+    assert atoms.keys == {"energy": key}
+    assert set(atoms.atoms.info) == {"charge"}
+    assert set(atoms.to_atoms().info) == {"REF_energy", "charge", "source", "label_keys"}
 
 
 @pytest.mark.parametrize("key", ["REF_forces", "forces", "force", "F"])
 def test_forces_are_found_under_usual_names(key):
     atoms = dimer()
     atoms.arrays[key] = FORCES
-    np.testing.assert_array_equal(labels_of(canonical(atoms)).forces, FORCES)
+    np.testing.assert_array_equal(canonical(atoms).labels.of("forces"), FORCES)
 
 
 def test_gradient_is_minus_the_force():
     atoms = dimer()
     atoms.arrays["gradient"] = FORCES
-    np.testing.assert_array_equal(labels_of(canonical(atoms)).forces, -FORCES)
+    np.testing.assert_array_equal(canonical(atoms).labels.of("forces"), -FORCES)
 
 
 def test_labels_in_a_calculator_are_found_and_the_calculator_is_dropped():
@@ -57,12 +58,12 @@ def test_labels_in_a_calculator_are_found_and_the_calculator_is_dropped():
         atoms, energy=-1.0, forces=FORCES, stress=voigt, dipole=[1.0, 2.0, 3.0]
     )
     result = canonical(atoms)
-    found = labels_of(result)
-    assert found.energy == -1.0
-    np.testing.assert_array_equal(found.forces, FORCES)
-    np.testing.assert_array_equal(found.stress, STRESS)
-    np.testing.assert_array_equal(found.dipole, [1.0, 2.0, 3.0])
-    assert result.calc is None
+    found = result.labels
+    assert found["energy"] == -1.0
+    np.testing.assert_array_equal(found["forces"], FORCES)
+    np.testing.assert_array_equal(found["stress"], STRESS)
+    np.testing.assert_array_equal(found["dipole"], [1.0, 2.0, 3.0])
+    assert result.atoms.calc is None
     assert atoms.calc is not None, "the input was changed"
 
 
@@ -72,62 +73,64 @@ def test_forces_of_constrained_atoms_are_not_zeroed():
     atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=FORCES)
     assert not atoms.get_forces()[0].any()
     result = canonical(atoms)
-    np.testing.assert_array_equal(labels_of(result).forces, FORCES)
-    assert len(result.constraints) == 1
+    np.testing.assert_array_equal(result.labels.of("forces"), FORCES)
+    assert len(result.atoms.constraints) == 1
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (9,), (6,)])
 def test_stress_shapes_agree(shape):
     value = STRESS[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] if shape == (6,) else STRESS
     atoms = canonical(dimer(True, stress=np.reshape(value, shape)))
-    np.testing.assert_array_equal(labels_of(atoms).stress, STRESS)
+    np.testing.assert_array_equal(atoms.labels.of("stress"), STRESS)
 
 
 def test_virial_is_minus_stress_times_volume_in_a_left_handed_cell():
     atoms = dimer(True, virial=STRESS)
     assert np.linalg.det(atoms.cell.array) < 0
-    np.testing.assert_allclose(labels_of(canonical(atoms)).stress, -STRESS / 120.0, rtol=1e-14)
+    np.testing.assert_allclose(canonical(atoms).labels.of("stress"), -STRESS / 120.0, rtol=1e-14)
 
 
 def test_stress_of_a_molecule_is_missing_and_noted():
     atoms = canonical(dimer(False, stress=STRESS, REF_stress=STRESS))
-    assert np.isnan(labels_of(atoms).stress).all()
-    assert "REF_stress" not in atoms.info
-    assert atoms.info["ignored_labels"]["stress"] == [
+    assert np.isnan(atoms.labels.of("stress")).all()
+    assert "stress" not in atoms.labels
+    assert atoms.ignored["stress"] == (
         "REF_stress (no periodic cell)",
         "stress (no periodic cell)",
-    ]
+    )
 
 
 def test_reference_key_wins_and_the_other_is_noted():
     atoms = canonical(dimer(REF_energy=-1.0, energy=-2.0))
-    assert labels_of(atoms).energy == -1.0
-    assert atoms.info["ignored_labels"] == {"energy": ["energy (another value)"]}
+    assert atoms.energy == -1.0
+    assert atoms.ignored == {"energy": ("energy (another value)",)}
     equal = canonical(dimer(REF_energy=-1.0, energy=-1.0))
-    assert equal.info["ignored_labels"] == {"energy": ["energy"]}
+    assert equal.ignored == {"energy": ("energy",)}
 
 
 def test_configured_key_wins_over_all_aliases_and_missing_is_not_replaced():
-    assert labels_of(canonical(dimer(E=-2.0, REF_energy=-1.0), energy="E")).energy == -2.0
-    assert np.isnan(labels_of(canonical(dimer(REF_energy=-1.0), energy="E")).energy)
+    assert canonical(dimer(E=-2.0, REF_energy=-1.0), energy="E").energy == -2.0
+    assert np.isnan(canonical(dimer(REF_energy=-1.0), energy="E").energy)
 
 
-def test_missing_labels_are_nan():
-    found = labels_of(canonical(dimer()))
-    assert np.isnan(found.energy)
-    assert found.forces.shape == (2, 3)
-    assert found.stress.shape == (3, 3)
-    assert found.dipole.shape == (3,)
-    assert all(np.isnan(x).all() for x in (found.forces, found.stress, found.dipole))
+def test_missing_labels_are_absent_and_nan_where_asked_for():
+    structure = canonical(dimer())
+    assert not structure.labels
+    assert np.isnan(structure.energy)
+    shapes = {"energy": (), "forces": (2, 3), "stress": (3, 3), "dipole": (3,), "alpha": ()}
+    for name, shape in shapes.items():
+        label = structure.labels.of(name)
+        assert label.shape == shape
+        assert np.isnan(label).all()
 
 
 def test_nan_means_missing():
     atoms = dimer(energy=float("nan"))
     atoms.arrays["forces"] = np.full((2, 3), np.nan)
     result = canonical(atoms)
-    assert result.info["label_keys"] == {}
-    assert "REF_energy" not in result.info
-    assert "REF_forces" not in result.arrays
+    assert result.keys == {}
+    assert "energy" not in result.labels
+    assert set(result.to_atoms().arrays) == {"numbers", "positions"}
 
 
 def test_infinite_label_is_an_error_naming_the_frame():
@@ -139,14 +142,14 @@ def test_infinite_label_is_an_error_naming_the_frame():
 
 @pytest.mark.parametrize("key", ["charge", "total_charge"])
 def test_total_charge_is_read_and_defaults_to_zero(key):
-    assert canonical(dimer(False, **{key: np.int64(-1)})).info["charge"] == -1.0
-    assert canonical(dimer()).info["charge"] == 0.0
+    assert canonical(dimer(False, **{key: np.int64(-1)})).state.charge == -1.0
+    assert canonical(dimer()).state.charge == 0.0
 
 
 def test_per_atom_charges_are_not_the_total_charge():
     atoms = dimer(charge=np.array([0.3, 0.4]))
     atoms.arrays["total_charge"] = np.array([0.3, 0.4])
-    assert canonical(atoms).info["charge"] == 0.0
+    assert canonical(atoms).state.charge == 0.0
 
 
 def test_contradicting_charges_are_refused():
@@ -160,16 +163,16 @@ def test_units_are_converted():
     units = {"energy": "Hartree", "length": "Bohr", "stress": "GPa", "dipole": "Debye"}
     result = canonical(atoms, units=units)
     hartree, bohr = conversion_factor("Hartree", "energy"), conversion_factor("Bohr", "length")
-    found = labels_of(result)
-    assert found.energy == hartree
-    np.testing.assert_allclose(found.forces, FORCES * hartree / bohr, rtol=1e-14)
-    np.testing.assert_allclose(found.stress, STRESS / 160.21766, rtol=1e-6)
-    np.testing.assert_allclose(found.dipole[2], 0.20819434, rtol=1e-6)
-    np.testing.assert_allclose(result.positions, atoms.positions * bohr)
-    np.testing.assert_allclose(result.cell.array, atoms.cell.array * bohr)
+    found = result.labels
+    assert found["energy"] == hartree
+    np.testing.assert_allclose(found["forces"], FORCES * hartree / bohr, rtol=1e-14)
+    np.testing.assert_allclose(found["stress"], STRESS / 160.21766, rtol=1e-6)
+    np.testing.assert_allclose(found["dipole"][2], 0.20819434, rtol=1e-6)
+    np.testing.assert_allclose(result.atoms.positions, atoms.positions * bohr)
+    np.testing.assert_allclose(result.atoms.cell.array, atoms.cell.array * bohr)
     by_virial = canonical(atoms, virial="virial", units={"energy": "Hartree", "length": "Bohr"})
     np.testing.assert_allclose(
-        labels_of(by_virial).stress, -STRESS * hartree / (120.0 * bohr**3), rtol=1e-12
+        by_virial.labels.of("stress"), -STRESS * hartree / (120.0 * bohr**3), rtol=1e-12
     )
 
 
@@ -177,7 +180,7 @@ def test_positions_of_constrained_atoms_are_converted_too():
     atoms = dimer()
     atoms.set_constraint(FixAtoms([0, 1]))
     result = canonical(atoms, units={"length": "nm"})
-    np.testing.assert_allclose(result.positions, atoms.positions * 10)
+    np.testing.assert_allclose(result.atoms.positions, atoms.positions * 10)
 
 
 def test_unknown_unit_or_key_is_refused_when_the_configuration_is_built():
@@ -196,7 +199,7 @@ def test_configured_label_of_wrong_shape_is_an_error():
 
 def test_asymmetric_stress_is_not_taken_for_a_stress():
     lopsided = STRESS + np.array([[0, 1.0, 0], [0, 0, 0], [0, 0, 0]])
-    assert np.isnan(labels_of(canonical(dimer(True, stress=lopsided))).stress).all()
+    assert np.isnan(canonical(dimer(True, stress=lopsided)).labels.of("stress")).all()
 
 
 def test_key_absent_from_all_structures_is_an_error_naming_those_present():
@@ -213,38 +216,37 @@ def test_periodic_without_a_cell_ghosts_and_bad_positions_are_refused():
     with pytest.raises(ValueError, match=r"file.xyz:3: positions or cell are not finite"):
         canonical(Atoms("H", [[0, 0, np.nan]]))
     slab = Atoms("H", cell=[3, 3, 0], pbc=(True, True, False))
-    assert canonical(slab).pbc.tolist() == [True, True, False]
+    assert canonical(slab).atoms.pbc.tolist() == [True, True, False]
 
 
 def test_canonical_labels_are_a_fixed_point():
     atoms = dimer(True, energy=-1.0, stress=STRESS, charge=1, dipole=[1.0, 2.0, 3.0])
     atoms.arrays["forces"] = FORCES
     once = canonical(atoms)
-    twice = canonical(once)
-    for name in ("energy", "forces", "stress", "dipole"):
-        np.testing.assert_array_equal(
-            getattr(labels_of(once), name), getattr(labels_of(twice), name)
-        )
-    assert twice.info["charge"] == 1.0
+    twice = canonical(once.to_atoms())
+    assert tuple(once.labels) == ("energy", "forces", "stress", "dipole")
+    for name, label in once.labels.items():
+        np.testing.assert_array_equal(label, twice.labels[name])
+    assert twice.state.charge == 1.0
 
 
 @pytest.mark.parametrize("key", ["spin", "spin_multiplicity", "multiplicity"])
 def test_spin_multiplicity_is_read_where_there_is_one(key):
-    spin = canonical(dimer(False, **{key: np.int64(3)})).info["spin"]
+    spin = canonical(dimer(False, **{key: np.int64(3)})).state.spin
     assert (spin, type(spin)) == (3, int)
-    assert "spin" not in canonical(dimer()).info
+    assert canonical(dimer()).state.spin is None
 
 
 def test_numbers_of_unpaired_electrons_become_multiplicities():
     units = {"spin": "unpaired_electrons"}
-    assert canonical(dimer(raw=2, spin=9), spin="raw", units=units).info["spin"] == 3
+    assert canonical(dimer(raw=2, spin=9), spin="raw", units=units).state.spin == 3
     with pytest.raises(pydantic.ValidationError, match=r"name the key that has them, labels.spin"):
         LabelConfig.model_validate({"units": units})
 
 
 def test_named_states_are_looked_for_alone_and_must_be_numbers():
     found = canonical(dimer(q=-1, charge=2, note=1, spin=3), charge="q", spin="note")
-    assert (found.info["charge"], found.info["spin"]) == (-1.0, 1)
+    assert (found.state.charge, found.state.spin) == (-1.0, 1)
     with pytest.raises(ValueError, match=r"file.xyz:3: labels.spin is 'q', which is 'two'"):
         canonical(dimer(q="two"), spin="q")
     with pytest.raises(ValueError, match=r"labels.charge: no structure has|charge"):
@@ -260,4 +262,4 @@ def test_contradicting_spins_are_refused():
 def test_a_total_charge_that_is_no_number_is_refused(charge):
     atoms = Atoms("H", info={"charge": charge})
     with pytest.raises(ValueError, match=r"a.xyz:0: charge is .*not a number"):
-        canonical_labels(atoms, LabelConfig(), "a.xyz:0")
+        labelled_structure(atoms, LabelConfig(), "a.xyz:0")

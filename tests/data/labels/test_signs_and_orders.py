@@ -7,9 +7,9 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from tensornet_jax.data.labels.canonical import canonical_labels
-from tensornet_jax.data.labels.labels import LabelConfig, labels_of
-from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.labels.canonical import labelled_structure
+from tensornet_jax.data.labels.labels import LabelConfig
+from tensornet_jax.data.readers import read_labelled
 
 STRESS = np.array([[1.0, 0.6, 0.5], [0.6, 2.0, 0.4], [0.5, 0.4, 3.0]])
 ORDERS = {
@@ -26,7 +26,8 @@ def crystal(**info):
 
 
 def stress_of(atoms, **config):
-    return labels_of(canonical_labels(atoms, LabelConfig.model_validate(config), "f.xyz:0")).stress
+    found = labelled_structure(atoms, LabelConfig.model_validate(config), "f.xyz:0")
+    return found.labels.of("stress")
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -47,8 +48,8 @@ def test_six_numbers_of_a_file_are_read_in_the_order_that_is_stated(tmp_path, ke
         "H 0 0 0\n"
     )
     config = LabelConfig(stress=key, stress_order="vasp", stress_sign="compression_positive")
-    (atoms,) = read_structures(path, config)
-    np.testing.assert_array_equal(labels_of(atoms).stress, -STRESS)
+    (atoms,) = read_labelled(path, config)
+    np.testing.assert_array_equal(atoms.labels.of("stress"), -STRESS)
 
 
 def test_a_full_matrix_that_ase_has_reordered_keeps_its_components(tmp_path):
@@ -56,8 +57,8 @@ def test_a_full_matrix_that_ase_has_reordered_keeps_its_components(tmp_path):
     atoms.calc = SinglePointCalculator(atoms, energy=0.0, stress=ORDERS["voigt"])
     path = tmp_path / "ase.xyz"
     ase.io.write(path, atoms, format="extxyz")
-    (read,) = read_structures(path, LabelConfig(stress_order="vasp"))
-    np.testing.assert_array_equal(labels_of(read).stress, STRESS)
+    (read,) = read_labelled(path, LabelConfig(stress_order="vasp"))
+    np.testing.assert_array_equal(read.labels.of("stress"), STRESS)
 
 
 def test_signs_are_those_that_are_stated():
@@ -84,8 +85,8 @@ def test_virials_are_found_under_the_names_in_use(key):
 
 def test_an_asymmetric_matrix_is_said_to_be_one():
     lopsided = STRESS + np.triu(np.ones((3, 3)), 1)
-    atoms = canonical_labels(crystal(virial=lopsided), LabelConfig(), "f.xyz:0")
-    assert atoms.info["ignored_labels"]["stress"] == ["virial (is not a symmetric matrix)"]
+    atoms = labelled_structure(crystal(virial=lopsided), LabelConfig(), "f.xyz:0")
+    assert atoms.ignored["stress"] == ("virial (is not a symmetric matrix)",)
     with pytest.raises(ValueError, match=r"labels.virial is 'virial', which is not a symmetric"):
         stress_of(crystal(virial=lopsided), virial="virial")
 
@@ -94,18 +95,18 @@ def test_forces_of_exactly_zero_can_be_missing_but_not_those_of_a_lone_atom():
     atoms = crystal()
     atoms.arrays["forces"] = np.array([[0.0, -0.0, 0.0], [0.0, 1.0, 0.0]])
     config = LabelConfig(zero_forces="missing")
-    forces = labels_of(canonical_labels(atoms, config, "f.xyz:0")).forces
+    forces = labelled_structure(atoms, config, "f.xyz:0").labels.of("forces")
     np.testing.assert_array_equal(np.isnan(forces).all(axis=1), [True, False])
     np.testing.assert_array_equal(forces[1], [0.0, 1.0, 0.0])
     lone = Atoms("H")
     lone.arrays["forces"] = np.zeros((1, 3))
-    assert not labels_of(canonical_labels(lone, config, "f.xyz:0")).forces.any()
+    assert not labelled_structure(lone, config, "f.xyz:0").labels.of("forces").any()
 
 
 def test_labels_that_are_to_be_ignored_are_not_read():
     atoms = crystal(stress=STRESS, virial=STRESS, energy=-1.0)
-    found = labels_of(canonical_labels(atoms, LabelConfig(ignore=("stress",)), "f.xyz:0"))
-    assert found.names == ("energy",)
+    found = labelled_structure(atoms, LabelConfig(ignore=("stress",)), "f.xyz:0").labels
+    assert tuple(found) == ("energy",)
     with pytest.raises(pydantic.ValidationError, match=r"labels.virial is given and stress"):
         LabelConfig(ignore=("stress",), virial="virial")
 
@@ -115,9 +116,9 @@ def test_a_label_of_weight_zero_is_missing():
     atoms.info["config_alpha_weight"] = 0
     atoms.arrays["forces"] = np.ones((2, 3))
     config = LabelConfig.model_validate({"tensors": {"alpha": "alpha"}})
-    assert labels_of(canonical_labels(atoms, config, "f.xyz:0")).names == ("forces", "stress")
+    assert tuple(labelled_structure(atoms, config, "f.xyz:0").labels) == ("forces", "stress")
     atoms.info["config_weight"] = 0
-    assert labels_of(canonical_labels(atoms, config, "f.xyz:0")).names == ()
+    assert tuple(labelled_structure(atoms, config, "f.xyz:0").labels) == ()
 
 
 def test_a_weight_that_is_none_stops_reading_with_file_and_frame():

@@ -9,9 +9,9 @@ import pytest
 from ase import Atoms
 
 from tensornet_jax.data.auditing.audit import audit
-from tensornet_jax.data.labels.labels import LabelConfig, labels_of
+from tensornet_jax.data.labels.labels import LabelConfig
 from tensornet_jax.data.labels.stated_units import stated_in
-from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.readers import read_labelled
 from tensornet_jax.units import conversion_factor
 
 KCAL = conversion_factor("kcal/mol", "energy")
@@ -24,7 +24,7 @@ ARRAYS = {"z": NUMBERS, "R": POSITIONS, "E": ENERGIES, "F": FORCES}
 
 
 def read(path, **config):
-    return read_structures(path, LabelConfig.model_validate(config))
+    return read_labelled(path, LabelConfig.model_validate(config))
 
 
 def npz(tmp_path, **more):
@@ -50,16 +50,16 @@ def test_units_of_sgdml_are_used(tmp_path, energy, length):
     path = npz(tmp_path, e_unit=energy, r_unit=length.encode())
     e, r = conversion_factor(energy, "energy"), conversion_factor(length, "length")
     second = read(path)[1]
-    np.testing.assert_allclose(labels_of(second).energy, -3 * e, rtol=1e-14)
-    np.testing.assert_allclose(labels_of(second).forces, FORCES[1] * e / r, rtol=1e-13)
-    np.testing.assert_allclose(second.positions, POSITIONS[1] * r, rtol=1e-14)
+    np.testing.assert_allclose(second.energy, -3 * e, rtol=1e-14)
+    np.testing.assert_allclose(second.labels.of("forces"), FORCES[1] * e / r, rtol=1e-13)
+    np.testing.assert_allclose(second.atoms.positions, POSITIONS[1] * r, rtol=1e-14)
     warnings = audit(read(path)).warnings
     assert any(f"energy {energy}" in text and "2 structures" in text for text in warnings)
 
 
 def test_units_of_the_configuration_must_agree_with_those_of_the_file(tmp_path):
     path = npz(tmp_path, e_unit="kcal/mol")
-    assert labels_of(read(path, units={"energy": "kcal/mol"})[0]).energy == -2 * KCAL
+    assert read(path, units={"energy": "kcal/mol"})[0].energy == -2 * KCAL
     with pytest.raises(
         ValueError, match=r"a.npz:0: .*kcal/mol of energy, the configuration eV: set labels.units"
     ):
@@ -67,7 +67,7 @@ def test_units_of_the_configuration_must_agree_with_those_of_the_file(tmp_path):
     forces = hdf5(tmp_path, units={"F": "kcal/mol/Å"})
     with pytest.raises(ValueError, match=r"follows from energy and length: set labels.units.force"):
         read(forces, units={"energy": "eV", "length": "Å"})
-    np.testing.assert_allclose(labels_of(read(forces)[0]).forces, FORCES[0] * KCAL, rtol=1e-14)
+    np.testing.assert_allclose(read(forces)[0].labels.of("forces"), FORCES[0] * KCAL, rtol=1e-14)
 
 
 @pytest.mark.parametrize("unit", ["eV/atom", "furlong", "kcal"])
@@ -78,12 +78,12 @@ def test_a_unit_that_is_not_understood_is_an_error_with_file_key_unit_and_remedy
     with pytest.raises(ValueError, match=rf"a.h5:water:0: .*that E is in '{unit}'"):
         read(path)
     # The configuration may say what it means.
-    assert labels_of(read(path, units={"energy": "kcal/mol"})[0]).energy == -2 * KCAL
+    assert read(path, units={"energy": "kcal/mol"})[0].energy == -2 * KCAL
 
 
 def test_words_for_no_unit_state_none(tmp_path):
     for word in ("", "n/a", "unknown", "dimensionless"):
-        assert labels_of(read(npz(tmp_path, e_unit=word))[0]).energy == -2
+        assert read(npz(tmp_path, e_unit=word))[0].energy == -2
 
 
 @pytest.mark.parametrize(
@@ -102,26 +102,26 @@ def test_words_for_no_unit_state_none(tmp_path):
 @pytest.mark.parametrize("where", ["root", "group"])
 def test_attributes_above_the_data_state_units(tmp_path, attributes, where):
     (first, _) = read(hdf5(tmp_path, **{where: attributes}))
-    np.testing.assert_allclose(labels_of(first).energy, -2 * HARTREE)
-    np.testing.assert_allclose(labels_of(first).forces, FORCES[0] * HARTREE / BOHR)
-    np.testing.assert_allclose(first.positions, POSITIONS[0] * BOHR)
+    np.testing.assert_allclose(first.energy, -2 * HARTREE)
+    np.testing.assert_allclose(first.labels.of("forces"), FORCES[0] * HARTREE / BOHR)
+    np.testing.assert_allclose(first.atoms.positions, POSITIONS[0] * BOHR)
 
 
 def test_units_of_dipoles_as_spice_writes_them(tmp_path):
     dipole = np.tile([0.0, 0.0, 0.73], (2, 1))
     path = hdf5(tmp_path, units={"scf_dipole": "elementary_charge*bohr"}, scf_dipole=dipole)
-    np.testing.assert_allclose(labels_of(read(path)[0]).dipole[2], 0.73 * BOHR)
+    np.testing.assert_allclose(read(path)[0].labels.of("dipole")[2], 0.73 * BOHR)
 
 
 def test_the_unit_of_a_key_comes_before_that_of_a_group(tmp_path):
     path = hdf5(tmp_path, units={"E": "kcal/mol"}, root={"energy_unit": "Hartree"})
-    assert labels_of(read(path)[0]).energy == -2 * KCAL
+    assert read(path)[0].energy == -2 * KCAL
 
 
 def test_positions_and_cell_have_one_unit(tmp_path):
     cell = np.eye(3)
     (first, _) = read(hdf5(tmp_path, units={"R": "nm", "cell": "nm"}, cell=cell))
-    np.testing.assert_allclose(first.cell.lengths(), 10)
+    np.testing.assert_allclose(first.atoms.cell.lengths(), 10)
     with pytest.raises(ValueError, match=r"different units \(R in nm, cell in Å\)"):
         read(hdf5(tmp_path, units={"R": "nm", "cell": "Å"}, cell=cell))
 
@@ -130,7 +130,7 @@ def test_a_statement_that_names_no_quantity_is_refused_unless_the_configuration_
     path = hdf5(tmp_path, root={"units": "SI"})
     with pytest.raises(ValueError, match=r"'units = SI', which is not understood: state labels"):
         read(path)
-    assert labels_of(read(path, units={"energy": "eV", "length": "Å"})[0]).energy == -2
+    assert read(path, units={"energy": "eV", "length": "Å"})[0].energy == -2
 
 
 def test_the_unit_of_a_tensor_needs_a_factor(tmp_path):
@@ -139,7 +139,7 @@ def test_the_unit_of_a_tensor_needs_a_factor(tmp_path):
     with pytest.raises(ValueError, match=r"q is in 'e\*bohr\^2': state labels.tensors.quad.factor"):
         read(path, tensors={"quad": label})
     found = read(path, tensors={"quad": label | {"factor": 2.0}})
-    np.testing.assert_array_equal(labels_of(found[0]).tensors["quad"], np.full((3, 3), 2.0))
+    np.testing.assert_array_equal(found[0].labels.tensors["quad"], np.full((3, 3), 2.0))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_metadata_of_a_database_state_units(tmp_path, metadata):
         database.metadata = metadata
         database.write(Atoms("H2", [[0, 0, 0], [0, 0, 1]]), data={"U0": np.array([-2.0])})
     (atoms,) = read(path, energy="U0")
-    assert labels_of(atoms).energy == -2 * KCAL
+    assert atoms.energy == -2 * KCAL
 
 
 def test_rows_and_comment_lines_may_state_units_of_their_own(tmp_path):
@@ -165,18 +165,18 @@ def test_rows_and_comment_lines_may_state_units_of_their_own(tmp_path):
         for unit in ("kcal/mol", "eV"):
             atoms = Atoms("H2", [[0, 0, 0], [0, 0, 1]])
             database.write(atoms, key_value_pairs={"energy_unit": unit}, data={"energy": -2.0})
-    assert [labels_of(atoms).energy for atoms in read(path)] == [-2 * KCAL, -2]
+    assert [atoms.energy for atoms in read(path)] == [-2 * KCAL, -2]
     xyz = tmp_path / "a.xyz"
     xyz.write_text("1\nenergy=-2 energy_units=kcal/mol\nH 0 0 0\n")
-    assert labels_of(read(xyz)[0]).energy == -2 * KCAL
+    assert read(xyz)[0].energy == -2 * KCAL
 
 
 def test_a_unit_of_something_unknown_is_told(tmp_path):
     path = tmp_path / "a.xyz"
     path.write_text("1\nenergy=-2 enrg_unit=kcal/mol time_unit=fs\nH 0 0 0\n")
     (atoms,) = read(path)
-    assert labels_of(atoms).energy == -2
-    (remark,) = atoms.info["remarks"]
+    assert atoms.energy == -2
+    (remark,) = atoms.remarks
     assert "states that enrg is in kcal/mol, and has nothing of this name" in remark
 
 

@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from tensornet_jax.data.labels.canonical import canonical_labels
+from tensornet_jax.data.labels.canonical import labelled_structure
 from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.labels.total_charge import charge_of_smiles
 
@@ -29,9 +29,9 @@ def test_charges_of_smiles(smiles, charge):
 
 
 def remarks(atoms, **config):
-    found = canonical_labels(atoms, LabelConfig.model_validate(config), "a.xyz:3")
-    assert found.info["charge"] == atoms.info.get("charge", 0)
-    return found.info.get("remarks", ())
+    found = labelled_structure(atoms, LabelConfig.model_validate(config), "a.xyz:3")
+    assert found.state.charge == atoms.info.get("charge", 0)
+    return found.remarks
 
 
 def test_charges_of_atoms_that_sum_to_an_ion_are_told_where_no_total_charge_is():
@@ -39,7 +39,7 @@ def test_charges_of_atoms_that_sum_to_an_ion_are_told_where_no_total_charge_is()
     assert not remarks(atoms)
     atoms.set_initial_charges([-1.2, 0.2])
     (told,) = remarks(atoms)
-    assert "initial_charges sum to -1 but no total charge is stated" in told
+    assert "initial_charges sum to -1 but no total charge is stated, and 0 is taken" in told
     assert "charge=-1" in told
     atoms.info["charge"] = -1
     assert not remarks(atoms)

@@ -6,7 +6,7 @@ from pathlib import PurePath
 import pytest
 
 from tensornet_jax.data.published.datasets import PublishedFile, how_to_fetch, load_registry
-from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.readers import read_labelled
 
 DATASETS = load_registry().datasets
 
@@ -57,9 +57,9 @@ def test_the_command_that_makes_a_missing_file(path, command):
 def test_reading_a_missing_file_of_a_data_set_names_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no such file .*: tensornet-jax fetch mlearn$"):
-        read_structures("data/mlearn/Si_train.xyz")
+        read_labelled("data/mlearn/Si_train.xyz")
     with pytest.raises(FileNotFoundError) as error:
-        read_structures("mine/Si_train.xyz")
+        read_labelled("mine/Si_train.xyz")
     assert "fetch" not in str(error.value)
 
 

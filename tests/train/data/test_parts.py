@@ -7,7 +7,6 @@ import ase.io
 import numpy as np
 import pytest
 
-from tensornet_jax.data.labels.labels import labels_of
 from tensornet_jax.train.config.data import DataConfig
 from tensornet_jax.train.data.datasets import DataSets, read_data_sets
 from tensornet_jax.train.data.parts import DataError
@@ -41,9 +40,7 @@ def test_every_element_is_trained_on_whatever_the_seed(tmp_path, seed):
     assert any(79 in atoms.numbers for atoms in sets.train)
     assert all("Au" in text for text in told)
     again, _ = read(tmp_path, data, seed)
-    assert [atoms.info["source"] for atoms in again.train] == [
-        atoms.info["source"] for atoms in sets.train
-    ]
+    assert [each.source for each in again.train] == [each.source for each in sets.train]
 
 
 def test_what_stays_in_training_against_chance_is_told(tmp_path):
@@ -93,11 +90,9 @@ def test_each_file_is_read_with_its_own_keys_and_units(tmp_path):
     data = {"train": [files[0], {"file": files[1], "labels": own}], "validation": "none"}
     sets, _ = read(tmp_path, data)
     assert len(sets.train) == 15
-    for atoms, expected in zip(sets.train[9:], clusters(6, seed=1), strict=True):
-        np.testing.assert_allclose(labels_of(atoms).energy, expected.info["REF_energy"], rtol=1e-6)
-        np.testing.assert_allclose(
-            labels_of(atoms).forces, expected.arrays["REF_forces"], atol=1e-5
-        )
+    for found, expected in zip(sets.train[9:], clusters(6, seed=1), strict=True):
+        np.testing.assert_allclose(found.energy, expected.info["REF_energy"], rtol=1e-6)
+        np.testing.assert_allclose(found.labels["forces"], expected.arrays["REF_forces"], atol=1e-5)
     told = "\n".join(sets.lines())
     assert f"{files[0]}: 9 structures; energy from REF_energy" in told
     assert f"{files[1]}: 6 structures; energy from E, forces from F" in told
@@ -117,4 +112,4 @@ def test_a_split_of_an_earlier_version_loads(tmp_path):
     split = (tmp_path / "split.json").read_text()
     again, _ = read(tmp_path, {"train": file, "validation": 2}, seed=99)
     assert (tmp_path / "split.json").read_text() == split
-    assert [a.info["source"] for a in again.train] == [a.info["source"] for a in sets.train]
+    assert [each.source for each in again.train] == [each.source for each in sets.train]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tensornet_jax.data.labels.labels import labels_of
 from tensornet_jax.potential.potential import ElementTable, create_potential
 from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
+from tests.labelling import labelled
 from tests.train.small import PairConfig, clusters
 
 
@@ -18,7 +18,7 @@ def potential():
 def test_molecules_and_crystals_are_evaluated_together_each_for_what_it_has(potential):
     mixed = [*clusters(3), *clusters(3, periodic=True)]
     del mixed[1].arrays["REF_forces"]
-    predictions = evaluate_structures(potential, mixed, batch_size=2)
+    predictions = evaluate_structures(potential, labelled(mixed), batch_size=2)
     names = [set(prediction) for prediction in predictions]
     assert names[0] == names[2] == {"energy", "forces", "dipole"}
     assert names[1] == {"energy", "dipole"}
@@ -30,13 +30,13 @@ def test_molecules_and_crystals_are_evaluated_together_each_for_what_it_has(pote
 
 
 def test_errors_are_grouped_by_config_type(potential):
-    atoms_list = clusters(6)
-    predictions = evaluate_structures(potential, atoms_list)
-    table = error_table("test", atoms_list, predictions)
+    structures = labelled(clusters(6))
+    predictions = evaluate_structures(potential, structures)
+    table = error_table("test", structures, predictions)
     small = [
-        np.abs(prediction["forces"] - labels_of(atoms).forces).ravel()
-        for atoms, prediction in zip(atoms_list, predictions, strict=True)
-        if len(atoms) == 3
+        np.abs(prediction["forces"] - structure.labels["forces"]).ravel()
+        for structure, prediction in zip(structures, predictions, strict=True)
+        if len(structure) == 3
     ]
     (row,) = [
         row
@@ -50,6 +50,7 @@ def test_structures_without_labels_have_no_predictions_and_no_errors(potential):
     (bare,) = clusters(1)
     bare.info.clear()
     del bare.arrays["REF_forces"]
-    predictions = evaluate_structures(potential, [bare])
+    structures = labelled([bare])
+    predictions = evaluate_structures(potential, structures)
     assert predictions == [{}]
-    assert error_table("test", [bare], predictions).rows() == []
+    assert error_table("test", structures, predictions).rows() == []

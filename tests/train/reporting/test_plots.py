@@ -10,6 +10,7 @@ from matplotlib.image import imread
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.train.reporting import plots
 from tensornet_jax.train.reporting.plots import Parity, parities, plot_learning_curves, plot_parity
+from tests.labelling import labelled
 from tests.train.small import clusters
 
 REFERENCES = ReferenceEnergies((1, 6, 8), np.array([-1000.0, -1000.0, -1000.0]), "given", 3)
@@ -23,7 +24,7 @@ def test_parities_pair_each_label_with_its_prediction_and_drop_missing_ones():
         {"energy": -1000.0 * len(a) + 0.5 * len(a), "forces": a.arrays["REF_forces"] + 0.25}
         for a in atoms_list
     ]
-    energy, forces = parities(atoms_list, predictions, REFERENCES)
+    energy, forces = parities(labelled(atoms_list), predictions, REFERENCES)
     assert (energy.name, forces.name) == ("energy_per_atom", "forces")
     assert energy.reference.shape == (3,)
     np.testing.assert_allclose(energy.predicted, 0.5, rtol=1e-9)
