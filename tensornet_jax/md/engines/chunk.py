@@ -16,9 +16,10 @@ from tensornet_jax.md.integrators.ramps import at_step, has_ramps, work_of_ramps
 from tensornet_jax.md.limits import Limits, Report, Status, status_of
 from tensornet_jax.md.lists.device_lists import DeviceSearch
 from tensornet_jax.md.lists.host_lists import Neighbors
-from tensornet_jax.md.output.records import Buffer, Recording, about_center_of_mass
+from tensornet_jax.md.output.records import Buffer, Recording
 from tensornet_jax.md.state import State, System, select
 from tensornet_jax.potential.prediction import predict
+from tensornet_jax.potential.results import about_center_of_mass
 
 Finished = Callable[[Any, System, State], Array]
 """() bool of the integrator, the system and a state whose forces are known."""

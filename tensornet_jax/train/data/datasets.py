@@ -18,7 +18,9 @@ from tensornet_jax.graph.structure import Structure
 from tensornet_jax.graph.targets import Targets
 from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.models.heads.tensor_config import TensorHead
-from tensornet_jax.potential.potential import dipole_of_position, prepare_structure
+from tensornet_jax.potential.potential import ElementTable
+from tensornet_jax.potential.preparation import prepare_structure
+from tensornet_jax.potential.results import Assembly
 from tensornet_jax.train.config.data import DataConfig
 from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts, read_parts
 
@@ -180,6 +182,7 @@ def make_examples(
         model: says which lists it needs, how far they reach, and whether it needs charges.
         offset: of the potential, eV per structure, subtracted too.
     """
+    assembly = Assembly(model, ElementTable(references.numbers, references.energies), offset)
     structures, targets, sources = [], [], []
     for index, atoms in enumerate(atoms_list):
         sources.append(source_of(atoms, index))
@@ -189,13 +192,13 @@ def make_examples(
         labels = labels_of(atoms)
         tensors = {head.name: _tensor(labels, head, len(atoms)) for head in model.tensors}
         of_atoms = {head.name for head in model.tensors if head.per == "atom"}
+        energy, dipole = assembly.asked_of_model(labels.energy, labels.dipole, structure)
         targets.append(
             Targets(
-                energy=np.float64(labels.energy - references.of(atoms.numbers) - offset),
+                energy=np.float64(energy),
                 forces=labels.forces,
                 stress=labels.stress,
-                dipole=labels.dipole
-                - dipole_of_position(model, structure.charge, structure.positions),
+                dipole=dipole,
                 tensors={name: t for name, t in tensors.items() if name not in of_atoms},
                 atom_tensors={name: t for name, t in tensors.items() if name in of_atoms},
                 weights={
