@@ -92,7 +92,7 @@ def run(layers: int, rounds: int) -> list[dict[str, Any]]:
     calculator = TensorNetCalculator(potential)
     atoms.calc = calculator
     atoms.get_forces()
-    assert calculator._neighborhood is not None
+    assert calculator._evaluator.neighborhood is not None
     tight = potential.structure(atoms)
     rng = np.random.default_rng(0)
     places = atoms.positions + rng.normal(0, 0.01, (64, *atoms.positions.shape))
@@ -122,7 +122,7 @@ def run(layers: int, rounds: int) -> list[dict[str, Any]]:
     with potential.precision():
         graph = to_device(batch_structures([tight], Capacity.holding([tight]), potential.dtype))
         contenders = {
-            BARE: bare(potential, calculator._neighborhood.graph),
+            BARE: bare(potential, calculator._evaluator.neighborhood.graph),
             TIGHT: bare(potential, graph),
         }
     own = TensorNetCalculator(potential)

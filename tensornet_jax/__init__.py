@@ -11,12 +11,16 @@ check_backend()
 keep_former_names()
 
 if TYPE_CHECKING:
-    from tensornet_jax.calculator import TensorNetCalculator
+    from tensornet_jax.calculator import Calculator, TensorNetCalculator
     from tensornet_jax.potential.model_file import load_model
 
-__all__ = ["TensorNetCalculator", "__version__", "load_model"]
+__all__ = ["Calculator", "TensorNetCalculator", "__version__", "load_model"]
 
 __getattr__ = lazy_names(
     __name__,
-    {"TensorNetCalculator": "calculator", "load_model": "potential.model_file"},
+    {
+        "Calculator": "calculator",
+        "TensorNetCalculator": "calculator",
+        "load_model": "potential.model_file",
+    },
 )

@@ -61,19 +61,21 @@ def in_new_process(code: str, **environment: str):
 # --- the public face -----------------------------------------------------------------------------
 
 
-def test_public_names_are_three():
-    assert sorted(tensornet_jax.__all__) == ["TensorNetCalculator", "__version__", "load_model"]
+def test_public_names_are_the_calculator_and_what_loads_a_model():
+    names = ["Calculator", "TensorNetCalculator", "__version__", "load_model"]
+    assert sorted(tensornet_jax.__all__) == names
     for name in tensornet_jax.__all__:
         assert getattr(tensornet_jax, name) is not None
 
 
 def test_public_names_are_the_objects_of_their_modules():
-    from tensornet_jax import TensorNetCalculator, __version__, load_model
-    from tensornet_jax.calculator import TensorNetCalculator as Calculator
+    from tensornet_jax import Calculator, TensorNetCalculator, __version__, load_model
+    from tensornet_jax.calculator.ase_calculator import Calculator as Own
     from tensornet_jax.potential.model_file import load_model as load
     from tensornet_jax.version import __version__ as version
 
-    assert (TensorNetCalculator, load_model, __version__) == (Calculator, load, version)
+    assert Calculator is TensorNetCalculator is Own
+    assert (load_model, __version__) == (load, version)
 
 
 def test_unknown_name_is_an_attribute_error():

@@ -1,5 +1,5 @@
 """The ASE calculator of all models."""
 
-from tensornet_jax.calculator.ase_calculator import TensorNetCalculator
+from tensornet_jax.calculator.ase_calculator import Calculator, TensorNetCalculator
 
-__all__ = ["TensorNetCalculator"]
+__all__ = ["Calculator", "TensorNetCalculator"]

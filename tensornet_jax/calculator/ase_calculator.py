@@ -7,38 +7,30 @@ thousands of steps run the same compiled function, and calculators of one model 
 
 import copy
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self, TypeAlias
 
 import ase
-import jax.numpy as jnp
 import numpy as np
-from ase.calculators.calculator import (
-    Calculator,
-    PropertyNotImplementedError,
-    all_changes,
-)
-from ase.stress import full_3x3_to_voigt_6_stress
+from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import PropertyNotImplementedError, all_changes
+from jaxtyping import Float
 
-from tensornet_jax.calculator.neighborhood import Neighborhood, conditions_of, same_charges, within
-from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
-from tensornet_jax.graph.capacity_ladder import CapacityLadder, is_wasteful
-from tensornet_jax.graph.electrons import spin_multiplicity, total_charge, with_state
+from tensornet_jax.calculator.changes import changes_between
+from tensornet_jax.calculator.evaluator import Evaluator
+from tensornet_jax.calculator.requests import computed_for
+from tensornet_jax.graph.electrons import with_state
 from tensornet_jax.potential.model_file import load_model
-from tensornet_jax.potential.potential import Potential, check_visible, dipole_of_position
-from tensornet_jax.potential.programs import Program, program_of
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.preparation import check_visible
+from tensornet_jax.potential.results import Results, in_voigt_order
 from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
 from tensornet_jax.runtime.forked import check_not_forked
 
 PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
-# Pairs and edge slots a list may gain before the arrays have to grow and the model to compile.
-HEADROOM = 1.2
-# Evaluations of one set of atoms after which it is worth to compile for arrays that waste less.
-LONG_RUN = 1000
-WASTE_OF_LONG_RUN = 1.5
 
 
-class TensorNetCalculator(Calculator):
+class Calculator(AseCalculator):
     """Energy, forces and stress of any model of this package, for ASE.
 
     One calculation gives all that the model has: `energy`, `free_energy` (the same), `energies`
@@ -110,30 +102,35 @@ class TensorNetCalculator(Calculator):
         self._others = ("charges", *tensors)
         own = [name for name in PROPERTIES if name in potential.properties]
         self.implemented_properties = own + tensors
-        self.num_rebuilds = 0
-        # Programs this calculator had to compile; others of the same model may have done the rest.
-        self.num_compiles = 0
-        self._forget()
+        self._evaluator = Evaluator()
 
-    def _forget(self) -> None:
-        """Drop what lies on the device or is compiled."""
-        self._neighborhood: Neighborhood | None = None
-        self._program: Program | None = None
-        self._scale: Any = None
-        self._run_length = 0
+    @property
+    def num_rebuilds(self) -> int:
+        """How often a neighbor list was made."""
+        return self._evaluator.num_rebuilds
+
+    @property
+    def num_compiles(self) -> int:
+        """How many programs it had to compile; others of the same model may have done the rest."""
+        return self._evaluator.num_compiles
+
+    def _get_name(self) -> str:
+        # What databases and trajectories have it by.
+        return "tensornetcalculator"
 
     def __getstate__(self) -> dict[str, Any]:
         """What it takes to make it again elsewhere: potential, settings, results."""
-        passing = ("_neighborhood", "_program", "_scale", "_run_length")
-        return {name: value for name, value in self.__dict__.items() if name not in passing}
+        state = {name: value for name, value in vars(self).items() if name != "_evaluator"}
+        return state | {"num_rebuilds": self.num_rebuilds, "num_compiles": self.num_compiles}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over potential, settings and results."""
-        vars(self).update(state)
+        counts = {name: state[name] for name in ("num_rebuilds", "num_compiles")}
+        vars(self).update({name: state[name] for name in state if name not in counts})
         _make_read_only(self.results)
-        self._forget()
+        self._evaluator = Evaluator(**counts)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "TensorNetCalculator":
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
         """Return a calculator of its own that shares the potential, which is constant."""
         memo[id(self.potential)] = self.potential
         copied = type(self).__new__(type(self))
@@ -143,33 +140,14 @@ class TensorNetCalculator(Calculator):
 
     def check_state(self, atoms: ase.Atoms, tol: float = 1e-15) -> list[str]:
         """Return what changed since the last calculation, total charge and spin included."""
-        # ASE's own comparison does not look into Atoms.info, and takes longer than a small model.
-        before = self.atoms
-        if before is None:
+        if self.atoms is None:
             return list(all_changes)
         try:
             atoms = self._in_state(atoms)
         except ValueError:
-            # For `calculate` to refuse.
+            # They cause an error in `calculate`.
             return ["charge", "spin"]
-        if len(atoms) != len(before):
-            return ["positions", "numbers"]
-        changes = [] if within(tol, atoms.positions, before.positions) else ["positions"]
-        if conditions_of(atoms) == conditions_of(before):
-            return changes
-        if not within(tol, atoms.cell.array, before.cell.array):
-            changes.append("cell")
-        if (atoms.numbers != before.numbers).any():
-            changes.append("numbers")
-        if (atoms.pbc != before.pbc).any():
-            changes.append("pbc")
-        if _differs(total_charge, atoms, before):
-            changes.append("charge")
-        if self.potential.config.needs_spin and _differs(spin_multiplicity, atoms, before):
-            changes.append("spin")
-        if self.potential.config.needs_charges and not same_charges(atoms, before):
-            changes.append("initial_charges")
-        return changes
+        return changes_between(self.atoms, atoms, self.potential.config, tol)
 
     def calculate(
         self,
@@ -203,28 +181,15 @@ class TensorNetCalculator(Calculator):
         _make_read_only(results)
         self.atoms, self.results = given, results
 
-    def _computed(self, atoms: ase.Atoms, properties: Sequence[str]) -> dict[str, Any]:
-        compute = self._computed_for(properties, atoms)
-        outputs, reference_energies = self._evaluate(atoms, compute)
-        results: dict[str, Any] = {}
-        if "energies" in outputs:
-            energies = outputs["energies"] + reference_energies
-            total = float(energies.sum())
-            results = {"energy": total, "free_energy": total, "energies": energies}
-            results["forces"] = outputs["forces"]
-        if "stress" in outputs:
-            results["stress"] = full_3x3_to_voigt_6_stress(outputs["stress"])
-        for name in ("dipole", *self._others):
-            if name in outputs:
-                results[name] = outputs[name]
-        if "dipole" in results:
-            # Of the positions as they are given: the graph's are folded into the cell.
-            results["dipole"] += dipole_of_position(
-                self.potential.config, total_charge(atoms), atoms.positions
-            )
-        return results
+    def _computed(self, atoms: ase.Atoms, properties: Sequence[str]) -> Results:
+        implemented = self.implemented_properties
+        others = [name for name in ("dipole", *self._others) if name in implemented]
+        compute = computed_for(atoms, properties, "energy" in implemented, others)
+        return in_voigt_order(self._evaluator(self.potential, atoms, compute, self.skin))
 
-    def get_hessian(self, atoms: ase.Atoms | None = None) -> np.ndarray:
+    def get_hessian(
+        self, atoms: ase.Atoms | None = None
+    ) -> Float[np.ndarray, "coordinates coordinates"]:
         """Second derivatives of the energy by the positions, (3N, 3N) eV/Å².
 
         Row and column 3i + a belong to component a (x, y, z) of atom i: a script that has an array
@@ -252,94 +217,12 @@ class TensorNetCalculator(Calculator):
             return atoms
         return with_state(atoms, self.charge, self.spin)
 
-    def _computed_for(self, properties: Sequence[str], atoms: ase.Atoms) -> tuple[str, ...]:
-        """Return what to ask of the potential: all there is, so that little has to compile."""
-        periodic, cell = bool(atoms.pbc.any()), atoms.cell.array
-        if not np.isfinite(cell).all():
-            raise ValueError(f"the cell is not finite, {cell.tolist()}: set atoms.cell")
-        has_volume = bool(cell.any()) and abs(np.linalg.det(cell)) > 0
-        if "stress" in properties and not has_volume:
-            raise PropertyNotImplementedError(
-                "stress needs a cell with a volume: set atoms.cell, or do not ask for it"
-            )
-        if "dipole" in properties and periodic:
-            raise PropertyNotImplementedError(
-                "the dipole moment of a periodic structure has no meaning: set atoms.pbc to False"
-            )
-        compute = []
-        if "energy" in self.implemented_properties:
-            # One gradient gives both, and dynamics at constant pressure asks for both.
-            compute += ["energies", "forces", *(["stress"] if has_volume else [])]
-        if "dipole" in self.implemented_properties and not periodic:
-            compute.append("dipole")
-        compute += [name for name in self._others if name in self.implemented_properties]
-        return tuple(compute)
 
-    def _evaluate(
-        self, atoms: ase.Atoms, compute: tuple[str, ...]
-    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Return float64 arrays without padding and E0, and E0 of each atom."""
-        potential, count = self.potential, len(atoms)
-        if self._program is None:
-            self._program = program_of(potential.module)
-        cell, program, neighborhood = atoms.cell.array, self._program, self._neighborhood
-        if (
-            neighborhood is None
-            or self._run_length == LONG_RUN
-            or not neighborhood.covers(atoms, potential.list_cutoff)
-        ):
-            neighborhood = self._rebuild(atoms, program.ladder)
-        padded = np.zeros(neighborhood.graph.positions.shape, potential.dtype)
-        padded[:count] = neighborhood.local_positions(atoms.positions, cell)
-        same = cell.tobytes() == neighborhood.atoms.cell.array.tobytes()
-        before = program.num_compiles
-        with potential.precision():
-            if self._scale is None:
-                self._scale = jnp.asarray(potential.energy_scale, potential.dtype)
-            outputs = program(
-                potential.variables,
-                neighborhood.graph,
-                padded,
-                neighborhood.device_cell if same else cell.astype(potential.dtype),
-                self._scale,
-                compute,
-            )
-        self.num_compiles += program.num_compiles - before
-        self._run_length += 1
-        results = {}
-        for name, value in outputs.items():
-            rows = np.array(value, np.float64)
-            results[name] = rows[:count] if name in potential.per_atom else rows[0]
-        return results, neighborhood.reference_energies
-
-    def _rebuild(self, atoms: ase.Atoms, ladder: CapacityLadder) -> Neighborhood:
-        former, self._neighborhood = self._neighborhood, None
-        structure = self.potential.structure(atoms, skin=self.skin)
-        if former is None or not np.array_equal(former.atoms.numbers, atoms.numbers):
-            self._run_length = 0
-        capacity = ladder.choose([structure], HEADROOM)
-        if self._run_length >= LONG_RUN:
-            fitting = Capacity.holding([structure], HEADROOM)
-            if is_wasteful(capacity, fitting, WASTE_OF_LONG_RUN):
-                capacity = ladder.fit([structure], HEADROOM)
-        with self.potential.precision():
-            graph = to_device(batch_structures([structure], capacity, self.potential.dtype))
-        self._neighborhood = Neighborhood.around(
-            atoms, structure, graph, self.potential.reference_energies(structure), self.skin
-        )
-        self.num_rebuilds += 1
-        return self._neighborhood
-
-
-def _differs(what: Callable[[ase.Atoms], Any], atoms: ase.Atoms, before: ase.Atoms) -> bool:
-    # What is missing or unusable is for `calculate` to refuse.
-    try:
-        return what(atoms) != what(before)
-    except ValueError:
-        return True
-
-
-def _make_read_only(results: dict[str, Any]) -> None:
+def _make_read_only(results: Results) -> None:
     for value in results.values():
         if isinstance(value, np.ndarray):
             value.flags.writeable = False
+
+
+TensorNetCalculator: TypeAlias = Calculator
+"""The name of `Calculator` in scripts, and in pickles of earlier versions."""

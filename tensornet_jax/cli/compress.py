@@ -51,6 +51,7 @@ def compress(
     result = compressed(potential, tolerance, frames)
     save_model(output, result)
     facts, tables = result.metadata["compression"], result.config.compression
+    assert tables is not None
     typer.echo(
         f"{tables.rank} splines of {tables.intervals} pieces; largest errors on "
         f"{facts['structures']} structures: {facts['max_error_energy_eV_per_atom']:.1e} eV/atom, "

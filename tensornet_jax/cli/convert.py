@@ -97,6 +97,7 @@ def torchmd_net(
     seen = _charges(charges)
 
     from tensornet_jax.interop.torchmd_net.checkpoint import from_checkpoint
+    from tensornet_jax.models.tensornet.config import TensorNetConfig
 
     potential = from_checkpoint(
         checkpoint,
@@ -107,6 +108,7 @@ def torchmd_net(
         dtype=None if dtype is None else dtype.value,
     )
     facts = [f"filters laid out {potential.metadata['layout']}"]
+    assert isinstance(potential.config, TensorNetConfig)
     if potential.config.group == "SO(3)":
         facts.append(f"edges as torchmd-net's {potential.metadata['so3_convention']} code has them")
     typer.echo(f"read: {', '.join(facts)}")

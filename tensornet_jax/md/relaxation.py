@@ -116,7 +116,7 @@ def _finals(engine: Engine, structures: Sequence[ase.Atoms], stress: bool) -> li
     count = engine.lists.num_atoms
     positions = engine.frame.unwrapped(np.asarray(state.positions)[:count], cells, rows)
     forces = np.asarray(state.forces, np.float64)
-    energies = np.asarray(state.energy, np.float64) + engine.reference_energies
+    energies = engine.energies(state.energy)
     finals = []
     for index, each in enumerate(structures):
         final = each.copy()

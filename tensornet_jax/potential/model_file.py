@@ -20,8 +20,8 @@ import pydantic
 import safetensors
 import safetensors.numpy
 
-from tensornet_jax.config import Config
 from tensornet_jax.models import MODELS
+from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.potential.potential import ElementTable, Potential
 from tensornet_jax.runtime.parameter_paths import by_path, nested
 from tensornet_jax.runtime.whole_files import write_whole
@@ -188,7 +188,7 @@ def _what_it_is(content: bytes) -> str:
     return f"is not a safetensors file, or it is truncated or damaged: {RETRIEVE}"
 
 
-def _model_config(path: Path, fields: Any) -> Config:
+def _model_config(path: Path, fields: object) -> ModelConfig:
     name = fields.get("name") if isinstance(fields, dict) else None
     if name not in MODELS:
         raise ModelFileError(

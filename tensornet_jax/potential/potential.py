@@ -4,16 +4,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
-from typing import Any
 
 import ase
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jaxtyping import Float
 
-from tensornet_jax.config import Config
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.graph.capacity_ladder import CapacityLadder, packs
 from tensornet_jax.graph.structure import Structure
@@ -21,10 +19,17 @@ from tensornet_jax.models import MODELS
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.element_table import ElementTable
-from tensornet_jax.potential.prediction import hessian_jit, predict, predict_jit
-from tensornet_jax.potential.preparation import check_visible, dipole_of_position, prepare_structure
+from tensornet_jax.potential.prediction import (
+    Outputs,
+    Variables,
+    hessian_jit,
+    predict,
+    predict_jit,
+)
+from tensornet_jax.potential.preparation import check_visible, prepare_structure
 from tensornet_jax.potential.programs import program_of
-from tensornet_jax.potential.trained_on import Watch
+from tensornet_jax.potential.results import Assembly, Results
+from tensornet_jax.potential.trained_on import Metadata, Watch
 from tensornet_jax.runtime.forked import check_not_forked, is_forked
 from tensornet_jax.runtime.precision import precision_scope
 
@@ -35,7 +40,6 @@ __all__ = [
     "Potential",
     "check_visible",
     "create_potential",
-    "dipole_of_position",
     "prepare_structure",
 ]
 
@@ -63,13 +67,13 @@ class Potential:
     metadata: free text about the model's origin, saved with it.
     """
 
-    config: Any
-    variables: dict[str, Any]
+    config: ModelConfig
+    variables: Variables
     elements: ElementTable
     energy_scale: float = 1.0
     energy_offset: float = 0.0
     dtype: str = "float32"
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict)
 
     @cached_property
     def module(self) -> nn.Module:
@@ -86,12 +90,17 @@ class Potential:
             needs_charges=c.needs_charges,
         )
 
-    def __getstate__(self) -> dict[str, Any]:
+    @cached_property
+    def assembly(self) -> Assembly:
+        """What makes results of the model's outputs."""
+        return Assembly(self.config, self.elements, self.energy_offset)
+
+    def __getstate__(self) -> dict[str, object]:
         """What it takes to make it again in another process: its fields, arrays as numpy's."""
         state = {each.name: getattr(self, each.name) for each in fields(self)}
         return state | {"variables": jax.tree.map(np.asarray, self.variables)}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         """Take over the fields."""
         self.__dict__.update(state)
         # In a forked child an error here would be lost in the machinery that unpickles: whoever
@@ -131,7 +140,7 @@ class Potential:
         """The tensors it predicts."""
         return tuple(self.config.tensors)
 
-    @property
+    @cached_property
     def per_atom(self) -> frozenset[str]:
         """Those of `properties` that have a value for each atom, (N, …)."""
         own = (head.name for head in self.tensor_heads if head.per == "atom")
@@ -143,7 +152,7 @@ class Potential:
         """Number of trainable parameters."""
         return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.variables["params"]))
 
-    def variable_shapes(self) -> dict[str, Any]:
+    def variable_shapes(self) -> Variables:
         """Shapes and dtypes of the variables that the module makes; computes nothing."""
         with self.precision():
             return {"params": {}, "buffers": {}, **_shapes_made_by(self.module, self.dtype)}
@@ -152,7 +161,7 @@ class Potential:
         """Scope in which every JAX computation with this potential has to happen."""
         return precision_scope(self.dtype)
 
-    def replace(self, **changes: Any) -> "Potential":
+    def replace(self, **changes: object) -> "Potential":
         """Return a copy with some attributes replaced."""
         return replace(self, **changes)
 
@@ -176,14 +185,11 @@ class Potential:
         """Return the graph of no structure, for what depends on no structure, as numpy arrays."""
         return _blank_graph(self.config, self.dtype)
 
-    def reference_energies(self, structure: Structure) -> np.ndarray:
-        """E0 of each atom plus its share of the offset, (N,) float64 eV."""
-        offset = self.energy_offset / max(len(structure), 1)
-        return self.elements.reference_energies[structure.species] + offset
+    def reference_energies(self, structure: Structure) -> Float[np.ndarray, " atoms"]:
+        """E0 of each atom plus its share of the offset, float64 eV."""
+        return self.assembly.reference_energies(structure.species)
 
-    def predict(
-        self, variables: dict[str, Any], graph: AtomGraph, compute: Iterable[str]
-    ) -> dict[str, Array]:
+    def predict(self, variables: Variables, graph: AtomGraph, compute: Iterable[str]) -> Outputs:
         """Properties of a padded graph without E0 and offset; see `predict`."""
         return predict(self.module, variables, graph, tuple(compute), self.energy_scale)
 
@@ -194,7 +200,7 @@ class Potential:
         batch_size: int | None = None,
         *,
         capacities: CapacityLadder | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> list[Results]:
         """Evaluate structures, however many and of whatever sizes.
 
         The total charge is read from ``atoms.info["charge"]`` or ``["total_charge"]`` (e, default
@@ -223,14 +229,14 @@ class Potential:
         """
         check_not_forked()
         atoms_list = [structures] if isinstance(structures, ase.Atoms) else list(structures)
-        compute = self._checked(compute)
+        compute = _names(compute, self.properties)
         prepared = []
         for index, atoms in enumerate(atoms_list):
             where = f" (structure {index})" if len(atoms_list) > 1 else ""
             structure = self.structure(atoms, where)
             _check_physics(structure, compute, where)
             prepared.append(structure)
-        results: list[dict[str, Any]] = [{} for _ in prepared]
+        results: list[Results] = [{} for _ in prepared]
         batched = tuple(name for name in compute if name != "hessian")
         if batched:
             ladder = program_of(self.module).ladder if capacities is None else capacities
@@ -243,50 +249,21 @@ class Potential:
                 result["hessian"] = self._hessian(structure)
         return results
 
-    def _checked(self, compute: Sequence[str]) -> tuple[str, ...]:
-        names = (compute,) if isinstance(compute, str) else tuple(compute)
-        for name in names:
-            if name not in self.properties:
-                raise ValueError(
-                    f"this model has no {name!r}; it predicts {', '.join(self.properties)}"
-                )
-        return names
-
     def _evaluate_batch(
         self, structures: Sequence[Structure], compute: tuple[str, ...], ladder: CapacityLadder
-    ) -> list[dict[str, Any]]:
+    ) -> list[Results]:
         capacity = ladder.choose(structures)
-        computed_from_energies = set(ENERGY_PROPERTIES) - {"forces", "stress"}
-        others = tuple(sorted(set(compute) - computed_from_energies))
-        energy = {"energy", "free_energy", "energies"} & set(compute)
-        wanted = (("energies",) if energy else ()) + others
+        totals = {"energy", "free_energy"}
+        wanted = {"energies" if name in totals else name for name in compute}
         with self.precision():
             graph = to_device(batch_structures(structures, capacity, self.dtype))
             scale = jnp.asarray(self.energy_scale, self.dtype)
-            outputs = predict_jit(self.module, self.variables, graph, wanted, scale)
-            outputs = {name: np.asarray(value, np.float64) for name, value in outputs.items()}
-        results, start = [], 0
-        for index, structure in enumerate(structures):
-            atoms = slice(start, start + len(structure))
-            start = atoms.stop
-            found: dict[str, Any] = {}
-            if "energies" in outputs:
-                energies = outputs["energies"][atoms] + self.reference_energies(structure)
-                total = float(energies.sum())
-                found |= {"energies": energies, "energy": total, "free_energy": total}
-            for name in others:
-                found[name] = outputs[name][atoms if name in self.per_atom else index]
-            charge, positions = structure.charge, structure.positions
-            if "dipole" in found:
-                moment = dipole_of_position(self.config, charge, positions)
-                found["dipole"] = found["dipole"] + moment
-            if "polar_tensors" in found and self.config.has_atomic_dipoles:
-                share = charge / max(len(structure), 1) * np.eye(3)
-                found["polar_tensors"] = found["polar_tensors"] + share
-            results.append({name: found[name] for name in compute})
-        return results
+            ordered = tuple(sorted(wanted))
+            outputs = predict_jit(self.module, self.variables, graph, ordered, scale)
+        found = self.assembly.of_batch(outputs, structures, self.per_atom)
+        return [{name: each[name] for name in compute} for each in found]
 
-    def _hessian(self, structure: Structure) -> np.ndarray:
+    def _hessian(self, structure: Structure) -> Float[np.ndarray, "coordinates coordinates"]:
         capacity = Capacity.holding([structure])
         with self.precision():
             graph = to_device(batch_structures([structure], capacity, self.dtype))
@@ -297,7 +274,7 @@ class Potential:
 
 
 def create_potential(
-    config: Config,
+    config: ModelConfig,
     elements: ElementTable,
     *,
     seed: int,
@@ -336,8 +313,16 @@ def _blank_graph(config: ModelConfig, dtype: str) -> AtomGraph[np.ndarray]:
 # Tracing a model takes as long as loading its file; scripts that load one file for each structure
 # should not do it again.
 @lru_cache(maxsize=16)
-def _shapes_made_by(module: Any, dtype: str) -> dict[str, Any]:
+def _shapes_made_by(module: nn.Module, dtype: str) -> Variables:
     return jax.eval_shape(module.init, jax.random.key(0), _blank_graph(module.config, dtype))
+
+
+def _names(compute: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    names = (compute,) if isinstance(compute, str) else tuple(compute)
+    for name in names:
+        if name not in known:
+            raise ValueError(f"this model has no {name!r}; it predicts {', '.join(known)}")
+    return names
 
 
 def _check_physics(structure: Structure, compute: Sequence[str], where: str) -> None:

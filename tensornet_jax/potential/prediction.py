@@ -1,25 +1,35 @@
 """Properties of padded graphs: what a module returns, and its derivatives by positions and cell."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.typing import Collection
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.base import ModelOutputs
 from tensornet_jax.models.physics.priors import prior_energies
+
+Variables: TypeAlias = dict[str, Collection]
+"""Of a module: its "params" and "buffers", as flax has them."""
+
+Outputs: TypeAlias = dict[str, Array]
+"""Padded arrays by name of property, without E0."""
+
+_Evaluated: TypeAlias = Callable[[Array, Array], tuple[Array, Outputs]]
 
 
 def predict(
     module: nn.Module,
-    variables: dict[str, Any],
+    variables: Variables,
     graph: AtomGraph,
     compute: tuple[str, ...],
-    energy_scale: float | Array = 1.0,
-) -> dict[str, Array]:
+    energy_scale: float | Float[Array, ""] = 1.0,
+) -> Outputs:
     """Properties of a padded graph; pure, and differentiable in variables and graph.
 
     Stress is (1/V) ∂E/∂ε for a symmetric strain ε of positions and cell together, V = |det cell|;
@@ -39,54 +49,74 @@ def predict(
         (N, 3, …); padding rows are 0. Energy and energies are there if the model has them.
     """
 
-    def strained(positions: Array, strain: Array) -> tuple[Array, dict[str, Array]]:
+    def strained(positions: Array, strain: Array) -> tuple[Array, Outputs]:
         symmetric = 0.5 * (strain + strain.mT)
         moved = positions + jnp.einsum("na,nab->nb", positions, symmetric[graph.node_graph])
         cell = graph.cell + graph.cell @ symmetric
         now = graph.replace(positions=moved, cell=cell)
-        outputs: dict[str, Any] = {}
-        outputs |= cast(ModelOutputs, module.apply(variables, now))
+        outputs = _outputs_in_eV(module, variables, now, energy_scale)
         if "energies" not in outputs:
             return jnp.zeros((), positions.dtype), outputs
-        energies = outputs["energies"] * energy_scale + outputs.pop("energies_in_eV", 0)
-        c = module.config
-        if c.priors:
-            charges = outputs.get("charges")
-            energies = energies + prior_energies(c.priors, c.cutoff, module.numbers, now, charges)
-        outputs["energies"] = energies
         return jnp.sum(outputs["energies"]), outputs
 
-    strain = jnp.zeros_like(graph.cell)
-    gradient_of = tuple(k for k, name in enumerate(("forces", "stress")) if name in compute)
-    if gradient_of:
-        differentiated = jax.value_and_grad(strained, argnums=gradient_of, has_aux=True)
-        (_, outputs), gradients = differentiated(graph.positions, strain)
-        by_argument = dict(zip(gradient_of, gradients, strict=True))
-        if 0 in by_argument:
-            outputs["forces"] = -by_argument[0]
-        if 1 in by_argument:
-            volume = jnp.abs(jnp.linalg.det(graph.cell))[:, None, None]
-            has_volume = volume > 0
-            stress = by_argument[1] / jnp.where(has_volume, volume, 1)
-            outputs["stress"] = jnp.where(has_volume, stress, 0)
-    else:
-        _, outputs = strained(graph.positions, strain)
+    outputs = _with_gradients(strained, graph, compute)
     if "energies" in outputs:
         outputs["energy"] = jax.ops.segment_sum(
             outputs["energies"], graph.node_graph, graph.num_graphs, indices_are_sorted=True
         )
     if "polar_tensors" in compute:
-
-        def dipole(positions: Array) -> Array:
-            return strained(positions, strain)[1]["dipole"]
-
-        moment, pullback = jax.vjp(dipole, graph.positions)
-        directions = jnp.eye(3, dtype=moment.dtype)[:, None] + jnp.zeros_like(moment)
-        (rows,) = jax.vmap(pullback)(directions)
-        outputs["polar_tensors"] = rows.transpose(1, 0, 2)
+        outputs["polar_tensors"] = _polar_tensors(strained, graph)
     # What nobody asked for must not be returned, or a compiled function would have to compute it.
     kept = {"energy", "energies", *compute}
     return {name: value for name, value in outputs.items() if name in kept}
+
+
+def _outputs_in_eV(  # noqa: N802 (the unit's name)
+    module: nn.Module, variables: Variables, graph: AtomGraph, energy_scale: float | Array
+) -> Outputs:
+    """Return a module's outputs, energies of the atoms scaled and with priors."""
+    found = module.apply(variables, graph)
+    # A tuple comes only with mutable collections.
+    assert not isinstance(found, tuple)
+    outputs: Outputs = dict(found)
+    if "energies" not in outputs:
+        return outputs
+    energies = outputs["energies"] * energy_scale + outputs.pop("energies_in_eV", 0)
+    config = module.config
+    if config.priors:
+        charges = outputs.get("charges")
+        energies = energies + prior_energies(
+            config.priors, config.cutoff, module.numbers, graph, charges
+        )
+    return {**outputs, "energies": energies}
+
+
+def _with_gradients(strained: _Evaluated, graph: AtomGraph, compute: tuple[str, ...]) -> Outputs:
+    """Return outputs with forces and stress, as far as they are asked for."""
+    strain = jnp.zeros_like(graph.cell)
+    wanted = tuple(k for k, name in enumerate(("forces", "stress")) if name in compute)
+    if not wanted:
+        return strained(graph.positions, strain)[1]
+    differentiated = jax.value_and_grad(strained, argnums=wanted, has_aux=True)
+    (_, outputs), gradients = differentiated(graph.positions, strain)
+    by_argument = dict(zip(wanted, gradients, strict=True))
+    if 0 in by_argument:
+        outputs["forces"] = -by_argument[0]
+    if 1 in by_argument:
+        volume = jnp.abs(jnp.linalg.det(graph.cell))[:, None, None]
+        has_volume = volume > 0
+        stress = by_argument[1] / jnp.where(has_volume, volume, 1)
+        outputs["stress"] = jnp.where(has_volume, stress, 0)
+    return outputs
+
+
+def _polar_tensors(strained: _Evaluated, graph: AtomGraph) -> Float[Array, "atoms 3 3"]:
+    """Return ∂μ_a/∂r_ib at [i, a, b], e."""
+    strain = jnp.zeros_like(graph.cell)
+    moment, pullback = jax.vjp(lambda r: strained(r, strain)[1]["dipole"], graph.positions)
+    directions = jnp.eye(3, dtype=moment.dtype)[:, None] + jnp.zeros_like(moment)
+    (rows,) = jax.vmap(pullback)(directions)
+    return rows.transpose(1, 0, 2)
 
 
 predict_jit = partial(jax.jit, static_argnames=("module", "compute"))(predict)
@@ -95,8 +125,8 @@ predict_jit = partial(jax.jit, static_argnames=("module", "compute"))(predict)
 
 @partial(jax.jit, static_argnames=("module",))
 def hessian_jit(
-    module: nn.Module, variables: dict[str, Any], graph: AtomGraph, energy_scale: Array
-) -> Array:
+    module: nn.Module, variables: Variables, graph: AtomGraph, energy_scale: Float[Array, ""]
+) -> Float[Array, "coordinates coordinates"]:
     """Second derivatives of the energy by all positions of a padded graph, (3N, 3N) eV/Å².
 
     Args:

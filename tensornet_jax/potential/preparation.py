@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import ase
-import numpy as np
 
 from tensornet_jax.graph.structure import Structure, make_structure
 from tensornet_jax.models.config import ModelConfig
@@ -61,20 +60,3 @@ def check_visible(
                 f"the {name}; train one with {name} in model.electronic_state, or, if the {name} "
                 "does not matter, leave it out of the structure"
             )
-
-
-def dipole_of_position(config: ModelConfig, charge: float, positions: np.ndarray) -> np.ndarray:
-    """What a predicted dipole moment lacks, (3,) e·Å: total charge times mean position.
-
-    Atomic dipoles and conserved charges give the moment about the mean of the positions, and data
-    about the origin of the coordinates. Charges alone (torchmd-net) have it about the center of
-    mass, and stay there.
-
-    Args:
-        config: of the model.
-        charge: total charge, e.
-        positions: (N, 3) Å.
-    """
-    if not (config.has_atomic_dipoles and charge and len(positions)):
-        return np.zeros(3)
-    return charge * positions.mean(axis=0)

@@ -5,15 +5,16 @@ new calculator for each structure compiles nothing.
 """
 
 from functools import lru_cache
-from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.capacity_ladder import CapacityLadder
-from tensornet_jax.potential.prediction import predict
+from tensornet_jax.potential.prediction import Outputs, Variables, predict
 
 MOST_ARCHITECTURES = 16
 """Programs of architectures that have not been used for long are given up."""
@@ -33,13 +34,13 @@ class Program:
 
     def _traced(
         self,
-        variables: dict[str, Any],
+        variables: Variables,
         graph: AtomGraph,
         positions: Array,
         cell: Array,
         energy_scale: Array,
         compute: tuple[str, ...],
-    ) -> dict[str, Array]:
+    ) -> Outputs:
         # Python runs this only while JAX traces, once for every set of shapes and properties.
         self.num_compiles += 1
         graph = graph.replace(positions=positions, cell=cell[None])
@@ -48,20 +49,20 @@ class Program:
 
     def __call__(
         self,
-        variables: dict[str, Any],
+        variables: Variables,
         graph: AtomGraph,
-        positions: Any,
-        cell: Any,
-        energy_scale: Any,
+        positions: Float[Array | np.ndarray, "atoms 3"],
+        cell: Float[Array | np.ndarray, "3 3"],
+        energy_scale: Float[Array, ""],
         compute: tuple[str, ...],
-    ) -> dict[str, Array]:
+    ) -> Outputs:
         """Return properties of one structure without E0; see `predict`.
 
         Args:
             variables: parameters and buffers of the module.
             graph: padded graph of the structure, whose positions and cell are not looked at.
-            positions: (N, 3) Å.
-            cell: (3, 3) Å.
+            positions: Å, with room for padding.
+            cell: Å.
             energy_scale: eV per unit of network output.
             compute: what to compute.
         """

@@ -6,12 +6,12 @@ instance, becomes `predicted_NAME` in `atoms.info` or, with a row for each atom,
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import ase
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.stress import full_3x3_to_voigt_6_stress
+
+from tensornet_jax.potential.results import in_voigt_order
 
 KEPT_BY_EVERY_FORMAT = (
     *("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges"),
@@ -20,7 +20,7 @@ PREFIX = "predicted_"
 
 
 def attach_results(
-    atoms: ase.Atoms, results: Mapping[str, Any], per_atom: Collection[str] = ()
+    atoms: ase.Atoms, results: Mapping[str, object], per_atom: Collection[str] = ()
 ) -> None:
     """Give a structure its results: a calculator for what ASE knows, and `note_results` for others.
 
@@ -30,9 +30,7 @@ def attach_results(
             dipole (3,) e·Å, charges (N,) e, others of any shape.
         per_atom: names of those others that have a row for each atom.
     """
-    known = {name: results[name] for name in KEPT_BY_EVERY_FORMAT if name in results}
-    if "stress" in known and np.shape(known["stress"]) == (3, 3):
-        known["stress"] = full_3x3_to_voigt_6_stress(known["stress"])
+    known = in_voigt_order({n: results[n] for n in KEPT_BY_EVERY_FORMAT if n in results})
     for name in known:
         # ASE's extended XYZ writer refuses what stands in two places.
         atoms.info.pop(name, None)
@@ -42,7 +40,7 @@ def attach_results(
 
 
 def note_results(
-    atoms: ase.Atoms, results: Mapping[str, Any], per_atom: Collection[str] = ()
+    atoms: ase.Atoms, results: Mapping[str, object], per_atom: Collection[str] = ()
 ) -> None:
     """Write results as `predicted_NAME`, components in a row, as every file format can hold them.
 

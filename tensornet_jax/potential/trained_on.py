@@ -7,7 +7,7 @@ file therefore records charges, spins and elements of the structures it was trai
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import ase
 import pydantic
@@ -21,6 +21,12 @@ from tensornet_jax.runtime.notices import Notice
 ENTRY = "trained_on"
 """Of a potential's metadata."""
 MOST_VALUES = 64
+
+# JSON, each entry of which only its writer and its readers know.
+Metadata: TypeAlias = dict[str, Any]
+"""Free text about the origin of a potential, saved with it."""
+
+_Value = TypeVar("_Value", int, float)
 
 _SILENCE = (
     "to silence it: warnings.simplefilter('ignore', "
@@ -66,7 +72,9 @@ class TrainedOn(Config):
         if other is None:
             return self
 
-        def both(mine: Any, theirs: Any) -> Any:
+        def both(
+            mine: tuple[_Value, ...] | None, theirs: tuple[_Value, ...] | None
+        ) -> tuple[_Value, ...] | None:
             return None if mine is None or theirs is None else tuple(sorted({*mine, *theirs}))
 
         elements = None
@@ -96,7 +104,7 @@ class TrainedOn(Config):
         return found
 
 
-def record_of(metadata: Mapping[str, Any]) -> TrainedOn | None:
+def record_of(metadata: Mapping[str, object]) -> TrainedOn | None:
     """Return what the metadata of a potential say of its training; None if they say nothing.
 
     One that is about to be trained further has the record of the model it starts from.
@@ -116,12 +124,12 @@ def record_of(metadata: Mapping[str, Any]) -> TrainedOn | None:
         ) from None
 
 
-def with_record(metadata: Mapping[str, Any], record: TrainedOn) -> dict[str, Any]:
+def with_record(metadata: Mapping[str, object], record: TrainedOn) -> Metadata:
     """Return the metadata of a potential with a record."""
     return {**metadata, ENTRY: record.model_dump(mode="json", exclude_none=True)}
 
 
-def after_training(metadata: Mapping[str, Any], structures: Iterable[ase.Atoms]) -> dict[str, Any]:
+def after_training(metadata: Mapping[str, object], structures: Iterable[ase.Atoms]) -> Metadata:
     """Return the metadata of a potential that has been trained on these structures too."""
     return with_record(metadata, TrainedOn.of(structures).merged(record_of(metadata)))
 
@@ -131,7 +139,7 @@ class Watch:
 
     def __init__(
         self,
-        metadata: Mapping[str, Any],
+        metadata: Mapping[str, object],
         *,
         sees_charge: bool,
         needs_spin: bool,

@@ -3,6 +3,7 @@
 import ase
 import numpy as np
 
+from tensornet_jax.calculator import Calculator
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 
@@ -29,6 +30,11 @@ def in_cell(cell, pbc, symbols="SiOCH", seed: int = 0) -> ase.Atoms:
         -0.04, 0.04, (len(ase.Atoms(symbols)), 3)
     )
     return ase.Atoms(symbols, scaled_positions=scaled, cell=cell, pbc=pbc)
+
+
+def num_edges(calc: Calculator) -> int:
+    assert calc._evaluator.neighborhood is not None
+    return int(np.sum(calc._evaluator.neighborhood.graph.edges.mask))
 
 
 SKEWED = np.array([[3.4, 0, 0], [1.6, 3.3, 0], [-1.1, 1.4, 3.5]])

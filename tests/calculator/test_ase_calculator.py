@@ -1,58 +1,30 @@
-"""The ASE calculator: derivatives, ASE's rules, the skin, and how often it compiles."""
+"""The ASE calculator: derivatives, units, energies of atoms, and ASE's rules."""
 
 import copy
-from collections.abc import Iterator
 
 import ase
 import jax
 import numpy as np
 import pytest
-from ase import units
 from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.emt import EMT
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
-from ase.filters import FrechetCellFilter
-from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import thermalize_momenta
-from ase.optimize import BFGS
 
-import tensornet_jax.graph.capacity_ladder as ladder_module
-from tensornet_jax.calculator import TensorNetCalculator
+from tensornet_jax.calculator import Calculator, ase_calculator
 from tensornet_jax.potential.model_file import save_model
-from tensornet_jax.potential.potential import ElementTable, Potential
-from tensornet_jax.potential.programs import program_of
-from tests.calculator.crystals import CRYSTALS, CUTOFF, ELEMENTS, make_potential, rattled
+from tensornet_jax.potential.potential import ElementTable
+from tests.calculator.crystals import (
+    CRYSTALS,
+    CUTOFF,
+    ELEMENTS,
+    make_potential,
+    num_edges,
+    rattled,
+)
 from tests.models.physics.test_electronic_state import methylene, seeing
 
 VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
-
-
-@pytest.fixture(scope="module")
-def potential() -> Potential:
-    return make_potential()
-
-
-@pytest.fixture(scope="module")
-def compiled(potential) -> Iterator[TensorNetCalculator]:
-    """One calculator whose arrays hold every structure below: compiling dominates these tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ladder_module, "LARGEST_WASTE", np.inf)
-        calc = TensorNetCalculator(potential)
-        crowded = rattled(bulk("Si", cubic=True), 5)
-        crowded.set_cell(crowded.cell.array * 0.6, scale_atoms=True)
-        calc.calculate(crowded)
-        yield calc
-
-
-@pytest.fixture
-def calc(compiled) -> Iterator[TensorNetCalculator]:
-    compiled.reset()
-    compiled._neighborhood = None
-    compiled.num_rebuilds = 0
-    yield compiled
-    # With stress and without.
-    assert compiled.num_compiles <= 2
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +32,6 @@ def evaluated(potential) -> dict[str, dict[str, np.ndarray]]:
     """What `Potential.evaluate` gives for the crystals, in one batch."""
     compute = ("energy", "energies", "forces", "stress")
     return dict(zip(CRYSTALS, potential.evaluate(list(CRYSTALS.values()), compute), strict=True))
-
-
-def num_edges(calc: TensorNetCalculator) -> int:
-    assert calc._neighborhood is not None
-    return int(np.sum(calc._neighborhood.graph.edges.mask))
 
 
 def test_finite_difference_harness_is_right_for_emt():
@@ -136,7 +103,7 @@ def test_stress_is_in_voigt_order(calc, evaluated):
 
 @pytest.mark.parametrize("name", CRYSTALS)
 def test_calculator_equals_potential(calc, evaluated, name):
-    """Rows 10 and 29: other padding, a longer neighbor list, the same numbers."""
+    """Neither padding nor the skin of the list is seen in the numbers."""
     atoms = CRYSTALS[name].copy()
     atoms.calc = calc
     found = evaluated[name]
@@ -165,7 +132,7 @@ def test_single_atom_feels_no_force_and_has_its_reference_energy(calc, monkeypat
     nothing = ElementTable(ELEMENTS.numbers, np.zeros(len(ELEMENTS.numbers)))
     monkeypatch.setattr(calc, "potential", calc.potential.replace(elements=nothing))
     calc.reset()
-    calc._neighborhood = None
+    calc._evaluator.neighborhood = None
     network = calc.get_property("energy", atoms)
     isolated = ELEMENTS.reference_energies[ELEMENTS.symbols.index(symbol)]
     np.testing.assert_allclose(energy, isolated + network, atol=1e-10)
@@ -242,68 +209,6 @@ def test_properties_the_model_lacks_are_not_implemented(calc):
             calc.get_property(name, molecule("CH3CH2OH"))
 
 
-@pytest.fixture
-def calls(calc, monkeypatch) -> list[tuple[str, ...]]:
-    """What the potential was asked for, call by call."""
-    asked = []
-    run = program_of(calc.potential.module)
-
-    def counting(*arguments):
-        asked.append(arguments[-1])
-        return run(*arguments)
-
-    monkeypatch.setattr(calc, "_program", counting)
-    monkeypatch.setattr(run, "num_compiles", run.num_compiles)
-    counting.num_compiles = 0
-    counting.ladder = run.ladder
-    return asked
-
-
-def test_unchanged_atoms_are_computed_once(calc, calls):
-    atoms = CRYSTALS["bulk"].copy()
-    atoms.calc = calc
-    atoms.get_potential_energy()
-    atoms.get_potential_energies()
-    atoms.get_forces()
-    atoms.get_stress()
-    atoms.get_potential_energy()
-    assert calls == [("energies", "forces", "stress")]
-
-
-def test_every_change_that_matters_invalidates_the_cache(calc, calls):
-    atoms = CRYSTALS["slab"].copy()
-    atoms.calc = calc
-    energies = [atoms.get_potential_energy()]
-
-    def change(what):
-        what()
-        energies.append(atoms.get_potential_energy())
-
-    change(lambda: atoms.positions.__setitem__((0, 0), atoms.positions[0, 0] + 1e-3))
-    change(lambda: atoms.info.update(charge=2))
-    change(lambda: atoms.info.update(charge=0))
-    change(lambda: atoms.numbers.__setitem__(0, 8))
-    change(lambda: atoms.set_cell(atoms.cell.array * 0.99))
-    change(lambda: atoms.set_pbc(True))
-    change(lambda: atoms.pop())
-    assert len(calls) == 8
-    # Charge 0 is what a missing entry means.
-    assert energies.pop(3) == energies[1]
-    assert len(set(energies)) == 7
-
-
-def test_changes_that_do_not_matter_keep_the_cache(calc, calls):
-    atoms = CRYSTALS["slab"].copy()
-    atoms.calc = calc
-    atoms.get_potential_energy()
-    atoms.info["note"] = "anything"
-    atoms.set_initial_charges([1.0, 0, 0, 0])
-    atoms.set_initial_magnetic_moments([1.0, 0, 0, 0])
-    atoms.set_velocities(np.ones((4, 3)))
-    atoms.get_potential_energy()
-    assert len(calls) == 1
-
-
 def test_results_cannot_be_corrupted_by_callers(calc):
     atoms = CRYSTALS["bulk"].copy()
     atoms.calc = calc
@@ -355,100 +260,21 @@ def test_one_calculator_serves_several_structures_in_turn(calc):
     assert (first.get_potential_energy(), second.get_potential_energy()) == energies
 
 
-@pytest.mark.parametrize("name", ["bulk", "slab", "smaller_than_cutoff"])
-def test_skin_adds_exactly_nothing(calc, potential, name):
-    """Pairs between cutoff and cutoff + skin are in the list and contribute zero."""
-    atoms = CRYSTALS[name].copy()
-    listed = {}
-    results = {}
-    for skin in (0.0, 0.5, 1.0):
-        calc.reset()
-        calc._neighborhood, calc.skin = None, skin
-        results[skin] = [calc.get_property(key, atoms) for key in ("energies", "forces", "stress")]
-        listed[skin] = num_edges(calc)
-    calc.skin = 0.5
-    assert listed[0.0] < listed[0.5] < listed[1.0]
-    for skin in (0.5, 1.0):
-        for found, expected in zip(results[skin], results[0.0], strict=True):
-            np.testing.assert_allclose(found, expected, atol=1e-10)
-
-
-@pytest.mark.parametrize("name", CRYSTALS)
-def test_kept_list_gives_what_a_new_one_does_while_atoms_and_cell_move(calc, name):
-    rng = np.random.default_rng(7)
-    atoms = CRYSTALS[name].copy()
-    for _ in range(12):
-        atoms.positions += rng.normal(0, 0.03, atoms.positions.shape)
-        atoms.set_cell(
-            atoms.cell.array @ (np.eye(3) + rng.normal(0, 0.004, (3, 3))), scale_atoms=True
-        )
-        kept = [calc.get_property(key, atoms) for key in ("energy", "forces", "stress")]
-        rebuilds, neighborhood = calc.num_rebuilds, calc._neighborhood
-        calc.reset()
-        calc._neighborhood = None
-        new = [calc.get_property(key, atoms) for key in ("energy", "forces", "stress")]
-        calc.reset()
-        calc._neighborhood, calc.num_rebuilds = neighborhood, rebuilds
-        for found, expected in zip(kept, new, strict=True):
-            np.testing.assert_allclose(found, expected, atol=1e-10)
-    assert 1 <= calc.num_rebuilds < 8
-
-
-def test_wrapping_atoms_during_a_run_is_noticed(calc):
-    atoms = CRYSTALS["skewed"].copy()
-    energy = calc.get_property("energy", atoms)
-    atoms.positions[2] += atoms.cell.array[0]
-    np.testing.assert_allclose(calc.get_property("energy", atoms), energy, atol=1e-10)
-    assert calc.num_rebuilds == 2
-
-
-def test_a_thousand_steps_of_dynamics_compile_once(potential):
-    atoms = molecule("CH3CH2OH")
-    calc = TensorNetCalculator(potential)
-    atoms.calc = calc
-    rng = np.random.default_rng(0)
-    thermalize_momenta(atoms, temperature_K=300, rng=rng)
-    friction = 0.02 / units.fs
-    dynamics = Langevin(
-        atoms, 0.5 * units.fs, temperature_K=300, friction=friction, rng=rng, fixcm=False
-    )
-    dynamics.run(1000)
-    assert np.isfinite(atoms.positions).all()
-    assert calc.num_compiles == 1
-    assert 1 < calc.num_rebuilds < 250
-    forces = atoms.get_forces()
-    calc.reset()
-    calc._neighborhood = None
-    np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-10)
-    assert calc.num_compiles == 1
-
-
-def test_relaxation_of_a_cell_keeps_its_list(calc):
-    atoms = CRYSTALS["skewed"].copy()
-    atoms.calc = calc
-    cell_filter = FrechetCellFilter(atoms)
-    # ASE documents filters here; its annotation names Atoms alone.
-    optimizer = BFGS(cell_filter, logfile=None, maxstep=0.02)  # pyright: ignore[reportArgumentType]
-    with optimizer:
-        optimizer.run(fmax=0.0, steps=8)
-    assert calc.num_rebuilds <= 3
-
-
 def test_model_file_and_precision_are_chosen_on_creation(tmp_path, potential):
     path = tmp_path / "model.safetensors"
     save_model(path, potential)
     for model in (path, str(path)):
-        calc = TensorNetCalculator(model)
+        calc = Calculator(model)
         assert calc.potential.dtype == "float64"
         assert calc.skin == 0.5
         assert calc.results == {}
-    assert TensorNetCalculator(path, "float32").potential.dtype == "float32"
+    assert Calculator(path, "float32").potential.dtype == "float32"
 
 
 def test_single_precision_is_as_good_far_from_the_origin(calc):
     atoms = molecule("CH3CH2OH")
     exact = {name: calc.get_property(name, atoms) for name in ("energy", "forces")}
-    atoms.calc = TensorNetCalculator(calc.potential, dtype="float32")
+    atoms.calc = Calculator(calc.potential, dtype="float32")
     # The second move keeps the neighbor list: no distance changes.
     for shift in (0.0, 5000.0):
         atoms.translate(shift)
@@ -459,7 +285,7 @@ def test_single_precision_is_as_good_far_from_the_origin(calc):
 
 
 def test_dipole_of_a_molecule_but_not_of_a_crystal():
-    calc = TensorNetCalculator(make_potential(num_layers=0, heads=("energy", "dipole")))
+    calc = Calculator(make_potential(num_layers=0, heads=("energy", "dipole")))
     atoms = molecule("CH3CH2OH")
     atoms.calc = calc
     dipole = atoms.get_dipole_moment()
@@ -473,17 +299,22 @@ def test_dipole_of_a_molecule_but_not_of_a_crystal():
         atoms.get_dipole_moment()
 
 
+def test_scripts_pickles_and_files_find_the_calculator_under_its_former_name(potential):
+    assert ase_calculator.TensorNetCalculator is Calculator
+    assert Calculator(potential).name == "tensornetcalculator"
+
+
 def test_bad_arguments_are_refused(potential):
     for skin in (-0.1, np.nan):
         with pytest.raises(ValueError, match="skin must be"):
-            TensorNetCalculator(potential, skin=skin)
+            Calculator(potential, skin=skin)
     with pytest.raises(ValueError, match="float16"):
-        TensorNetCalculator(potential, dtype="float16")
+        Calculator(potential, dtype="float16")
 
 
 def test_charge_and_spin_come_from_the_structure_or_the_calculator():
     potential = seeing("tensornet")
-    told = TensorNetCalculator(potential)
+    told = Calculator(potential)
     atoms = methylene(0, 1)
     atoms.calc = told
     energies = [atoms.get_potential_energy()]
@@ -494,7 +325,7 @@ def test_charge_and_spin_come_from_the_structure_or_the_calculator():
     assert told.calculation_required(atoms, ["energy"])
     bare = methylene()
     bare.info.clear()
-    given = TensorNetCalculator(potential, charge=1, spin=2)
+    given = Calculator(potential, charge=1, spin=2)
     for calculator in (given, copy.deepcopy(given)):
         bare.calc = calculator
         assert bare.get_potential_energy() == energies[1]
@@ -506,10 +337,10 @@ def test_charge_and_spin_come_from_the_structure_or_the_calculator():
 
 
 def test_states_that_cannot_be_or_be_seen_are_refused(calc):
-    told = TensorNetCalculator(seeing("tensornet"), charge=1, spin=3)
+    told = Calculator(seeing("tensornet"), charge=1, spin=3)
     bare = methylene()
     bare.info.clear()
     with pytest.raises(ValueError, match="cannot have the multiplicity 3"):
         told.get_potential_energy(bare)
     with pytest.raises(ValueError, match="depends on the spin"):
-        TensorNetCalculator(calc.potential, spin=1)
+        Calculator(calc.potential, spin=1)

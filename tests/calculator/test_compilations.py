@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
-import tensornet_jax.calculator.ase_calculator as module
+import tensornet_jax.calculator.evaluator as module
 import tensornet_jax.potential.prediction as prediction
-from tensornet_jax.calculator import TensorNetCalculator
+from tensornet_jax.calculator import Calculator
 from tensornet_jax.graph.atom_graph import Capacity
 from tensornet_jax.graph.capacity_ladder import CapacityLadder
 from tensornet_jax.potential.model_file import load_model, save_model
@@ -31,7 +31,7 @@ def fresh():
 
 
 def test_forty_sizes_compile_a_few_times_and_give_the_same_energies(fresh):
-    calc = TensorNetCalculator(fresh)
+    calc = Calculator(fresh)
     per_atom = []
     for atoms in crystals():
         calc.calculate(atoms)
@@ -56,14 +56,14 @@ def test_evaluating_forty_sizes_one_by_one_compiles_a_few_times():
 def test_a_new_calculator_for_each_structure_compiles_nothing_and_keeps_nothing(fresh, tmp_path):
     path = tmp_path / "model.safetensors"
     save_model(path, fresh)
-    first = TensorNetCalculator(fresh)
+    first = Calculator(fresh)
     first.calculate(molecule("CH3CH2OH"))
     # Other weights of the same architecture, too.
     half = fresh.replace(variables=jax.tree.map(lambda x: 0.5 * np.asarray(x), fresh.variables))
     models = [fresh, path, load_model(path), half]
     energies = []
     for model in models:
-        calc = TensorNetCalculator(model)
+        calc = Calculator(model)
         calc.calculate(molecule("CH3CH2OH"))
         assert calc.num_compiles == 0
         energies.append(calc.results["energy"])
@@ -72,14 +72,14 @@ def test_a_new_calculator_for_each_structure_compiles_nothing_and_keeps_nothing(
     gc.collect()
     before = len(jax.live_arrays())
     for _ in range(5):
-        TensorNetCalculator(fresh).calculate(molecule("CH3CH2OH"))
+        Calculator(fresh).calculate(molecule("CH3CH2OH"))
     gc.collect()
     assert len(jax.live_arrays()) <= before
 
 
 def test_a_long_run_gets_arrays_that_fit(fresh, monkeypatch):
     monkeypatch.setattr(module, "LONG_RUN", 3)
-    calc = TensorNetCalculator(fresh)
+    calc = Calculator(fresh)
     atoms = bulk("Si", cubic=True)
     program = program_of(fresh.module)
     monkeypatch.setattr(program, "ladder", CapacityLadder())
@@ -89,8 +89,8 @@ def test_a_long_run_gets_arrays_that_fit(fresh, monkeypatch):
     for _ in range(5):
         calc.calculate(atoms)
         energies.append(calc.results["energy"])
-        assert calc._neighborhood is not None
-        sizes.append(len(calc._neighborhood.graph.positions))
+        assert calc._evaluator.neighborhood is not None
+        sizes.append(len(calc._evaluator.neighborhood.graph.positions))
     fitting = Capacity.holding([fresh.structure(atoms, skin=0.5)]).atoms
     assert sizes[0] > 1.5 * fitting
     assert sizes[-1] == fitting

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from tensornet_jax.calculator import TensorNetCalculator
+from tensornet_jax.calculator import Calculator
 from tensornet_jax.potential.model_file import save_model
 from tensornet_jax.potential.potential import Potential
 from tests.calculator.crystals import CRYSTALS, make_potential
@@ -35,7 +35,7 @@ def energy_of(atoms: ase.Atoms) -> float:
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_atoms_with_a_calculator_are_copied_with_its_results_and_settings(potential, used, copied):
     atoms = CRYSTALS["slab"].copy()
-    atoms.calc = TensorNetCalculator(potential, skin=0.7, charge=1)
+    atoms.calc = Calculator(potential, skin=0.7, charge=1)
     if used:
         atoms.get_forces()
     other = copied(atoms)
@@ -50,7 +50,7 @@ def test_atoms_with_a_calculator_are_copied_with_its_results_and_settings(potent
 
 
 def test_a_pickled_potential_is_its_weights_and_little_else(potential):
-    text = pickle.dumps(TensorNetCalculator(potential))
+    text = pickle.dumps(Calculator(potential))
     leaves = _leaves(potential)
     # Each array has a header of some hundred bytes.
     assert len(text) < sum(leaf.nbytes + 400 for leaf in leaves) + 10_000
@@ -73,7 +73,7 @@ def _leaves(potential: Potential) -> list[np.ndarray]:
 
 def test_a_process_that_is_spawned_computes_what_it_is_sent(potential):
     atoms = molecule("CH3CH2OH")
-    atoms.calc = TensorNetCalculator(potential)
+    atoms.calc = Calculator(potential)
     expected = energy_of(atoms)
     atoms.calc.reset()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -83,7 +83,7 @@ def test_a_process_that_is_spawned_computes_what_it_is_sent(potential):
 
 def test_threads_with_a_calculator_each_share_a_potential(potential):
     def energies(seed: int) -> list[float]:
-        calculator = TensorNetCalculator(potential)
+        calculator = Calculator(potential)
         names = np.random.default_rng(seed).permutation(list(CRYSTALS))
         found = {}
         for name in names:
@@ -101,10 +101,10 @@ FORKED = """
 import os, sys, warnings
 warnings.simplefilter("ignore")
 from ase.build import molecule
-from tensornet_jax import TensorNetCalculator, load_model
+from tensornet_jax import Calculator, load_model
 atoms = molecule("CH3CH2OH")
 potential = load_model(sys.argv[1])
-calculator = TensorNetCalculator(potential)
+calculator = Calculator(potential)
 tries = {
     "calculator": lambda: calculator.calculate(atoms),
     "evaluate": lambda: potential.evaluate(atoms),
@@ -145,12 +145,12 @@ POOL = """
 import multiprocessing, sys, warnings
 warnings.simplefilter("ignore")
 from ase.build import molecule
-from tensornet_jax import TensorNetCalculator
+from tensornet_jax import Calculator
 def energy(atoms):
     return atoms.get_potential_energy()
 if __name__ == "__main__":
     atoms = molecule("CH3CH2OH")
-    atoms.calc = TensorNetCalculator(sys.argv[1])
+    atoms.calc = Calculator(sys.argv[1])
     with multiprocessing.get_context("fork").Pool(1) as pool:
         try:
             pool.map(energy, [atoms])

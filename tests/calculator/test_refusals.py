@@ -6,14 +6,14 @@ import pytest
 from ase.build import molecule
 from ase.calculators.mixing import LinearCombinationCalculator, SumCalculator
 
-from tensornet_jax.calculator import TensorNetCalculator
+from tensornet_jax.calculator import Calculator
 from tests.calculator.crystals import CRYSTALS, make_potential
 from tests.models.physics.test_electronic_state import methylene, seeing
 
 
 @pytest.fixture(scope="module")
-def calc() -> TensorNetCalculator:
-    return TensorNetCalculator(make_potential(num_layers=0))
+def calc() -> Calculator:
+    return Calculator(make_potential(num_layers=0))
 
 
 def ethanol() -> ase.Atoms:
@@ -71,7 +71,7 @@ def test_a_broken_cell_is_refused_alone(calc):
 
 
 def test_a_spin_that_cannot_be_is_refused_alone():
-    calc = TensorNetCalculator(seeing("tensornet"))
+    calc = Calculator(seeing("tensornet"))
     good = methylene(0, 1)
     reference = calc.get_property("energy", good)
     for spin in (2, "singlet", None):
@@ -84,7 +84,7 @@ def test_a_spin_that_cannot_be_is_refused_alone():
 
 def test_state_is_read_under_all_its_names():
     potential = seeing("tensornet")
-    calc = TensorNetCalculator(potential)
+    calc = Calculator(potential)
     (expected,) = potential.evaluate(methylene(1, 2))
     for charge in ("charge", "total_charge"):
         for spin in ("spin", "spin_multiplicity", "multiplicity"):
@@ -116,7 +116,7 @@ def test_one_call_gives_all_properties(calc):
 def test_sums_of_calculators_work(calc):
     atoms = CRYSTALS["skewed"].copy()
     single = {name: calc.get_property(name, atoms) for name in ("energy", "forces", "stress")}
-    other = TensorNetCalculator(calc.potential)
+    other = Calculator(calc.potential)
     for mixed, factor in (
         (SumCalculator([calc, other]), 2.0),
         (LinearCombinationCalculator([calc, other], [0.25, 0.5]), 0.75),
@@ -147,4 +147,4 @@ def test_hessian_is_the_derivative_of_the_forces(calc, name):
 
 def test_hessian_needs_a_structure(calc):
     with pytest.raises(ValueError, match="pass atoms"):
-        TensorNetCalculator(calc.potential).get_hessian()
+        Calculator(calc.potential).get_hessian()

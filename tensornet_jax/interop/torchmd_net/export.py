@@ -80,7 +80,7 @@ def to_state_dict(
     config = _checked(potential)
     if so3_convention not in (None, "python", "warp"):
         raise ValueError(f"so3_convention must be 'python' or 'warp', not {so3_convention!r}")
-    state = _representation(potential)
+    state = _representation(potential, config)
     if config.group == "SO(3)" and so3_convention not in (None, config.so3_convention):
         # A changes sign with the direction of the edges, and nothing else knows of it.
         for part in ("weight", "bias"):
@@ -154,9 +154,9 @@ def _checked(potential: Potential) -> TensorNetConfig:
     return config
 
 
-def _representation(potential: Potential) -> dict[str, np.ndarray]:
+def _representation(potential: Potential, config: TensorNetConfig) -> dict[str, np.ndarray]:
     """The weights under torch's names, (out, in)."""
-    config, writer = potential.config, _Writer(potential.dtype)
+    writer = _Writer(potential.dtype)
     params, buffers = potential.variables["params"], potential.variables["buffers"]
     embedding, name = params["embedding"], f"{_BASE}.tensor_embedding"
     radial = {**params.get("radial", {}), **buffers.get("radial", {})}

@@ -17,9 +17,10 @@ from tensornet_jax.md.limits import Limits, Report, Status, status_of
 from tensornet_jax.md.lists.host_lists import KeptLists
 from tensornet_jax.md.lists.neighbor_lists import ListUpdate
 from tensornet_jax.md.lists.neighbors import Neighbors
-from tensornet_jax.md.output.records import Buffer, Recording, about_center_of_mass
+from tensornet_jax.md.output.records import Buffer, Recording
 from tensornet_jax.md.state import State, System, select
 from tensornet_jax.potential.prediction import predict
+from tensornet_jax.potential.results import about_center_of_mass
 
 Finished = Callable[[Any, System, State], Array]
 """() bool of the integrator, the system and a state whose forces are known."""

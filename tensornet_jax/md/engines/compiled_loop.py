@@ -87,9 +87,7 @@ class Engine:
         about = (potential.cutoff, skin, potential.dtype)
         self.lists = choose_lists(structures, *about, potential.config.long_range)
         self.frame = Frame(atoms, structures)
-        self.reference_energies = np.array(
-            [potential.reference_energies(structure).sum() for structure in structures]
-        )
+        self._references = potential.assembly.total_references(structures)
         self._made = 0
         self._pace = FIRST_CHUNK
         self._program = Program(
@@ -121,6 +119,10 @@ class Engine:
     def num_rebuilds(self) -> int:
         """How often a neighbor list was made."""
         return self.lists.num_rebuilds + self._made + int(self.neighbors.made)
+
+    def energies(self, of_model: jax.Array) -> np.ndarray:
+        """Return energies of the structures, (B,) float64 eV, of those that the model gives."""
+        return np.asarray(of_model, np.float64) + self._references
 
     def set_velocities(self, velocities: np.ndarray) -> None:
         """Replace all velocities, (n, 3) Å/(Å·√(amu/eV))."""

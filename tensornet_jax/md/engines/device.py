@@ -195,7 +195,6 @@ class Simulation(Dynamics):
             return np.array(values, np.float64)
 
         cell, step = each(state.cell), self.step
-        references = self.engine.reference_energies
         return Sample(
             step=step,
             time=step * self.timestep,
@@ -205,10 +204,10 @@ class Simulation(Dynamics):
             velocities=rows(state.velocities) * FEMTOSECOND,
             forces=rows(state.forces),
             cell=cell,
-            potential_energy=each(state.energy) + references,
+            potential_energy=self.engine.energies(state.energy),
             kinetic_energy=each(measured.kinetic),
             temperature=each(measured.temperature),
-            conserved=each(measured.conserved) + references,
+            conserved=self.engine.energies(measured.conserved),
             stress=each(state.stress) if self._stress else None,
             templates=self.structures,
             planes=self._planes,

@@ -8,6 +8,7 @@ from tensornet_jax.graph.electrons import total_charge
 from tensornet_jax.md.config import Record
 from tensornet_jax.md.output.records import Records, recorded_units
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.results import results_about_center_of_mass
 
 
 class AseRecords:
@@ -24,9 +25,9 @@ class AseRecords:
         if self._record is None or step % self._record.interval:
             return
         (values,) = self._potential.evaluate(atoms, self._record.properties)
-        if "dipole" in values and self._potential.config.has_atomic_dipoles:
-            # About the origin, as data have it; records have it about the center of mass.
-            values["dipole"] -= total_charge(atoms) * atoms.get_center_of_mass()
+        values = results_about_center_of_mass(
+            self._potential.config, values, total_charge(atoms), atoms.get_center_of_mass()
+        )
         temperature = 2 * float(atoms.get_kinetic_energy()) / (freedom * units.kB)
         self._rows.append((step, temperature, abs(np.linalg.det(atoms.cell.array)), values))
 

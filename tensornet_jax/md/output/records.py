@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import ase
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.config import ModelConfig
-from tensornet_jax.ops.safe import divide
 from tensornet_jax.potential.potential import ENERGY_PROPERTIES, Potential
 
 # Records on the device before the host takes them over: enough for the transfer to cost nothing,
@@ -131,36 +127,6 @@ class Records:
             "volume": self.volume[:, index],
             **values,
         }
-
-
-def about_center_of_mass(
-    config: ModelConfig, outputs: dict[str, Array], graph: AtomGraph, masses: Array
-) -> dict[str, Array]:
-    """Return a model's outputs with the dipole about the center of mass, where it is not already.
-
-    About any other point, the dipole moment of an ion also moves with the ion as a whole, and its
-    spectrum has lines of the motion of that point.
-
-    Args:
-        config: of the model.
-        outputs: what it predicts.
-        graph: the structures, not periodic if a dipole is among the outputs.
-        masses: (N,) amu.
-    """
-    if "dipole" not in outputs or not config.has_atomic_dipoles:
-        return outputs
-    inside = graph.node_mask.astype(masses.dtype)[:, None]
-
-    def center(weights: Array) -> Array:
-        rows = jnp.concatenate([weights * graph.positions, weights], axis=1)
-        sums = jax.ops.segment_sum(
-            rows, graph.node_graph, graph.num_graphs, indices_are_sorted=True
-        )
-        return divide(sums[:, :3], sums[:, 3:])
-
-    # The model has it about the mean of the positions.
-    shift = center(inside) - center(inside * masses[:, None])
-    return {**outputs, "dipole": outputs["dipole"] + graph.charge[:, None] * shift}
 
 
 def recorded_units(potential: Potential, names: Sequence[str]) -> dict[str, str]:

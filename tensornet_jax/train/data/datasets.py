@@ -17,7 +17,9 @@ from tensornet_jax.graph.structure import Structure
 from tensornet_jax.graph.targets import Targets
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.models.heads.tensor_config import TensorHead
-from tensornet_jax.potential.potential import dipole_of_position, prepare_structure
+from tensornet_jax.potential.potential import ElementTable
+from tensornet_jax.potential.preparation import prepare_structure
+from tensornet_jax.potential.results import Assembly
 from tensornet_jax.train.config.data import DataConfig
 from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts, read_parts
 
@@ -179,11 +181,12 @@ def make_examples(
         model: says which lists it needs, how far they reach, and whether it needs charges.
         offset: of the potential, eV per structure, subtracted too.
     """
+    assembly = Assembly(model, ElementTable(references.numbers, references.energies), offset)
     examples = Examples([], [], [])
     for each in structures:
         prepared = prepare_structure(model, references.numbers, each.atoms, f" ({each.source})")
         examples.structures.append(prepared)
-        examples.targets.append(_targets(each, prepared, references, model, offset))
+        examples.targets.append(_targets(each, prepared, assembly, model))
         examples.sources.append(each.source)
     return examples
 
@@ -191,19 +194,18 @@ def make_examples(
 def _targets(
     structure: LabelledStructure,
     prepared: Structure,
-    references: ReferenceEnergies,
+    assembly: Assembly,
     model: ModelConfig,
-    offset: float,
 ) -> Targets:
     labels = structure.labels
     tensors = {head.name: _tensor(labels, head) for head in model.tensors}
     of_atoms = {head.name for head in model.tensors if head.per == "atom"}
-    moved = dipole_of_position(model, prepared.charge, prepared.positions)
+    energy, dipole = assembly.asked_of_model(structure.energy, labels.of("dipole"), prepared)
     return Targets(
-        energy=np.float64(structure.energy - references.of(structure.numbers) - offset),
+        energy=np.float64(energy),
         forces=labels.of("forces"),
         stress=labels.of("stress"),
-        dipole=labels.of("dipole") - moved,
+        dipole=dipole,
         tensors={name: t for name, t in tensors.items() if name not in of_atoms},
         atom_tensors={name: t for name, t in tensors.items() if name in of_atoms},
         weights={name: np.float64(structure.weights.of(name)) for name in (*PROPERTIES, *tensors)},

@@ -15,6 +15,7 @@ from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.graph.atom_graph import batch_structures
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.results import energies_of, unbatched
 from tensornet_jax.train.config.run import LossTerm
 from tensornet_jax.train.data.capacities import Capacities
 from tensornet_jax.train.data.datasets import Examples
@@ -122,13 +123,12 @@ class Validator:
         sums = dict.fromkeys(self._terms, 0.0)
         counts = dict.fromkeys(self._terms, 0)
         for indices, outputs in self._outputs(params):
-            start = 0
-            for slot, index in enumerate(indices):
-                structure = self._examples.structures[index]
+            chosen = [self._examples.structures[k] for k in indices]
+            predictions = unbatched(outputs, [len(s) for s in chosen], self._per_atom)
+            for index, structure, prediction in zip(indices, chosen, predictions, strict=True):
                 targets = self._examples.targets[index]
-                atoms = slice(start, start + len(structure))
-                start = atoms.stop
-                prediction = self._of_structure(outputs, slot, atoms)
+                if "energies" in prediction:
+                    prediction |= energies_of(prediction["energies"])
                 table.add(prediction, targets, self._numbers[structure.species])
                 errors = errors_of(prediction, targets, len(structure), self._heads)
                 for name in self._terms:
@@ -152,19 +152,6 @@ class Validator:
             waiting = dispatched
         if waiting is not None:
             yield waiting[0], jax.device_get(waiting[1])
-
-    def _of_structure(
-        self, outputs: Mapping[str, np.ndarray], slot: int, atoms: slice
-    ) -> dict[str, np.ndarray]:
-        """Return the predictions of one structure of a batch in float64."""
-        prediction = {
-            name: np.asarray(values[atoms if name in self._per_atom else slot], np.float64)
-            for name, values in outputs.items()
-        }
-        if "energies" in prediction:
-            # Summed here as in Potential.evaluate: a float32 sum on the device loses digits.
-            prediction["energy"] = np.asarray(prediction.pop("energies").sum())
-        return prediction
 
 
 class JointValidator:

@@ -1,0 +1,114 @@
+"""One structure after another on the device, whose list and program are kept in between."""
+
+import ase
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from tensornet_jax.calculator.neighborhood import Neighborhood
+from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
+from tensornet_jax.graph.capacity_ladder import CapacityLadder, is_wasteful
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.prediction import Outputs
+from tensornet_jax.potential.programs import Program, program_of
+from tensornet_jax.potential.results import Results, unbatched
+
+# Pairs and edge slots a list may gain before the arrays have to grow and the model to compile.
+HEADROOM = 1.2
+# Evaluations of one set of atoms after which it is worth to compile for arrays that waste less.
+LONG_RUN = 1000
+WASTE_OF_LONG_RUN = 1.5
+
+
+class Evaluator:
+    """Evaluates structures with one potential.
+
+    neighborhood: the list of the last structure; None before the first, and after an error.
+    program: the compiled function; None before the first structure.
+    num_rebuilds: how often a list was made.
+    num_compiles: programs that had to be compiled; others of the same model may have done the rest.
+    """
+
+    def __init__(self, num_rebuilds: int = 0, num_compiles: int = 0) -> None:
+        """Begin without a list, counting on from numbers."""
+        self.neighborhood: Neighborhood | None = None
+        self.program: Program | None = None
+        self.num_rebuilds = num_rebuilds
+        self.num_compiles = num_compiles
+        self._scale: Array | None = None
+        self._run_length = 0
+
+    def __call__(
+        self, potential: Potential, atoms: ase.Atoms, compute: tuple[str, ...], skin: float
+    ) -> Results:
+        """Return the results of one structure, its dipole about the origin of its positions.
+
+        Args:
+            potential: the same in all calls.
+            atoms: the structure; must not be changed afterwards.
+            compute: properties, see `predict`.
+            skin: Å the next list is to reach beyond the cutoff.
+        """
+        if self.program is None:
+            self.program = program_of(potential.module)
+        neighborhood = self.neighborhood
+        if (
+            neighborhood is None
+            or self._run_length == LONG_RUN
+            or not neighborhood.covers(atoms, potential.list_cutoff)
+        ):
+            neighborhood = self._rebuild(potential, atoms, self.program.ladder, skin)
+        outputs = self._run(self.program, potential, neighborhood, atoms, compute)
+        self._run_length += 1
+        (found,) = unbatched(outputs, [len(atoms)], potential.per_atom)
+        # Of the positions as they are given: the graph's are folded into the cell.
+        return potential.assembly.of_structure(
+            found, neighborhood.charge, atoms.positions, neighborhood.reference_energies
+        )
+
+    def _run(
+        self,
+        program: Program,
+        potential: Potential,
+        neighborhood: Neighborhood,
+        atoms: ase.Atoms,
+        compute: tuple[str, ...],
+    ) -> Outputs:
+        cell = atoms.cell.array
+        padded = np.zeros(neighborhood.graph.positions.shape, potential.dtype)
+        padded[: len(atoms)] = neighborhood.local_positions(atoms.positions, cell)
+        same = cell.tobytes() == neighborhood.atoms.cell.array.tobytes()
+        before = program.num_compiles
+        with potential.precision():
+            if self._scale is None:
+                self._scale = jnp.asarray(potential.energy_scale, potential.dtype)
+            outputs = program(
+                potential.variables,
+                neighborhood.graph,
+                padded,
+                neighborhood.device_cell if same else cell.astype(potential.dtype),
+                self._scale,
+                compute,
+            )
+        self.num_compiles += program.num_compiles - before
+        return outputs
+
+    def _rebuild(
+        self, potential: Potential, atoms: ase.Atoms, ladder: CapacityLadder, skin: float
+    ) -> Neighborhood:
+        former, self.neighborhood = self.neighborhood, None
+        structure = potential.structure(atoms, skin=skin)
+        if former is None or not np.array_equal(former.atoms.numbers, atoms.numbers):
+            self._run_length = 0
+        capacity = ladder.choose([structure], HEADROOM)
+        if self._run_length >= LONG_RUN:
+            fitting = Capacity.holding([structure], HEADROOM)
+            if is_wasteful(capacity, fitting, WASTE_OF_LONG_RUN):
+                capacity = ladder.fit([structure], HEADROOM)
+        with potential.precision():
+            graph = to_device(batch_structures([structure], capacity, potential.dtype))
+        self.neighborhood = Neighborhood.around(
+            atoms, structure, graph, potential.reference_energies(structure), skin
+        )
+        self.num_rebuilds += 1
+        return self.neighborhood
