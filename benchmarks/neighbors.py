@@ -27,11 +27,8 @@ from matscipy.neighbours import neighbour_list
 
 from tensornet_jax.benchmark.machine import describe_machine, installed_versions, machine_name
 from tensornet_jax.benchmark.measure import alternate, compile_work
-from tensornet_jax.graph.cell_list import (
-    DevicePairs,
-    cell_list_capacity,
-    device_pairs,
-)
+from tensornet_jax.graph.cell_capacity import cell_list_capacity
+from tensornet_jax.graph.cell_list import DevicePairs, device_pairs
 from tensornet_jax.graph.edges import slot_table
 from tensornet_jax.graph.neighbors import neighbor_pairs
 

@@ -6,7 +6,7 @@ import ase
 
 from tensornet_jax.calculator.neighborhood import conditions_of, same_charges, within
 from tensornet_jax.graph.electrons import spin_multiplicity, total_charge
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 
 
 def changes_between(

@@ -21,7 +21,7 @@ import safetensors
 import safetensors.numpy
 
 from tensornet_jax.models import MODELS
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.potential import ElementTable, Potential
 from tensornet_jax.runtime.parameter_paths import by_path, nested
 from tensornet_jax.runtime.whole_files import write_whole

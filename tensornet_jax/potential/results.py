@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.structure import Structure
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.ops.safe import divide
 from tensornet_jax.potential.element_table import ElementTable
 
