@@ -287,6 +287,11 @@ PROPERTIES: Mapping[str, Property] = MappingProxyType(_rows)
 LABELLED = tuple(row for row in _rows.values() if row.section)
 """Those with keys of their own in `data.labels` and `loss`."""
 
+KINDS: Mapping[str, Property | Minus] = MappingProxyType(
+    {each.name: each for row in LABELLED for each in (row, row.minus) if each is not None}
+)
+"""What keys of `data.labels` name: those, and what data may have in their place."""
+
 INPUTS = ("charge", "spin")
 """What structures bring beside their atoms, and so no property can be called."""
 
@@ -294,8 +299,7 @@ INPUTS = ("charge", "spin")
 def is_taken(name: str) -> bool:
     """Return whether a head cannot have this name, because it means something already."""
     row = _rows.get(name)
-    minus = (each.minus.name for each in LABELLED if each.minus is not None)
-    return name in INPUTS or name in minus or (row is not None and row.source != "tensors")
+    return name in (*INPUTS, *KINDS) or (row is not None and row.source != "tensors")
 
 
 def check_name(name: str) -> None:

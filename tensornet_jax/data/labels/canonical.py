@@ -25,14 +25,11 @@ from tensornet_jax.data.labels.stated_units import (
 from tensornet_jax.data.labels.tensors import declared_tensors, drop_tensors, set_tensor_labels
 from tensornet_jax.data.labels.total_charge import unstated_charge
 from tensornet_jax.data.labels.weights import set_canonical_weights, weight_of
+from tensornet_jax.properties import KINDS
 from tensornet_jax.units import Quantity
 
 _QUANTITY: dict[str, Quantity] = {
-    "energy": "energy",
-    "forces": "force",
-    "gradient": "force",
-    "stress": "stress",
-    "dipole": "dipole",
+    name: kind.quantity for name, kind in KINDS.items() if kind.quantity is not None
 }
 # Found beside every energy that an ASE calculator reports, so not worth a remark.
 _UNREMARKABLE = {"free_energy", FREE_ENERGY, "energies"}

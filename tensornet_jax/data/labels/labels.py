@@ -16,6 +16,7 @@ from tensornet_jax.data.labels.config import (
     property_of,
 )
 from tensornet_jax.data.labels.tensors import tensors_of
+from tensornet_jax.properties import LABELLED
 
 __all__ = [
     "ALIASES",
@@ -33,7 +34,7 @@ __all__ = [
     "source_of",
 ]
 
-CANONICAL = {name: f"REF_{name}" for name in PROPERTIES}
+CANONICAL = {row.name: row.label_key for row in LABELLED}
 # An electronic free energy that differs from the energy used; no label, but the audit compares.
 FREE_ENERGY = "REF_free_energy"
 
