@@ -11,7 +11,7 @@ from tensornet_jax.data.auditing import findings
 from tensornet_jax.data.auditing.audit import Audit, audit
 from tensornet_jax.data.auditing.overlap import overlap_warnings
 from tensornet_jax.data.labels.by_file import file_lines
-from tensornet_jax.data.labels.labels import PROPERTIES, Labels, labels_of, source_of
+from tensornet_jax.data.labels.labels import Labels, labels_of, source_of
 from tensornet_jax.data.labels.weights import weight_of
 from tensornet_jax.data.references import ReferenceEnergies, reference_energies
 from tensornet_jax.graph.structure import Structure
@@ -19,6 +19,7 @@ from tensornet_jax.graph.targets import Targets
 from tensornet_jax.models.common import ModelConfig
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.potential import dipole_of_position, prepare_structure
+from tensornet_jax.properties import LABELLED
 from tensornet_jax.train.config.data import DataConfig
 from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts, read_parts
 
@@ -187,20 +188,18 @@ def make_examples(
         structure = prepare_structure(model, references.numbers, atoms, where)
         structures.append(structure)
         labels = labels_of(atoms)
-        tensors = {head.name: _tensor(labels, head, len(atoms)) for head in model.tensors}
-        of_atoms = {head.name for head in model.tensors if head.per == "atom"}
+        found = {row.name: labels.of(row.name) for row in LABELLED}
+        found["energy"] = found["energy"] - references.of(atoms.numbers) - offset
+        found["dipole"] = found["dipole"] - dipole_of_position(
+            model, structure.charge, structure.positions
+        )
+        found |= {head.name: _tensor(labels, head, len(atoms)) for head in model.tensors}
+        of_atoms = {row.name for row in (*LABELLED, *model.tensors) if row.per == "atom"}
         targets.append(
             Targets(
-                energy=np.float64(labels.energy - references.of(atoms.numbers) - offset),
-                forces=labels.forces,
-                stress=labels.stress,
-                dipole=labels.dipole
-                - dipole_of_position(model, structure.charge, structure.positions),
-                tensors={name: t for name, t in tensors.items() if name not in of_atoms},
-                atom_tensors={name: t for name, t in tensors.items() if name in of_atoms},
-                weights={
-                    name: np.float64(weight_of(atoms, name)) for name in (*PROPERTIES, *tensors)
-                },
+                structures={name: t for name, t in found.items() if name not in of_atoms},
+                atoms={name: t for name, t in found.items() if name in of_atoms},
+                weights={name: np.array(weight_of(atoms, name)) for name in found},
             )
         )
     return Examples(structures, targets, sources)
