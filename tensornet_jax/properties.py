@@ -115,6 +115,19 @@ class Property:
         """Number of its indices."""
         return 0 if self.symmetry == SCALAR else len(self.symmetry.split("=")[0].strip())
 
+    def why_not(self, *, periodic: bool, has_volume: bool) -> str | None:
+        """Return why structures have none of it, None where they have.
+
+        Args:
+            periodic: in any direction.
+            has_volume: whether their cell spans one.
+        """
+        if self.where == "cells" and not has_volume:
+            return f"{self.name} needs a cell with a volume"
+        if self.where == "molecules" and periodic:
+            return f"{self.name} has no meaning in a periodic structure"
+        return None
+
     @property
     def label_key(self) -> str:
         """Key of labels in the units of the table."""
@@ -124,6 +137,11 @@ class Property:
     def keys(self) -> tuple[str, ...]:
         """Keys of data that hold it, the best first."""
         return (self.label_key, *self.aliases)
+
+    @property
+    def plain_unit(self) -> str:
+        """Its unit as headers of files have it, cubes as ^3."""
+        return self.unit.replace("³", "^3")
 
     @property
     def shown(self) -> tuple[str, float]:

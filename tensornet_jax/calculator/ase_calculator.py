@@ -25,12 +25,18 @@ from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.graph.capacity_ladder import CapacityLadder, is_wasteful
 from tensornet_jax.graph.electrons import spin_multiplicity, total_charge, with_state
 from tensornet_jax.potential.model_file import load_model
-from tensornet_jax.potential.potential import Potential, check_visible, dipole_of_position
+from tensornet_jax.potential.potential import (
+    ENERGY_PROPERTIES,
+    Potential,
+    check_visible,
+    dipole_of_position,
+)
 from tensornet_jax.potential.programs import Program, program_of
+from tensornet_jax.properties import PROPERTIES
 from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
 from tensornet_jax.runtime.forked import check_not_forked
 
-PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
+KNOWN_TO_ASE = tuple(row.name for row in PROPERTIES.values() if row.ase)
 # Pairs and edge slots a list may gain before the arrays have to grow and the model to compile.
 HEADROOM = 1.2
 # Evaluations of one set of atoms after which it is worth to compile for arrays that waste less.
@@ -63,7 +69,7 @@ class TensorNetCalculator(Calculator):
     """
 
     # What any model of the package may have; an instance lists what its own model has.
-    implemented_properties = list(PROPERTIES)  # noqa: RUF012 (as ASE declares it)
+    implemented_properties = list(KNOWN_TO_ASE)  # noqa: RUF012 (as ASE declares it)
     ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012 (as ASE declares it)
 
     def __init__(
@@ -106,10 +112,8 @@ class TensorNetCalculator(Calculator):
         self.potential = potential
         self.skin = float(skin)
         self.charge, self.spin = charge, spin
-        tensors = [head.name for head in potential.tensor_heads]
-        self._others = ("charges", *tensors)
-        own = [name for name in PROPERTIES if name in potential.properties]
-        self.implemented_properties = own + tensors
+        own = [name for name in KNOWN_TO_ASE if name in potential.properties]
+        self.implemented_properties = own + [head.name for head in potential.tensor_heads]
         self.num_rebuilds = 0
         # Programs this calculator had to compile; others of the same model may have done the rest.
         self.num_compiles = 0
@@ -214,9 +218,7 @@ class TensorNetCalculator(Calculator):
             results["forces"] = outputs["forces"]
         if "stress" in outputs:
             results["stress"] = full_3x3_to_voigt_6_stress(outputs["stress"])
-        for name in ("dipole", *self._others):
-            if name in outputs:
-                results[name] = outputs[name]
+        results |= {name: value for name, value in outputs.items() if name not in ENERGY_PROPERTIES}
         if "dipole" in results:
             # Of the positions as they are given: the graph's are folded into the cell.
             results["dipole"] += dipole_of_position(
@@ -258,22 +260,20 @@ class TensorNetCalculator(Calculator):
         if not np.isfinite(cell).all():
             raise ValueError(f"the cell is not finite, {cell.tolist()}: set atoms.cell")
         has_volume = bool(cell.any()) and abs(np.linalg.det(cell)) > 0
-        if "stress" in properties and not has_volume:
-            raise PropertyNotImplementedError(
-                "stress needs a cell with a volume: set atoms.cell, or do not ask for it"
-            )
-        if "dipole" in properties and periodic:
-            raise PropertyNotImplementedError(
-                "the dipole moment of a periodic structure has no meaning: set atoms.pbc to False"
-            )
         compute = []
-        if "energy" in self.implemented_properties:
-            # One gradient gives both, and dynamics at constant pressure asks for both.
-            compute += ["energies", "forces", *(["stress"] if has_volume else [])]
-        if "dipole" in self.implemented_properties and not periodic:
-            compute.append("dipole")
-        compute += [name for name in self._others if name in self.implemented_properties]
-        return tuple(compute)
+        for name, row in self.potential.rows.items():
+            why_not = row.why_not(periodic=periodic, has_volume=has_volume)
+            if why_not is None:
+                compute.append(name)
+            elif name in properties:
+                raise PropertyNotImplementedError(
+                    f"{why_not}: change atoms.cell or atoms.pbc, or do not ask for it"
+                )
+        # Energies of atoms say all, and one gradient gives forces and stress together.
+        summed = ("energy", "free_energy")
+        return tuple(
+            name for name in compute if name in self.implemented_properties and name not in summed
+        )
 
     def _evaluate(
         self, atoms: ase.Atoms, compute: tuple[str, ...]

@@ -13,9 +13,9 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
-KEPT_BY_EVERY_FORMAT = (
-    *("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges"),
-)
+from tensornet_jax.properties import PROPERTIES
+
+KEPT_BY_EVERY_FORMAT = tuple(row.name for row in PROPERTIES.values() if row.ase)
 PREFIX = "predicted_"
 
 
