@@ -54,7 +54,8 @@ def unused_keys(atoms_list: Sequence[Atoms], labels: LabelConfig) -> list[str]:
         f"labels.{kind} is {key!r}, from which no structure has a usable label"
         for kind, key in labels.configured().items()
         if not any(
-            atoms.info.get("label_keys", {}).get(property_of(kind)) == key for atoms in atoms_list
+            atoms.info.get("label_keys", {}).get(property_of(kind)) in labels.accepted(kind)
+            for atoms in atoms_list
         )
     ]
 

@@ -90,6 +90,7 @@ def canonical_labels(
     found = available_labels(atoms)
     # Labels are gathered first: copy() drops the calculator that may hold them.
     atoms = atoms.copy()
+    config = config.for_keys(found)
     config, remarks = with_stated_units(config, stated, found, source)
     length = config.units.factor("length")
     if length != 1.0:
@@ -145,6 +146,7 @@ def check_configured(config: LabelConfig, available: Iterable[str]) -> None:
         available: keys found in any structure.
     """
     available = set(available)
+    config = config.for_keys(available)
     named = config.configured() | {
         kind: key for kind in STATE_ALIASES if (key := getattr(config, kind)) is not None
     }

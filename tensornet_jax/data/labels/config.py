@@ -1,6 +1,7 @@
 """Which keys of the data hold labels, in which units, signs and orders."""
 
 import re
+from collections.abc import Container
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -139,6 +140,19 @@ class LabelConfig(Config):
         """Return property → key for the keys that are named explicitly."""
         tensors = {f"tensors.{name}": label.key for name, label in self.tensors.items()}
         return {p: key for p in ALIASES if (key := getattr(self, p)) is not None} | tensors
+
+    def accepted(self, kind: str) -> tuple[str, ...]:
+        """Return the keys that one of `configured` may be under."""
+        label = self.tensors.get(kind.removeprefix("tensors."))
+        if label is None or kind in ALIASES:
+            return (self.configured()[kind],)
+        return (label.key, *label.aliases)
+
+    def for_keys(self, keys: Container[str]) -> "LabelConfig":
+        """Return the configuration with each tensor under that of its keys which is there."""
+        tensors = {name: label.for_keys(keys) for name, label in self.tensors.items()}
+        same = all(label is self.tensors[name] for name, label in tensors.items())
+        return self if same else self.model_copy(update={"tensors": tensors})
 
     def decided(self, name: str) -> bool:
         """Whether the configuration itself says where a property is, or that it is not read."""
