@@ -27,7 +27,7 @@ from tensornet_jax.data.labels.labels import LabelConfig
 from tensornet_jax.models import MODELS
 from tensornet_jax.train.config.data import files_of
 from tensornet_jax.train.config.run import RunConfig
-from tensornet_jax.train.evaluation.metrics import UNITS
+from tensornet_jax.train.evaluation.metrics import shown_unit
 from tensornet_jax.train.run import train
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -122,7 +122,7 @@ def run(case: str, epochs: int, channels: int, names: Collection[str]) -> Iterat
 def errors(record: dict[str, Any], kind: str = "rmse") -> tuple[float, float]:
     """RMSE or MAE of energy, meV/atom, and of force components, meV/Å, of structures held out."""
     found = {
-        row["property"]: row[kind] * UNITS[row["property"]][2]
+        row["property"]: row[kind] * shown_unit(row["property"])[2]
         for row in record["errors"]
         if row["config_type"] == "all" and row["element"] == ""
     }

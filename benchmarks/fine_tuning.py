@@ -29,7 +29,7 @@ from tensornet_jax.config import dump_config
 from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
 from tensornet_jax.train.config.run import RunConfig
-from tensornet_jax.train.evaluation.metrics import UNITS
+from tensornet_jax.train.evaluation.metrics import shown_unit
 from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
 
@@ -175,7 +175,7 @@ def mae(record: Mapping[str, Any], data_set: str, name: str) -> str:
     wanted = (data_set, name, "all", "")
     keys = ("data_set", "property", "config_type", "element")
     found = [row["mae"] for row in record["errors"] if tuple(row[k] for k in keys) == wanted]
-    return f"{found[0] * UNITS[name][2]:.3g}" if found else ""
+    return f"{found[0] * shown_unit(name)[2]:.3g}" if found else ""
 
 
 def report(results: dict[str, Any], others: Sequence[str]) -> str:

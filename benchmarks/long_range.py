@@ -21,7 +21,7 @@ from results_file import add_records, results_folder
 
 from tensornet_jax.config import dump_config
 from tensornet_jax.train.config.run import RunConfig
-from tensornet_jax.train.evaluation.metrics import UNITS
+from tensornet_jax.train.evaluation.metrics import shown_unit
 from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
 
@@ -100,7 +100,7 @@ def error(record: Mapping[str, Any], data_set: str, name: str, measure: str) -> 
     wanted = (data_set, name, "all", "")
     keys = ("data_set", "property", "config_type", "element")
     (row,) = (row for row in record["errors"] if tuple(row[k] for k in keys) == wanted)
-    return f"{row[measure] * UNITS[name][2]:.3g}"
+    return f"{row[measure] * shown_unit(name)[2]:.3g}"
 
 
 def report(results: dict[str, Any]) -> str:

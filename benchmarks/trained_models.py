@@ -30,7 +30,7 @@ from tensornet_jax.models.mace.config import ProductName
 from tensornet_jax.train.config.optimizer import CosineSchedule
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.data.datasets import read_data_sets
-from tensornet_jax.train.evaluation.metrics import UNITS
+from tensornet_jax.train.evaluation.metrics import shown_unit
 from tensornet_jax.train.run import train
 
 RESULTS = Path(__file__).parent / "results"
@@ -195,7 +195,7 @@ def _errors(rows: list[dict[str, Any]], test: str) -> str:
     found = []
     for name in ("energy", "forces"):
         whole = [
-            row["rmse"] * UNITS[name][2]
+            row["rmse"] * shown_unit(name)[2]
             for row in rows
             if (row["data_set"], row["config_type"], row["property"], row["element"])
             == (test, "all", name, "")

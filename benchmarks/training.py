@@ -81,8 +81,9 @@ class OurStep:
         prepared = [potential.structure(atoms) for atoms in structures]
         capacity = Capacity.holding(prepared)
         forces = np.split(labels[1].reshape(-1, 3), np.cumsum([len(s) for s in prepared])[:-1])
-        missing = np.full((3, 3), np.nan), np.full(3, np.nan)
-        targets = [Targets(e, f, *missing) for e, f in zip(labels[0], forces, strict=True)]
+        targets = [
+            Targets({"energy": e}, {"forces": f}) for e, f in zip(labels[0], forces, strict=True)
+        ]
         self.graph: AtomGraph = to_device(batch_structures(prepared, capacity, "float32"))
         self.targets: Targets = to_device(batch_targets(targets, capacity, "float32"))
         self.potential = potential

@@ -24,10 +24,11 @@ from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.preparation import check_visible
 from tensornet_jax.potential.results import Results, in_voigt_order
+from tensornet_jax.properties import PROPERTIES
 from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
 from tensornet_jax.runtime.forked import check_not_forked
 
-PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
+KNOWN_TO_ASE = tuple(row.name for row in PROPERTIES.values() if row.ase)
 
 
 class Calculator(AseCalculator):
@@ -55,7 +56,7 @@ class Calculator(AseCalculator):
     """
 
     # What any model of the package may have; an instance lists what its own model has.
-    implemented_properties = list(PROPERTIES)  # noqa: RUF012 (as ASE declares it)
+    implemented_properties = list(KNOWN_TO_ASE)  # noqa: RUF012 (as ASE declares it)
     ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012 (as ASE declares it)
 
     def __init__(
@@ -98,10 +99,8 @@ class Calculator(AseCalculator):
         self.potential = potential
         self.skin = float(skin)
         self.charge, self.spin = charge, spin
-        tensors = [head.name for head in potential.tensor_heads]
-        self._others = ("charges", *tensors)
-        own = [name for name in PROPERTIES if name in potential.properties]
-        self.implemented_properties = own + tensors
+        own = [name for name in KNOWN_TO_ASE if name in potential.properties]
+        self.implemented_properties = own + [head.name for head in potential.tensor_heads]
         self._evaluator = Evaluator()
 
     @property
@@ -182,9 +181,7 @@ class Calculator(AseCalculator):
         self.atoms, self.results = given, results
 
     def _computed(self, atoms: ase.Atoms, properties: Sequence[str]) -> Results:
-        implemented = self.implemented_properties
-        others = [name for name in ("dipole", *self._others) if name in implemented]
-        compute = computed_for(atoms, properties, "energy" in implemented, others)
+        compute = computed_for(atoms, properties, self.potential.rows, self.implemented_properties)
         return in_voigt_order(self._evaluator(self.potential, atoms, compute, self.skin))
 
     def get_hessian(

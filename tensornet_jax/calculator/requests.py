@@ -1,22 +1,32 @@
 """What a calculation computes: all that the model has and the structure can have."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import ase
 import numpy as np
 from ase.calculators.calculator import PropertyNotImplementedError
 
+from tensornet_jax.properties import Property
+
+# Energies of atoms say all.
+_SUMMED = ("energy", "free_energy")
+
 
 def computed_for(
-    atoms: ase.Atoms, properties: Sequence[str], energy: bool, others: Collection[str]
+    atoms: ase.Atoms,
+    properties: Sequence[str],
+    rows: Mapping[str, Property],
+    implemented: Collection[str],
 ) -> tuple[str, ...]:
     """Return what to ask of the potential: all there is, so that little has to compile.
+
+    Forces and stress come together: one gradient gives both.
 
     Args:
         atoms: the structure.
         properties: what must be among the results.
-        energy: whether the model has an energy, and so forces and stress.
-        others: what else it has, "dipole" among them or not.
+        rows: what the model predicts.
+        implemented: what of that the calculator has.
 
     Raises:
         PropertyNotImplementedError: stress without a volume, dipole of a periodic structure.
@@ -26,14 +36,13 @@ def computed_for(
     if not np.isfinite(cell).all():
         raise ValueError(f"the cell is not finite, {cell.tolist()}: set atoms.cell")
     has_volume = bool(cell.any()) and abs(np.linalg.det(cell)) > 0
-    if "stress" in properties and not has_volume:
-        raise PropertyNotImplementedError(
-            "stress needs a cell with a volume: set atoms.cell, or do not ask for it"
-        )
-    if "dipole" in properties and periodic:
-        raise PropertyNotImplementedError(
-            "the dipole moment of a periodic structure has no meaning: set atoms.pbc to False"
-        )
-    # One gradient gives both, and dynamics at constant pressure asks for both.
-    compute = ["energies", "forces", *(["stress"] if has_volume else [])] if energy else []
-    return (*compute, *(name for name in others if name != "dipole" or not periodic))
+    compute = []
+    for name, row in rows.items():
+        why_not = row.why_not(periodic=periodic, has_volume=has_volume)
+        if why_not is None:
+            compute.append(name)
+        elif name in properties:
+            raise PropertyNotImplementedError(
+                f"{why_not}: change atoms.cell or atoms.pbc, or do not ask for it"
+            )
+    return tuple(name for name in compute if name in implemented and name not in _SUMMED)

@@ -57,10 +57,10 @@ def predict(
     """Write structures with predicted_energy (eV), predicted_forces (eV/Å) and so on.
 
     predicted_energies (eV, per atom), predicted_stress (eV/Å³, tension positive; periodic
-    structures), predicted_dipole (e·Å; molecules), predicted_charges (e) and the model's tensors
-    (3, 9, 27 or 81 Cartesian components in a row) come with models that have them. In .traj and
-    .db what ASE knows stands as a calculator's results instead, under its own name. Labels of the
-    input are written as REF_energy, REF_forces and so on in the same units.
+    structures), predicted_dipole (e·Å; molecules), predicted_charges (e) and what else the model
+    has heads for (numbers, or 3, 9, 27 or 81 Cartesian components in a row) come with models that
+    have them. In .traj and .db what ASE knows stands as a calculator's results instead, under its
+    own name. Labels of the input are written as REF_energy, REF_forces and so on in the same units.
 
     Structures are in OUTPUT as soon as their batch is computed. One that cannot be computed is told
     by file and index, and left out: exit code 1.
@@ -115,13 +115,16 @@ def _predict_batch(potential: "Potential", indices: Sequence[int], run: GrowingO
 
 
 def _computed(potential: "Potential", atoms: "Atoms") -> tuple[str, ...]:
-    wanted = (
-        *("energy", "energies", "forces", "charges"),
-        *(("stress",) if atoms.pbc.any() and atoms.cell.volume > 0 else ()),
-        *(() if atoms.pbc.any() else ("dipole",)),
-        *(head.name for head in potential.tensor_heads),
+    periodic = bool(atoms.pbc.any())
+    # Of a molecule in a box nobody wants the stress.
+    has_volume = periodic and atoms.cell.volume > 0
+    return tuple(
+        name
+        for name, row in potential.rows.items()
+        if not row.costly
+        and name != "free_energy"
+        and row.why_not(periodic=periodic, has_volume=has_volume) is None
     )
-    return tuple(name for name in wanted if name in potential.properties)
 
 
 def _evaluated(

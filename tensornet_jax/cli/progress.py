@@ -15,15 +15,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tensornet_jax.train.evaluation.metrics import render, shown_unit, summary
+from tensornet_jax.train.evaluation.metrics import SUMMARIZED, render, shown_unit, summary
 from tensornet_jax.train.reporting.reporter import Reporter, RunStart, StepReport
 from tensornet_jax.train.reporting.result import TrainingResult
 
 # Weight of the newest step in the loss that is shown, and seconds over which the rate is taken.
 SMOOTHING = 0.05
 RATE_WINDOW = 10.0
-# Energies of whole structures and per atom say the same: one is enough in a line.
-SHOWN = ("energy_per_atom", "forces", "stress", "dipole")
 
 
 class TerminalReporter(Reporter):
@@ -158,7 +156,7 @@ def _errors_in(row: Mapping[str, float], tensors: Mapping[str, str], prefix: str
     return ", ".join(
         f"{name.replace('_', ' ')} {row[f'{prefix}{name}_mae'] * factor:.4g} / "
         f"{row[f'{prefix}{name}_rmse'] * factor:.4g} {unit}"
-        for name in (*SHOWN, *tensors)
+        for name in (*SUMMARIZED, *tensors)
         if f"{prefix}{name}_mae" in row
         for _, unit, factor in [shown_unit(name, tensors.get(name, ""))]
     )

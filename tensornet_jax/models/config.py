@@ -8,6 +8,7 @@ from tensornet_jax.config import NOT_SET_BY_USERS, Config
 from tensornet_jax.graph.long_range import LongRange
 from tensornet_jax.models.heads.tensor_config import NamedTensorHead, check_reachable
 from tensornet_jax.models.physics.config import AnyPrior, Coulomb, CoulombRange, finest_waves
+from tensornet_jax.properties import PROPERTIES, Property
 
 
 class Compression(Config):
@@ -147,6 +148,13 @@ class ModelConfig(Config):
     def has_atomic_dipoles(self) -> bool:
         """Whether its dipole has the form "charges_and_dipoles"."""
         return "dipole" in self.heads and self.dipole_form == "charges_and_dipoles"
+
+    @property
+    def predicted(self) -> dict[str, Property]:
+        """What the model predicts, and what follows from it, by name and in the table's order."""
+        sources = {*self.heads, *(("charges",) if self.predicts_charges else ())}
+        own = {row.name: row for row in PROPERTIES.values() if row.source in sources}
+        return own | {head.name: head.row for head in self.tensors}
 
     @property
     def own_heads(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ import safetensors.numpy
 from tensornet_jax.models import MODELS
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.potential import ElementTable, Potential
+from tensornet_jax.properties import LABELLED, PROPERTIES
 from tensornet_jax.runtime.parameter_paths import by_path, nested
 from tensornet_jax.runtime.whole_files import write_whole
 from tensornet_jax.version import __version__
@@ -32,12 +33,10 @@ HEADER_ENTRY = "tensornet_jax"
 BLANK_CHECKSUM = "0" * 64
 """Stands where the checksum will, while the checksum is computed."""
 UNITS = {
-    "energy": "eV",
+    "energy": PROPERTIES["energy"].unit,
     "length": "Å",
-    "forces": "eV/Å",
-    "stress": "eV/Å^3",
-    "dipole": "e·Å",
-    "charge": "e",
+    **{row.name: row.plain_unit for row in LABELLED if row.name != "energy"},
+    "charge": PROPERTIES["charges"].unit,
     "spin": "2S + 1",
 }
 RETRIEVE = "copy the file again from where it came from, or export it again from its run folder"

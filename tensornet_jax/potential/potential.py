@@ -1,6 +1,6 @@
 """From a model's per-atom energies to energy, forces, stress and Hessian of real structures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
@@ -30,6 +30,7 @@ from tensornet_jax.potential.preparation import check_visible, prepare_structure
 from tensornet_jax.potential.programs import program_of
 from tensornet_jax.potential.results import Assembly, Results
 from tensornet_jax.potential.trained_on import Metadata, Watch
+from tensornet_jax.properties import PROPERTIES, Property
 from tensornet_jax.runtime.forked import check_not_forked, is_forked
 from tensornet_jax.runtime.precision import precision_scope
 
@@ -43,7 +44,7 @@ __all__ = [
     "prepare_structure",
 ]
 
-ENERGY_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "hessian")
+ENERGY_PROPERTIES = tuple(row.name for row in PROPERTIES.values() if row.source == "energy")
 
 ATOMS_PER_BATCH = 2048
 """Atoms `Potential.evaluate` packs into one call when no batch size is given."""
@@ -127,13 +128,15 @@ class Potential:
         """What the model predicts besides derivatives."""
         return tuple(self.config.heads)
 
+    @cached_property
+    def rows(self) -> Mapping[str, Property]:
+        """What `evaluate` can compute, by name."""
+        return self.config.predicted
+
     @property
     def properties(self) -> tuple[str, ...]:
-        """What `evaluate` can compute."""
-        energy = ENERGY_PROPERTIES if "energy" in self.heads else ()
-        charges = ("charges",) if self.config.predicts_charges else ()
-        dipole = ("dipole", "polar_tensors") if "dipole" in self.heads else ()
-        return energy + dipole + charges + tuple(head.name for head in self.tensor_heads)
+        """Names of what `evaluate` can compute."""
+        return tuple(self.rows)
 
     @property
     def tensor_heads(self) -> tuple[TensorHead, ...]:
@@ -143,9 +146,7 @@ class Potential:
     @cached_property
     def per_atom(self) -> frozenset[str]:
         """Those of `properties` that have a value for each atom, (N, …)."""
-        own = (head.name for head in self.tensor_heads if head.per == "atom")
-        possible = {"energies", "forces", "charges", "polar_tensors", *own}
-        return frozenset(possible & {*self.properties})
+        return frozenset(row.name for row in self.rows.values() if row.per == "atom")
 
     @property
     def num_parameters(self) -> int:
@@ -234,7 +235,7 @@ class Potential:
         for index, atoms in enumerate(atoms_list):
             where = f" (structure {index})" if len(atoms_list) > 1 else ""
             structure = self.structure(atoms, where)
-            _check_physics(structure, compute, where)
+            _check_physics(structure, [self.rows[name] for name in compute], where)
             prepared.append(structure)
         results: list[Results] = [{} for _ in prepared]
         batched = tuple(name for name in compute if name != "hessian")
@@ -325,8 +326,9 @@ def _names(compute: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...
     return names
 
 
-def _check_physics(structure: Structure, compute: Sequence[str], where: str) -> None:
-    if "stress" in compute and abs(np.linalg.det(structure.cell)) == 0:
-        raise ValueError(f"stress needs a cell with a volume{where}: leave it out or set a cell")
-    if {"dipole", "polar_tensors"} & {*compute} and structure.pbc.any():
-        raise ValueError(f"the dipole moment of a periodic structure has no meaning{where}")
+def _check_physics(structure: Structure, rows: Iterable[Property], where: str) -> None:
+    periodic, has_volume = bool(structure.pbc.any()), abs(np.linalg.det(structure.cell)) > 0
+    for row in rows:
+        why_not = row.why_not(periodic=periodic, has_volume=has_volume)
+        if why_not is not None:
+            raise ValueError(f"{why_not}{where}: leave it out, or change cell or pbc")

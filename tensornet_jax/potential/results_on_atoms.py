@@ -12,10 +12,9 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from tensornet_jax.potential.results import in_voigt_order
+from tensornet_jax.properties import PROPERTIES
 
-KEPT_BY_EVERY_FORMAT = (
-    *("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges"),
-)
+KEPT_BY_EVERY_FORMAT = tuple(row.name for row in PROPERTIES.values() if row.ase)
 PREFIX = "predicted_"
 
 

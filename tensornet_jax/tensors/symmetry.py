@@ -1,8 +1,9 @@
 """Cartesian tensors with index symmetries, and their irreducible parts under rotation.
 
-A tensor of rank n is a product of n vectors. Coupling them one after the other with Clebsch–Gordan
-coefficients gives an orthonormal basis in which every rotation acts on blocks of one degree; index
-symmetries commute with rotations, so within a degree they only choose among the blocks.
+A tensor of rank n is a product of n vectors; one of rank 0 is a number. Coupling the vectors one
+after the other with Clebsch–Gordan coefficients gives an orthonormal basis in which every rotation
+acts on blocks of one degree; index symmetries commute with rotations, so within a degree they only
+choose among the blocks.
 """
 
 import re
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
+from tensornet_jax.properties import SCALAR
 
 HIGHEST_RANK = 4
 _TOLERANCE = 1e-8
@@ -38,7 +40,7 @@ class TensorSymmetry:
     """The space of Cartesian tensors with given index symmetries. Made by `tensor_symmetry`.
 
     Attributes:
-        formula: the index symmetries, such as "ij=ji".
+        formula: the index symmetries, such as "ij=ji"; "scalar" without an index.
         traceless: whether the trace over any two indices is 0.
         rank: number of indices n.
         blocks: the irreducible parts by degree, the lowest first.
@@ -98,8 +100,9 @@ def tensor_symmetry(formula: str, traceless: bool = False) -> TensorSymmetry:
     """Return the space of tensors with the index symmetries of a formula.
 
     Args:
-        formula: equal permutations of the indices, a minus sign for antisymmetry: "i", "ij" (any
-            tensor of rank 2), "ij=ji", "ij=-ji", "ijk=ikj", "ijkl=jikl=klij" (elasticity).
+        formula: "scalar" for a number, else equal permutations of the indices, a minus sign for
+            antisymmetry: "i", "ij" (any tensor of rank 2), "ij=ji", "ij=-ji", "ijk=ikj",
+            "ijkl=jikl=klij" (elasticity).
         traceless: keep only what has no trace over any two indices.
 
     Raises:
@@ -133,6 +136,8 @@ Signed = tuple[tuple[int, ...], int]
 
 def _parsed(formula: str) -> tuple[int, set[Signed]]:
     """Rank, and the group of signed permutations that leave the tensor as it is."""
+    if formula == SCALAR:
+        return 0, {((), 1)}
     terms = formula.replace(" ", "").split("=")
     first = terms[0]
     valid = all(re.fullmatch(r"-?[a-z]+", term) for term in terms) and not first.startswith("-")
@@ -140,7 +145,7 @@ def _parsed(formula: str) -> tuple[int, set[Signed]]:
     if not (valid and distinct and all(sorted(t.lstrip("-")) == sorted(first) for t in terms)):
         raise ValueError(
             f"{formula!r} is not a symmetry of indices: write permutations of the same letters, "
-            "such as ij=ji, ij=-ji or ijkl=jikl=klij"
+            "such as ij=ji, ij=-ji or ijkl=jikl=klij, or scalar"
         )
     if len(first) > HIGHEST_RANK:
         raise ValueError(f"{formula!r} has {len(first)} indices: {HIGHEST_RANK} are the most")
@@ -173,8 +178,8 @@ def _projector(rank: int, group: set[Signed]) -> np.ndarray:
 @cache
 def _coupled(rank: int) -> dict[int, np.ndarray]:
     """An orthonormal basis of all tensors of a rank, by degree (paths, 2l + 1, 3ⁿ)."""
-    if rank == 1:
-        return {1: np.eye(3)[None]}
+    if rank < 2:
+        return {rank: np.eye(2 * rank + 1)[None]}
     found: dict[int, list[np.ndarray]] = {}
     for degree, path in _paths(rank - 1):
         for coupled in range(abs(degree - 1), degree + 2):

@@ -115,10 +115,11 @@ def test_charge_is_read_from_info_and_must_be_one_number():
 
 
 def test_targets_are_missing_in_padding():
-    label = Targets(1.5, np.ones((3, 3)), np.full((3, 3), np.nan), np.zeros(3))
+    missing = np.full((3, 3), np.nan)
+    label = Targets({"energy": np.array(1.5), "stress": missing}, {"forces": np.ones((3, 3))})
     packed = batch_targets([label], Capacity(2, 8, 8, 4), "float32")
-    assert packed.energy[0] == 1.5
-    assert np.isnan(packed.energy[1])
-    assert np.isnan(packed.forces[3:]).all()
-    assert not np.isnan(packed.forces[:3]).any()
-    assert np.isnan(packed.stress).all()
+    assert packed.of("energy")[0] == 1.5
+    assert np.isnan(packed.of("energy")[1])
+    assert np.isnan(packed.of("forces")[3:]).all()
+    assert not np.isnan(packed.of("forces")[:3]).any()
+    assert np.isnan(packed.of("stress")).all()

@@ -9,6 +9,7 @@ from tests.tolerances import OP
 
 # Irreps by hand: symmetric powers and products of the vector representation.
 KNOWN = {
+    ("scalar", False): "1x0e",
     ("i", False): "1x1o",
     ("ij", False): "1x0e+1x1e+1x2e",
     ("ij=ji", False): "1x0e+1x2e",

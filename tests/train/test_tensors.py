@@ -13,7 +13,7 @@ from tensornet_jax.calculator import TensorNetCalculator
 from tensornet_jax.cli import app
 from tensornet_jax.config import ConfigError
 from tensornet_jax.data.labels.labels import Labels
-from tensornet_jax.models.heads.tensor_config import KNOWN_HEADS
+from tensornet_jax.models.heads.tensor_config import known_head
 from tensornet_jax.tensors import from_voigt, to_voigt
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.data.datasets import DataError
@@ -168,7 +168,7 @@ def test_elasticity_is_judged_by_moduli_and_by_stability():
     voigt = np.diag([300.0, 300, 300, 100, 100, 100])
     voigt[:3, :3] += 50
     stiff, soft = from_voigt(voigt, 2), from_voigt(voigt - 120 * np.eye(6), 2)
-    table = ErrorTable("set", (KNOWN_HEADS["elasticity"],))
+    table = ErrorTable("set", (known_head("elasticity"),))
     missing = np.full((2, 3), np.nan)
     label = Labels(np.nan, missing, missing, missing[0], {"elasticity": stiff})
     for predicted in (1.1 * stiff, soft):

@@ -45,7 +45,10 @@ def unused_keys(structures: Sequence[LabelledStructure], labels: LabelConfig) ->
     return [
         f"labels.{kind} is {key!r}, from which no structure has a usable label"
         for kind, key in labels.configured().items()
-        if not any(structure.keys.get(property_of(kind)) == key for structure in structures)
+        if not any(
+            structure.keys.get(property_of(kind)) in labels.accepted(kind)
+            for structure in structures
+        )
     ]
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -14,14 +14,11 @@ from tensornet_jax.data.labels.config import (
     LabelConfig,
     property_of,
 )
+from tensornet_jax.properties import LABELLED
 
-Look = Literal["energy", "forces", "stress", "dipole", "charge", "spin", "weight", "reference"]
-
-_NAMES: tuple[tuple[Look, str], ...] = (
-    ("forces", r"forces?|gradients?"),
-    ("stress", r"stress|virials?"),
-    ("dipole", r"dipoles?"),
-    ("energy", r"energy|energies"),
+# Energies last: other words say more of what "energy_gradient" is.
+_NAMES = tuple(
+    (row.name, row.look) for row in sorted(LABELLED, key=lambda row: row.name == "energy")
 )
 # What has one of those words in its name and is something else.
 _OTHER = re.compile(
@@ -35,7 +32,7 @@ _WEIGHT = re.compile(
     re.IGNORECASE,
 )
 _OWN_WEIGHT = re.compile(r"config_(\w+_)?weight")
-_STATE: tuple[tuple[Look, str], ...] = (
+_STATE = (
     ("charge", r"(total_?|net_?|molecular_?|ref_?)*charge"),
     ("spin", r"(total_?|ref_?|molecular_?)*spin(_?multiplicity)?|(spin_?)?mult(iplicity)?"),
 )
@@ -73,7 +70,7 @@ def _unused(key: str, value: Any, config: LabelConfig) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def look_of(key: str) -> Look | None:
+def look_of(key: str) -> str | None:
     """Return what a key seems to hold, None for most; "reference" is a REF_ key of what we lack."""
     if key in _NO_LABELS or _OWN_WEIGHT.fullmatch(key):
         return None

@@ -42,6 +42,7 @@ def read_npz(path: Path, config: LabelConfig) -> Iterator[Frame]:
     try:
         with np.load(path, allow_pickle=False) as file:
             keys = set(file.files)
+            config = config.for_keys(keys)
             arrays = {key: file[key] for key in sorted(_wanted(config, keys))}
     except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         raise ValueError(f"{path}: cannot be read without unpickling: {error}") from error
@@ -79,7 +80,8 @@ def read_hdf5(path: Path, config: LabelConfig) -> Iterator[Frame]:
             name = str(group.name).strip("/")
             where = f"{path}:{name}" if name else str(path)
             arrays, attributes = {}, {}
-            for key in sorted(_wanted(config, set(group))):
+            own = config.for_keys(set(group))
+            for key in sorted(_wanted(own, set(group))):
                 dataset = group[key]
                 if isinstance(dataset, h5py.Dataset):
                     arrays[key] = _read(dataset, where)
@@ -87,7 +89,7 @@ def read_hdf5(path: Path, config: LabelConfig) -> Iterator[Frame]:
                         attributes[key] = unit
             texts = {key: value for key, value in arrays.items() if states_units(key)}
             stated = inherited | stated_in(texts) | StatedUnits(attributes)
-            frames = _frames(arrays, set(group), config, stated, where)
+            frames = _frames(arrays, set(group), own, stated, where)
             for index, (atoms, units, remarks) in enumerate(frames):
                 yield Frame(atoms, f"{name}:{index}" if name else str(index), units, remarks)
         if not found:

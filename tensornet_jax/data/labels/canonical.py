@@ -66,7 +66,8 @@ def labelled_structure(
     found = available_labels(atoms)
     # Labels are gathered first: copy() drops the calculator that may hold them.
     atoms = atoms.copy()
-    config, unit_remarks = with_stated_units(config or LabelConfig(), stated, found, source)
+    config = (config or LabelConfig()).for_keys(found)
+    config, unit_remarks = with_stated_units(config, stated, found, source)
     _convert_lengths(atoms, config.units.factor("length"))
     _check_geometry(atoms, source)
     picked = pick_labels(found, atoms, config, source)
@@ -108,6 +109,7 @@ def check_configured(config: LabelConfig, available: Iterable[str]) -> None:
         available: keys found in any structure.
     """
     available = set(available)
+    config = config.for_keys(available)
     named = config.configured() | {
         kind: key for kind in STATE_ALIASES if (key := getattr(config, kind)) is not None
     }

@@ -1,6 +1,7 @@
 """Which keys of the data hold labels, in which units, signs and orders."""
 
 import re
+from collections.abc import Container
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -10,36 +11,14 @@ from pydantic import Field
 from tensornet_jax.config import Config
 from tensornet_jax.data.labels.electronic_state import STATE_ALIASES
 from tensornet_jax.data.labels.tensors import KeyOrTensorLabel
+from tensornet_jax.properties import KINDS, LABELLED
 from tensornet_jax.units import Quantity, conversion_factor
 
-PROPERTIES = ("energy", "forces", "stress", "dipole")
+PROPERTIES = tuple(row.name for row in LABELLED)
 # Searched in this order where the configuration names no key. `gradient` is dE/dr, minus the
 # force; `virial` is minus the stress times the volume.
-ALIASES: dict[str, tuple[str, ...]] = {
-    "energy": (
-        *("REF_energy", "energy", "Energy", "energies", "dft_energy", "dft_total_energy"),
-        *("DFT_energy", "total_energy", "potential_energy", "TotEnergy", "E"),
-        *("free_energy", "REF_free_energy"),
-    ),
-    "forces": (
-        *("REF_forces", "REF_force", "forces", "Forces", "force", "atomic_forces"),
-        *("dft_forces", "dft_force", "DFT_forces", "F"),
-    ),
-    "gradient": (
-        *("REF_gradient", "REF_gradients", "gradient", "gradients"),
-        *("dft_gradient", "dft_total_gradient"),
-    ),
-    "stress": ("REF_stress", "stress", "Stress", "dft_stress", "DFT_stress"),
-    "virial": (
-        *("REF_virial", "REF_virials", "virial", "virials", "Virial", "Virials"),
-        *("dft_virial", "dft_virials", "DFT_virial", "DFT_virials"),
-    ),
-    "dipole": (
-        *("REF_dipole", "REF_dipoles", "dipole", "dipoles", "dipole_moment"),
-        *("dft_dipole", "DFT_dipole", "scf_dipole"),
-    ),
-}
-MINUS_OF = {"forces": "gradient", "stress": "virial"}
+ALIASES: dict[str, tuple[str, ...]] = {name: kind.keys for name, kind in KINDS.items()}
+MINUS_OF = {row.name: row.minus.name for row in LABELLED if row.minus is not None}
 
 Sign = Literal["tension_positive", "compression_positive"]
 _ORDERS = {
@@ -161,6 +140,19 @@ class LabelConfig(Config):
         """Return property → key for the keys that are named explicitly."""
         tensors = {f"tensors.{name}": label.key for name, label in self.tensors.items()}
         return {p: key for p in ALIASES if (key := getattr(self, p)) is not None} | tensors
+
+    def accepted(self, kind: str) -> tuple[str, ...]:
+        """Return the keys that one of `configured` may be under."""
+        label = self.tensors.get(kind.removeprefix("tensors."))
+        if label is None or kind in ALIASES:
+            return (self.configured()[kind],)
+        return (label.key, *label.aliases)
+
+    def for_keys(self, keys: Container[str]) -> "LabelConfig":
+        """Return the configuration with each tensor under that of its keys which is there."""
+        tensors = {name: label.for_keys(keys) for name, label in self.tensors.items()}
+        same = all(label is self.tensors[name] for name, label in tensors.items())
+        return self if same else self.model_copy(update={"tensors": tensors})
 
     def decided(self, name: str) -> bool:
         """Whether the configuration itself says where a property is, or that it is not read."""

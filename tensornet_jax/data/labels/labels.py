@@ -14,6 +14,7 @@ from tensornet_jax.data.labels.config import (
     LabelUnits,
     property_of,
 )
+from tensornet_jax.properties import LABELLED
 
 __all__ = [
     "ALIASES",
@@ -28,17 +29,12 @@ __all__ = [
 ]
 
 # The names that labels have in files that the package writes, and on Atoms that it hands out.
-CANONICAL = {name: f"REF_{name}" for name in PROPERTIES}
+CANONICAL = {row.name: row.label_key for row in LABELLED}
 # An electronic free energy that differs from the energy used; no label, but the audit compares.
 FREE_ENERGY = "REF_free_energy"
 
-_PER_ATOM = frozenset({"forces"})
-_SHAPES: dict[str, tuple[int, ...]] = {
-    "energy": (),
-    "forces": (3,),
-    "stress": (3, 3),
-    "dipole": (3,),
-}
+_PER_ATOM = frozenset(row.name for row in LABELLED if row.per == "atom")
+_SHAPES = {row.name: (3,) * row.rank for row in LABELLED}
 
 
 class Labels(Mapping[str, Float[np.ndarray, "..."]]):

@@ -9,14 +9,11 @@ from jaxtyping import Float
 
 from tensornet_jax.data.labels.config import MINUS_OF, PROPERTIES, LabelConfig, matrix_of_six
 from tensornet_jax.data.labels.labels import FREE_ENERGY
+from tensornet_jax.properties import KINDS
 from tensornet_jax.units import Quantity
 
 _QUANTITY: dict[str, Quantity] = {
-    "energy": "energy",
-    "forces": "force",
-    "gradient": "force",
-    "stress": "stress",
-    "dipole": "dipole",
+    name: kind.quantity for name, kind in KINDS.items() if kind.quantity is not None
 }
 # Found beside every energy that an ASE calculator reports, so not worth a remark.
 _UNREMARKABLE = {"free_energy", FREE_ENERGY, "energies"}

@@ -13,24 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tensornet_jax.properties import KINDS, LABELLED, PROPERTIES
 from tensornet_jax.units import Quantity, conversion_factor, quantities_of
 
 if TYPE_CHECKING:
     from tensornet_jax.data.labels.config import LabelConfig
 
 _WORDS: dict[Quantity, tuple[str, ...]] = {
-    "energy": (
-        *("energy", "energies", "potential_energy", "total_energy", "e", "en", "ener"),
-        *("dft_energy", "ref_energy"),
-    ),
+    "energy": PROPERTIES["energy"].words,
     "length": (
         *("length", "lengths", "distance", "distances", "position", "positions", "pos", "r"),
         *("coord", "coords", "coordinate", "coordinates", "geometry", "geometries", "xyz"),
         *("cell", "cells", "lattice", "box"),
     ),
-    "force": ("force", "forces", "f", "gradient", "gradients", "grad", "ref_forces"),
-    "stress": ("stress", "stresses", "pressure", "ref_stress"),
-    "dipole": ("dipole", "dipoles", "dipole_moment", "dipole_moments", "mu", "ref_dipole"),
+    **{row.quantity: row.words for row in LABELLED if row.quantity not in (None, "energy")},
 }
 _QUANTITY_OF = {word: quantity for quantity, words in _WORDS.items() for word in words}
 # e_unit, unit_energy, EnergyUnits, _property_unit_dict, units
@@ -168,16 +164,16 @@ def with_stated_units(
                 f"{source}: the file says that {label.key} is in {stated.keys[label.key]!r}: state "
                 f"labels.tensors.{name}.factor, from it to the unit of predictions (1.0 keeps it)"
             )
-    kinds: dict[str, tuple[str, ...]] = {
-        "energy": ("energy", "virial"),
-        "force": ("forces", "gradient"),
-        "stress": ("stress",),
-        "dipole": ("dipole",),
-    }
-    given = {q: getattr(config.units, q) for q in ("length", *kinds)}
+    given = {q: getattr(config.units, q) for q in _WORDS}
     keys = {
-        quantity: [key for kind in of for key in config.keys(kind) if key in found]
-        for quantity, of in kinds.items()
+        quantity: [
+            key
+            for name, kind in KINDS.items()
+            if kind.quantity == quantity
+            for key in config.keys(name)
+            if key in found
+        ]
+        for quantity in _WORDS
     }
     units, remarks = meet(given, keys, stated, found, source)
     return config.model_copy(update={"units": config.units.model_copy(update=units)}), remarks

@@ -1,10 +1,10 @@
-"""Labels that are tensors of any rank: where data keep them, and in which form.
+"""Labels of scalars and tensors of any rank: where data keep them, and in which form.
 
 In canonical form Atoms and files carry them flat, as extended XYZ can hold them: `info["REF_name"]`
 (3ⁿ,) or `arrays["REF_name"]` (N, 3ⁿ), and `info["tensor_labels"]` says which there are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from tensornet_jax.tensors.voigt import from_mandel, from_voigt
 
 PREFIX = "REF_"
 NAMES = "tensor_labels"
-_RANKS = {3: 1, 9: 2, 27: 3, 81: 4}
+_RANKS = {1: 0, 3: 1, 9: 2, 27: 3, 81: 4}
 # Numbers of a tensor whose last one or two pairs of indices are packed, and those pairs.
 _PACKED = {6: ((), 1), 18: ((3,), 1), 36: ((), 2)}
 
@@ -27,10 +27,13 @@ class TensorLabel(Config):
     """Where the data keep a tensor, and how."""
 
     key: str = Field(min_length=1, description="key of its numbers", examples=["polarizability"])
+    aliases: tuple[str, ...] = Field(
+        default=(), description="other keys of the same, for structures that lack the first"
+    )
     factor: float = Field(default=1.0, description="from the data's unit to that of predictions")
     form: Literal["cartesian", "voigt", "mandel"] = Field(
         default="cartesian",
-        description="cartesian: 3, 9, 27 or 81 numbers; voigt (of stresses and stiffnesses) or "
+        description="cartesian: 1, 3, 9, 27 or 81 numbers; voigt (of stresses and stiffnesses) or "
         "mandel: 6, 18 or 36 numbers in the order xx, yy, zz, yz, xz, xy",
     )
     mask: str | None = Field(
@@ -40,6 +43,11 @@ class TensorLabel(Config):
         default=None,
         description="a tensor of the structure, or of each atom; null: as the file keeps it",
     )
+
+    def for_keys(self, keys: Container[str]) -> "TensorLabel":
+        """Return the label under the first of its keys that is there, itself if none is."""
+        found = next((key for key in (self.key, *self.aliases) if key in keys), self.key)
+        return self if found == self.key else self.model_copy(update={"key": found})
 
 
 def _with_key(value: object) -> object:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tensornet_jax.properties import KINDS
+
 STRUCTURE = "config_weight"
+# By the name of a property, or of what data have in its place.
 _SPELLINGS: dict[str, tuple[str, ...]] = {
-    "forces": ("config_forces_weight", "config_force_weight"),
-    "stress": ("config_stress_weight",),
-    "virial": ("config_virials_weight", "config_virial_weight"),
+    name: tuple(f"config_{own}_weight" for own in kind.weights or (name,))
+    for name, kind in KINDS.items()
 }
 
 

@@ -23,9 +23,9 @@ from jax import Array
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.interop.stablehlo import exported_potential
-from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.model_file import UNITS
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.properties import PROPERTIES
 from tensornet_jax.runtime.backend import EXCLUDED_VERSIONS
 from tensornet_jax.version import __version__
 
@@ -53,12 +53,22 @@ PADDING = (
 )
 
 
-# Second derivatives: one more backward pass through the model for each row.
-NOT_EXPORTED = ("hessian", "polar_tensors")
 CENTER_OF_MASS = "centre of mass"  # as manifests of earlier versions spell it
 
 # Said in their names, since whoever forgets to add the reference energies gets plausible numbers.
 _RENAMED = {"energies": "energies_without_e0", "energy": "energy_without_e0"}
+
+
+# One more backward pass through the model for each row.
+NOT_EXPORTED = tuple(row.name for row in PROPERTIES.values() if row.costly)
+
+_MEANINGS = {
+    "energies": "add reference_energies[species] in float64",
+    "energy": "add reference_energies and energy_offset in float64",
+    "forces": "minus the gradient of the energy",
+    "stress": "(1/V) dE/dstrain; 0 without a volume",
+    "charges": "predicted charges of the atoms",
+}
 
 
 class _Argument(NamedTuple):
@@ -104,33 +114,21 @@ def _outputs(potential: Potential) -> dict[str, _Argument]:
     dtype = potential.dtype
     centered = potential.config.has_atomic_dipoles
     origin = exported_potential.MEAN_OF_POSITIONS if centered else CENTER_OF_MASS
-    known = {
-        "energies": _Argument("atoms", dtype, "eV", "add reference_energies[species] in float64"),
-        "energy": _Argument(
-            "structures", dtype, "eV", "add reference_energies and energy_offset in float64"
-        ),
-        "forces": _Argument("atoms, 3", dtype, "eV/Å", "minus the gradient of the energy"),
-        "stress": _Argument(
-            "structures, 3, 3", dtype, "eV/Å^3", "(1/V) dE/dstrain; 0 without a volume"
-        ),
-        "dipole": _Argument(
-            "structures, 3", dtype, "e·Å", f"about the {origin}; not periodic", {"origin": origin}
-        ),
-        "charges": _Argument("atoms", dtype, "e", "predicted charges of the atoms"),
-    }
-    known |= {head.name: _tensor(head, dtype) for head in potential.tensor_heads}
-    return {
-        _RENAMED.get(name, name): a for name, a in known.items() if name in potential.properties
-    }
-
-
-def _tensor(head: TensorHead, dtype: str) -> _Argument:
-    rows = "atoms" if head.per == "atom" else "structures"
-    shape = ", ".join([rows, *["3"] * head.space.rank])
-    what = {"symmetry": head.symmetry, "traceless": head.traceless, "per": head.per}
-    if head.per == "structure":
-        what["mean"] = head.mean
-    return _Argument(shape, dtype, head.unit or None, "Cartesian components", what)
+    meanings = _MEANINGS | {"dipole": f"about the {origin}; not periodic"}
+    found = {}
+    for name, row in potential.rows.items():
+        if name == "free_energy" or name in NOT_EXPORTED:
+            continue
+        first = "atoms" if row.per == "atom" else "structures"
+        shape = ", ".join([first, *["3"] * row.rank])
+        more = {"origin": origin} if name == "dipole" else {}
+        if row.source == "tensors":
+            more = {"symmetry": row.symmetry, "traceless": row.traceless, "per": row.per}
+            more |= {"mean": row.mean} if row.per == "structure" else {}
+        meaning = meanings.get(name, "Cartesian components" if row.rank else "a number")
+        unit = (row.unit if row.source == "tensors" else row.plain_unit) or None
+        found[_RENAMED.get(name, name)] = _Argument(shape, dtype, unit, meaning, more)
+    return found
 
 
 def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> dict[str, Any]:

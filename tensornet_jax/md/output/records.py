@@ -131,10 +131,8 @@ class Records:
 
 def recorded_units(potential: Potential, names: Sequence[str]) -> dict[str, str]:
     """Return the units of properties by name; "" where the model does not say."""
-    units = {"dipole": "e·Å", "charges": "e"} | {
-        head.name: head.unit for head in potential.tensor_heads
-    }
-    return {name: units.get(name, "") for name in names}
+    rows = potential.rows
+    return {name: rows[name].unit for name in names}
 
 
 def check_recorded(
@@ -147,8 +145,8 @@ def check_recorded(
         names: properties.
         structures: of the simulation.
     """
-    derived = {*ENERGY_PROPERTIES, "polar_tensors"}
-    possible = [name for name in potential.properties if name not in derived]
+    rows = potential.rows.values()
+    possible = {r.name: r for r in rows if r.name not in ENERGY_PROPERTIES and not r.costly}
     for name in names:
         if name in ENERGY_PROPERTIES:
             raise ValueError(
@@ -158,8 +156,8 @@ def check_recorded(
             has = ", ".join(possible) or "nothing besides energy and forces"
             raise ValueError(f"this model has no {name!r} to record; it predicts {has}")
     for index, atoms in enumerate(structures):
-        if "dipole" in names and atoms.pbc.any():
-            raise ValueError(
-                f"structure {index} is periodic, where a dipole moment has no meaning: do not "
-                "record it"
-            )
+        has_volume = abs(np.linalg.det(atoms.cell.array)) > 0
+        for name in names:
+            why_not = possible[name].why_not(periodic=bool(atoms.pbc.any()), has_volume=has_volume)
+            if why_not is not None:
+                raise ValueError(f"structure {index}: {why_not}: do not record it")

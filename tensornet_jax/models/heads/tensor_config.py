@@ -1,26 +1,27 @@
-"""Which tensors a model predicts beside energies: the configuration of its tensor heads."""
+"""Which scalars and tensors a model predicts beside energies: the configuration of their heads."""
 
-import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tensornet_jax.config import Config, unknown_name
 from tensornet_jax.ops.harmonics.angular_momentum import is_triangle
+from tensornet_jax.properties import PROPERTIES, Property, check_name, title_of
 from tensornet_jax.tensors.symmetry import TensorSymmetry, tensor_symmetry
 
 SQUARES = ("ij=ji", "ijkl=jikl=klij")
 """Symmetries whose tensors are symmetric matrices, of vectors or of strains."""
 
-_TAKEN = (
-    *("energy", "free_energy", "energies", "forces", "gradient", "stress", "virial", "hessian"),
-    *("dipole", "charges", "charge", "spin", "polar_tensors"),
+# What a head has of the row of its property.
+_OF_ROW = (
+    *("name", "symmetry", "traceless", "per", "mean", "positive_definite", "sum_to_zero", "unit"),
 )
 
 
 class TensorHead(Config):
-    """A tensor that the model predicts, of each atom or of the whole structure."""
+    """A scalar or tensor that the model predicts, of each atom or of the whole structure."""
 
     name: str = Field(
         description="name of the property, in data, predictions and calculator",
@@ -29,7 +30,7 @@ class TensorHead(Config):
     symmetry: str = Field(
         default="ij=ji",
         description="its indices and their symmetry: i, ij (none), ij=ji, ij=-ji, ijk=ikj, "
-        "ijkl=jikl=klij (elasticity)",
+        "ijkl=jikl=klij (elasticity); scalar for a number",
     )
     traceless: bool = Field(default=False, description="no trace over any two indices")
     per: Literal["structure", "atom"] = Field(
@@ -56,10 +57,7 @@ class TensorHead(Config):
     @field_validator("name")
     @classmethod
     def _check_name(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_]*", value):
-            raise ValueError(f"name {value!r}: use letters, digits and _")
-        if value in _TAKEN:
-            raise ValueError(f"name {value!r} is taken by another property: choose another")
+        check_name(value)
         return value
 
     @field_validator("symmetry")
@@ -96,41 +94,38 @@ class TensorHead(Config):
         return tensor_symmetry(self.symmetry, self.traceless)
 
     @property
+    def row(self) -> Property:
+        """What it predicts, as a row of the table: as it stands there but for what is stated."""
+        stated = {field: getattr(self, field) for field in _OF_ROW}
+        known = PROPERTIES.get(self.name)
+        if known is None:
+            return Property(title=title_of(self.name), **stated)
+        if known.unit != self.unit:
+            stated |= {"shown_unit": "", "shown_factor": 1.0, "quantity": None}
+        return replace(known, **stated)
+
+    @property
     def highest_degree(self) -> int:
         """The highest degree among its irreducible parts."""
         return self.space.blocks[-1].degree
 
 
-KNOWN_HEADS = {
-    head.name: head
-    for head in (
-        TensorHead(name="polarizability", unit="Å³"),
-        TensorHead(name="hyperpolarizability", symmetry="ijk=jik=ikj", unit="a.u."),
-        TensorHead(name="quadrupole", traceless=True, unit="e·Å²"),
-        TensorHead(name="magnetic_anisotropy", traceless=True, unit="cm⁻¹"),
-        TensorHead(name="shielding", symmetry="ij", per="atom", unit="ppm"),
-        TensorHead(name="born_charges", symmetry="ij", per="atom", sum_to_zero=True, unit="e"),
-        TensorHead(name="dielectric", mean=True, positive_definite=True),
-        TensorHead(name="piezoelectric", symmetry="ijk=ikj", mean=True, unit="C/m²"),
-        TensorHead(
-            name="elasticity",
-            symmetry="ijkl=jikl=klij",
-            mean=True,
-            positive_definite=True,
-            unit="GPa",
-        ),
-    )
-}
-"""Tensors that a name is enough for."""
+def known_head(name: str) -> TensorHead:
+    """Return the head of a property that the table has.
+
+    Raises:
+        ValueError: it has no such row, or a head cannot be called so.
+    """
+    row = PROPERTIES.get(name)
+    if row is None or row.source != "tensors":
+        known = tuple(row.name for row in PROPERTIES.values() if row.source == "tensors")
+        message = unknown_name(name, known, "tensor")
+        raise ValueError(f"{message}; any other is a section with name, symmetry and so on")
+    return TensorHead(**{field: getattr(row, field) for field in _OF_ROW})
 
 
 def _known(value: Any) -> Any:
-    if isinstance(value, str):
-        if value not in KNOWN_HEADS:
-            message = unknown_name(value, tuple(KNOWN_HEADS), "tensor")
-            raise ValueError(f"{message}; any other is a section with name, symmetry and so on")
-        return KNOWN_HEADS[value]
-    return value
+    return known_head(value) if isinstance(value, str) else value
 
 
 NamedTensorHead = Annotated[TensorHead, BeforeValidator(_known)]

@@ -1,4 +1,4 @@
-"""Tensors of any rank up to four from the features of any model.
+"""Scalars and tensors of any rank up to four from the features of any model.
 
 A head predicts the irreducible parts of its tensor. A part of degree l comes from features of the
 same degree, mixed by weights that depend on the invariants, and from Clebsch–Gordan products of two
@@ -49,8 +49,9 @@ class TensorReadout(nn.Module):
         def mixed(degree: int, name: str) -> Array:
             return self._mixed(parts[degree], width, f"{name}_{degree}")
 
-        left = {degree: mixed(degree, "left") for degree in range(1, highest + 1)}
-        right = {degree: mixed(degree, "right") for degree in range(1, highest + 1)}
+        factors = range(1, highest + 1) if self.head.highest_degree else ()
+        left = {degree: mixed(degree, "left") for degree in factors}
+        right = {degree: mixed(degree, "right") for degree in factors}
         found = []
         for degree, multiplicity, _ in self.head.space.blocks:
             natural = self.head.space.is_natural(degree)

@@ -76,10 +76,14 @@ class LossConfig(Config):
 
 
 def with_tensor_labels(labels: LabelConfig, heads: Iterable[TensorHead]) -> LabelConfig:
-    """Return where labels of all these heads are, under their own names if nothing else is said."""
+    """Return where labels of all these heads are: if nothing is said, under their own names.
+
+    Or, in structures without that, under another key that the table of properties has for them.
+    """
     tensors = {}
     for head in heads:
-        label = labels.tensors.get(head.name, TensorLabel(key=head.name))
+        aliases = tuple(key for key in head.row.keys if key != head.name)
+        label = labels.tensors.get(head.name, TensorLabel(key=head.name, aliases=aliases))
         tensors[head.name] = label.model_copy(update={"per": label.per or head.per})
     return labels.model_copy(update={"tensors": tensors})
 

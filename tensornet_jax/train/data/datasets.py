@@ -11,7 +11,7 @@ from tensornet_jax.data.auditing.audit import Audit, audit
 from tensornet_jax.data.auditing.overlap import overlap_warnings
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.by_file import file_lines
-from tensornet_jax.data.labels.labels import PROPERTIES, Labels
+from tensornet_jax.data.labels.labels import Labels
 from tensornet_jax.data.references import ReferenceEnergies, reference_energies
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.graph.targets import Targets
@@ -20,6 +20,7 @@ from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.potential import ElementTable
 from tensornet_jax.potential.preparation import prepare_structure
 from tensornet_jax.potential.results import Assembly
+from tensornet_jax.properties import LABELLED
 from tensornet_jax.train.config.data import DataConfig
 from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts, read_parts
 
@@ -198,17 +199,15 @@ def _targets(
     model: ModelConfig,
 ) -> Targets:
     labels = structure.labels
-    tensors = {head.name: _tensor(labels, head) for head in model.tensors}
-    of_atoms = {head.name for head in model.tensors if head.per == "atom"}
+    found = {row.name: labels.of(row.name) for row in LABELLED}
     energy, dipole = assembly.asked_of_model(structure.energy, labels.of("dipole"), prepared)
+    found |= {"energy": np.array(energy), "dipole": dipole}
+    found |= {head.name: _tensor(labels, head) for head in model.tensors}
+    of_atoms = {row.name for row in (*LABELLED, *model.tensors) if row.per == "atom"}
     return Targets(
-        energy=np.float64(energy),
-        forces=labels.of("forces"),
-        stress=labels.of("stress"),
-        dipole=dipole,
-        tensors={name: t for name, t in tensors.items() if name not in of_atoms},
-        atom_tensors={name: t for name, t in tensors.items() if name in of_atoms},
-        weights={name: np.float64(structure.weights.of(name)) for name in (*PROPERTIES, *tensors)},
+        structures={name: t for name, t in found.items() if name not in of_atoms},
+        atoms={name: t for name, t in found.items() if name in of_atoms},
+        weights={name: np.array(structure.weights.of(name)) for name in found},
     )
 
 

@@ -94,9 +94,11 @@ def _labelled(
 
 def _meaningful(atoms: Atoms, potential: Potential) -> tuple[str, ...]:
     """Return the labels that a structure can have: no stress without a volume, for one."""
-    names = ["energy", "forces"] if "energy" in potential.properties else []
-    if names and atoms.pbc.any() and abs(np.linalg.det(atoms.cell.array)) > 0:
-        names.append("stress")
-    if "dipole" in potential.properties and not atoms.pbc.any():
-        names.append("dipole")
-    return (*names, *(head.name for head in potential.tensor_heads))
+    periodic = bool(atoms.pbc.any())
+    has_volume = periodic and abs(np.linalg.det(atoms.cell.array)) > 0
+    return tuple(
+        name
+        for name, row in potential.rows.items()
+        if (row.section or row.source == "tensors")
+        and row.why_not(periodic=periodic, has_volume=has_volume) is None
+    )

@@ -4,32 +4,32 @@ Both ways end in `Potential.predict` and in one `ErrorTable`: validation calls i
 run's own padding, everything else goes through `Potential.evaluate`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
+from numpy.typing import ArrayLike
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.graph.atom_graph import batch_structures
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.results import energies_of, unbatched
+from tensornet_jax.properties import LABELLED
 from tensornet_jax.train.config.run import LossTerm
 from tensornet_jax.train.data.capacities import Capacities
 from tensornet_jax.train.data.datasets import Examples
 from tensornet_jax.train.data.replay import Replay
-from tensornet_jax.train.evaluation.metrics import UNITS, ErrorTable, errors_of
+from tensornet_jax.train.evaluation.metrics import ErrorTable, errors_of
 from tensornet_jax.train.optimization.losses import penalty, scale_of, weighted_sum
 from tensornet_jax.train.optimization.step import EvaluateStep
-
-PyTree = Any
 
 
 def evaluate_structures(
     potential: Potential, structures: Sequence[LabelledStructure], batch_size: int | None = None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, np.ndarray]]:
     """Return `potential.evaluate` of what each structure has a label for, in the order given.
 
     Properties without a label are left out, and so are those the potential does not predict: what
@@ -44,7 +44,7 @@ def evaluate_structures(
     for index, structure in enumerate(structures):
         names = tuple(name for name in structure.labels if name in potential.properties)
         groups.setdefault(names, []).append(index)
-    predictions: list[dict[str, Any]] = [{} for _ in structures]
+    predictions: list[dict[str, np.ndarray]] = [{} for _ in structures]
     for names, indices in groups.items():
         if names:
             found = potential.evaluate([structures[k].atoms for k in indices], names, batch_size)
@@ -56,7 +56,7 @@ def evaluate_structures(
 def error_table(
     data_set: str,
     structures: Sequence[LabelledStructure],
-    predictions: Sequence[Mapping[str, Any]],
+    predictions: Sequence[Mapping[str, ArrayLike]],
     heads: Sequence[TensorHead] = (),
 ) -> ErrorTable:
     """Return the errors of predictions, one for each structure, against the labels."""
@@ -105,6 +105,7 @@ class Validator:
         self._evaluate = EvaluateStep(potential, tuple(terms))
         self._heads = potential.tensor_heads
         self._per_atom = potential.per_atom
+        self._compared = {row.name: row.compared.name for row in LABELLED}
         # Structures of like size together leave little padding.
         order = np.argsort([len(s.pairs) for s in examples.structures], kind="stable")
         batch_size = min(batch_size, len(order))
@@ -132,7 +133,7 @@ class Validator:
                 table.add(prediction, targets, self._numbers[structure.species])
                 errors = errors_of(prediction, targets, len(structure), self._heads)
                 for name in self._terms:
-                    error = errors["energy_per_atom" if name == "energy" else name]
+                    error = errors[self._compared.get(name, name)]
                     weight = float(targets.weights.get(name, 1.0))
                     known = error[~np.isnan(error) & (weight > 0)] / scale_of(self._terms[name])
                     sums[name] += weight * float(np.sum(penalties[name](known)))
@@ -140,7 +141,7 @@ class Validator:
         terms = {name: sums[name] / max(counts[name], 1) for name in self._terms}
         return Validation(float(weighted_sum(terms, self._terms)), terms, table)
 
-    def _outputs(self, params: PyTree) -> Any:
+    def _outputs(self, params: PyTree) -> Iterator[tuple[np.ndarray, Mapping[str, np.ndarray]]]:
         """Yield indices and predictions, packing a batch while the device works on the last."""
         waiting = None
         for indices in self._batches:
@@ -180,9 +181,9 @@ class JointValidator:
         self._replay = (
             None if replay is None else Validator(potential, replay.validation, terms, batch_size)
         )
-        names = [name for name in UNITS if name in terms]
-        names += [head.name for head in potential.tensor_heads if head.name in terms]
-        self._names = [*names, "energy_per_atom"] if "energy" in names else names
+        rows = [row for row in LABELLED if row.name in terms]
+        names = [row.name for row in (*rows, *potential.tensor_heads) if row.name in terms]
+        self._names = [*names, *(row.compared.name for row in rows if row.errors_per_atom)]
         losses = ["loss", *(f"loss_{name}" for name in terms)]
         errors = [f"{name}_{kind}" for name in self._names for kind in ("mae", "rmse")]
         if replay is not None:

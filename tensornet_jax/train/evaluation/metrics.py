@@ -7,31 +7,39 @@ and any mixture of labelled and unlabelled structures.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
-from tensornet_jax.data.labels.labels import PROPERTIES
 from tensornet_jax.models.heads.tensor_config import TensorHead
+from tensornet_jax.properties import LABELLED, PROPERTIES
 from tensornet_jax.runtime.csv_files import write_csv
 from tensornet_jax.train.evaluation.tensor_errors import INDEFINITE, tensor_errors
 
-# property → unit of the stored numbers, unit a reader wants, factor between them
-UNITS: dict[str, tuple[str, str, float]] = {
-    "energy": ("eV", "meV", 1e3),
-    "energy_per_atom": ("eV/atom", "meV/atom", 1e3),
-    "forces": ("eV/Å", "meV/Å", 1e3),
-    "stress": ("eV/Å³", "meV/Å³", 1e3),
-    "dipole": ("e·Å", "e·Å", 1.0),
-}
+COMPARED = {each.name: each for row in LABELLED for each in (row, row.compared)}
+"""What errors of a property are given in, by name: of energies, whole and per atom."""
+
+SUMMARIZED = tuple(row.compared.name for row in LABELLED)
+"""One of those for each property, where both would say the same."""
+
 ALL = "all"
 
 
 def shown_unit(name: str, unit: str = "") -> tuple[str, str, float]:
-    """Return the entry of `UNITS`, or that of a tensor in its own unit."""
-    return UNITS.get(name, (unit, unit, 1.0))
+    """Return the unit of errors, the one that a reader wants, and the factor between them.
+
+    Args:
+        name: of what is compared.
+        unit: of a head's property, which need not be the one of the table.
+    """
+    row = COMPARED.get(name)
+    if row is None:
+        row = PROPERTIES.get(name)
+        if row is None or row.unit != unit:
+            return unit, unit, 1.0
+    return row.unit, *row.shown
 
 
 @dataclass
@@ -62,7 +70,7 @@ class ErrorSum:
 
 @dataclass(frozen=True)
 class ErrorRow:
-    """One line of the error table, in eV, eV/atom, eV/Å, eV/Å³, e·Å or a tensor's own unit."""
+    """One line of the error table, in the units of the table of properties or of the head."""
 
     data_set: str
     config_type: str
@@ -77,7 +85,7 @@ class ErrorRow:
 class Labelled(Protocol):
     """What has labels: those of data, or the targets of training."""
 
-    def of(self, name: str) -> Any:
+    def of(self, name: str) -> ArrayLike:
         """Return the label of a property, NaN where it is missing."""
         ...
 
@@ -91,23 +99,24 @@ def errors_of(
     """Return prediction − label in float64 for each predicted property, NaN where unlabelled.
 
     Args:
-        prediction: any of energy eV, forces (N, 3) eV/Å, stress (3, 3) eV/Å³, dipole (3,) e·Å.
+        prediction: properties by name, (…) or (N, …), in the units of the table.
         labels: the labels of the same structure, in the same units.
         num_atoms: atoms in the structure; energy_per_atom is the energy error divided by it.
-        heads: of the other tensors; see `tensor_errors` for what is compared.
+        heads: of the properties that heads predict; see `tensor_errors` for what is compared.
     """
-    errors = {}
-    for name in PROPERTIES:
-        if name in prediction:
-            predicted = np.asarray(prediction[name], dtype=np.float64)
-            errors[name] = predicted - np.asarray(labels.of(name), dtype=np.float64)
+    errors: dict[str, np.ndarray] = {}
+    for row in LABELLED:
+        if row.name in prediction:
+            predicted = np.asarray(prediction[row.name], dtype=np.float64)
+            error = np.asarray(predicted - np.asarray(labels.of(row.name), dtype=np.float64))
+            errors[row.name] = error
+            if row.errors_per_atom:
+                errors[row.compared.name] = error / max(num_atoms, 1)
     for head in heads:
         if head.name in prediction:
             predicted = np.asarray(prediction[head.name], dtype=np.float64)
             label = np.broadcast_to(np.asarray(labels.of(head.name), np.float64), predicted.shape)
             errors |= tensor_errors(head, predicted, label)
-    if "energy" in errors:
-        errors["energy_per_atom"] = errors["energy"] / max(num_atoms, 1)
     return errors
 
 
@@ -122,8 +131,8 @@ class ErrorTable:
     def __init__(self, data_set: str, heads: Sequence[TensorHead] = ()):
         self.data_set = data_set
         self._heads = tuple(heads)
-        self._per_atom = {"forces", *(head.name for head in heads if head.per == "atom")}
-        self._units = {name: unit for name, (unit, _, _) in UNITS.items()}
+        self._per_atom = {row.name for row in (*LABELLED, *heads) if row.per == "atom"}
+        self._units = {name: row.unit for name, row in COMPARED.items()}
         self._sums: dict[tuple[str, str, str], ErrorSum] = {}
 
     def add(
@@ -208,7 +217,7 @@ def write_rows(path: Path, rows: Iterable[ErrorRow]) -> None:
 
 
 def render(rows: Iterable[ErrorRow]) -> list[str]:
-    """Return the rows as a Markdown table, energies in meV and tensors in their own units."""
+    """Return the rows as a Markdown table, in the units that a reader wants."""
     header = ("data set", "config_type", "property", "element", "labels", "MAE", "RMSE", "unit")
     cells: list[tuple[str, ...]] = [header]
     for row in rows:

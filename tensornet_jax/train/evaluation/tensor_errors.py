@@ -1,4 +1,4 @@
-"""Errors of predicted tensors: whole, by irreducible part, and in what is derived from them."""
+"""Errors of what heads predict: whole, by irreducible part, and in what is derived from them."""
 
 import numpy as np
 
@@ -22,12 +22,12 @@ def tensor_errors(
 ) -> dict[str, np.ndarray]:
     """Return prediction − label by name of what is compared, NaN where unlabelled.
 
-    Under the head's name stand all Cartesian components; under "NAME degree l" the components of
-    degree l in an orthonormal basis, if there are several degrees; for rank 2 with a trace under
-    "NAME isotropic" a third of the trace; for elasticity bulk and shear modulus of a polycrystal
-    (Voigt–Reuss–Hill) and C(n) = C_ijkl n_i n_j n_k n_l along thirteen directions; and for
-    symmetric tensors under "NAME indefinite" 1 for each prediction that is not positive definite,
-    if its label is.
+    Under the head's name stand all Cartesian components, of a scalar the one there is; under "NAME
+    degree l" the components of degree l in an orthonormal basis, if there are several degrees; for
+    rank 2 with a trace under "NAME isotropic" a third of the trace; for elasticity bulk and shear
+    modulus of a polycrystal (Voigt–Reuss–Hill) and C(n) = C_ijkl n_i n_j n_k n_l along thirteen
+    directions; and for symmetric tensors under "NAME indefinite" 1 for each prediction that is not
+    positive definite, if its label is.
 
     Args:
         head: the head.

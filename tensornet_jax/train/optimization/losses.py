@@ -9,19 +9,24 @@ it: zero times NaN is NaN, so masking the result alone would leave NaN in every 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import overload
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.targets import Targets
+from tensornet_jax.properties import LABELLED
 from tensornet_jax.train.config.run import LossConfig, LossTerm, TensorLossTerm
 
-PROPERTIES = ("energy", "forces", "stress", "dipole")
+_SECTIONS = tuple(row.name for row in LABELLED)
+_PER_ATOM = frozenset(row.name for row in LABELLED if row.errors_per_atom)
+
+Errors = jax.Array | np.ndarray
 
 
-def penalty(term: LossTerm) -> Callable[[Any], Any]:
+def penalty(term: LossTerm) -> Callable[[Errors], Errors]:
     """Return the elementwise penalty of one loss term.
 
     mse: e²; mae: |e|; huber: e²/2 up to delta and delta·(|e| − delta/2) beyond. The function works
@@ -31,11 +36,12 @@ def penalty(term: LossTerm) -> Callable[[Any], Any]:
         return lambda error: error * error
     if term.kind == "mae":
         return abs
-    if term.kind == "huber":
+    delta = term.delta
+    if term.kind == "huber" and delta is not None:
 
-        def huber(error: Any) -> Any:
+        def huber(error: Errors) -> Errors:
             size = abs(error)
-            inner = size.clip(max=term.delta)
+            inner = size.clip(max=delta)
             return inner * (size - 0.5 * inner)
 
         return huber
@@ -44,7 +50,7 @@ def penalty(term: LossTerm) -> Callable[[Any], Any]:
 
 def active_terms(loss: LossConfig) -> dict[str, LossTerm]:
     """Return the terms whose weight is not zero, by property."""
-    terms = {name: getattr(loss, name) for name in PROPERTIES} | loss.tensors
+    terms = {name: getattr(loss, name) for name in _SECTIONS} | loss.tensors
     return {name: term for name, term in terms.items() if term is not None and term.weight > 0}
 
 
@@ -57,9 +63,8 @@ def loss_terms(
     """Return the unweighted loss of each term.
 
     Args:
-        predictions: energy (B,) eV, forces (N, 3) eV/Å, stress (B, 3, 3) eV/Å³, dipole (B, 3) e·Å,
-            other tensors (B, 3, …) or (N, 3, …), as far as `terms` asks for them; energies without
-            isolated-atom energies.
+        predictions: by property, (B, …) or (N, …) in the units of the table, as far as `terms` asks
+            for them; energies without isolated-atom energies.
         targets: the same names and shapes; NaN where a label is missing; weights of structures.
         graph: the batch, for the number of atoms and the masks.
         terms: the terms to compute, by property.
@@ -67,7 +72,7 @@ def loss_terms(
     Returns:
         One scalar for each term: the mean of weight × penalty over labelled components, 0 where a
         batch holds none; a label of weight 0 is none. The energy error of a structure is divided by
-        its number of atoms first, and that of a tensor by the term's scale.
+        its number of atoms first, and that of a head by the term's scale.
     """
     num_atoms = jax.ops.segment_sum(
         graph.node_mask.astype(jnp.int32), graph.node_graph, num_segments=graph.num_graphs
@@ -84,7 +89,7 @@ def loss_terms(
         ones = (1,) * (target.ndim - 1)
         labelled = ~jnp.isnan(target) & owner.reshape(-1, *ones)
         error = jnp.where(labelled, predictions[name] - jnp.where(labelled, target, 0), 0)
-        if name == "energy":
+        if name in _PER_ATOM:
             error = error / jnp.maximum(num_atoms, 1).astype(error.dtype)
         error = error / scale_of(term)
         count = jnp.maximum(jnp.sum(labelled), 1).astype(error.dtype)
@@ -107,6 +112,12 @@ def only(graph: AtomGraph, chosen: jax.Array) -> AtomGraph:
     )
 
 
-def weighted_sum(values: Mapping[str, Any], terms: Mapping[str, LossTerm]) -> Any:
+@overload
+def weighted_sum(values: Mapping[str, float], terms: Mapping[str, LossTerm]) -> float: ...
+@overload
+def weighted_sum(values: Mapping[str, jax.Array], terms: Mapping[str, LossTerm]) -> jax.Array: ...
+def weighted_sum(
+    values: Mapping[str, float] | Mapping[str, jax.Array], terms: Mapping[str, LossTerm]
+) -> jax.Array | float:
     """Return the loss: the sum of weight × value over the terms."""
     return sum(term.weight * values[name] for name, term in terms.items())

@@ -6,30 +6,27 @@ Figures are made without pyplot, whose global state a library must not touch.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import ArrayLike
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.models.heads.tensor_config import TensorHead
-from tensornet_jax.train.evaluation.metrics import ErrorSum, shown_unit
+from tensornet_jax.properties import LABELLED, title_of
+from tensornet_jax.train.evaluation.metrics import COMPARED, SUMMARIZED, ErrorSum, shown_unit
 
 INK = "#22272e"
 GRAY = "#8b949e"
 COLORS = ("#1f5fa8", "#d1681c", "#2b8a5b", "#8a4fae")
 # More points than this are drawn as a density.
 MANY = 2000
-TITLES = {
-    "energy_per_atom": "Energy per atom",
-    "forces": "Forces",
-    "stress": "Stress",
-    "dipole": "Dipole",
-}
+_PROPERTY_OF = {row.compared.name: row.name for row in LABELLED}
 
 
 @dataclass(frozen=True)
@@ -37,21 +34,21 @@ class Parity:
     """Reference and predicted components of one property, without missing labels.
 
     Attributes:
-        name: energy_per_atom, forces, stress, dipole or the name of a tensor.
-        reference: (M,) labels.
-        predicted: (M,) predictions.
-        unit: of a tensor.
+        name: of what is compared: energy_per_atom, forces, …, or the name of a head.
+        reference: labels.
+        predicted: predictions.
+        unit: of a head.
     """
 
     name: str
-    reference: np.ndarray
-    predicted: np.ndarray
+    reference: Float[np.ndarray, " labels"]
+    predicted: Float[np.ndarray, " labels"]
     unit: str = ""
 
 
 def parities(
     structures: Sequence[LabelledStructure],
-    predictions: Sequence[Mapping[str, Any]],
+    predictions: Sequence[Mapping[str, ArrayLike]],
     references: ReferenceEnergies,
     heads: Sequence[TensorHead] = (),
 ) -> list[Parity]:
@@ -68,10 +65,10 @@ def parities(
     """
     units = {head.name: head.unit for head in heads}
     collected: dict[str, tuple[list[np.ndarray], list[np.ndarray]]]
-    collected = {name: ([], []) for name in (*TITLES, *units)}
+    collected = {name: ([], []) for name in (*SUMMARIZED, *units)}
     for structure, prediction in zip(structures, predictions, strict=True):
         for name, (reference, predicted) in collected.items():
-            key = "energy" if name == "energy_per_atom" else name
+            key = _PROPERTY_OF.get(name, name)
             if key not in prediction:
                 continue
             label, value = structure.labels.of(key), np.asarray(prediction[key])
@@ -179,7 +176,7 @@ def plot_learning_curves(
     """
     units = units or {}
     names = [
-        n for n in (*TITLES, *units) if any(_finite(row.get(f"{n}_mae")) for row in validation)
+        n for n in (*SUMMARIZED, *units) if any(_finite(row.get(f"{n}_mae")) for row in validation)
     ]
     num_panels = len(names) + 2
     num_rows = -(-num_panels // 2)
@@ -239,7 +236,7 @@ def _curve(
 
 
 def _title(name: str) -> str:
-    return TITLES.get(name, name.replace("_", " ").capitalize())
+    return COMPARED[name].title if name in COMPARED else title_of(name)
 
 
 def _finite(value: float | None) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from tensornet_jax.models import MODELS
-from tensornet_jax.models.heads.tensor_config import KNOWN_HEADS, TensorHead
+from tensornet_jax.models.heads.tensor_config import TensorHead, known_head
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tensornet_jax.tensors import is_positive_definite
 
@@ -31,8 +31,16 @@ SIZES = {
 }
 
 
+SCALARS = (
+    TensorHead(name="volume", symmetry="scalar", width=4),
+    TensorHead(name="gap", symmetry="scalar", mean=True, width=4),
+    TensorHead(name="spin_density", symmetry="scalar", per="atom", sum_to_zero=True, width=4),
+)
+
+
 def heads(name: str) -> tuple[TensorHead, ...]:
-    return tuple(KNOWN_HEADS[each].model_copy(update={"width": 4}) for each in TENSORS[name])
+    tensors = (known_head(each).model_copy(update={"width": 4}) for each in TENSORS[name])
+    return (*tensors, *SCALARS)
 
 
 @cache
@@ -78,6 +86,8 @@ def test_tensors_turn_and_invert_with_the_structure(name):
         size = np.abs(expected).max()
         assert size > 1e-6, f"{each} is as good as zero and proves nothing"
         np.testing.assert_allclose(after[each], expected, atol=1e-11 * size)
+    assert before["spin_density"].shape == (len(atoms),)
+    np.testing.assert_allclose(before["spin_density"].sum(), 0, atol=1e-12)
     shielding = before["shielding"]
     assert np.abs(shielding - shielding.transpose(0, 2, 1)).max() > 1e-4
     if "born_charges" in before:
@@ -98,7 +108,9 @@ def test_a_sum_grows_with_the_structure_and_a_mean_does_not():
     names = ("dipole", "charges", *(head.name for head in model.tensor_heads))
     one, two = model.evaluate([single, single + far], names)
     np.testing.assert_allclose(two["polarizability"], 2 * one["polarizability"], rtol=1e-10)
+    np.testing.assert_allclose(two["volume"], 2 * one["volume"], rtol=1e-10)
     np.testing.assert_allclose(two["elasticity"], one["elasticity"], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(two["gap"], one["gap"], rtol=1e-10)
     np.testing.assert_allclose(two["dipole"], 2 * one["dipole"], rtol=1e-9, atol=1e-12)
 
 

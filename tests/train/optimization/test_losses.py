@@ -25,10 +25,10 @@ def batch(seed: int = 0) -> tuple[dict, Targets]:
     rng = np.random.default_rng(seed)
     shapes = {"energy": (3,), "forces": (7, 3), "stress": (3, 3, 3), "dipole": (3, 3)}
     predictions = {name: rng.normal(size=shape) for name, shape in shapes.items()}
-    targets = Targets(**{name: rng.normal(size=shape) for name, shape in shapes.items()})
-    for name in shapes:
-        (targets.forces[5:] if name == "forces" else getattr(targets, name)[2:])[...] = np.nan
-    return predictions, targets
+    labels = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    for name, label in labels.items():
+        label[5 if name == "forces" else 2 :] = np.nan
+    return predictions, Targets(labels, {"forces": labels.pop("forces")})
 
 
 def by_hand(error: np.ndarray, term: LossTerm) -> float:
@@ -50,12 +50,12 @@ def test_terms_are_means_over_real_components_and_energy_is_per_atom(term):
     predictions, targets = batch()
     terms: dict[str, LossTerm] = dict.fromkeys(("energy", "forces", "stress", "dipole"), term)
     values = loss_terms(predictions, targets, GRAPH, terms)
-    per_atom = (predictions["energy"] - targets.energy)[:2] / np.array([3, 2])
+    per_atom = (predictions["energy"] - targets.of("energy"))[:2] / np.array([3, 2])
     expected = {
         "energy": by_hand(per_atom, term),
-        "forces": by_hand((predictions["forces"] - targets.forces)[:5], term),
-        "stress": by_hand((predictions["stress"] - targets.stress)[:2], term),
-        "dipole": by_hand((predictions["dipole"] - targets.dipole)[:2], term),
+        "forces": by_hand((predictions["forces"] - targets.of("forces"))[:5], term),
+        "stress": by_hand((predictions["stress"] - targets.of("stress"))[:2], term),
+        "dipole": by_hand((predictions["dipole"] - targets.of("dipole"))[:2], term),
     }
     for name, value in expected.items():
         np.testing.assert_allclose(values[name], value, rtol=1e-13)
@@ -66,27 +66,29 @@ def test_terms_are_means_over_real_components_and_energy_is_per_atom(term):
 
 def test_a_missing_label_counts_neither_in_the_sum_nor_in_the_number():
     predictions, targets = batch()
-    targets.energy[0] = np.nan
-    targets.forces[1:3] = np.nan
+    targets.of("energy")[0] = np.nan
+    targets.of("forces")[1:3] = np.nan
     values = loss_terms(predictions, targets, GRAPH, {"energy": MSE, "forces": MAE})
-    error = predictions["forces"] - targets.forces
+    error = predictions["forces"] - targets.of("forces")
     np.testing.assert_allclose(
-        values["energy"], ((predictions["energy"][1] - targets.energy[1]) / 2) ** 2, rtol=1e-13
+        values["energy"],
+        ((predictions["energy"][1] - targets.of("energy")[1]) / 2) ** 2,
+        rtol=1e-13,
     )
     np.testing.assert_allclose(values["forces"], np.abs(error[[0, 3, 4]]).mean(), rtol=1e-13)
 
 
 def test_a_batch_without_any_label_has_zero_loss():
     predictions, targets = batch()
-    targets.stress[:] = np.nan
+    targets.of("stress")[:] = np.nan
     assert loss_terms(predictions, targets, GRAPH, {"stress": MSE})["stress"] == 0
 
 
 @pytest.mark.parametrize("term", [MSE, MAE, HUBER], ids=lambda term: term.kind)
 def test_missing_labels_leave_no_nan_in_the_gradient(term):
     predictions, targets = batch()
-    targets.energy[1] = np.nan
-    targets.forces[2] = np.nan
+    targets.of("energy")[1] = np.nan
+    targets.of("forces")[2] = np.nan
 
     def loss(predictions: dict) -> jax.Array:
         terms = {"energy": term, "forces": term}
@@ -122,9 +124,7 @@ def test_a_weight_multiplies_the_penalty_and_leaves_the_number_of_labels(term):
     names = ("energy", "forces", "stress", "dipole")
     found = loss_terms(predictions, weighted, GRAPH, dict.fromkeys(names, term))
     error = {
-        name: np.asarray(predictions[name] - getattr(targets, name)).reshape(
-            len(predictions[name]), -1
-        )
+        name: np.asarray(predictions[name] - targets.of(name)).reshape(len(predictions[name]), -1)
         for name in names
     }
     error["energy"][:2] /= np.array([[3], [2]])
@@ -138,7 +138,7 @@ def test_a_weight_multiplies_the_penalty_and_leaves_the_number_of_labels(term):
 def test_a_label_of_weight_zero_is_none():
     predictions, targets = batch()
     off = dataclasses.replace(targets, weights={"energy": np.array([1.0, 0.0, 0.0])})
-    targets.energy[1] = np.nan
+    targets.of("energy")[1] = np.nan
     terms: dict[str, LossTerm] = {"energy": MSE, "forces": MAE}
     found, expected = (loss_terms(predictions, t, GRAPH, terms) for t in (off, targets))
     for name in terms:

@@ -51,8 +51,7 @@ def batch(seed: int = 0, factor: float = 1.0) -> tuple[AtomGraph, Targets]:
     energy = np.array([energies[:2].sum(), energies[2:5].sum(), np.nan], np.float32)
     forces = -stiffness[:, None] * positions
     forces[5] = np.nan
-    missing = np.full((3, 3, 3), np.nan, np.float32)
-    return graph, Targets(energy * factor, forces, missing, missing[0])
+    return graph, Targets({"energy": energy * factor}, {"forces": forces})
 
 
 def step_and_state(replay_weight: float = 1.0, **changes) -> tuple[TrainStep, TrainState]:
@@ -133,9 +132,9 @@ def test_replayed_structures_have_a_loss_of_their_own_and_a_weight():
 
     def alone(chosen: int) -> float:
         step, state = step_and_state()
-        labels = np.where(np.arange(3) == chosen, targets.energy, np.nan)
-        forces = np.where((graph.node_graph == chosen)[:, None], targets.forces, np.nan)
-        only = Targets(labels.astype(np.float32), forces, targets.stress, targets.dipole)
+        labels = np.where(np.arange(3) == chosen, targets.of("energy"), np.nan)
+        forces = np.where((graph.node_graph == chosen)[:, None], targets.of("forces"), np.nan)
+        only = Targets({"energy": labels.astype(np.float32)}, {"forces": forces})
         return float(step(state, graph, only, ONE)[1]["loss"])
 
     step, state = step_and_state(replay_weight=0.25)
@@ -162,7 +161,7 @@ def test_evaluation_uses_the_parameters_it_is_given():
     graph, targets = batch()
     params = {"stiffness": {"kernel": np.array([[3.0, 5.0]], np.float32)}}
     outputs = evaluate(params, graph)
-    np.testing.assert_allclose(outputs["energy"][:2], targets.energy[:2], rtol=1e-5)
+    np.testing.assert_allclose(outputs["energy"][:2], targets.of("energy")[:2], rtol=1e-5)
     evaluate(springs.variables["params"], graph)
     assert evaluate.compilations == 1
 
