@@ -143,8 +143,8 @@ def tensors_of(atoms: Atoms) -> dict[str, np.ndarray]:
     for name in atoms.info.get(NAMES, ()):
         key = PREFIX + name
         value = np.asarray(atoms.arrays[key] if key in atoms.arrays else atoms.info[key])
-        shape = (3,) * _RANKS[value.shape[-1]]
-        tensors[name] = value.reshape(*value.shape[:-1], *shape).astype(np.float64)
+        shape = (*value.shape[:-1], *(3,) * _RANKS[value.shape[-1]])
+        tensors[name] = value.reshape(shape).astype(np.float64)
     return tensors
 
 
