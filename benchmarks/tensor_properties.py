@@ -25,6 +25,7 @@ from scipy.spatial.transform import Rotation
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.data.datasets import read_parts
 from tensornet_jax.train.evaluation.errors import evaluate_structures
@@ -158,7 +159,7 @@ def measured(name: str, root: Path) -> dict[str, Any]:
         directory = Path(temporary) / "run"
         config = configuration(case, data, directory)
         result = train(config)
-        config = config.completed()
+        config = ResolvedRun.of(config).completed()
         split = directory / "split.json"
         parts = read_parts(
             config.data, config.seed, split, reuse_split=True, message=lambda text: None

@@ -2,18 +2,13 @@
 
 import os
 import sys
-from typing import Any
 
-import numpy as np
 import pytest
 
 from tensornet_jax.models import MODELS
-from tensornet_jax.potential.potential import ElementTable, create_potential
 from tensornet_jax.runtime.quiet_imports import e3nn_jax  # noqa: F401 (pages import it as their readers do)
-from tensornet_jax.testing import check_equivariance, check_forces, check_smooth_at_cutoff
-from tests.builders import ethanol
 from tests.docs.files import NAMES, OPTIONS, make_files
-from tests.docs.pages import PAGES, ROOT, Runner, blocks_of, commands_of, parse_command
+from tests.docs.pages import PAGES, Runner, blocks_of, commands_of, parse_command
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 # Those that need another program, a GPU or minutes. One more is a decision, not an accident.
@@ -46,7 +41,10 @@ def as_for_a_reader(monkeypatch, tmp_path):
     monkeypatch.setitem(os.environ, "COLUMNS", "200")
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
+    registered = dict(MODELS)
     yield
+    MODELS.clear()
+    MODELS.update(registered)
     for name in set(sys.modules) - before:
         if name == "exported_potential":
             del sys.modules[name]
@@ -79,20 +77,3 @@ def test_commands_are_read_as_a_shell_reads_them():
 def test_a_command_or_an_option_that_does_not_exist_is_noticed(words):
     with pytest.raises(Exception, match=r"No such|Missing parameter"):
         parse_command(words)
-
-
-def test_the_model_of_the_developers_page_is_a_potential(monkeypatch):
-    (block,) = (
-        block
-        for block in blocks_of(ROOT / "docs" / "models.md")
-        if block.language == "python" and "class Pairs(" in block.text
-    )
-    names: dict[str, Any] = {"__name__": "pairs"}
-    exec(compile(block.text, "docs/models.md", "exec"), names)
-    monkeypatch.setitem(MODELS, "pairs", (names["PairsConfig"], names["Pairs"]))
-    elements = ElementTable((1, 6, 8), np.zeros(3))
-    config = names["PairsConfig"](cutoff=3.0)
-    potential = create_potential(config, elements, seed=0, dtype="float64")
-    check_forces(potential, ethanol())
-    check_equivariance(potential, ethanol())
-    check_smooth_at_cutoff(potential, ethanol())

@@ -105,12 +105,18 @@ def test_reading_data_and_configs_loads_no_jax():
     assert heavy == []
 
 
-def test_checking_what_surrounds_the_model_loads_no_jax():
+@pytest.mark.parametrize("name", ["tensornet", "tensornet2", "mace", "escn"])
+def test_checking_a_training_run_with_its_model_loads_no_jax(name):
+    priors = "[{name: zbl}, {name: coulomb}]"
     heavy = in_new_process(
-        "from tensornet_jax.config import ConfigError, parse_config\n"
+        "from tensornet_jax.config import config_schema, parse_config\n"
+        "from tensornet_jax.train.config.resolved import ResolvedRun\n"
         "from tensornet_jax.train.config.run import RunConfig\n"
-        "text = 'directory: run\\ndata: {train: a.xyz}\\nstart: {model: m.safetensors}'\n"
-        "assert parse_config(text, RunConfig).files() == ('a.xyz', 'm.safetensors')\n"
+        "text = 'directory: run\\ndata: {train: a.xyz}\\n'\n"
+        f"text += 'model: {{name: {name}, tensors: [polarizability], priors: {priors}}}'\n"
+        "run = ResolvedRun.of(parse_config(text, RunConfig)).completed()\n"
+        f"assert run.model.name == '{name}' and run.model.long_range is not None\n"
+        "assert config_schema(RunConfig)\n"
         "names = ('jax', 'flax', 'matplotlib', 'grain')\n"
         "print(json.dumps([name for name in names if name in sys.modules]))"
     )

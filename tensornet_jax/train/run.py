@@ -5,7 +5,7 @@ import math
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ from tensornet_jax.potential.potential import ElementTable, Potential, create_po
 from tensornet_jax.potential.trained_on import after_training
 from tensornet_jax.runtime.checkpoint import CheckpointStore
 from tensornet_jax.runtime.precision import precision_scope
+from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import LossTerm, RunConfig, TensorLossTerm
 from tensornet_jax.train.data.datasets import (
     DataError,
@@ -70,26 +71,28 @@ def train(
     directory = Path(config.directory)
     with held(directory) as begun:
         notes: list[str] = []
-        if config.start is not None:
-            config = resolve(config, directory, begun, notes.append)
-        config = config.completed()
-        listeners = Reporters([*([reporter] if reporter else []), *trackers(config, directory)])
+        run = (
+            ResolvedRun.of(config)
+            if config.start is None
+            else resolve(config, directory, begun, notes.append)
+        ).completed()
+        listeners = Reporters([*([reporter] if reporter else []), *trackers(run, directory)])
         for note in notes:
             listeners.message(note)
         try:
-            return _train(config, directory, begun, resume, listeners)
+            return _train(run, directory, begun, resume, listeners)
         finally:
             listeners.close()
 
 
 def _train(
-    config: RunConfig, directory: Path, begun: bool, resume: bool, reporter: Reporter
+    config: ResolvedRun, directory: Path, begun: bool, resume: bool, reporter: Reporter
 ) -> TrainingResult:
     record_config(config, directory, begun, resume)
     data, start = _data_and_start(config, directory, begun, reporter)
     reporter.audit(data.lines())
     terms = _terms(config, data, reporter)
-    model = cast(ModelConfig, config.model)
+    model = config.model
     _tell_unseen_spins(model, data, reporter)
     offset = 0.0 if start is None else start.energy_offset
     examples = partial(make_examples, references=data.references, model=model, offset=offset)
@@ -178,7 +181,7 @@ def _train(
 
 
 def _data_and_start(
-    config: RunConfig, directory: Path, begun: bool, reporter: Reporter
+    config: ResolvedRun, directory: Path, begun: bool, reporter: Reporter
 ) -> tuple[DataSets, Potential | None]:
     """Return the data, and the potential before the first step if that is a trained model."""
     where = {"split_path": directory / "split.json", "reuse_split": begun}

@@ -7,6 +7,7 @@ from typing import Any
 
 from tensornet_jax.config import dump_config, load_config
 from tensornet_jax.runtime.locks import exclusive
+from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.loop import TrainingError
 
@@ -39,7 +40,7 @@ def held(directory: Path) -> Iterator[bool]:
         yield any((directory / "checkpoints").glob("[0-9]*"))
 
 
-def record_config(config: RunConfig, directory: Path, begun: bool, resume: bool) -> None:
+def record_config(config: ResolvedRun, directory: Path, begun: bool, resume: bool) -> None:
     """Write the resolved configuration.
 
     If there is a run to resume, it must be that of its first piece, but for RESUMABLE.
@@ -54,7 +55,7 @@ def record_config(config: RunConfig, directory: Path, begun: bool, resume: bool)
             f"{directory} already holds a run: resume it, or choose another directory"
         )
     if begun:
-        former = load_config(path, RunConfig)
+        former = load_config(path, ResolvedRun)
         origins = [
             "random weights" if each.start is None else f"start.model {each.start.model}"
             for each in (former, config)

@@ -1,18 +1,21 @@
-"""The configuration of a training run: one immutable object from one YAML file."""
+"""The configuration of a training run, as its YAML file has it; `resolved` has its model too."""
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Literal, Self
 
 import pydantic
 from ase.data import atomic_numbers
 from pydantic import Field, SerializeAsAny
 
-from tensornet_jax.config import NOT_SET_BY_USERS, Config, problem_at, unknown_name
+from tensornet_jax.config import NOT_SET_BY_USERS, Config, KeyPath, problem_at, unknown_name
 from tensornet_jax.data.labels.labels import LabelConfig
 from tensornet_jax.data.labels.tensors import TensorLabel
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.models.heads.tensor_config import TensorHead
+from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.runtime.choices import DType, MatmulPrecision
 from tensornet_jax.train.config.data import DataConfig, own_labels
+from tensornet_jax.train.config.model import ModelSchema, read_model
 from tensornet_jax.train.config.optimizer import OptimizerConfig
 
 # --- loss ------------------------------------------------------------------------------------
@@ -125,35 +128,7 @@ class LoggingConfig(Config):
     )
 
 
-def _model_configs() -> dict[str, type[Config]]:
-    # Imported here because the models bring jax and flax with them.
-    from tensornet_jax.models import MODELS
-
-    return {name: classes[0] for name, classes in MODELS.items()}
-
-
-def _model_config(value: Any) -> Any:
-    if value is None or isinstance(value, Config):
-        return value
-    configs = _model_configs()
-    if not isinstance(value, dict) or "name" not in value:
-        raise ValueError(f"a section with a name is needed: {', '.join(configs)}")
-    if value["name"] not in tuple(configs):
-        raise problem_at(("name",), unknown_name(value["name"], tuple(configs), "model"))
-    return configs[value["name"]].model_validate(value)
-
-
-class _ModelSchema:
-    """Gives the JSON schema of the model section: one of the registered models."""
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
-        return {
-            "anyOf": [handler(each.__pydantic_core_schema__) for each in _model_configs().values()]
-        }
-
-
-def _check_new_elements(value: Any) -> Any:
+def _check_new_elements(value: object) -> object:
     if isinstance(value, str) and value not in ("forbid", "add"):
         raise ValueError(unknown_name(value, ("forbid", "add"), "way with new elements"))
     if isinstance(value, dict):
@@ -211,9 +186,9 @@ class RunConfig(Config):
         default=None, description="trained model to start from; null: random weights"
     )
     model: Annotated[
-        SerializeAsAny[Config] | None, pydantic.BeforeValidator(_model_config), _ModelSchema
+        SerializeAsAny[ModelConfig] | None, pydantic.BeforeValidator(read_model), ModelSchema
     ] = Field(
-        default_factory=lambda: _model_config({"name": "tensornet"}),
+        default_factory=TensorNetConfig,
         description="model; name picks the architecture. With start leave it out: it is that of "
         "the model file",
     )
@@ -228,13 +203,13 @@ class RunConfig(Config):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _leave_model_to_start(cls, data: Any) -> Any:
+    def _leave_model_to_start(cls, data: object) -> object:
         if isinstance(data, dict) and data.get("start") is not None:
             return {"model": None} | data
         return data
 
     @pydantic.model_validator(mode="after")
-    def _check_sections_together(self) -> Self:
+    def _check_times(self) -> Self:
         if self.dtype == "float64" and self.training.matmul_precision != "highest":
             raise problem_at(
                 ("training", "matmul_precision"),
@@ -252,17 +227,26 @@ class RunConfig(Config):
                 f"{self.training.validate_every} must not exceed training.epochs, {epochs}: "
                 "nothing would be validated",
             )
-        if self.data.validation == "none":
-            if self.training.patience is not None:
-                raise problem_at(
-                    ("training", "patience"), "has no meaning for data.validation: none: remove it"
-                )
-            if self.optimizer.schedule.name == "plateau":
-                raise problem_at(
-                    ("optimizer", "schedule"),
-                    "plateau follows the validation loss, and data.validation is none: use cosine, "
-                    "exponential or constant",
-                )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _check_unvalidated(self) -> Self:
+        if self.data.validation != "none":
+            return self
+        if self.training.patience is not None:
+            raise problem_at(
+                ("training", "patience"), "has no meaning for data.validation: none: remove it"
+            )
+        if self.optimizer.schedule.name == "plateau":
+            raise problem_at(
+                ("optimizer", "schedule"),
+                "plateau follows the validation loss, and data.validation is none: use cosine, "
+                "exponential or constant",
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _check_start(self) -> Self:
         if self.model is None and self.start is None:
             raise problem_at(("model",), "a section with a name is needed unless there is a start")
         if self.data.replay is not None and self.start is None:
@@ -271,61 +255,52 @@ class RunConfig(Config):
                 "needs start, the model that is not to forget; without it put all structures into "
                 "data.train",
             )
-        if getattr(self.model, "compression", None) is not None:
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _check_model(self) -> Self:
+        if self.model is None:
+            return self
+        if self.model.compression is not None:
             raise problem_at(
                 ("model", "compression"), "a compressed model cannot be trained: leave it out"
             )
-        tensors = {head.name for head in getattr(self.model, "tensors", ())}
-        parts = {"train": self.data.train, "validation": self.data.validation}
-        sections = [
-            (("data", *place), labels.tensors)
-            for place, part in (
-                *(((name,), part) for name, part in parts.items()),
-                *((("test", name), part) for name, part in self.data.test.items()),
-            )
-            for labels in own_labels(part)
-        ]
-        for place, named in (
-            (("loss", "tensors"), self.loss.tensors),
-            (("data", "labels", "tensors"), self.data.labels.tensors),
-            *sections,
-        ):
-            strange = [] if self.model is None else sorted(set(named) - tensors)
+        known = {head.name for head in self.model.tensors}
+        for place, named in self._named_tensors():
+            strange = sorted(set(named) - known)
             if strange:
                 raise problem_at(
                     (*place, strange[0]),
                     f"{strange[0]}: the model has no such tensor; it has "
-                    f"{', '.join(sorted(tensors)) or 'none'}: name it in model.tensors",
+                    f"{', '.join(sorted(known)) or 'none'}: name it in model.tensors",
                 )
-        terms = (self.loss.energy, self.loss.forces, self.loss.stress, self.loss.dipole)
-        others = [self.loss.tensors.get(name, TensorLossTerm()) for name in tensors]
+        return self
+
+    def _named_tensors(self) -> Iterator[tuple[KeyPath, Iterable[str]]]:
+        """The sections that name tensors: where they stand, and the names."""
+        yield ("loss", "tensors"), self.loss.tensors
+        yield ("data", "labels", "tensors"), self.data.labels.tensors
+        parts = {"train": self.data.train, "validation": self.data.validation}
+        places = [((name,), part) for name, part in parts.items()]
+        places += [(("test", name), part) for name, part in self.data.test.items()]
+        for place, part in places:
+            for labels in own_labels(part):
+                yield ("data", *place), labels.tensors
+
+    @pydantic.model_validator(mode="after")
+    def _check_loss(self) -> Self:
+        loss, model = self.loss, self.model
+        # A model that is not known yet has at least the tensors that are named.
+        tensors = loss.tensors if model is None else [head.name for head in model.tensors]
+        terms = (loss.energy, loss.forces, loss.stress, loss.dipole)
+        others = [loss.tensors.get(name, TensorLossTerm()) for name in tensors]
         if not any(term is not None and term.weight > 0 for term in (*terms, *others)):
             raise problem_at(
                 ("loss",), "no term is left: give a weight to energy, forces, stress or dipole"
             )
-        dipole = self.loss.dipole
-        heads = getattr(self.model, "heads", ("dipole",))
-        if dipole and dipole.weight > 0 and "dipole" not in heads:
+        if loss.dipole and loss.dipole.weight > 0 and model and "dipole" not in model.heads:
             raise problem_at(("loss", "dipole"), "needs the dipole head: add dipole to model.heads")
         return self
-
-    def completed(self) -> Self:
-        """Return the configuration with what follows from the model.
-
-        Labels and a loss for each of its tensors: one that is not named stands in the data under
-        its own name, and has weight 1. And no reference energies, nor a loss of energies and their
-        derivatives, for a model that predicts none.
-        """
-        heads = {head.name: head for head in getattr(self.model, "tensors", ())}
-        data, loss = self.data, self.loss
-        if heads:
-            data = data.map_labels(lambda labels: with_tensor_labels(labels, heads.values()))
-            terms = {name: TensorLossTerm() for name in heads} | loss.tensors
-            loss = loss.model_copy(update={"tensors": terms})
-        if "energy" not in getattr(self.model, "heads", ("energy",)):
-            data = data.model_copy(update={"reference_energies": "none"})
-            loss = loss.model_copy(update=dict.fromkeys(("energy", "forces", "stress")))
-        return self.model_copy(update={"data": data, "loss": loss})
 
     def files(self) -> tuple[str, ...]:
         """Return every file this configuration names."""

@@ -21,6 +21,7 @@ from tensornet_jax.potential.elements import with_elements
 from tensornet_jax.potential.model_file import load_model, read_header, save_model
 from tensornet_jax.potential.potential import ElementTable, Potential
 from tensornet_jax.train.config.data import ReplayConfig
+from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import RunConfig, StartConfig
 from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts
 from tensornet_jax.train.finetune.energies import Set, kept_references, refitted_references
@@ -45,7 +46,7 @@ class Start:
     replay_references: ReferenceEnergies | None
 
 
-def resolve(config: RunConfig, directory: Path, begun: bool, message: Message) -> RunConfig:
+def resolve(config: RunConfig, directory: Path, begun: bool, message: Message) -> ResolvedRun:
     """Return the configuration with the model section and the checksum of the file it starts from.
 
     Args:
@@ -60,11 +61,12 @@ def resolve(config: RunConfig, directory: Path, begun: bool, message: Message) -
     """
     start = cast(StartConfig, config.start)
     if begun:
-        saved = load_config(directory / "config.yaml", RunConfig)
-        if saved.start is None or saved.model is None:
-            return config
+        saved = load_config(directory / "config.yaml", ResolvedRun)
+        if saved.start is None:
+            # Another run's directory, as whoever records the configuration there will say.
+            return ResolvedRun.of(config.model_copy(update={"model": saved.model}))
         _tell_changes(start.model, cast(str, saved.start.sha256), message)
-        model, checksum = cast(ModelConfig, saved.model), saved.start.sha256
+        model, checksum = saved.model, saved.start.sha256
     else:
         model, checksum = load_model(start.model).config, read_header(start.model)["sha256"]
         if start.sha256 not in (None, checksum):
@@ -80,10 +82,10 @@ def resolve(config: RunConfig, directory: Path, begun: bool, message: Message) -
     _check_agreement(config.model, model, start.model)
     changes = {"model": model, "start": start.model_copy(update={"sha256": checksum})}
     # Once more through validation, which has not seen the model until now.
-    return parse_config(dump_config(config.model_copy(update=changes)), RunConfig)
+    return parse_config(dump_config(config.model_copy(update=changes)), ResolvedRun)
 
 
-def make_start(config: RunConfig, parts: Parts, message: Message) -> Start:
+def make_start(config: ResolvedRun, parts: Parts, message: Message) -> Start:
     """Load the model of a new run and give it the elements and reference energies of the data.
 
     Args:
@@ -123,7 +125,7 @@ def save_start(start: Start, directory: Path) -> None:
     save_model(directory / PREPARED, start.potential.replace(metadata=metadata))
 
 
-def load_start(config: RunConfig, directory: Path) -> Start:
+def load_start(config: ResolvedRun, directory: Path) -> Start:
     """Read back what `save_start` wrote.
 
     Raises:
@@ -174,16 +176,16 @@ def _tell_changes(model: str, checksum: str, message: Message) -> None:
         )
 
 
-def _check_agreement(given: Any, own: ModelConfig, path: str) -> None:
+def _check_agreement(given: ModelConfig | None, own: ModelConfig, path: str) -> None:
     if given is None:
         return
     settings = sorted(given.model_fields_set - {"name"})
+    asked, known = dict(given), dict(own)
     for key in ["name", *settings]:
-        if getattr(given, key) != getattr(own, key, None):
+        if asked[key] != known.get(key):
             raise ConfigError(
-                f"model.{key} is {getattr(given, key)!r}, and {path} has "
-                f"{getattr(own, key, None)!r}: leave the model section out, with start it is that "
-                "of the model file"
+                f"model.{key} is {asked[key]!r}, and {path} has {known.get(key)!r}: leave the "
+                "model section out, with start it is that of the model file"
             )
 
 

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 from urllib.parse import quote
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import ReferenceEnergies
-from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.train.config.data import files_of
-from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.data.datasets import DataSets
 from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
 from tensornet_jax.train.evaluation.metrics import ErrorRow, render, shown_unit, summary, write_rows
@@ -76,7 +74,7 @@ def errors_before(
 
 def write_report(
     directory: Path,
-    config: RunConfig,
+    config: ResolvedRun,
     data: DataSets,
     rows: Sequence[ErrorRow],
     facts: RunFacts,
@@ -98,7 +96,7 @@ def write_report(
         read_rows(directory / "log_train.csv"),
         read_rows(directory / "log_validation.csv") if facts.validated else [],
         facts.best_epoch if facts.validated else None,
-        {head.name: head.unit for head in cast(ModelConfig, config.model).tensors},
+        {head.name: head.unit for head in config.model.tensors},
     )
     plots = [name for name in data.all() if (folder / f"parity_{name}.png").exists()]
     short = summary(rows)
@@ -174,11 +172,11 @@ def _comparison(before: Sequence[ErrorRow], after: Sequence[ErrorRow]) -> list[s
     return [*lines, "", "All rows: [errors_before.csv](errors_before.csv).", ""]
 
 
-def _config_lines(config: RunConfig) -> list[str]:
+def _config_lines(config: ResolvedRun) -> list[str]:
     schedule = config.optimizer.schedule
     terms = active_terms(config.loss)
     loss = ", ".join(f"{name} {term.weight:g} × {term.kind}" for name, term in terms.items())
-    model = cast(ModelConfig, config.model)
+    model = config.model
     named = [head.name for head in model.tensors]
     hyperparameters = ", ".join(
         f"{key} {' + '.join(map(str, value)) if isinstance(value, tuple) else value}"

@@ -7,6 +7,7 @@ import pytest
 from tensornet_jax.config import ConfigError, dump_config, parse_config
 from tensornet_jax.data.labels.labels import LabelConfig
 from tensornet_jax.train.config.data import DataConfig, labels_of_files
+from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import RunConfig
 
 HEAD = "directory: run\nmodel: {name: tensornet}\n"
@@ -85,7 +86,8 @@ def test_what_follows_the_validation_loss_needs_one(rest):
 
 def test_labels_of_tensors_reach_every_file():
     model: Any = {"name": "tensornet", "tensors": ["polarizability"]}
-    data = {"train": ["a.xyz", {"file": "b.xyz", "labels": {"energy": "E"}}]}
-    config = RunConfig.model_validate({"directory": "run", "model": model, "data": data})
-    groups = labels_of_files(config.completed().data.train, config.completed().data.labels)
+    section = {"train": ["a.xyz", {"file": "b.xyz", "labels": {"energy": "E"}}]}
+    config = RunConfig.model_validate({"directory": "run", "model": model, "data": section})
+    data = ResolvedRun.of(config).completed().data
+    groups = labels_of_files(data.train, data.labels)
     assert [list(labels.tensors) for labels in groups.values()] == [["polarizability"]] * 2
