@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.scipy.special import erfc
+from jaxtyping import Bool, Float, Int
 
 
 def splitting_of(cutoff: float, accuracy: float) -> float:
@@ -29,7 +30,9 @@ def reciprocal_cutoff(splitting: float, accuracy: float) -> float:
     return 2 * splitting * math.sqrt(-math.log(accuracy))
 
 
-def reciprocal_indices(cell: np.ndarray, cutoff: float) -> np.ndarray:
+def reciprocal_indices(
+    cell: Float[np.ndarray, "3 3"], cutoff: float
+) -> Int[np.ndarray, "k_vectors 3"]:
     """Integers n of the reciprocal lattice vectors 0 < |k| ≤ cutoff, one of each pair k and −k.
 
     Args:
@@ -51,7 +54,9 @@ def reciprocal_indices(cell: np.ndarray, cutoff: float) -> np.ndarray:
     return n[np.linalg.norm(n @ reciprocal, axis=1) <= cutoff].astype(np.int32)
 
 
-def reciprocal_lattice(cell: Array, periodic: Array) -> tuple[Array, Array]:
+def reciprocal_lattice(
+    cell: Float[Array, "structures 3 3"], periodic: Bool[Array, " structures"]
+) -> tuple[Float[Array, "structures 3 3"], Float[Array, " structures"]]:
     """Inverse lattice and volume, of a unit cube where a structure is not periodic.
 
     Args:
@@ -68,7 +73,7 @@ def reciprocal_lattice(cell: Array, periodic: Array) -> tuple[Array, Array]:
     return columns / determinant[:, None, None], jnp.abs(determinant)
 
 
-def screened(distances: Array, splitting: float) -> Array:
+def screened(distances: Float[Array, "*shape"], splitting: float) -> Float[Array, "*shape"]:
     """erfc(αd)/d, the share of 1/d that is summed over pairs, in Å⁻¹.
 
     Args:
@@ -79,13 +84,13 @@ def screened(distances: Array, splitting: float) -> Array:
 
 
 def reciprocal_potentials(
-    charges: Array,
-    positions: Array,
-    cell: Array,
-    node_graph: Array,
-    indices: Array,
+    charges: Float[Array, "atoms channels"],
+    positions: Float[Array, "atoms 3"],
+    cell: Float[Array, "structures 3 3"],
+    node_graph: Int[Array, " atoms"],
+    indices: Int[Array, "structures k_vectors 3"],
     splitting: float,
-) -> Array:
+) -> Float[Array, "atoms channels"]:
     """The smooth share of the potential at each atom, summed over reciprocal lattice vectors.
 
     φ_i = (4π/V) Σ_k exp(−k²/4α²)/k² Re(S_k exp(−ik·r_i)) with S_k = Σ_j q_j exp(ik·r_j), over all
@@ -130,8 +135,12 @@ def reciprocal_potentials(
 
 
 def constant_potentials(
-    charges: Array, cell: Array, node_graph: Array, periodic: Array, splitting: float
-) -> Array:
+    charges: Float[Array, "atoms channels"],
+    cell: Float[Array, "structures 3 3"],
+    node_graph: Int[Array, " atoms"],
+    periodic: Bool[Array, " structures"],
+    splitting: float,
+) -> Float[Array, "atoms channels"]:
     """What the two sums count too much: an atom's own smeared charge, and the mean potential.
 
     −2α/√π q_i − π/(α²V) Σ_j q_j, the latter of the background that neutralizes a total charge.

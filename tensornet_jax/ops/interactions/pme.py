@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Bool, Float, Int
 
 from tensornet_jax.ops.interactions.ewald import reciprocal_cutoff, reciprocal_lattice
 
@@ -34,7 +35,7 @@ def mesh_spacing(splitting: float, accuracy: float) -> float:
     return min((accuracy / 0.005) ** (1 / ORDER) / splitting, finest_wave)
 
 
-def mesh_shape(cell: np.ndarray, spacing: float) -> MeshShape:
+def mesh_shape(cell: Float[np.ndarray, "3 3"], spacing: float) -> MeshShape:
     """Return the points along each lattice vector, at most a spacing apart.
 
     Sizes have no prime factor above 5, which Fourier transforms like, and grow in steps: a cell
@@ -50,14 +51,14 @@ def mesh_shape(cell: np.ndarray, spacing: float) -> MeshShape:
 
 
 def mesh_potentials(
-    charges: Array,
-    positions: Array,
-    cell: Array,
-    node_graph: Array,
-    periodic: Array,
+    charges: Float[Array, "atoms channels"],
+    positions: Float[Array, "atoms 3"],
+    cell: Float[Array, "structures 3 3"],
+    node_graph: Int[Array, " atoms"],
+    periodic: Bool[Array, " structures"],
     shape: MeshShape,
     splitting: float,
-) -> Array:
+) -> Float[Array, "atoms channels"]:
     """The smooth share of the potential, as `ewald.reciprocal_potentials`, by a mesh.
 
     Args:
