@@ -8,10 +8,12 @@ import difflib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import pydantic
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic.config import JsonDict
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
@@ -27,9 +29,9 @@ KeyPath = tuple[str | int, ...]
 # Sections within sections; the loader works by recursion.
 DEEPEST = 32
 # Marks a field that commands write and nobody sets by hand: `config template` leaves it out.
-NOT_SET_BY_USERS: dict[str, Any] = {"set_by": "tensornet_jax"}
+NOT_SET_BY_USERS: JsonDict = {"set_by": "tensornet_jax"}
 # Marks a field whose description says enough: `config template` does not show its other sections.
-TOLD_IN_WORDS: dict[str, Any] = {"template": "in words"}
+TOLD_IN_WORDS: JsonDict = {"template": "in words"}
 
 
 class ConfigError(ValueError):
@@ -55,12 +57,14 @@ class Config(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="wrap")
     @classmethod
-    def _explain_errors(cls, value: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:
+    def _explain_errors(
+        cls, value: object, handler: pydantic.ModelWrapValidatorHandler[Self]
+    ) -> Self:
         try:
             return handler(_lists_to_tuples(value))
         except pydantic.ValidationError as error:
             known = tuple(cls.model_fields)
-            details = [_explained(dict(detail), known) for detail in error.errors()]
+            details = [_explained(detail, known) for detail in error.errors()]
             raise pydantic.ValidationError.from_exception_data(error.title, details) from None
 
 
@@ -111,7 +115,7 @@ def parse_config(
             path = _path_in(data, detail["loc"], keep_last=detail["type"] == "missing")
             key = ".".join(map(str, path))
             place = ": ".join(filter(None, (_origin(path, origins, source), key)))
-            text = _explanation(dict(detail), tuple(schema.model_fields))
+            text = _explanation(detail, tuple(schema.model_fields))
             problems.setdefault(place, []).append(text)
     raise ConfigError(
         "\n".join(f"{place}: {', or '.join(texts)}" for place, texts in problems.items())
@@ -128,12 +132,12 @@ def dump_config(config: Config) -> str:
     return stream.getvalue()
 
 
-def config_schema(schema: type[Config]) -> dict[str, Any]:
+def config_schema(schema: type[Config]) -> JsonSchemaValue:
     """Return the JSON schema of a section, for editors that check YAML while it is typed."""
     return schema.model_json_schema()
 
 
-def unknown_name(name: Any, known: Sequence[str], what: str) -> str:
+def unknown_name(name: object, known: Sequence[str], what: str) -> str:
     """Return the text of an error about `name`, with the nearest of the `known` names."""
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
@@ -156,7 +160,7 @@ def _yaml() -> YAML:
     return YAML(typ="safe", pure=True)
 
 
-def _read_yaml(text: str, source: str) -> tuple[Any, dict[KeyPath, int]]:
+def _read_yaml(text: str, source: str) -> tuple[object, dict[KeyPath, int]]:
     """Return the plain data and the line, from 1, of every key and list item."""
     try:
         depth = 0
@@ -204,7 +208,7 @@ def _duplicates(
             yield from _duplicates(item, (*path, index), lines, source)
 
 
-def _apply_override(data: dict[str, Any], override: str) -> KeyPath:
+def _apply_override(data: dict[str, object], override: str) -> KeyPath:
     """Set one `key.sub=value` in `data` and return its path."""
     key, equals, text = override.partition("=")
     path = tuple(key.strip().split("."))
@@ -213,14 +217,15 @@ def _apply_override(data: dict[str, Any], override: str) -> KeyPath:
     value, _ = _read_yaml(text, f"--set {override}")
     section = data
     for depth, name in enumerate(path[:-1], start=1):
-        if section.get(name) is None:
-            section[name] = {}
-        section = section[name]
-        if not isinstance(section, dict):
+        below = section.get(name)
+        if below is None:
+            below = section[name] = {}
+        if not isinstance(below, dict):
             raise ConfigError(
-                f"--set {override}: {'.'.join(path[:depth])} is {_shown(section)}, which has no "
+                f"--set {override}: {'.'.join(path[:depth])} is {_shown(below)}, which has no "
                 "keys below it"
             )
+        section = below
     section[path[-1]] = value
     return path
 
@@ -241,7 +246,7 @@ _NEEDED = {
 }
 
 
-def _lists_to_tuples(value: Any) -> Any:
+def _lists_to_tuples(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _lists_to_tuples(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -249,17 +254,22 @@ def _lists_to_tuples(value: Any) -> Any:
     return value
 
 
-def _explained(detail: dict[str, Any], known: Sequence[str]) -> InitErrorDetails:
+def _explained(detail: ErrorDetails, known: Sequence[str]) -> InitErrorDetails:
     """Return pydantic's error with its text replaced by `_explanation`."""
     context = {"explanation": _explanation(detail, known)}
     return InitErrorDetails(
-        type=PydanticCustomError(detail["type"], "{explanation}", context),
+        # The type is one of pydantic's own literals, which its stubs do not say.
+        type=PydanticCustomError(
+            detail["type"],  # pyright: ignore[reportArgumentType]
+            "{explanation}",
+            context,
+        ),
         loc=detail["loc"],
         input=detail["input"],
     )
 
 
-def _explanation(detail: dict[str, Any], known: Sequence[str]) -> str:
+def _explanation(detail: ErrorDetails, known: Sequence[str]) -> str:
     """Return pydantic's error in plain words that end in the remedy."""
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if "explanation" in context:
@@ -293,7 +303,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, str):
         return f"the text {value!r}"
     if value is None:
@@ -307,17 +317,24 @@ def _shown(value: Any) -> str:
     return repr(value)
 
 
-def _path_in(data: Any, location: Sequence[str | int], *, keep_last: bool) -> KeyPath:
+def _path_in(data: object, location: Sequence[str | int], *, keep_last: bool) -> KeyPath:
     """Return `location` without the union labels pydantic puts between the keys of `data`."""
     path: list[str | int] = []
     for depth, part in enumerate(location, start=1):
-        items: Any = dict(enumerate(data)) if isinstance(data, list) else data
-        if isinstance(items, Mapping) and part in items:
+        items = _items(data)
+        if part in items:
             data = items[part]
         elif not (keep_last and depth == len(location)):
             continue
         path.append(part)
     return tuple(path)
+
+
+def _items(section: object) -> Mapping[object, object]:
+    """Return the keys of a mapping, or the places of a list, with what stands there."""
+    if isinstance(section, list):
+        return dict(enumerate(section))
+    return section if isinstance(section, Mapping) else {}
 
 
 def _origin(path: KeyPath, origins: dict[KeyPath, str], source: str) -> str:

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from tensornet_jax.ops.harmonics.angular_momentum import is_triangle
 from tensornet_jax.ops.harmonics.degrees import Degrees
-from tensornet_jax.ops.tensor_products.protocol import Path
+from tensornet_jax.ops.tensor_products.protocol import Path, TensorProduct
 from tensornet_jax.runtime.choices import DType
 
 Regime = Literal["siso", "simo", "mimo"]
@@ -127,14 +128,14 @@ class Task:
     function: Callable[..., Array]
     computes: str
     paths: tuple[Path, ...]
-    coefficients: np.ndarray
+    coefficients: Float[np.ndarray, "components_x components_y components_z"]
     output_size: int
     layout: str
-    to_own: Callable[[ArrayLike], Array] = jnp.asarray
+    to_own: Callable[[np.ndarray], Array] = jnp.asarray
     from_own: Callable[[Array], ArrayLike] = np.asarray
     parameters: tuple[Array, ...] = ()
     note: str = ""
-    product: Any = None
+    product: TensorProduct | None = None
 
 
 @dataclass(frozen=True)

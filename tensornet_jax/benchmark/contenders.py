@@ -1,10 +1,10 @@
 """Our own products as contenders: every family, in every form it can be computed in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from tensornet_jax.benchmark.cases import Case, Contender, Task
+from tensornet_jax.ops.tensor_products import PRODUCTS, TensorProduct
 
 OURS = "tensornet_jax"
 # family → the option that chooses how it is computed, and its values
@@ -15,16 +15,12 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def our_contenders(products: dict[str, type] | None = None) -> list[Contender]:
+def our_contenders(products: Mapping[str, type[TensorProduct]] = PRODUCTS) -> list[Contender]:
     """Return every family and variant.
 
     Args:
-        products: name → class; `tensornet_jax.ops.tensor_products.PRODUCTS` if None.
+        products: name → class.
     """
-    if products is None:
-        from tensornet_jax.ops.tensor_products import PRODUCTS
-
-        products = dict(PRODUCTS)
     found = []
     for family, product_class in products.items():
         option, values = VARIANTS.get(family, ("", ()))
@@ -36,9 +32,11 @@ def our_contenders(products: dict[str, type] | None = None) -> list[Contender]:
     return found
 
 
-def _build(family: str, product_class: Any, options: dict[str, str], case: Case) -> Task:
+def _build(
+    family: str, make: Callable[..., TensorProduct], options: dict[str, str], case: Case
+) -> Task:
     first, second, third = case.degrees
-    product = product_class(
+    product = make(
         first.last,
         second.last,
         third.last,

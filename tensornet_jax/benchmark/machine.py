@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +72,7 @@ def measure_peaks(dtype: str, gemm_size: int | None = None, copy_bytes: int | No
         array = jnp.zeros(size // jnp.dtype(dtype).itemsize, dtype)
         add = jax.jit(lambda a: a + 1, donate_argnums=0)
 
-        def step() -> Any:
+        def step() -> jax.Array:
             nonlocal array
             array = add(array)
             return array
@@ -86,7 +86,30 @@ def measure_peaks(dtype: str, gemm_size: int | None = None, copy_bytes: int | No
     )
 
 
-def roofline(work: Work | Operations, seconds: float, peaks: Peaks) -> dict[str, Any]:
+class Roofline(TypedDict):
+    """How near a program comes to what the machine could do, see `roofline`."""
+
+    fraction_of_gemm: float | None
+    fraction_of_copy: float | None
+    fraction_of_peak: float | None
+    bound: str | None
+
+
+class MachineFacts(TypedDict):
+    """Device, processor, threads, memory, load and settings."""
+
+    platform: str
+    device: str
+    num_devices: int
+    processor: str
+    threads: int
+    memory_bytes: int | None
+    load_average: list[float] | None
+    system: str
+    xla_flags: str
+
+
+def roofline(work: Work | Operations, seconds: float, peaks: Peaks) -> Roofline:
     """Return how near a time comes to what the machine could do with the same program.
 
     Two roofs: the operations at the speed of a large matrix product, and the bytes read and
@@ -113,7 +136,7 @@ def roofline(work: Work | Operations, seconds: float, peaks: Peaks) -> dict[str,
     }
 
 
-def costs(work: Work, seconds: float, peaks: Peaks) -> dict[str, Any]:
+def costs(work: Work, seconds: float, peaks: Peaks) -> dict[str, object]:
     """Return what a program needs, loops multiplied out, and how near its time comes to the roofs.
 
     Args:
@@ -135,7 +158,7 @@ def _fraction(amount: float | None, most: float) -> float | None:
     return None if amount is None else amount / most
 
 
-def describe_machine() -> dict[str, Any]:
+def describe_machine() -> MachineFacts:
     """Return device, processor, threads, memory, load and settings, without anything personal."""
     device = jax.devices()[0]
     return {

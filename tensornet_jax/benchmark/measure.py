@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, PyTree
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ class Work:
         held_bytes: size of the arguments and results; None where unknown.
     """
 
-    function: Callable[..., Any]
-    compiled: Callable[..., Any]
-    arguments: tuple[Any, ...]
+    function: Callable[..., PyTree[Array]]
+    compiled: jax.stages.Compiled
+    arguments: tuple[PyTree[Array], ...]
     compile_s: float
     flops: float | None
     bytes_accessed: float | None
     temporary_bytes: int | None
     held_bytes: int | None
 
-    def __call__(self) -> Any:
+    def __call__(self) -> PyTree[Array]:
         """Run it on its arguments."""
         return self.compiled(*self.arguments)
 
@@ -56,7 +56,7 @@ class Timing:
     samples: int
 
 
-def compile_work(function: Callable[..., Any], *arguments: Any) -> Work:
+def compile_work(function: Callable[..., PyTree[Array]], *arguments: PyTree[Array]) -> Work:
     """Compile a function for its arguments without running it.
 
     Args:
@@ -82,7 +82,7 @@ def compile_work(function: Callable[..., Any], *arguments: Any) -> Work:
     )
 
 
-def _costs(compiled: Any) -> dict[str, float]:
+def _costs(compiled: jax.stages.Compiled) -> dict[str, float]:
     costs = compiled.cost_analysis()
     # Older and newer backends give a dict, some a list with one dict for each program.
     costs = costs[0] if isinstance(costs, list) else costs
@@ -90,7 +90,7 @@ def _costs(compiled: Any) -> dict[str, float]:
 
 
 def alternate(
-    functions: Sequence[Callable[[], Any]],
+    functions: Sequence[Callable[[], PyTree[Array]]],
     seconds: float = 0.5,
     fewest: int = 7,
     most: int = 200,
@@ -123,7 +123,7 @@ def alternate(
     return [_timing(values) for values in samples]
 
 
-def _time(function: Callable[[], Any]) -> float:
+def _time(function: Callable[[], PyTree[Array]]) -> float:
     start = perf_counter()
     jax.block_until_ready(function())
     return perf_counter() - start

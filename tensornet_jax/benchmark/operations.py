@@ -5,13 +5,15 @@ sum over neighbors that is a loop. Here loops are multiplied out.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray
+from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
+from jaxtyping import Array, PyTree
 
 # One operation for each number that goes in or comes out, whichever are more.
 _ARITHMETIC = re.compile(
@@ -42,7 +44,9 @@ class Operations:
         return Operations(factor * self.flops, factor * self.bytes_accessed)
 
 
-def count_operations(function: Callable[..., Any], *arguments: Any) -> Operations:
+def count_operations(
+    function: Callable[..., PyTree[Array]], *arguments: PyTree[Array]
+) -> Operations:
     """Count without running or compiling anything.
 
     Of branches the one with the most operations is counted. A call into a library is not looked
@@ -56,21 +60,20 @@ def count_operations(function: Callable[..., Any], *arguments: Any) -> Operation
         ValueError: a loop whose number of rounds is not known beforehand.
     """
     jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
-    outside = sum(_bytes(v.aval) for v in (*jaxpr.invars, *jaxpr.outvars))
+    outside = sum(map(_bytes, _arrays((*jaxpr.invars, *jaxpr.outvars))))
     return _of_jaxpr(jaxpr) + Operations(0, outside)
 
 
-def _of_jaxpr(jaxpr: Any) -> Operations:
+def _of_jaxpr(jaxpr: Jaxpr) -> Operations:
     total = Operations(0, 0)
     for equation in jaxpr.eqns:
         total += _of_equation(equation)
     return total
 
 
-def _of_equation(equation: Any) -> Operations:
+def _of_equation(equation: JaxprEqn) -> Operations:
     name, parameters = equation.primitive.name, equation.params
-    ins = [v.aval for v in equation.invars]
-    outs = [v.aval for v in equation.outvars]
+    ins, outs = _arrays(equation.invars), _arrays(equation.outvars)
     if name == "dot_general":
         (contracted, _), _ = parameters["dimension_numbers"]
         terms = prod(ins[0].shape[axis] for axis in contracted)
@@ -93,17 +96,21 @@ def _of_equation(equation: Any) -> Operations:
     return inner.times(parameters["length"]) if name == "scan" else inner
 
 
-def _inside(parameters: dict[str, Any]) -> Iterator[Any]:
+def _inside(parameters: Mapping[str, object]) -> Iterator[Jaxpr]:
     # A rule for derivatives is a parameter too, but a function and not a jaxpr.
     for value in parameters.values():
         jaxpr = getattr(value, "jaxpr", value)
-        if hasattr(jaxpr, "eqns"):
+        if isinstance(jaxpr, Jaxpr):
             yield jaxpr
 
 
-def _numbers(aval: Any) -> int:
-    return aval.size if jnp.issubdtype(getattr(aval, "dtype", int), jnp.inexact) else 0
+def _arrays(variables: Iterable[Var | Literal]) -> list[ShapedArray]:
+    return [v.aval for v in variables if isinstance(v.aval, ShapedArray)]
 
 
-def _bytes(aval: Any) -> int:
+def _numbers(aval: ShapedArray) -> int:
+    return aval.size if jnp.issubdtype(aval.dtype, jnp.inexact) else 0
+
+
+def _bytes(aval: ShapedArray) -> int:
     return aval.size * jnp.dtype(aval.dtype).itemsize

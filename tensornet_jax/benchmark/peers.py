@@ -6,22 +6,27 @@ that leaves Clebsch–Gordan coefficients as they are (Σ C² = 1 on a path).
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import groupby
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpy.typing import ArrayLike
 
 from tensornet_jax.benchmark.cases import Case, Contender, Task, UnavailableError
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan, gaunt
 from tensornet_jax.ops.tensor_products.protocol import Path
+
+if TYPE_CHECKING:
+    from jax.experimental.sparse import BCOO
 
 CHANNELS_FIRST = "channels before components"
 CHANNELS_LAST = "channels after components"
@@ -43,7 +48,7 @@ def peer_contenders() -> list[Contender]:
     ]
 
 
-def _load(package: str, module: str) -> Any:
+def _load(package: str, module: str) -> ModuleType:
     """Import a peer; raise UnavailableError where it is absent or does not work here."""
     try:
         return import_module(module)
@@ -55,7 +60,7 @@ def _load(package: str, module: str) -> Any:
         raise UnavailableError(f"{package} cannot be imported: {error}") from error
 
 
-def _channels_last(x: Any) -> Array:
+def _channels_last(x: np.ndarray | Array) -> Array:
     return jnp.swapaxes(jnp.asarray(x), -1, -2)
 
 
@@ -87,18 +92,33 @@ def _sum_paths(case: Case, z: Array) -> Array:
     return jnp.concatenate(parts, axis=-1)
 
 
-def _clebsch_gordan_task(case: Case, summed: bool, **fields: Any) -> Task:
+def _clebsch_gordan_task(
+    case: Case,
+    summed: bool,
+    function: Callable[..., Array],
+    *,
+    layout: str,
+    note: str,
+    to_own: Callable[[np.ndarray], Array] = jnp.asarray,
+    from_own: Callable[[Array], ArrayLike] = np.asarray,
+    parameters: tuple[Array, ...] = (),
+) -> Task:
     if summed and case.regime != "mimo":
         raise UnavailableError(
             f"in {case.regime} each degree of the output has one path: there is nothing to sum"
         )
     size = case.degrees[2].size if summed else sum(2 * path.l3 + 1 for path in case.triangles)
     return Task(
+        function=function,
         computes="clebsch_gordan",
         paths=case.triangles,
         coefficients=_tensor(case, "clebsch_gordan"),
         output_size=size,
-        **fields,
+        layout=layout,
+        to_own=to_own,
+        from_own=from_own,
+        parameters=parameters,
+        note=note,
     )
 
 
@@ -142,7 +162,7 @@ def _e3nn_grid(fft: bool, case: Case) -> Task:
     num_beta = band // 2 + 1
     num_alpha = band + 1 + band % 2
 
-    def signal(irreps: Any, x: Array) -> Any:
+    def signal(irreps: object, x: Array) -> Array:
         return e3nn.to_s2grid(
             e3nn.IrrepsArray(irreps, x),
             num_beta,
@@ -151,11 +171,11 @@ def _e3nn_grid(fft: bool, case: Case) -> Task:
             fft=fft,
             p_val=1,
             p_arg=-1,
-        )
+        ).grid_values
 
     def product(x: Array, y: Array) -> Array:
         with _deprecated_legendre_functions():
-            values = signal(first, x).grid_values * signal(second, y).grid_values
+            values = signal(first, x) * signal(second, y)
             on_grid = e3nn.SphericalSignal(values, "gausslegendre", p_val=1, p_arg=-1)
             return e3nn.from_s2grid(on_grid, third, fft=fft).array
 
@@ -241,7 +261,7 @@ def _e3j(summed: bool, case: Case) -> Task:
     kernels = jax.default_backend() == "gpu" and find_spec("e3j_ops") is not None
     method = "FUSED_CUDA" if kernels else "UNFUSED"
     with e3j.config.use(tensor_product=method):
-        fields: dict[str, Any] = {"layout": "TRAILING_CHANNELS", "mode": "MAP"}
+        fields: dict[str, object] = {"layout": "TRAILING_CHANNELS", "mode": "MAP"}
         if summed:
             fields["coef"] = _e3j_coefficients(case)
         product = e3j.core.TensorProduct(source, target, **fields)
@@ -283,7 +303,7 @@ def _e3j_spaces(case: Case) -> tuple[tuple[str, str], str]:
     return (first, second), third
 
 
-def _e3j_coefficients(case: Case) -> Any:
+def _e3j_coefficients(case: Case) -> "BCOO":
     from jax.experimental.sparse import BCOO
 
     tensor = np.moveaxis(_tensor(case, "clebsch_gordan"), 2, 0)

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from tensornet_jax.benchmark.cases import Case
-from tensornet_jax.benchmark.machine import Peaks
+from tensornet_jax.benchmark.machine import MachineFacts, Peaks
 
 Direction = Literal["forward", "forward_backward"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "forward_backward")
@@ -127,7 +127,7 @@ class Results:
         seconds: how long the run took.
     """
 
-    machine: dict[str, Any]
+    machine: MachineFacts
     versions: dict[str, str | None]
     settings: Settings
     peaks: dict[str, Peaks] = field(default_factory=dict)
@@ -136,7 +136,7 @@ class Results:
     expressivity: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return a dict for `json.dump`."""
         return {"format": FORMAT, "benchmark": "tensor_products", **asdict(self)}
 

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from tensornet_jax.benchmark.cases import Case
 from tensornet_jax.benchmark.contenders import OURS
@@ -166,17 +166,17 @@ def write_results(folder: Path, results: Results) -> list[Path]:
 def _compact_json(results: Results) -> str:
     """One line a record, so that a change of the results can be read in a diff."""
     content = results.to_json()
-    lists = {name: content.pop(name) for name in ("records", "paths")}
-    head = json.dumps(content, indent=1, ensure_ascii=False).removesuffix("\n}")
-    records = ",\n".join("  " + json.dumps(r, ensure_ascii=False) for r in lists["records"])
-    paths = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in lists["paths"].items())
+    short = {name: value for name, value in content.items() if name not in ("records", "paths")}
+    head = json.dumps(short, indent=1, ensure_ascii=False).removesuffix("\n}")
+    records = ",\n".join("  " + json.dumps(asdict(r), ensure_ascii=False) for r in results.records)
+    paths = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in results.paths.items())
     return f'{head},\n "paths": {{\n{paths}\n }},\n "records": [\n{records}\n ]\n}}\n'
 
 
 def _machine_lines(results: Results) -> list[str]:
     machine = results.machine
     load = machine.get("load_average")
-    facts: dict[str, Any] = {
+    facts: dict[str, str] = {
         "device": f"{machine['device']} ({machine['processor']}), {machine['threads']} threads",
         "load average at the start": "-" if load is None else " ".join(f"{x:.2f}" for x in load),
         "versions": ", ".join(f"{k} {v}" for k, v in results.versions.items() if v is not None),

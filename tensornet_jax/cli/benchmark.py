@@ -1,9 +1,8 @@
 """`tensornet-jax benchmark`: measure on this machine what the documentation measured on others."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -11,51 +10,50 @@ from tensornet_jax.cli.common import Precision
 
 if TYPE_CHECKING:
     from tensornet_jax.benchmark.cases import Case, Contender
+    from tensornet_jax.benchmark.records import Results
 
 app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
 
 
-class RegimeName(StrEnum):
-    """Which degrees are coupled."""
+RegimeName = Literal["siso", "simo", "mimo"]
 
-    siso = "siso"
-    simo = "simo"
-    mimo = "mimo"
+OutputFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="Folder for JSON, figures and a page.", show_default="none"
+    ),
+]
+RegimesOption = Annotated[
+    list[RegimeName] | None,
+    typer.Option(
+        "--regime",
+        help="One path, one degree to all, or all degrees; repeatable.",
+        show_default="all three",
+    ),
+]
+DegreesOption = Annotated[str, typer.Option("--l", metavar="L", help="Degrees: 3, 1:8 or 1,2,4.")]
+ChannelsOption = Annotated[str, typer.Option(metavar="N", help="Channels, also several: 1,128.")]
+BatchOption = Annotated[
+    str, typer.Option(metavar="N", help="Samples at once, also several: 100,10000.")
+]
+ProductsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Products to measure, families or variants: gaunt_grid,clebsch_gordan:sparse.",
+        show_default="all",
+    ),
+]
 
 
 @app.command("tensor-products")
 def tensor_products(
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="Folder for JSON, figures and a page.", show_default="none"
-        ),
-    ] = None,
-    regimes: Annotated[
-        list[RegimeName] | None,
-        typer.Option(
-            "--regime",
-            help="One path, one degree to all, or all degrees; repeatable.",
-            show_default="all three",
-        ),
-    ] = None,
-    degrees: Annotated[
-        str, typer.Option("--l", metavar="L", help="Degrees: 3, 1:8 or 1,2,4.")
-    ] = "1:4",
-    channels: Annotated[
-        str, typer.Option(metavar="N", help="Channels, also several: 1,128.")
-    ] = "1",
-    batch: Annotated[
-        str, typer.Option(metavar="N", help="Samples at once, also several: 100,10000.")
-    ] = "1000",
-    products: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Products to measure, families or variants: gaunt_grid,clebsch_gordan:sparse.",
-            show_default="all",
-        ),
-    ] = None,
+    output: OutputFolder = None,
+    regimes: RegimesOption = None,
+    degrees: DegreesOption = "1:4",
+    channels: ChannelsOption = "1",
+    batch: BatchOption = "1000",
+    products: ProductsOption = None,
     dtype: Annotated[Precision, typer.Option(help="Precision.")] = Precision.float32,
     peers: Annotated[
         bool, typer.Option(help="Measure other libraries where they are installed.")
@@ -74,21 +72,25 @@ def tensor_products(
     cases = _cases(regimes, degrees, channels, batch, dtype.value, full_output)
     contenders = _contenders(products, peers)
 
-    from tensornet_jax.benchmark.records import DIRECTIONS, Settings
-    from tensornet_jax.benchmark.report import (
-        fastest_lines,
-        ratio_table,
-        render,
-        time_table,
-        write_results,
-    )
-    from tensornet_jax.benchmark.series import TITLES, series_of
+    from tensornet_jax.benchmark.records import Settings
+    from tensornet_jax.benchmark.report import write_results
     from tensornet_jax.benchmark.tensor_products import run
 
     settings = Settings(memory_bytes=round(memory * 2**30))
     if quick:
         settings = Settings(seconds=0.1, fewest=5, most=50, memory_bytes=settings.memory_bytes)
     results = run(cases, contenders, settings, report=lambda line: typer.echo(line, err=True))
+    _print_results(results)
+    if output is not None:
+        for path in write_results(output, results):
+            typer.echo(f"written: {path}")
+
+
+def _print_results(results: "Results") -> None:
+    from tensornet_jax.benchmark.records import DIRECTIONS
+    from tensornet_jax.benchmark.report import fastest_lines, ratio_table, render, time_table
+    from tensornet_jax.benchmark.series import TITLES, series_of
+
     for (regime, point), group in series_of(results).items():
         for direction in DIRECTIONS:
             rows = time_table(results, group, direction)
@@ -99,9 +101,6 @@ def tensor_products(
                 typer.echo("\n".join(["", *render(ratios)] if ratios else []))
     absent = {r.reason for r in results.records if "is not installed" in r.reason}
     typer.echo("\n".join(["", *sorted(absent), "Fastest here", *fastest_lines(results)]))
-    if output is not None:
-        for path in write_results(output, results):
-            typer.echo(f"written: {path}")
 
 
 @app.command("expressivity")
@@ -130,8 +129,8 @@ def expressivity(
         if name not in PRODUCTS:
             raise ValueError(f"--products {name}: choose from {', '.join(PRODUCTS)}")
     chosen = {name: PRODUCTS[name] for name in wanted}
-    names: list[Any] = [regime.value for regime in regimes or tuple(RegimeName)]
-    typer.echo(format_table(compare_products(chosen, l_max=l_max, regimes=names)))
+    wanted_regimes = regimes or get_args(RegimeName)
+    typer.echo(format_table(compare_products(chosen, l_max=l_max, regimes=wanted_regimes)))
 
 
 def _cases(
@@ -146,16 +145,16 @@ def _cases(
 
     return [
         Case(
-            regime.value,
+            regime,
             degree,
             channels=channel,
             batch=samples,
             dtype=dtype,  # pyright: ignore[reportArgumentType]
-            full_output=full_output and regime is RegimeName.mimo,
+            full_output=full_output and regime == "mimo",
         )
         for samples in _integers(batch, "--batch")
         for channel in _integers(channels, "--channels")
-        for regime in regimes or tuple(RegimeName)
+        for regime in regimes or get_args(RegimeName)
         for degree in _integers(degrees, "--l")
     ]
 

@@ -2,13 +2,16 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tensornet_jax.cli.common import ModelArgument, Precision, check_output
 from tensornet_jax.cli.convert import Implementation
 from tensornet_jax.cli.growing_output import check_new
+
+if TYPE_CHECKING:
+    from tensornet_jax.potential.potential import Potential
 
 
 class Target(StrEnum):
@@ -54,18 +57,7 @@ def export(
     ] = False,
 ) -> None:
     """Write a model for another program."""
-    check_output(output, model)
-    if so3_convention and to is not Target.torchmd_net:
-        raise ValueError("--so3-convention is for --to torchmd-net")
-
-    if to is Target.stablehlo:
-        from tensornet_jax.interop.stablehlo.exported_potential import MANIFEST
-
-        if output.exists() and not output.is_dir():
-            raise ValueError(f"{output} is a file: give a folder to write into")
-        check_new(output / MANIFEST, force=force)
-    else:
-        check_new(output, force=force)
+    _check(output, model, to, so3_convention, force)
 
     from tensornet_jax.potential.model_file import load_model
 
@@ -76,13 +68,34 @@ def export(
         convention = None if so3_convention is None else so3_convention.value
         write_checkpoint(output, potential, so3_convention=convention)
     else:
-        from tensornet_jax.interop.stablehlo.export import export_stablehlo
-
-        manifest = export_stablehlo(output, potential)
-        typer.echo(
-            f"{manifest['model']}, {manifest['dtype']}, for {' and '.join(manifest['platforms'])}"
-        )
-        typer.echo(f"outputs: {', '.join(manifest['outputs'])}")
-        if manifest["not_exported"]:
-            typer.echo(f"left out: {', '.join(manifest['not_exported'])}")
+        _write_stablehlo(output, potential)
     typer.echo(f"written: {output}")
+
+
+def _check(
+    output: Path, model: Path, to: Target, so3_convention: Implementation | None, force: bool
+) -> None:
+    check_output(output, model)
+    if so3_convention and to is not Target.torchmd_net:
+        raise ValueError("--so3-convention is for --to torchmd-net")
+    if to is not Target.stablehlo:
+        check_new(output, force=force)
+        return
+
+    from tensornet_jax.interop.stablehlo.exported_potential import MANIFEST
+
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is a file: give a folder to write into")
+    check_new(output / MANIFEST, force=force)
+
+
+def _write_stablehlo(folder: Path, potential: "Potential") -> None:
+    from tensornet_jax.interop.stablehlo.export import export_stablehlo
+
+    manifest = export_stablehlo(folder, potential)
+    typer.echo(
+        f"{manifest['model']}, {manifest['dtype']}, for {' and '.join(manifest['platforms'])}"
+    )
+    typer.echo(f"outputs: {', '.join(manifest['outputs'])}")
+    if manifest["not_exported"]:
+        typer.echo(f"left out: {', '.join(manifest['not_exported'])}")

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
     from tensornet_jax.spectra.average_table import AverageRow
     from tensornet_jax.spectra.correlation import Spectrum
+    from tensornet_jax.spectra.series_file import Series
 
 SUFFIX = ".series.h5"
 
@@ -48,10 +49,6 @@ def spectrum(
     A dipole gives infrared absorption, a polarizability Raman scattering; every property gets its
     thermal average with a standard error by block averaging.
     """
-    from tensornet_jax.spectra.average_table import average_rows
-    from tensornet_jax.spectra.infrared import infrared_spectrum
-    from tensornet_jax.spectra.raman import raman_spectrum
-    from tensornet_jax.spectra.report import plot_spectra, write_averages, write_spectra
     from tensornet_jax.spectra.series_file import read_series
 
     found = read_series(series, skip)
@@ -62,40 +59,85 @@ def spectrum(
         f"{replicas} × {found.duration:g} ps, {records} records every {found.interval:g} fs, "
         f"{kelvin:.1f} K"
     )
-    about = (found.interval, kelvin)
-    options = {"resolution": resolution, "window": window, "correction": correction}
+    options = _Options(kelvin, resolution, window, correction, highest)
     written = []
     if "dipole" in found.values:
-        infrared = infrared_spectrum(found.values["dipole"], *about, **options).upto(highest)
-        written += _paths(stem, "infrared")
-        write_spectra(written[-2], {"absorption_km_mol-1_cm": infrared})
-        plot_spectra(written[-1], [("absorption (km mol⁻¹ cm)", {"infrared": infrared})])
-        typer.echo(_bands("infrared", infrared))
+        written += _write_infrared(stem, found, options)
     if "polarizability" in found.values:
-        raman = raman_spectrum(found.values["polarizability"], *about, laser=laser, **options)
-        unpolarized = raman.unpolarized.upto(highest)
-        polarized = {
-            "parallel": raman.parallel.upto(highest),
-            "perpendicular": raman.perpendicular.upto(highest),
-        }
-        parts = {
-            "isotropic": raman.isotropic.upto(highest),
-            "anisotropic": raman.anisotropic.upto(highest),
-        }
-        written += _paths(stem, "raman")
-        write_spectra(written[-2], {**parts, **polarized, "unpolarized": unpolarized})
-        plot_spectra(written[-1], [("Raman intensity", polarized), ("Raman invariants", parts)])
-        typer.echo(_bands("Raman", unpolarized))
-    rows = average_rows(found)
-    written.append(stem.with_name(stem.name + "_averages.csv"))
-    write_averages(written[-1], rows)
-    for line in _average_lines(rows):
-        typer.echo(line)
+        written += _write_raman(stem, found, options, laser)
+    written.append(_write_averages(stem, found))
     typer.echo(f"written: {', '.join(map(str, written))}")
 
 
-def _paths(stem: Path, kind: str) -> list[Path]:
-    return [stem.with_name(f"{stem.name}_{kind}{suffix}") for suffix in (".csv", ".png")]
+class _Options(NamedTuple):
+    """What infrared and Raman spectra share: K, cm⁻¹, names, and the highest wavenumber, cm⁻¹."""
+
+    temperature: float
+    resolution: float
+    window: str
+    correction: str
+    highest: float
+
+
+def _write_infrared(stem: Path, series: "Series", options: _Options) -> list[Path]:
+    from tensornet_jax.spectra.infrared import infrared_spectrum
+    from tensornet_jax.spectra.report import plot_spectra, write_spectra
+
+    infrared = infrared_spectrum(
+        series.values["dipole"],
+        series.interval,
+        options.temperature,
+        resolution=options.resolution,
+        window=options.window,
+        correction=options.correction,
+    ).upto(options.highest)
+    table, picture = _paths(stem, "infrared")
+    write_spectra(table, {"absorption_km_mol-1_cm": infrared})
+    plot_spectra(picture, [("absorption (km mol⁻¹ cm)", {"infrared": infrared})])
+    typer.echo(_bands("infrared", infrared))
+    return [table, picture]
+
+
+def _write_raman(stem: Path, series: "Series", options: _Options, laser: float) -> list[Path]:
+    from tensornet_jax.spectra.raman import raman_spectrum
+    from tensornet_jax.spectra.report import plot_spectra, write_spectra
+
+    raman = raman_spectrum(
+        series.values["polarizability"],
+        series.interval,
+        options.temperature,
+        laser=laser,
+        resolution=options.resolution,
+        window=options.window,
+        correction=options.correction,
+    )
+    polarized = {"parallel": raman.parallel, "perpendicular": raman.perpendicular}
+    polarized = {name: part.upto(options.highest) for name, part in polarized.items()}
+    invariants = {"isotropic": raman.isotropic, "anisotropic": raman.anisotropic}
+    invariants = {name: part.upto(options.highest) for name, part in invariants.items()}
+    unpolarized = raman.unpolarized.upto(options.highest)
+    table, picture = _paths(stem, "raman")
+    write_spectra(table, {**invariants, **polarized, "unpolarized": unpolarized})
+    plot_spectra(picture, [("Raman intensity", polarized), ("Raman invariants", invariants)])
+    typer.echo(_bands("Raman", unpolarized))
+    return [table, picture]
+
+
+def _write_averages(stem: Path, series: "Series") -> Path:
+    from tensornet_jax.spectra.average_table import average_rows
+    from tensornet_jax.spectra.report import write_averages
+
+    rows = average_rows(series)
+    path = stem.with_name(stem.name + "_averages.csv")
+    write_averages(path, rows)
+    for line in _average_lines(rows):
+        typer.echo(line)
+    return path
+
+
+def _paths(stem: Path, kind: str) -> tuple[Path, Path]:
+    table, picture = (stem.with_name(f"{stem.name}_{kind}{suffix}") for suffix in (".csv", ".png"))
+    return table, picture
 
 
 def _bands(kind: str, spectrum: "Spectrum") -> str:

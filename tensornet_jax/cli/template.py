@@ -3,8 +3,9 @@
 import io
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import get_args
 
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
 from tensornet_jax.config import NOT_SET_BY_USERS, TOLD_IN_WORDS, Config
@@ -13,7 +14,7 @@ INDENT = "  "
 WIDTH = 92
 
 
-def config_template(schema: type[Config], given: Mapping[str, Any] | None = None) -> str:
+def config_template(schema: type[Config], given: Mapping[str, object] | None = None) -> str:
     """Return YAML with all defaults but what is given, each under a comment on what it is.
 
     Required fields take the first of their `examples`. A section that may be chosen among several
@@ -23,7 +24,7 @@ def config_template(schema: type[Config], given: Mapping[str, Any] | None = None
     return "\n".join(_section(_example(schema, given or {}), "")) + "\n"
 
 
-def _example(schema: type[Config], given: Mapping[str, Any]) -> Config:
+def _example(schema: type[Config], given: Mapping[str, object]) -> Config:
     required = {name: f for name, f in schema.model_fields.items() if f.is_required()}
     return schema.model_validate(
         {
@@ -68,7 +69,7 @@ def _choice(name: str, section: Config, indent: str, *, in_list: bool) -> Iterat
     yield from (f"{indent}# {line}".rstrip() for line in _section(section, INDENT))
 
 
-def _sections_of(field: Any) -> list[type[Config]]:
+def _sections_of(field: FieldInfo) -> list[type[Config]]:
     """Return the sections a field's annotation allows: itself, or the members of a union."""
     found, pending = [], [field.annotation]
     while pending:
@@ -79,7 +80,7 @@ def _sections_of(field: Any) -> list[type[Config]]:
     return found
 
 
-def _inline(value: Any) -> str:
+def _inline(value: object) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = True
     yaml.width = 10_000

@@ -6,11 +6,11 @@ the elements it was trained on, and that its energies leave the isolated atoms o
 
 import os
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers
 
+from tensornet_jax.interop.torch.files import Settings
 from tensornet_jax.interop.torchmd_net import checkpoint as torchmd_net
 from tensornet_jax.interop.torchmd_net.files import MODEL_ARGUMENTS, read_checkpoint
 from tensornet_jax.potential.potential import ElementTable, Potential
@@ -45,7 +45,7 @@ def from_checkpoint(
 
 def from_state_dict(
     state: Mapping[str, np.ndarray],
-    config: Mapping[str, Any],
+    config: Settings,
     *,
     coulomb_cutoff: float | None = None,
     dtype: str | None = None,

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.tensor_products import TensorProduct
@@ -15,7 +16,7 @@ def tensor_product(
     product: TensorProduct,
     x: e3nn_jax.IrrepsArray,
     y: e3nn_jax.IrrepsArray,
-    weights: Array | None = None,
+    weights: Float[Array, "... channels num_weights"] | None = None,
 ) -> e3nn_jax.IrrepsArray:
     """Multiply IrrepsArrays, channel by channel.
 

@@ -23,13 +23,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers
 
-from tensornet_jax.interop.torch.files import read_torch_file
-from tensornet_jax.interop.torch.state_dict import StateDict
+from tensornet_jax.interop.torch.files import Settings, read_torch_file
+from tensornet_jax.interop.torch.state_dict import StateDict, Weights
 from tensornet_jax.interop.torchmd_net.tensornet_weights import (
     embedding_weights,
     interaction_weights,
@@ -42,7 +41,7 @@ from tensornet_jax.potential.potential import ElementTable, Potential
 
 _ACTIVATION = {"swish": "silu", "tanh": "tanh", "sigmoid": "sigmoid", "softplus2": "ssp"}
 _DTYPE = {"torch.float32": "float32", "torch.float64": "float64"}
-_SUPPORTED: dict[str, tuple[Any, ...]] = {
+_SUPPORTED: dict[str, tuple[object, ...]] = {
     "rbf_type": ("SphericalBessel", "Gaussian"),
     "activation_type": tuple(_ACTIVATION),
     "equivariance_invariance_group": ("O(3)", "SO(3)"),
@@ -99,14 +98,15 @@ def from_directory(
         config = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{folder / 'model.json'} is not JSON: {error}") from error
-    return from_state_dict(
-        read_torch_file(folder / "state.pt"), config, version=version, dtype=dtype
-    )
+    state = read_torch_file(folder / "state.pt")
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{folder / 'state.pt'} holds no state dict")
+    return from_state_dict(state, config, version=version, dtype=dtype)
 
 
 def from_state_dict(
     state: Mapping[str, np.ndarray],
-    config: Mapping[str, Any],
+    config: Settings,
     *,
     version: int | None = None,
     dtype: str | None = None,
@@ -144,14 +144,17 @@ def from_state_dict(
         energy_scale=state["data_std"].item() if "data_std" in state else 1.0,
         energy_offset=state["data_mean"].item() if "data_mean" in state else 0.0,
     )
-    tensors = StateDict(_parts_first(state), _NOT_WEIGHTS)
-    variables = tensors.into(potential, _variables(tensors, model, version, arguments))
+    tensors = _parts_first(state)
+    if version == 1:
+        tensors = _as_version_2(tensors, model)
+    weights = StateDict(tensors, _NOT_WEIGHTS)
+    variables = weights.into(potential, _variables(weights, model, arguments))
     convention = "MatGL ≥ 2.2" if version == 2 else f"MatGL < 2.2, {'DGL' if on_dgl else 'PyG'}"
     metadata = {"source": "matgl", "message_convention": convention, "config": dict(config)}
     return potential.replace(variables=variables, metadata=metadata)
 
 
-def _arguments(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _arguments(config: Settings) -> Settings:
     """Return the arguments of MatGL's TensorNet, all of which are supported."""
     name = config.get("@class", "Potential")
     if name != "Potential":
@@ -177,7 +180,7 @@ def _arguments(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return arguments
 
 
-def _version(config: Mapping[str, Any]) -> int:
+def _version(config: Settings) -> int:
     model = config.get("kwargs", {}).get("model", {})
     if "@model_version" in model:
         return int(model["@model_version"])
@@ -190,7 +193,7 @@ def _version(config: Mapping[str, Any]) -> int:
     )
 
 
-def _model_config(arguments: Mapping[str, Any], version: int, on_dgl: bool) -> TensorNetConfig:
+def _model_config(arguments: Settings, version: int, on_dgl: bool) -> TensorNetConfig:
     bessel = arguments["rbf_type"] == "SphericalBessel"
     if bessel and not arguments.get("use_smooth"):
         raise ValueError("MatGL's option use_smooth: False is not supported, only True")
@@ -241,16 +244,28 @@ def _parts_first(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
-def _variables(
-    state: StateDict, config: TensorNetConfig, version: int, arguments: Mapping[str, Any]
-) -> dict[str, Any]:
-    embedding = embedding_weights(state, "model.tensor_embedding")
-    if version == 1:
-        # [z_j; z_i] to [z_i; z_j].
-        linear = embedding["pair_species"]["linear"]
-        linear["kernel"] = np.roll(linear["kernel"], config.num_channels, axis=0)
-    params = {
-        "embedding": embedding,
+def _as_version_2(
+    state: Mapping[str, np.ndarray], config: TensorNetConfig
+) -> dict[str, np.ndarray]:
+    """Return weights whose embedding takes [z_i; z_j], and radial functions without rounding."""
+    state = dict(state)
+    pair = "model.tensor_embedding.emb2.weight"
+    if pair in state:
+        state[pair] = np.roll(state[pair], config.num_channels, axis=1)
+    cutoff = state.get("model.bond_expansion.rbf.cutoff")
+    if config.radial == "smooth_bessel" and cutoff is not None and cutoff.dtype == np.float32:
+        rounding = _rounding(config.num_radial, config.cutoff).T
+        layers = [f"tensor_embedding.distance_proj{k + 1}" for k in range(3)]
+        layers += [f"layers.{k}.linears_scalar.0" for k in range(config.num_layers)]
+        for name in (f"model.{layer}.weight" for layer in layers):
+            if name in state:
+                state[name] = (rounding @ state[name].T).T
+    return state
+
+
+def _variables(state: StateDict, config: TensorNetConfig, arguments: Settings) -> Weights:
+    params: dict[str, Weights] = {
+        "embedding": embedding_weights(state, "model.tensor_embedding"),
         "norm": state.norm("model.out_norm"),
         "linear": state.linear("model.linear"),
         "readouts_energy": {
@@ -258,22 +273,18 @@ def _variables(
             for branch in ("layers", "gates")
             for k in range(GatedReadout.DEPTH)
         },
+        **{
+            f"layers_{k}": interaction_weights(state, f"model.layers.{k}")
+            for k in range(config.num_layers)
+        },
     }
-    for k in range(config.num_layers):
-        params[f"layers_{k}"] = interaction_weights(state, f"model.layers.{k}")
-    buffers = {}
-    if config.radial == "gaussian":
-        buffers["radial"] = {
-            "offsets": state.take("model.bond_expansion.rbf.centers"),
-            "coefficient": np.asarray(-arguments.get("width", 0.5)),
-        }
-    elif version == 1 and state.take("model.bond_expansion.rbf.cutoff").dtype == np.float32:
-        rounding = _rounding(config.num_radial, config.cutoff).T
-        layers = [embedding[f"filters_{k}"] for k in range(3)]
-        layers += [params[f"layers_{k}"]["filter_hidden_0"] for k in range(config.num_layers)]
-        for layer in layers:
-            layer["kernel"] = rounding @ layer["kernel"]
-    return {"params": params, "buffers": buffers}
+    if config.radial != "gaussian":
+        return {"params": params, "buffers": {}}
+    radial = {
+        "offsets": state.take("model.bond_expansion.rbf.centers"),
+        "coefficient": np.asarray(-arguments.get("width", 0.5)),
+    }
+    return {"params": params, "buffers": {"radial": radial}}
 
 
 def _rounding(num_radial: int, cutoff: float) -> np.ndarray:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
+from jaxtyping import Float, Int
 
 from tensornet_jax.ops.linear import transform
 
@@ -36,10 +37,12 @@ class BilinearMap:
             outer product of x and y times T. ``terms``: a sum over the non-zero entries of T.
     """
 
-    tensor: np.ndarray
+    tensor: Float[np.ndarray, "x y z"]
     kernel: Literal["matrices", "outer", "terms"] = "matrices"
 
-    def __call__(self, x: ArrayLike, y: ArrayLike) -> Array:
+    def __call__(
+        self, x: Float[ArrayLike, "... x"], y: Float[ArrayLike, "... y"]
+    ) -> Float[Array, "... z"]:
         """Contract x (..., size of x) with y (..., size of y) to (..., size of z).
 
         Leading axes broadcast. Where y is shared by the last leading axis of x (an edge's filter
@@ -59,7 +62,7 @@ class BilinearMap:
         return jnp.reshape(z, (*leading, self.tensor.shape[2]))
 
     @cached_property
-    def matrix(self) -> np.ndarray:
+    def matrix(self) -> Float[np.ndarray, "y x*z"]:
         """T as the matrix that takes y to a matrix acting on x, (size of y, sizes of x · z)."""
         return np.reshape(self.tensor.transpose(1, 0, 2), (self.tensor.shape[1], -1))
 
@@ -79,7 +82,11 @@ class BilinearMap:
         return BilinearMap(self.tensor.transpose(0, 2, 1), self.kernel)
 
     @cached_property
-    def terms(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def terms(
+        self,
+    ) -> tuple[
+        Int[np.ndarray, "terms z"], Int[np.ndarray, "terms z"], Float[np.ndarray, "terms z"]
+    ]:
         """Non-zero entries as a table: a (K, size of z), b (K, size of z) and T (K, size of z).
 
         K is the largest number of terms of one z; the others are filled up with zeros.

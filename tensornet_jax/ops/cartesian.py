@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jaxtyping import Float
 
 _ROOT_2 = 2**0.5
 _ROOT_3 = 3**0.5
@@ -36,19 +37,19 @@ class RankTwo(NamedTuple):
     deviator: (..., 5, F) coordinates of the symmetric traceless part.
     """
 
-    scalar: Array
-    vector: Array
-    deviator: Array
+    scalar: Float[Array, "*batch 1 channels"]
+    vector: Float[Array, "*batch 3 channels"]
+    deviator: Float[Array, "*batch 5 channels"]
 
     def __add__(self, other: "RankTwo") -> "RankTwo":
         """Sum of the tensors, not the concatenation that tuples have."""
         return RankTwo(*(a + b for a, b in zip(self, other, strict=True)))
 
-    def scaled(self, factor: Array | float) -> "RankTwo":
+    def scaled(self, factor: Float[Array, "..."] | float) -> "RankTwo":
         """All parts times one factor, (..., 1, F) or broadcastable to it."""
         return RankTwo(*(part * factor for part in self))
 
-    def scaled_by_part(self, factors: Sequence[Array]) -> "RankTwo":
+    def scaled_by_part(self, factors: Sequence[Float[Array, "..."]]) -> "RankTwo":
         """Each part times its own factor, (..., 1, F) or broadcastable to it, for I, A, S."""
         return RankTwo(*(part * factor for part, factor in zip(self, factors, strict=True)))
 
@@ -58,18 +59,20 @@ class RankTwo(NamedTuple):
         return self._replace(vector=-self.vector)
 
 
-def squared_norms(tensor: RankTwo) -> Array:
+def squared_norms(tensor: RankTwo) -> Float[Array, "*batch 3 channels"]:
     """‖I‖², ‖A‖², ‖S‖² (squared Frobenius norms) as (..., 3, F)."""
     return jnp.concatenate([jnp.sum(part**2, axis=-2, keepdims=True) for part in tensor], axis=-2)
 
 
-def squared_norm(tensor: RankTwo) -> Array:
+def squared_norm(tensor: RankTwo) -> Float[Array, "*batch 1 channels"]:
     """‖X‖² = ‖I‖² + ‖A‖² + ‖S‖², (..., 1, F): the parts are orthogonal."""
     scalar, vector, deviator = (jnp.sum(part**2, axis=-2, keepdims=True) for part in tensor)
     return scalar + vector + deviator
 
 
-def parts_of_unit_vectors(unit: Array) -> tuple[Array, Array, Array]:
+def parts_of_unit_vectors(
+    unit: Float[Array, "*batch 3"],
+) -> tuple[Float[Array, "*batch 1"], Float[Array, "*batch 3"], Float[Array, "*batch 5"]]:
     """Coordinates of Id, skew(r̂) and r̂ r̂ᵀ − Id/3.
 
     Args:
@@ -90,12 +93,12 @@ def parts_of_unit_vectors(unit: Array) -> tuple[Array, Array, Array]:
     return identity, _ROOT_2 * unit, jnp.stack(deviator, axis=-1)
 
 
-def to_matrix(tensor: RankTwo) -> Array:
+def to_matrix(tensor: RankTwo) -> Float[Array, "*batch 3 3 channels"]:
     """Full tensors (..., 3, 3, F)."""
     return jnp.stack([jnp.stack(row, axis=-2) for row in _entries(tensor)], axis=-3)
 
 
-def from_matrix(matrix: Array) -> RankTwo:
+def from_matrix(matrix: Float[Array, "*batch 3 3 channels"]) -> RankTwo:
     """Compact form of full tensors (..., 3, 3, F)."""
     return _compact([[matrix[..., i, j, :] for j in range(3)] for i in range(3)])
 

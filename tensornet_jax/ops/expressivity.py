@@ -14,6 +14,8 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan, is_triangle
 from tensornet_jax.ops.tensor_products.protocol import Path, TensorProduct
@@ -85,7 +87,9 @@ def triangles(product: TensorProduct) -> tuple[Path, ...]:
     )
 
 
-def path_coordinates(product: TensorProduct, weights: jax.Array | None = None) -> jax.Array:
+def path_coordinates(
+    product: TensorProduct, weights: Float[Array, " num_weights"] | None = None
+) -> Float[Array, " triangles"]:
     """The factors of the Clebsch–Gordan coefficients on all triangles, by calling the product.
 
     For each pair l1, l2 the product is probed with two random features of these degrees alone;
@@ -143,7 +147,7 @@ def expressivity(product: TensorProduct, *, max_copies: int = 12, seed: int = 0)
         return Expressivity(len(paths), coupled, dimension, even_dimension, odd_dimension, copies)
 
 
-def matrix_rank(matrix: np.ndarray) -> int:
+def matrix_rank(matrix: Float[np.ndarray, "rows columns"]) -> int:
     """The number of singular values that are not zero.
 
     Args:

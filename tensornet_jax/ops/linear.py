@@ -6,9 +6,12 @@ On NVIDIA GPUs XLA's default for float32 products rounds to TF32, ten bits.
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jaxtyping import Float
 
 
-def transform(features: Array, matrix: np.ndarray) -> Array:
+def transform(
+    features: Float[Array, "*batch old"], matrix: Float[np.ndarray, "old new"]
+) -> Float[Array, "*batch new"]:
     """Apply a constant matrix (a, b) to the last axis of features (..., a)."""
     dtype = jnp.result_type(features, float)
     return jnp.matmul(
@@ -16,7 +19,9 @@ def transform(features: Array, matrix: np.ndarray) -> Array:
     )
 
 
-def transform_first(matrix: np.ndarray, components: Array) -> Array:
+def transform_first(
+    matrix: Float[np.ndarray, "new old"], components: Float[Array, "old ..."]
+) -> Float[Array, "new ..."]:
     """Apply a constant matrix (b, a) to the first axis of components (a, ...)."""
     dtype = jnp.result_type(components, float)
     return jnp.einsum(

@@ -6,9 +6,12 @@ Symbols follow arXiv:2306.06482 and arXiv:2402.17660; the numbers are those of t
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jaxtyping import Float
 
 
-def cosine_envelope(distances: Array, cutoff: float, cutoff_lower: float = 0.0) -> Array:
+def cosine_envelope(
+    distances: Float[Array, "*shape"], cutoff: float, cutoff_lower: float = 0.0
+) -> Float[Array, "*shape"]:
     """Cosine cutoff function (Eq. 8, arXiv:2402.17660), exactly 0 from ``cutoff`` on.
 
     With ``cutoff_lower`` > 0 it rises from 0 there to 1 halfway and falls back to 0 at ``cutoff``.
@@ -29,7 +32,9 @@ def cosine_envelope(distances: Array, cutoff: float, cutoff_lower: float = 0.0) 
     return jnp.where(inside, 0.5 * (jnp.cos(phase) + 1), 0)
 
 
-def polynomial_envelope(distances: Array, cutoff: float, exponent: int = 6) -> Array:
+def polynomial_envelope(
+    distances: Float[Array, "*shape"], cutoff: float, exponent: int = 6
+) -> Float[Array, "*shape"]:
     """Polynomial cutoff function (Eq. 8, arXiv:2003.03123), exactly 0 from the cutoff.
 
     Its first and second derivatives vanish at the cutoff, where the second derivative of the
@@ -53,7 +58,9 @@ def polynomial_envelope(distances: Array, cutoff: float, exponent: int = 6) -> A
     return jnp.where(distances < cutoff, value, 0)
 
 
-def switched_off(distances: Array, cutoff: float, width: float) -> Array:
+def switched_off(
+    distances: Float[Array, "*shape"], cutoff: float, width: float
+) -> Float[Array, "*shape"]:
     """1 up to `width` before the cutoff, then a quintic with two continuous derivatives to 0.
 
     Args:
@@ -67,7 +74,9 @@ def switched_off(distances: Array, cutoff: float, width: float) -> Array:
     return 1 - t**3 * (10 - 15 * t + 6 * t**2)
 
 
-def bessel(distances: Array, num_radial: int, cutoff: float) -> Array:
+def bessel(
+    distances: Float[Array, "*shape"], num_radial: int, cutoff: float
+) -> Float[Array, "*shape radial"]:
     """Spherical Bessel functions √(2/c) sin(nπd/c)/d, n = 1 … R (Eq. 7, arXiv:2003.03123).
 
     Args:
@@ -83,7 +92,9 @@ def bessel(distances: Array, num_radial: int, cutoff: float) -> Array:
     return np.sqrt(2 / cutoff) * np.pi * frequencies * jnp.sinc(frequencies * distances[..., None])
 
 
-def smooth_bessel(distances: Array, num_radial: int, cutoff: float) -> Array:
+def smooth_bessel(
+    distances: Float[Array, "*shape"], num_radial: int, cutoff: float
+) -> Float[Array, "*shape radial"]:
     """Orthonormal functions that vanish at the cutoff together with their slopes.
 
     The radial basis of MatGL's "SphericalBessel" with ``use_smooth``: of the spherical Bessel
@@ -109,7 +120,7 @@ def smooth_bessel(distances: Array, num_radial: int, cutoff: float) -> Array:
     return jnp.matmul(without_slope, mixing.T, precision=lax.Precision.HIGHEST)
 
 
-def orthonormalization_of_smooth_bessel(num_radial: int) -> np.ndarray:
+def orthonormalization_of_smooth_bessel(num_radial: int) -> Float[np.ndarray, "radial radial"]:
     """Return the (R, R) lower triangular matrix of a recursion of two terms, see `smooth_bessel`.
 
     It makes sums of neighboring Bessel functions orthonormal, of which only neighbors overlap.
@@ -125,7 +136,7 @@ def orthonormalization_of_smooth_bessel(num_radial: int) -> np.ndarray:
 
 def expnorm_parameters(
     num_radial: int, cutoff: float, cutoff_lower: float = 0.0
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Float[np.ndarray, " radial"], Float[np.ndarray, " radial"]]:
     """Start values of the means and widths of `expnorm` (Eq. 7, arXiv:2402.17660).
 
     Returns:
@@ -138,8 +149,12 @@ def expnorm_parameters(
 
 
 def expnorm(
-    distances: Array, means: Array, betas: Array, cutoff: float, cutoff_lower: float = 0.0
-) -> Array:
+    distances: Float[Array, "*shape"],
+    means: Float[Array, " radial"],
+    betas: Float[Array, " radial"],
+    cutoff: float,
+    cutoff_lower: float = 0.0,
+) -> Float[Array, "*shape radial"]:
     """Gaussians of exp(−α(d − lower)) with α = 5/(cutoff − lower), without envelope.
 
     Args:
@@ -159,7 +174,7 @@ def expnorm(
 
 def gaussian_parameters(
     num_radial: int, cutoff: float, cutoff_lower: float = 0.0
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Float[np.ndarray, " radial"], Float[np.ndarray, ""]]:
     """Start values of `gaussian`: offsets (R,) in Å and the coefficient −1/(2Δ²) in Å⁻²."""
     offsets = np.linspace(cutoff_lower, cutoff, num_radial)
     if num_radial < 2:
@@ -167,7 +182,11 @@ def gaussian_parameters(
     return offsets, np.asarray(-0.5 / (offsets[1] - offsets[0]) ** 2)
 
 
-def gaussian(distances: Array, offsets: Array, coefficient: Array) -> Array:
+def gaussian(
+    distances: Float[Array, "*shape"],
+    offsets: Float[Array, " radial"],
+    coefficient: Float[Array, ""],
+) -> Float[Array, "*shape radial"]:
     """Equally wide Gaussians of the distance, exp(coefficient · (d − offset)²).
 
     Args:

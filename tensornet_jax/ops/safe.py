@@ -7,9 +7,10 @@ infinity by zero when differentiated, which is NaN. So the *input* is replaced f
 
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 
-def norm(vectors: Array) -> Array:
+def norm(vectors: Float[Array, "*batch 3"]) -> Float[Array, "*batch"]:
     """Euclidean norm over the last axis with zero gradient at the zero vector.
 
     Args:
@@ -23,7 +24,7 @@ def norm(vectors: Array) -> Array:
     return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, squared)))
 
 
-def divide(numerator: Array, denominator: Array) -> Array:
+def divide(numerator: Float[Array, "..."], denominator: Float[Array, "..."]) -> Float[Array, "..."]:
     """Quotient that is 0, with zero gradient, where the denominator is 0."""
     is_zero = denominator == 0
     return jnp.where(is_zero, 0, numerator / jnp.where(is_zero, 1, denominator))

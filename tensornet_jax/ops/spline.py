@@ -9,6 +9,7 @@ the length of an interval, which in float32 leaves four digits where intervals a
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jaxtyping import Float
 from scipy.interpolate import make_lsq_spline
 
 from tensornet_jax.ops.messages.message import rows
@@ -21,7 +22,12 @@ ORDER = DEGREE + 1
 _PIECES = np.array([[1, -3, 3, -1], [4, 0, -6, 3], [1, 3, 3, -3], [0, 0, 0, 1]]) / 6
 
 
-def fit_spline(places: np.ndarray, values: np.ndarray, length: float, intervals: int) -> np.ndarray:
+def fit_spline(
+    places: Float[np.ndarray, " samples"],
+    values: Float[np.ndarray, "samples functions"],
+    length: float,
+    intervals: int,
+) -> Float[np.ndarray, "coefficients functions"]:
     """Coefficients of the splines nearest to sampled functions, by least squares.
 
     Args:
@@ -40,7 +46,11 @@ def fit_spline(places: np.ndarray, values: np.ndarray, length: float, intervals:
     return np.einsum("kp,knr->npr", _PIECES, overlapping).reshape(ORDER * intervals, -1)
 
 
-def evaluate_spline(coefficients: Array, places: Array, length: float) -> Array:
+def evaluate_spline(
+    coefficients: Float[Array, "coefficients functions"],
+    places: Float[Array, " places"],
+    length: float,
+) -> Float[Array, "places functions"]:
     """Values of splines; derivatives by the places are those of the polynomials, hence exact.
 
     Args:

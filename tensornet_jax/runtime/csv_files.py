@@ -4,21 +4,24 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _csv import Writer
 
 
-def csv_writer(file: IO[str]) -> Any:
+def csv_writer(file: IO[str]) -> "Writer":
     """Return a `csv.writer` for a file that was opened with `newline=""`."""
     return csv.writer(file, lineterminator="\n")
 
 
-def append_csv(path: Path, row: Sequence[Any]) -> None:
+def append_csv(path: Path, row: Sequence[object]) -> None:
     """Add a row to a file in one piece."""
     with path.open("a", newline="", encoding="utf-8") as file:
         csv_writer(file).writerow(row)
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table, replacing the file in one step.
 
     Args:

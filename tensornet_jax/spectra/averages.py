@@ -9,6 +9,7 @@ Phys. Rev. E 83, 066706 (2011), after Wolff, Comput. Phys. Commun. 156, 143 (200
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 # Fewer blocks give no error worth the name.
 FEWEST_BLOCKS = 8
@@ -23,13 +24,15 @@ class Average(NamedTuple):
     inefficiency: (…) statistical inefficiency: how many successive values are worth one.
     """
 
-    mean: np.ndarray
-    error: np.ndarray
-    deviation: np.ndarray
-    inefficiency: np.ndarray
+    mean: Float[np.ndarray, "*shape"]
+    error: Float[np.ndarray, "*shape"]
+    deviation: Float[np.ndarray, "*shape"]
+    inefficiency: Float[np.ndarray, "*shape"]
 
 
-def block_levels(series: np.ndarray) -> list[tuple[int, np.ndarray]]:
+def block_levels(
+    series: Float[np.ndarray, "replicas steps ..."],
+) -> list[tuple[int, Float[np.ndarray, "*shape"]]]:
     """Return block lengths 1, 2, 4, … and the standard error that each gives.
 
     Blocks are of one replica each; their scatter is about the mean of all.
@@ -50,7 +53,7 @@ def block_levels(series: np.ndarray) -> list[tuple[int, np.ndarray]]:
     return levels
 
 
-def block_average(series: np.ndarray) -> Average:
+def block_average(series: Float[np.ndarray, "replicas steps ..."]) -> Average:
     """Return the mean with its standard error.
 
     The error is that of the first block length B with B³ > 2 N (e_B / e_1)⁴, N the number of

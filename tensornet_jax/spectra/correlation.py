@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from scipy.fft import dct, next_fast_len
 
 from tensornet_jax.spectra.wavenumbers import SPEED_OF_LIGHT
@@ -20,11 +21,11 @@ class Spectrum(NamedTuple):
     error: (K,) standard error of the intensity from the scatter among replicas; None of only one.
     """
 
-    wavenumbers: np.ndarray
-    intensity: np.ndarray
-    error: np.ndarray | None
+    wavenumbers: Float[np.ndarray, " wavenumbers"]
+    intensity: Float[np.ndarray, " wavenumbers"]
+    error: Float[np.ndarray, " wavenumbers"] | None
 
-    def times(self, factor: np.ndarray | float) -> "Spectrum":
+    def times(self, factor: Float[np.ndarray, " wavenumbers"] | float) -> "Spectrum":
         """Return the spectrum with intensity and error multiplied by (K,) or one number."""
         error = None if self.error is None else self.error * np.abs(factor)
         return Spectrum(self.wavenumbers, self.intensity * factor, error)
@@ -36,7 +37,9 @@ class Spectrum(NamedTuple):
         return Spectrum(self.wavenumbers[kept], self.intensity[kept], error)
 
 
-def autocorrelation(series: np.ndarray, lags: int) -> np.ndarray:
+def autocorrelation(
+    series: Float[np.ndarray, "replicas steps ..."], lags: int
+) -> Float[np.ndarray, "replicas lags"]:
     """Return ⟨x(0) x(t)⟩, the sum over components, at the lags 0 … lags − 1, (R, lags).
 
     Every lag is the mean over all pairs of times that far apart.
@@ -53,7 +56,7 @@ def autocorrelation(series: np.ndarray, lags: int) -> np.ndarray:
 
 
 def spectral_density(
-    series: np.ndarray,
+    series: Float[np.ndarray, "replicas steps ..."],
     interval: float,
     *,
     resolution: float = 10.0,

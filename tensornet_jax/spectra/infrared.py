@@ -2,6 +2,7 @@
 
 import numpy as np
 from ase import units
+from jaxtyping import Float
 
 from tensornet_jax.spectra.correlation import Spectrum, spectral_density
 from tensornet_jax.spectra.quantum import emitted_share, quantum_factor, reduced_energy
@@ -14,7 +15,7 @@ _ABSORPTION = (
 
 
 def infrared_spectrum(
-    dipoles: np.ndarray,
+    dipoles: Float[np.ndarray, "replicas steps 3"],
     interval: float,
     temperature: float,
     *,

@@ -7,20 +7,23 @@ and for the Kubo transform of anything.
 """
 
 import numpy as np
+from jaxtyping import Float
 
 from tensornet_jax.spectra.wavenumbers import BOLTZMANN, PLANCK
 
 CORRECTIONS = ("harmonic", "standard", "schofield", "none")
 
 
-def reduced_energy(wavenumbers: np.ndarray, temperature: float) -> np.ndarray:
+def reduced_energy(
+    wavenumbers: Float[np.ndarray, " wavenumbers"], temperature: float
+) -> Float[np.ndarray, " wavenumbers"]:
     """Return βħω of wavenumbers in cm⁻¹ at a temperature in K."""
     if not temperature > 0:
         raise ValueError(f"a spectrum needs a temperature above 0 K, not {temperature}")
     return PLANCK * np.asarray(wavenumbers, np.float64) / (BOLTZMANN * temperature)
 
 
-def quantum_factor(name: str, x: np.ndarray) -> np.ndarray:
+def quantum_factor(name: str, x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Return Q at x = βħω ≥ 0, of the shape of x.
 
     "harmonic" x / (1 − e^{−x}), "standard" 2 / (1 + e^{−x}), "schofield" e^{x/2}, "none" 1.
@@ -39,7 +42,7 @@ def quantum_factor(name: str, x: np.ndarray) -> np.ndarray:
     raise ValueError(f"quantum correction {name!r} is not one of {', '.join(CORRECTIONS)}")
 
 
-def emitted_share(x: np.ndarray) -> np.ndarray:
+def emitted_share(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Return (1 − e^{−x}) / x: absorption less stimulated emission, over its classical limit."""
     safe = np.where(x == 0, 1, x)
     return np.where(x == 0, 1, -np.expm1(-safe) / safe)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from tensornet_jax.spectra.correlation import Spectrum, spectral_density
 from tensornet_jax.spectra.quantum import quantum_factor, reduced_energy
@@ -34,7 +35,7 @@ class RamanSpectrum(NamedTuple):
         """Both together, (45a² + 7γ²)/45."""
         return self._sum(7 / 45)
 
-    def depolarization_ratio(self) -> np.ndarray:
+    def depolarization_ratio(self) -> Float[np.ndarray, " wavenumbers"]:
         """Return perpendicular over parallel, (K,): at most ¾, and 0 of a spherical vibration."""
         parallel = self.parallel.intensity
         safe = np.where(parallel == 0, 1, parallel)
@@ -49,7 +50,7 @@ class RamanSpectrum(NamedTuple):
 
 
 def raman_spectrum(
-    polarizabilities: np.ndarray,
+    polarizabilities: Float[np.ndarray, "replicas steps 3 3"],
     interval: float,
     temperature: float,
     *,

@@ -1,12 +1,12 @@
 """Recorded series from the files of `tensornet-jax md`, replicas together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
+from jaxtyping import Float, Int
 
 # What every file has besides the properties that were asked for.
 _CONDITIONS = ("temperature", "volume")
@@ -27,10 +27,10 @@ class Series:
     """
 
     interval: float
-    temperature: np.ndarray
-    volume: np.ndarray
-    numbers: np.ndarray
-    values: dict[str, np.ndarray]
+    temperature: Float[np.ndarray, "replicas steps"]
+    volume: Float[np.ndarray, "replicas steps"]
+    numbers: Int[np.ndarray, " atoms"]
+    values: dict[str, Float[np.ndarray, "replicas steps ..."]]
     units: dict[str, str]
     per_atom: frozenset[str]
 
@@ -96,7 +96,9 @@ def _groups(path: Path, skip: float) -> list[_Group]:
     try:
         # So that the file of a run that goes on, or was killed, is read as well.
         with h5py.File(path, "r", swmr=True) as file:
-            return [_group(f"{path}, structure {name}", file[name], skip) for name in file]
+            return [
+                _group(f"{path}, structure {name}", _datasets(file[name]), skip) for name in file
+            ]
     except (OSError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{path} is not a file of recorded properties: give the .series.h5 of tensornet-jax md "
@@ -104,7 +106,13 @@ def _groups(path: Path, skip: float) -> list[_Group]:
         ) from error
 
 
-def _group(where: str, group: Any, skip: float) -> _Group:
+def _datasets(group: object) -> dict[str, h5py.Dataset]:
+    if not isinstance(group, h5py.Group):
+        raise KeyError(f"{group} is not a group")
+    return {str(name): data for name, data in group.items() if isinstance(data, h5py.Dataset)}
+
+
+def _group(where: str, group: Mapping[str, h5py.Dataset], skip: float) -> _Group:
     names = [name for name in group if name not in (*_CONDITIONS, *_OTHERS)]
     # A killed run may have begun to write a record.
     whole = min(len(group[name]) for name in ("step", "time_fs", *_CONDITIONS, *names))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from tensornet_jax.spectra.wavenumbers import SPEED_OF_LIGHT
 
@@ -41,7 +42,7 @@ WINDOWS = {
 """Windows by name; the transform of "gaussian" has no side lobes, that of "none" large ones."""
 
 
-def lag_window(name: str, resolution: float, interval: float) -> np.ndarray:
+def lag_window(name: str, resolution: float, interval: float) -> Float[np.ndarray, " lags"]:
     """Return the window from lag 0 to its end, (K,).
 
     Args:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from tensornet_jax.tensors.voigt import to_mandel
 
@@ -13,11 +14,11 @@ class HillModuli(NamedTuple):
     NaN where the tensor cannot be inverted.
     """
 
-    bulk: np.ndarray
-    shear: np.ndarray
+    bulk: Float[np.ndarray, "*batch"]
+    shear: Float[np.ndarray, "*batch"]
 
 
-def hill_moduli(stiffness: np.ndarray) -> HillModuli:
+def hill_moduli(stiffness: Float[np.ndarray, "*batch 3 3 3 3"]) -> HillModuli:
     """Bulk and shear modulus of a polycrystal (Hill, Proc. Phys. Soc. A 65, 349 (1952)).
 
     With C and S = C⁻¹ in Mandel form, and a, b the sums of the 3×3 block and of the trace:
@@ -46,7 +47,9 @@ def _isotropic(mandel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return bulk, (trace - 3 * bulk) / 10
 
 
-def directional_stiffness(stiffness: np.ndarray, directions: np.ndarray) -> np.ndarray:
+def directional_stiffness(
+    stiffness: Float[np.ndarray, "*batch 3 3 3 3"], directions: Float[np.ndarray, "directions 3"]
+) -> Float[np.ndarray, "*batch directions"]:
     """C(n) = C_ijkl n_i n_j n_k n_l, the stiffness against uniaxial strain along n.
 
     Args:
@@ -60,7 +63,7 @@ def directional_stiffness(stiffness: np.ndarray, directions: np.ndarray) -> np.n
     return np.einsum("...ijkl,di,dj,dk,dl->...d", stiffness, n, n, n, n, optimize=True)
 
 
-def smallest_eigenvalues(tensors: np.ndarray) -> np.ndarray:
+def smallest_eigenvalues(tensors: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Smallest eigenvalue of symmetric rank-2 tensors (..., 3, 3) or stiffnesses (..., 3, 3, 3, 3).
 
     Of a stiffness in Mandel form: a crystal is stable where it is positive (Born, 1940).
@@ -71,6 +74,6 @@ def smallest_eigenvalues(tensors: np.ndarray) -> np.ndarray:
     return np.linalg.eigvalsh(matrices)[..., 0]
 
 
-def is_positive_definite(tensors: np.ndarray) -> np.ndarray:
+def is_positive_definite(tensors: Float[np.ndarray, "..."]) -> Bool[np.ndarray, "..."]:
     """Whether `smallest_eigenvalues` are positive, (...) bool."""
     return smallest_eigenvalues(tensors) > 0

@@ -6,15 +6,20 @@ acts on blocks of one degree; index symmetries commute with rotations, so within
 choose among the blocks.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
+from numpy.typing import DTypeLike
 
+from tensornet_jax.ops.any_array import AnyArray
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 from tensornet_jax.properties import SCALAR
 
@@ -52,7 +57,7 @@ class TensorSymmetry:
     traceless: bool
     rank: int
     blocks: tuple[Block, ...]
-    basis: np.ndarray
+    basis: Float[np.ndarray, "components ..."]
 
     @property
     def size(self) -> int:
@@ -78,7 +83,7 @@ class TensorSymmetry:
         parity = "oe"[self.rank % 2 == 0]
         return "+".join(f"{b.multiplicity}x{b.degree}{parity}" for b in self.blocks)
 
-    def to_irreps(self, tensors: Any) -> Any:
+    def to_irreps(self, tensors: Float[AnyArray, "*full"]) -> Float[AnyArray, "... size"]:
         """Components in the orthonormal basis, (..., 3, …, 3) → (..., size).
 
         What does not have the symmetry is projected out. numpy or jax arrays.
@@ -86,12 +91,14 @@ class TensorSymmetry:
         flat = tensors.reshape(*tensors.shape[: tensors.ndim - self.rank], 3**self.rank)
         return flat @ self._matrix(tensors.dtype).T
 
-    def from_irreps(self, components: Any) -> Any:
-        """Full tensors, (..., size) → (..., 3, …, 3). numpy or jax arrays."""
+    def from_irreps(
+        self, components: Float[AnyArray, "... components"]
+    ) -> Float[AnyArray, "*full"]:
+        """Full tensors, (..., size) → (..., 3, …, 3); numpy or jax."""
         flat = components @ self._matrix(components.dtype)
         return flat.reshape(*components.shape[:-1], *self.shape)
 
-    def _matrix(self, dtype: Any) -> np.ndarray:
+    def _matrix(self, dtype: DTypeLike) -> np.ndarray:
         return self.basis.reshape(self.size, -1).astype(dtype)
 
 

@@ -6,9 +6,14 @@ matrix. Voigt's has no factors for stress, stiffness and piezoelectric stress co
 have 2 for each mixed pair.
 """
 
-from typing import Any, Literal
+from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
+
+from tensornet_jax.ops.any_array import AnyArray
 
 PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _FIRST, _SECOND = np.array(PAIRS).T
@@ -22,7 +27,9 @@ _WEIGHTS = {
 Kind = Literal["stress", "strain"]
 
 
-def to_voigt(tensors: Any, pairs: int = 1, kind: Kind = "stress") -> Any:
+def to_voigt(
+    tensors: Float[AnyArray, "*full"], pairs: int = 1, kind: Kind = "stress"
+) -> Float[AnyArray, "*packed"]:
     """Voigt form of the last `pairs` pairs of indices.
 
     Args:
@@ -38,22 +45,24 @@ def to_voigt(tensors: Any, pairs: int = 1, kind: Kind = "stress") -> Any:
     return _packed(tensors, pairs, _WEIGHTS[kind])
 
 
-def from_voigt(matrices: Any, pairs: int = 1, kind: Kind = "stress") -> Any:
+def from_voigt(
+    matrices: Float[AnyArray, "*packed"], pairs: int = 1, kind: Kind = "stress"
+) -> Float[AnyArray, "*full"]:
     """Full tensors of a Voigt form, (..., 6) → (..., 3, 3) or (..., 6, 6) → (..., 3, 3, 3, 3)."""
     return _unpacked(matrices, pairs, _WEIGHTS[kind])
 
 
-def to_mandel(tensors: Any, pairs: int = 1) -> Any:
+def to_mandel(tensors: Float[AnyArray, "*full"], pairs: int = 1) -> Float[AnyArray, "*packed"]:
     """Mandel form of the last `pairs` pairs of indices, (..., 6) or (..., 6, 6)."""
     return _packed(tensors, pairs, _WEIGHTS["mandel"])
 
 
-def from_mandel(matrices: Any, pairs: int = 1) -> Any:
+def from_mandel(matrices: Float[AnyArray, "*packed"], pairs: int = 1) -> Float[AnyArray, "*full"]:
     """Full tensors of a Mandel form."""
     return _unpacked(matrices, pairs, _WEIGHTS["mandel"])
 
 
-def _packed(tensors: Any, pairs: int, weights: np.ndarray) -> Any:
+def _packed(tensors: AnyArray, pairs: int, weights: np.ndarray) -> AnyArray:
     _check(pairs)
     weights = weights.astype(tensors.dtype)
     if pairs == 1:
@@ -62,7 +71,7 @@ def _packed(tensors: Any, pairs: int, weights: np.ndarray) -> Any:
     return tensors[..., rows, columns, _FIRST, _SECOND] * (weights[:, None] * weights)
 
 
-def _unpacked(matrices: Any, pairs: int, weights: np.ndarray) -> Any:
+def _unpacked(matrices: AnyArray, pairs: int, weights: np.ndarray) -> AnyArray:
     _check(pairs)
     weights = weights.astype(matrices.dtype)
     if pairs == 1:

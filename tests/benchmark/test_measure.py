@@ -67,7 +67,9 @@ def test_a_time_on_the_roof_is_a_fraction_of_one():
     work = compile_work(lambda a: a @ a, jnp.ones((100, 100)))
     assert work.flops is not None
     found = roofline(work, work.flops / 1e9, peaks)
+    assert found["fraction_of_gemm"] is not None
     assert found["fraction_of_gemm"] == pytest.approx(1.0)
+    assert found["fraction_of_copy"] is not None
     assert found["fraction_of_peak"] == max(found["fraction_of_gemm"], found["fraction_of_copy"])
     assert found["bound"] in ("operations", "bandwidth")
 

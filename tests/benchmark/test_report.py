@@ -7,6 +7,7 @@ import pytest
 from matplotlib.image import imread
 
 from tensornet_jax.benchmark.cases import REGIMES, Case
+from tensornet_jax.benchmark.machine import MachineFacts
 from tensornet_jax.benchmark.plots import write_figures
 from tensornet_jax.benchmark.records import DIRECTIONS, Record, Results, Settings
 from tensornet_jax.benchmark.report import (
@@ -60,11 +61,16 @@ def results():
                     )
                     records.append(filled)
                 records.append(replace(blank, contender="e3x.Tensor", reason="is not installed"))
-    machine = {
+    machine: MachineFacts = {
+        "platform": "cpu",
         "device": "cpu",
+        "num_devices": 1,
         "processor": "a processor",
         "threads": 2,
+        "memory_bytes": None,
         "load_average": [0.1, 0.2, 0.3],
+        "system": "Linux x86_64",
+        "xla_flags": "",
     }
     expressivity = {r.path_list or "": r.num_paths or 1 for r in records}
     return Results(

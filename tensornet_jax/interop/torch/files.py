@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ ALLOWED = (argparse.Namespace,)
 """What may lie in a file besides tensors and plain data. A Namespace holds the settings of a
 training script; rebuilding it sets attributes and calls nothing. Checkpoints that Lightning writes
 for torchmd-net need nothing at all: their settings are a dict."""
+
+Settings = Mapping[str, Any]
+"""Model arguments as another program wrote them; whatever reads a value checks it."""
 
 
 def read_torch_file(path: str | os.PathLike[str]) -> Any:
@@ -60,7 +64,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
     return _plain(torch, content, str(path))
 
 
-def write_torch_file(path: str | os.PathLike[str], content: Any) -> None:
+def write_torch_file(path: str | os.PathLike[str], content: object) -> None:
     """Write a nest of dicts, lists, arrays and plain data with torch.save.
 
     Args:
@@ -72,7 +76,7 @@ def write_torch_file(path: str | os.PathLike[str], content: Any) -> None:
     """
     torch = _torch()
 
-    def tensors(value: Any) -> Any:
+    def tensors(value: object) -> object:
         if isinstance(value, np.ndarray):
             return torch.from_numpy(np.array(value, order="C"))
         if isinstance(value, Mapping):
@@ -84,7 +88,7 @@ def write_torch_file(path: str | os.PathLike[str], content: Any) -> None:
     torch.save(tensors(content), path)
 
 
-def _torch() -> Any:
+def _torch() -> ModuleType:
     try:
         # By name, since no type checker finds what need not be installed.
         return import_module("torch")
@@ -95,7 +99,7 @@ def _torch() -> Any:
         ) from None
 
 
-def _foreign_names(torch: Any, path: Path) -> list[str]:
+def _foreign_names(torch: ModuleType, path: Path) -> list[str]:
     """Return what a file names that is not allowed, as far as it can be told without opening it."""
     with torch.serialization.safe_globals(list(ALLOWED)):
         try:
@@ -110,7 +114,7 @@ def _reason(error: Exception) -> str:
     return text.splitlines()[0].split(" Please ")[0].strip()
 
 
-def _plain(torch: Any, value: Any, where: str) -> Any:
+def _plain(torch: ModuleType, value: Any, where: str) -> object:
     if isinstance(value, torch.Tensor):
         if value.layout is not torch.strided or value.is_quantized:
             raise ValueError(f"{where} is a sparse or quantized tensor: make it a plain one first")

@@ -5,8 +5,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Shaped
 
 from tensornet_jax.potential.potential import Potential
+
+Weights = Mapping[str, "np.ndarray | Weights"]
+"""Arrays by the names of layers and parameters, nested as flax has them."""
 
 
 class StateDict:
@@ -25,7 +29,7 @@ class StateDict:
         self.tensors = tensors
         self._used = set(not_weights)
 
-    def take(self, name: str) -> np.ndarray:
+    def take(self, name: str) -> Shaped[np.ndarray, "..."]:
         """Return a tensor by its name; ValueError if the checkpoint lacks it."""
         if name not in self.tensors:
             raise ValueError(f"the checkpoint lacks {name}")
@@ -44,7 +48,7 @@ class StateDict:
         """Return a layer normalization."""
         return {"scale": self.take(f"{name}.weight"), "bias": self.take(f"{name}.bias")}
 
-    def into(self, potential: Potential, variables: dict[str, Any]) -> dict[str, Any]:
+    def into(self, potential: Potential, variables: Weights) -> dict[str, Any]:
         """Return the variables in the potential's precision.
 
         Args:
@@ -62,7 +66,9 @@ class StateDict:
         if jax.tree.structure(expected) != jax.tree.structure(variables):
             raise ValueError("the checkpoint's tensors do not make up the configured model")
 
-        def cast(path: Any, reference: Any, value: Any) -> jax.Array:
+        def cast(
+            path: jax.tree_util.KeyPath, reference: jax.ShapeDtypeStruct, value: np.ndarray
+        ) -> jax.Array:
             value = np.asarray(value)
             if value.shape != reference.shape:
                 raise ValueError(

@@ -5,12 +5,12 @@ The names of the weights and their layout are those of torchmd-net 3; see `from_
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import ase.data
 import numpy as np
 
-from tensornet_jax.interop.torch.state_dict import StateDict
+from tensornet_jax.interop.torch.files import Settings
+from tensornet_jax.interop.torch.state_dict import StateDict, Weights
 from tensornet_jax.interop.torchmd_net import tensornet2_weights as tensornet2
 from tensornet_jax.interop.torchmd_net.export import to_state_dict
 from tensornet_jax.interop.torchmd_net.files import MODEL_ARGUMENTS, Layout, read_checkpoint
@@ -21,8 +21,8 @@ from tensornet_jax.interop.torchmd_net.tensornet_weights import (
     interaction_weights,
     mixings,
 )
-from tensornet_jax.models import MODELS
-from tensornet_jax.models.config import ModelConfig
+from tensornet_jax.models.tensornet.config import TensorNetConfig
+from tensornet_jax.models.tensornet2.config import TensorNet2Config
 from tensornet_jax.potential.potential import ElementTable, Potential
 from tensornet_jax.units import conversion_factor
 
@@ -78,7 +78,7 @@ def from_checkpoint(
     checkpoint = read_checkpoint(path, layout)
     config = checkpoint.config
     if elements is not None:
-        config["elements"] = [int(number) for number in elements]
+        config = {**config, "elements": [int(number) for number in elements]}
     if so3_convention is None:
         if config.get("equivariance_invariance_group") == "SO(3)" and checkpoint.layout == "(3,F)":
             raise ValueError(
@@ -106,7 +106,7 @@ def from_checkpoint(
 
 def from_state_dict(
     state: Mapping[str, np.ndarray],
-    config: Mapping[str, Any],
+    config: Settings,
     *,
     so3_convention: str = "python",
     energy_unit: str = "eV",
@@ -156,14 +156,13 @@ def from_state_dict(
     )
     _check_masses(state)
     tensors = StateDict(state, (*_NOT_WEIGHTS, *priors.tensors))
-    make = _tensornet2_variables if model.name == "tensornet2" else _tensornet_variables
-    variables = tensors.into(potential, make(tensors, model))
+    variables = tensors.into(potential, _variables(tensors, model))
     return potential.replace(
         variables=variables, metadata={"source": "torchmd-net", "config": dict(config)}
     )
 
 
-def _elements(config: Mapping[str, Any], max_z: int, priors: TorchPriors) -> tuple[int, ...]:
+def _elements(config: Settings, max_z: int, priors: TorchPriors) -> tuple[int, ...]:
     known = tuple(number for number in priors.elements or range(max_z) if number < max_z)
     numbers = tuple(config.get("elements") or known)
     beyond = [number for number in numbers if number not in known]
@@ -177,11 +176,11 @@ def _elements(config: Mapping[str, Any], max_z: int, priors: TorchPriors) -> tup
 
 def _model_config(
     state: Mapping[str, np.ndarray],
-    config: Mapping[str, Any],
+    config: Settings,
     so3_convention: str,
     priors: TorchPriors,
     scale: float,
-) -> ModelConfig:
+) -> TensorNetConfig | TensorNet2Config:
     _require(config, "model", set(_HEADS))
     _require(config, "rbf_type", set(_RADIAL))
     _require(config, "activation", set(_ACTIVATION))
@@ -201,13 +200,16 @@ def _model_config(
         "so3_convention": so3_convention,
         "heads": (heads[config.get("output_model", "Scalar")],),
     }
-    if config["model"] == "tensornet2":
-        settings |= tensornet2.charge_settings(state, config, scale)
-    settings["priors"] = (*settings.get("priors", ()), *priors.sections)
-    return MODELS[config["model"]][0].model_validate(settings)
+    if config["model"] == "tensornet":
+        return TensorNetConfig.model_validate({**settings, "priors": priors.sections})
+    sections = list(priors.sections)
+    if config.get("repulsion"):
+        sections.insert(0, tensornet2.repulsion_prior(state, scale))
+    settings |= tensornet2.charge_settings(state, config, scale)
+    return TensorNet2Config.model_validate({**settings, "priors": sections})
 
 
-def _require(config: Mapping[str, Any], key: str, known: set[str]) -> None:
+def _require(config: Settings, key: str, known: set[str]) -> None:
     default = {"output_model": "Scalar", "reduce_op": "add"}.get(key)
     value = config.get(key, default)
     if value not in known:
@@ -239,7 +241,30 @@ _NOT_WEIGHTS = (
 _BASE = "representation_model"
 
 
-def _tensornet_variables(state: StateDict, config: Any) -> dict[str, Any]:
+def _variables(state: StateDict, config: TensorNetConfig | TensorNet2Config) -> Weights:
+    own = (
+        _tensornet2_layers(state, config)
+        if isinstance(config, TensorNet2Config)
+        else _tensornet_layers(state, config)
+    )
+    params: dict[str, Weights] = {
+        **own,
+        "embedding": embedding_weights(state, f"{_BASE}.tensor_embedding"),
+        "norm": state.norm(f"{_BASE}.out_norm"),
+        "linear": state.linear(f"{_BASE}.linear"),
+    }
+    names = {"expnorm": ("means", "betas"), "gaussian": ("offsets", "coefficient")}
+    torch_names = {"offsets": "offset", "coefficient": "coeff"}
+    radial = {
+        name: state.take(f"{_BASE}.distance_expansion.{torch_names.get(name, name)}")
+        for name in names[config.radial]
+    }
+    if config.trainable_radial:
+        return {"params": {**params, "radial": radial}, "buffers": {}}
+    return {"params": params, "buffers": {"radial": radial}}
+
+
+def _tensornet_layers(state: StateDict, config: TensorNetConfig) -> dict[str, Weights]:
     head = "output_model.output_network.layers"
     params = {
         f"layers_{k}": interaction_weights(state, f"{_BASE}.layers.{k}")
@@ -249,10 +274,10 @@ def _tensornet_variables(state: StateDict, config: Any) -> dict[str, Any]:
         "hidden": state.linear(f"{head}.0"),
         "output": state.linear(f"{head}.2"),
     }
-    return _with_shared(state, config, params)
+    return params
 
 
-def _tensornet2_variables(state: StateDict, config: Any) -> dict[str, Any]:
+def _tensornet2_layers(state: StateDict, config: TensorNet2Config) -> dict[str, Weights]:
     params = {"readout": tensornet2.readout_weights(state, config.readout_layers)}
     for k in range(config.num_layers):
         name = f"{_BASE}.layers.{k}"
@@ -264,22 +289,4 @@ def _tensornet2_variables(state: StateDict, config: Any) -> dict[str, Any]:
     stages = ["charge_predict_0", *(f"charge_predicts.{k}" for k in range(config.num_layers))]
     for k, name in enumerate(stages):
         params[f"charges_{k}"] = tensornet2.charges_weights(state, f"{_BASE}.{name}")
-    return _with_shared(state, config, params)
-
-
-def _with_shared(state: StateDict, config: Any, params: dict[str, Any]) -> dict[str, Any]:
-    """Return variables with what TensorNet and TensorNet2 have in common."""
-    params |= {
-        "embedding": embedding_weights(state, f"{_BASE}.tensor_embedding"),
-        "norm": state.norm(f"{_BASE}.out_norm"),
-        "linear": state.linear(f"{_BASE}.linear"),
-    }
-    names = {"expnorm": ("means", "betas"), "gaussian": ("offsets", "coefficient")}
-    torch_names = {"offsets": "offset", "coefficient": "coeff"}
-    radial = {
-        name: state.take(f"{_BASE}.distance_expansion.{torch_names.get(name, name)}")
-        for name in names[config.radial]
-    }
-    buffers: dict[str, Any] = {}
-    (params if config.trainable_radial else buffers)["radial"] = radial
-    return {"params": params, "buffers": buffers}
+    return params

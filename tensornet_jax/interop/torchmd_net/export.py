@@ -1,10 +1,11 @@
 """Write TensorNets as torchmd-net (arXiv:2402.17660) has them."""
 
 import os
-from typing import Any
+from collections.abc import Mapping
 
 import ase.data
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tensornet_jax.interop.torch.files import write_torch_file
 from tensornet_jax.models.tensornet.config import TensorNetConfig
@@ -16,6 +17,9 @@ MAX_NUM_NEIGHBORS = 128
 _RADIAL = {"expnorm": "expnorm", "gaussian": "gauss"}
 _OUTPUT_MODEL = {"energy": "Scalar", "dipole": "DipoleMoment"}
 _BASE = "representation_model"
+
+Layer = Mapping[str, ArrayLike]
+"""The parameters of one layer by name."""
 
 # Options torchmd-net has under names of its own. Whatever else a TensorNet has must be at its
 # default, which is what torchmd-net computes.
@@ -56,7 +60,7 @@ def write_checkpoint(
 
 def to_state_dict(
     potential: Potential, *, so3_convention: str | None = None
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Return a potential as torchmd-net's state dict and model arguments.
 
     torchmd-net has a row for every atomic number below ``max_z``. Rows of elements the potential
@@ -85,8 +89,27 @@ def to_state_dict(
         # A changes sign with the direction of the edges, and nothing else knows of it.
         for part in ("weight", "bias"):
             state[f"{_BASE}.tensor_embedding.distance_proj2.{part}"] *= -1
+    arguments = _arguments(potential, config)
+    scale, offset = potential.energy_scale, potential.energy_offset
+    if config.heads == ("dipole",):
+        # torchmd-net would scale dipoles too.
+        scale, offset = 1.0, 0.0
+        state["output_model.atomic_mass"] = ase.data.atomic_masses.astype(potential.dtype)
+    elif potential.elements.reference_energies.any():
+        numbers = list(potential.elements.numbers)
+        atomref = np.zeros((max(numbers) + 1, 1))
+        atomref[numbers, 0] = potential.elements.reference_energies
+        state["prior_model.0.initial_atomref"] = atomref
+        state["prior_model.0.atomref.weight"] = atomref
+        arguments["prior_model"] = [{"Atomref": {"max_z": len(atomref)}}]
+    state |= {"mean": np.array(offset, np.float64), "std": np.array(scale, np.float64)}
+    return state, arguments
+
+
+def _arguments(potential: Potential, config: TensorNetConfig) -> dict[str, object]:
+    """The model arguments, without energies of isolated atoms."""
     numbers = list(potential.elements.numbers)
-    arguments = {
+    return {
         "model": "tensornet",
         "embedding_dimension": config.num_channels,
         "num_layers": config.num_layers,
@@ -112,19 +135,6 @@ def to_state_dict(
         "spin": False,
         "elements": numbers,
     }
-    scale, offset = potential.energy_scale, potential.energy_offset
-    if config.heads == ("dipole",):
-        # torchmd-net would scale dipoles too.
-        scale, offset = 1.0, 0.0
-        state["output_model.atomic_mass"] = ase.data.atomic_masses.astype(potential.dtype)
-    elif potential.elements.reference_energies.any():
-        atomref = np.zeros((arguments["max_z"], 1))
-        atomref[numbers, 0] = potential.elements.reference_energies
-        state["prior_model.0.initial_atomref"] = atomref
-        state["prior_model.0.atomref.weight"] = atomref
-        arguments["prior_model"] = [{"Atomref": {"max_z": arguments["max_z"]}}]
-    state |= {"mean": np.array(offset, np.float64), "std": np.array(scale, np.float64)}
-    return state, arguments
 
 
 def _checked(potential: Potential) -> TensorNetConfig:
@@ -200,24 +210,24 @@ class _Writer:
         self.dtype = dtype
         self.state: dict[str, np.ndarray] = {}
 
-    def put(self, name: str, value: Any) -> None:
+    def put(self, name: str, value: ArrayLike) -> None:
         self.state[name] = np.array(value, self.dtype, order="C")
 
-    def linear(self, name: str, layer: Any) -> None:
+    def linear(self, name: str, layer: Layer) -> None:
         self.put(f"{name}.weight", np.asarray(layer["kernel"]).T)
         if "bias" in layer:
             self.put(f"{name}.bias", layer["bias"])
 
-    def norm(self, name: str, layer: Any) -> None:
+    def norm(self, name: str, layer: Layer) -> None:
         self.put(f"{name}.weight", layer["scale"])
         self.put(f"{name}.bias", layer["bias"])
 
-    def three(self, name: str, layers: Any, ours: str) -> None:
+    def three(self, name: str, layers: Mapping[str, Layer], ours: str) -> None:
         # One layer of 3F outputs, laid out (3, F), where we have one for each part.
         parts = [layers[f"{ours}_{k}"] for k in range(3)]
         self.put(f"{name}.weight", np.concatenate([np.asarray(p["kernel"]).T for p in parts]))
         self.put(f"{name}.bias", np.concatenate([np.asarray(p["bias"]) for p in parts]))
 
-    def mixing(self, name: str, first: int, layers: Any) -> None:
+    def mixing(self, name: str, first: int, layers: Mapping[str, Layer]) -> None:
         for k in range(3):
             self.linear(f"{name}.linears_tensor.{first + k}", layers[f"parts_{k}"])

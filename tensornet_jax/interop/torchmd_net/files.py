@@ -7,11 +7,11 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from tensornet_jax.interop.torch.files import read_torch_file
+from tensornet_jax.interop.torch.files import Settings, read_torch_file
 from tensornet_jax.interop.torchmd_net.tensornet_weights import parts_first
 
 Layout = Literal["auto", "(3,F)", "(F,3)"]
@@ -59,7 +59,7 @@ class Checkpoint:
     """
 
     state: dict[str, np.ndarray]
-    config: dict[str, Any]
+    config: Settings
     layout: str
 
 
@@ -83,7 +83,8 @@ def read_checkpoint(path: str | os.PathLike[str], layout: Layout = "auto") -> Ch
     path = Path(path)
     state, config = _read_npz(path) if path.suffix == ".npz" else _read_ckpt(path)
     model = str(config.get("model"))
-    config["model"] = model = _DEVELOPMENT_NAMES.get(model, model)
+    model = _DEVELOPMENT_NAMES.get(model, model)
+    config = {**config, "model": model}
     state = {name.removeprefix("model."): value for name, value in state.items()}
     old_names = any(_OLD_READOUT.fullmatch(name) for name in state)
     state = {_OLD_READOUT.sub(r"\1.layers.\2.\3", name): value for name, value in state.items()}
@@ -97,19 +98,21 @@ def read_checkpoint(path: str | os.PathLike[str], layout: Layout = "auto") -> Ch
     return Checkpoint(state, config, layout)
 
 
-def _read_ckpt(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_ckpt(path: Path) -> tuple[Settings, Settings]:
     content = read_torch_file(path)
-    found = set(content) if isinstance(content, Mapping) else set()
+    found: list[Settings] = []
     for part in ("state_dict", "hyper_parameters"):
-        if part not in found or not isinstance(content[part], Mapping):
+        value = content.get(part) if isinstance(content, Mapping) else None
+        if not isinstance(value, Mapping):
             raise ValueError(
                 f"{path} has no {part}, so it is not a checkpoint of torchmd-net: give its .ckpt "
                 "file, which has state_dict and hyper_parameters"
             )
-    return dict(content["state_dict"]), dict(content["hyper_parameters"])
+        found.append(value)
+    return found[0], found[1]
 
 
-def _read_npz(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_npz(path: Path) -> tuple[Settings, Settings]:
     prefix = "param/"
     try:
         with np.load(path) as archive:

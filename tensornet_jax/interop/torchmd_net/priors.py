@@ -8,11 +8,11 @@ float32 in all models. One is not: its D2 prior has no periodic images, ours has
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ase import units
 
+from tensornet_jax.interop.torch.files import Settings
 from tensornet_jax.ops.interactions.dispersion import D2_ELEMENTS, d2_parameters
 from tensornet_jax.units import COULOMB
 
@@ -22,6 +22,10 @@ AVOGADRO = 6.02214076e23
 COULOMB_OF_ZBL, COULOMB_OF_COULOMB = 2.30707755e-28, 2.30707e-28
 J = 1 / 1.602176634e-19
 """eV."""
+
+
+Section = dict[str, object]
+"""A prior as a model's configuration has it."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,14 @@ class TorchPriors:
     tensors: names that are no weights of the network.
     """
 
-    sections: tuple[dict[str, Any], ...] = ()
+    sections: tuple[Section, ...] = ()
     atomic_energies: str | None = None
     elements: tuple[int, ...] | None = None
     tensors: tuple[str, ...] = ()
 
 
 def read_priors(
-    state: Mapping[str, np.ndarray], config: Mapping[str, Any], energy_unit: float
+    state: Mapping[str, np.ndarray], config: Settings, energy_unit: float
 ) -> TorchPriors:
     """Translate ``prior_model`` and ``prior_args``.
 
@@ -83,7 +87,7 @@ def read_priors(
     return TorchPriors(tuple(sections), energies, elements, tuple(tensors))
 
 
-def _listed(config: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def _listed(config: Settings) -> list[tuple[str, Settings]]:
     """Names and arguments, whichever of torchmd-net's three spellings was used."""
     given = config.get("prior_model") or []
     given = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
@@ -100,7 +104,7 @@ def _listed(config: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(name, dict(own)) for (name, _), own in zip(listed, arguments, strict=True)]
 
 
-def _energy_factor(name: str, arguments: Mapping[str, Any], energy_unit: float) -> float:
+def _energy_factor(name: str, arguments: Settings, energy_unit: float) -> float:
     """1/J in the model's units of energy, times eV; the scales are checked."""
     length, energy = float(arguments["distance_scale"]), float(arguments["energy_scale"])
     if not np.isclose(length, ANGSTROM, rtol=1e-6, atol=0):
@@ -117,7 +121,7 @@ def _energy_factor(name: str, arguments: Mapping[str, Any], energy_unit: float) 
     return energy_unit / energy
 
 
-def _check_numbers(name: str, arguments: Mapping[str, Any]) -> None:
+def _check_numbers(name: str, arguments: Settings) -> None:
     numbers = [int(number) for number in arguments["atomic_number"]]
     if numbers != list(range(len(numbers))):
         raise ValueError(
@@ -125,7 +129,7 @@ def _check_numbers(name: str, arguments: Mapping[str, Any]) -> None:
         )
 
 
-def _zbl(arguments: Mapping[str, Any], energy_unit: float) -> dict[str, Any]:
+def _zbl(arguments: Settings, energy_unit: float) -> Section:
     _check_numbers("ZBL", arguments)
     factor = _energy_factor("ZBL", arguments, energy_unit)
     return {
@@ -137,7 +141,7 @@ def _zbl(arguments: Mapping[str, Any], energy_unit: float) -> dict[str, Any]:
     }
 
 
-def _d2(arguments: Mapping[str, Any], energy_unit: float) -> dict[str, Any]:
+def _d2(arguments: Settings, energy_unit: float) -> Section:
     _check_numbers("D2", arguments)
     factor = _energy_factor("D2", arguments, energy_unit)
     return {
@@ -148,7 +152,7 @@ def _d2(arguments: Mapping[str, Any], energy_unit: float) -> dict[str, Any]:
     }
 
 
-def _coulomb(arguments: Mapping[str, Any], energy_unit: float) -> dict[str, Any]:
+def _coulomb(arguments: Settings, energy_unit: float) -> Section:
     box = arguments.get("initial_box", arguments.get("box_vecs"))
     if box is not None:
         raise ValueError("torchmd-net prior Coulomb with a box is not supported, only molecules")

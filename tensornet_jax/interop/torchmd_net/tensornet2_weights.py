@@ -1,12 +1,12 @@
 """TensorNet2 of torchmd-net: its configuration, and the weights of its own layers."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from ase.data import covalent_radii
 
-from tensornet_jax.interop.torch.state_dict import StateDict
+from tensornet_jax.interop.torch.files import Settings
+from tensornet_jax.interop.torch.state_dict import StateDict, Weights
 from tensornet_jax.units import COULOMB
 
 WEIGHTED_COULOMB = "ScalarPlusWeightedCoulomb"
@@ -25,23 +25,22 @@ NOT_WEIGHTS = (
 
 
 def charge_settings(
-    state: Mapping[str, np.ndarray], config: Mapping[str, Any], scale: float
-) -> dict[str, Any]:
+    state: Mapping[str, np.ndarray], config: Settings, scale: float
+) -> dict[str, object]:
     """Return what a configuration of TensorNet2 has beyond one of TensorNet.
 
     Args:
         state: torch names → arrays.
         config: torchmd-net's model arguments.
-        scale: eV per unit of network output, by which torchmd-net multiplies the Coulomb energy and
-            the repulsion too.
+        scale: eV per unit of network output, by which torchmd-net multiplies this energy too.
 
     Raises:
-        ValueError: sets of charges of one stage have different weights, or a table of covalent
-            radii is not ours.
+        ValueError: sets of charges of one stage have different weights, or their number is not
+            given.
     """
     if "q_dim" not in config:
         raise ValueError("torchmd-net option q_dim is missing, which a tensornet2 needs")
-    settings: dict[str, Any] = {"num_charges": int(config["q_dim"]), "coulomb": None}
+    settings: dict[str, object] = {"num_charges": int(config["q_dim"]), "coulomb": None}
     weights = config.get("q_weights")
     if config.get("output_model") == WEIGHTED_COULOMB:
         cutoff = config.get("coulomb_cutoff")
@@ -56,12 +55,10 @@ def charge_settings(
         weights = _stage_weights(state, config)
     if weights is not None and len(weights) == config["num_layers"] + 1:
         settings["charge_weights"] = [float(weight) for weight in weights]
-    if config.get("repulsion"):
-        settings["priors"] = [_repulsion(state, scale)]
     return settings
 
 
-def _stage_weights(state: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> np.ndarray:
+def _stage_weights(state: Mapping[str, np.ndarray], config: Settings) -> np.ndarray:
     stored = state.get(SET_WEIGHTS)
     if stored is None:
         return np.asarray(config["q_weights"])
@@ -71,7 +68,16 @@ def _stage_weights(state: Mapping[str, np.ndarray], config: Mapping[str, Any]) -
     return by_stage[:, 0]
 
 
-def _repulsion(state: Mapping[str, np.ndarray], scale: float) -> dict[str, Any]:
+def repulsion_prior(state: Mapping[str, np.ndarray], scale: float) -> dict[str, object]:
+    """Return the section of ``priors`` that is torchmd-net's repulsion.
+
+    Args:
+        state: torch names → arrays.
+        scale: as for `charge_settings`.
+
+    Raises:
+        ValueError: a table of covalent radii is not ours.
+    """
     radii = state.get(_REPULSION + "cutoff_ab")
     if radii is not None:
         ours = covalent_radii[: len(radii)]
@@ -80,19 +86,19 @@ def _repulsion(state: Mapping[str, np.ndarray], scale: float) -> dict[str, Any]:
     return {"name": "zbl", **REPULSION, "scale": scale * REPULSION["scale"]}
 
 
-def charges_weights(state: StateDict, name: str) -> dict[str, Any]:
+def charges_weights(state: StateDict, name: str) -> Weights:
     """Return the parameters of the prediction of charges called ``name``."""
     mlp = {f"layers_{k}": state.linear(f"{name}.q_mlp.layers.{2 * k}") for k in range(3)}
     return {"norm": state.norm(f"{name}.q_norm"), "mlp": mlp}
 
 
-def readout_weights(state: StateDict, hidden_layers: int) -> dict[str, Any]:
+def readout_weights(state: StateDict, hidden_layers: int) -> Weights:
     """Return the parameters of the read-out."""
     name = "output_model.output_network.layers"
     return {f"layers_{k}": state.linear(f"{name}.{2 * k}") for k in range(hidden_layers + 1)}
 
 
-def first_filter_weights(state: StateDict, name: str, num_radial: int) -> dict[str, Any]:
+def first_filter_weights(state: StateDict, name: str, num_radial: int) -> Weights:
     """Return the first layer of the filters called ``name``, radial functions and charges apart."""
     both = state.linear(f"{name}.linears_scalar.0")
     of_radial, of_charges = np.split(both["kernel"], [num_radial])

@@ -1,13 +1,11 @@
 """The weights of TensorNet's layers under the names that torchmd-net and MatGL share."""
 
-from typing import Any
-
 import numpy as np
 
-from tensornet_jax.interop.torch.state_dict import StateDict
+from tensornet_jax.interop.torch.state_dict import StateDict, Weights
 
 
-def embedding_weights(state: StateDict, name: str) -> dict[str, Any]:
+def embedding_weights(state: StateDict, name: str) -> Weights:
     """Return the parameters of the embedding called ``name``."""
     return {
         "pair_species": {
@@ -22,7 +20,7 @@ def embedding_weights(state: StateDict, name: str) -> dict[str, Any]:
     }
 
 
-def interaction_weights(state: StateDict, name: str) -> dict[str, Any]:
+def interaction_weights(state: StateDict, name: str) -> Weights:
     """Return the parameters of the interaction layer called ``name``."""
     return {
         **{f"filter_hidden_{k}": state.linear(f"{name}.linears_scalar.{k}") for k in range(2)},
@@ -31,7 +29,7 @@ def interaction_weights(state: StateDict, name: str) -> dict[str, Any]:
     }
 
 
-def mixings(state: StateDict, name: str) -> dict[str, Any]:
+def mixings(state: StateDict, name: str) -> Weights:
     """Return the linear maps of tensors in the interaction layer called ``name``."""
     return {"mixing_before": _mixing(state, name, 0), "mixing_after": _mixing(state, name, 3)}
 
@@ -43,7 +41,7 @@ def parts_first(value: np.ndarray, name: str) -> np.ndarray:
     return value.reshape(-1, 3, *value.shape[1:]).swapaxes(0, 1).reshape(value.shape)
 
 
-def filters_by_part(state: StateDict, name: str, ours: str) -> dict[str, Any]:
+def filters_by_part(state: StateDict, name: str, ours: str) -> Weights:
     """Return ``ours_0`` to ``ours_2``: torch has one layer of 3F outputs, laid out (3, F)."""
     both = state.linear(name)
     if both["kernel"].shape[1] % 3:
@@ -53,5 +51,5 @@ def filters_by_part(state: StateDict, name: str, ours: str) -> dict[str, Any]:
     return {f"{ours}_{k}": {"kernel": kernels[k], "bias": biases[k]} for k in range(3)}
 
 
-def _mixing(state: StateDict, name: str, first: int) -> dict[str, Any]:
+def _mixing(state: StateDict, name: str, first: int) -> Weights:
     return {f"parts_{k}": state.kernel(f"{name}.linears_tensor.{first + k}") for k in range(3)}

@@ -10,9 +10,10 @@ from functools import cache
 from math import comb, factorial, pi, sqrt
 
 import numpy as np
+from jaxtyping import Float
 
 
-def clebsch_gordan(l1: int, l2: int, l3: int) -> np.ndarray:
+def clebsch_gordan(l1: int, l2: int, l3: int) -> Float[np.ndarray, "m1 m2 m3"]:
     """Clebsch–Gordan coefficients of real spherical harmonics, with Σ C² = 1.
 
     Sign and order are those of `e3nn_jax.clebsch_gordan`. Where l1 + l2 + l3 is even they are
@@ -31,7 +32,7 @@ def clebsch_gordan(l1: int, l2: int, l3: int) -> np.ndarray:
     return _clebsch_gordan(l1, l2, l3)
 
 
-def gaunt(l1: int, l2: int, l3: int) -> np.ndarray:
+def gaunt(l1: int, l2: int, l3: int) -> Float[np.ndarray, "m1 m2 m3"]:
     """Gaunt coefficients ∫ Y_{l1 m1} Y_{l2 m2} Y_{l3 m3} of orthonormal real harmonics.
 
     Args:

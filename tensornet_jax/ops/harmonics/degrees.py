@@ -7,6 +7,7 @@ Components stand in e3nn's order: by degree, then m = −l … l. With all degre
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+from jaxtyping import Int
 
 Normalization = Literal["integral", "component", "norm"]
 
@@ -44,13 +45,13 @@ class Degrees(NamedTuple):
         return degree**2 + degree + order - self.first**2
 
     @property
-    def of_components(self) -> np.ndarray:
+    def of_components(self) -> Int[np.ndarray, " components"]:
         """The degree of each component, (size,)."""
         degrees = list(self)
         return np.repeat(degrees, [2 * degree + 1 for degree in degrees])
 
     @property
-    def orders(self) -> np.ndarray:
+    def orders(self) -> Int[np.ndarray, " components"]:
         """The order m of each component, (size,)."""
         return np.concatenate([np.arange(-degree, degree + 1) for degree in self])
 

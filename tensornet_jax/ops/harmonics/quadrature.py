@@ -9,6 +9,7 @@ from math import pi
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+from jaxtyping import Float
 from scipy.integrate import lebedev_rule
 
 from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
@@ -28,8 +29,8 @@ class Quadrature(NamedTuple):
         degree: every polynomial up to this degree is integrated exactly.
     """
 
-    points: np.ndarray
-    weights: np.ndarray
+    points: Float[np.ndarray, "points 3"]
+    weights: Float[np.ndarray, " points"]
     degree: int
 
 
@@ -122,7 +123,9 @@ def product_grid(name: QuadratureName, degree: int) -> Quadrature:
 
 
 @cache
-def harmonics_on_grid(name: QuadratureName, degree: int, l_max: int) -> np.ndarray:
+def harmonics_on_grid(
+    name: QuadratureName, degree: int, l_max: int
+) -> Float[np.ndarray, "points components"]:
     """Orthonormal spherical harmonics at the points of `product_grid(name, degree)`.
 
     Returns:

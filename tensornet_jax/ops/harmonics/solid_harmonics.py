@@ -1,15 +1,20 @@
 """Real solid harmonics r^l Y_lm(r̂) in e3nn's order: polar axis y, degree 1 is (x, y, z)."""
 
+from __future__ import annotations
+
 from math import pi, sqrt
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
+from tensornet_jax.ops.any_array import AnyArray
 from tensornet_jax.ops.harmonics.degrees import Degrees, Normalization, check_normalization
 
 
-def solid_harmonics(vectors: Any, l_max: int, normalization: Normalization = "integral") -> Any:
+def solid_harmonics(
+    vectors: Float[AnyArray, "*batch 3"], l_max: int, normalization: Normalization = "integral"
+) -> Float[AnyArray, "*batch components"]:
     """Real solid harmonics of degree 0 to l_max; of unit vectors, the spherical harmonics.
 
     They are polynomials of the components, so they and all their derivatives are finite for every
@@ -34,10 +39,9 @@ def solid_harmonics(vectors: Any, l_max: int, normalization: Normalization = "in
         raise ValueError(f"l_max {l_max} must not be negative")
     check_normalization(normalization)
     x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
-    stack = np.stack if isinstance(vectors, np.ndarray) else jnp.stack
     squared = x * x + y * y + z * z
     scale = sqrt(1 / (4 * pi)) if normalization == "integral" else 1.0
-    components: dict[int, Any] = {}
+    components: dict[int, AnyArray] = {}
     degrees = Degrees(0, l_max)
     # √2 for the real azimuthal functions; sectoral is the constant polar part at l = m.
     cosine, sine, sectoral = 1 + 0 * x, 0 * x, scale
@@ -55,4 +59,7 @@ def solid_harmonics(vectors: Any, l_max: int, normalization: Normalization = "in
             components[degrees.index(degree, m)] = value * cosine
             if m:
                 components[degrees.index(degree, -m)] = value * sine
-    return stack([components[i] for i in range(degrees.size)], axis=-1)
+    in_order = [components[i] for i in range(degrees.size)]
+    if isinstance(vectors, np.ndarray):
+        return np.stack(in_order, axis=-1)
+    return jnp.stack(in_order, axis=-1)

@@ -5,11 +5,15 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float, Int
 
-from tensornet_jax.ops.messages.message import EdgeIndex, convolve
+from tensornet_jax.ops.messages.edge_index import EdgeIndex
+from tensornet_jax.ops.messages.message import convolve
 
 
-def reaction_field(distances: Array, cutoff: float, dielectric: float = math.inf) -> Array:
+def reaction_field(
+    distances: Float[Array, "*shape"], cutoff: float, dielectric: float = math.inf
+) -> Float[Array, "*shape"]:
     """1/d in a sphere that a dielectric surrounds: 1/d + k d² − c, 0 from the cutoff on.
 
     k = (ε − 1)/((2ε + 1) r³) and c = 3ε/((2ε + 1) r) for a cutoff r (Tironi et al., J. Chem. Phys.
@@ -31,7 +35,7 @@ def reaction_field(distances: Array, cutoff: float, dielectric: float = math.inf
     return jnp.where(distances < cutoff, 1 / distances + k * distances**2 - c, 0)
 
 
-def overlap_damping(distances: Array, radius: float) -> Array:
+def overlap_damping(distances: Float[Array, "*shape"], radius: float) -> Float[Array, "*shape"]:
     """1 − exp(1 − 1/(1 − (d/r)²)): from 0 at distance 0, as d², to exactly 1 from the radius on.
 
     All derivatives are continuous. It leaves near neighbors to the network (AIMNet2,
@@ -46,13 +50,20 @@ def overlap_damping(distances: Array, radius: float) -> Array:
     return jnp.where(inside, -jnp.expm1(-square / (1 - square)), 1)
 
 
-def cosine_switch(distances: Array, lower: float, upper: float) -> Array:
+def cosine_switch(
+    distances: Float[Array, "*shape"], lower: float, upper: float
+) -> Float[Array, "*shape"]:
     """½ − ½ cos(π(d − lower)/(upper − lower)): 0 below `lower` and 1 above `upper`, both in Å."""
     phase = jnp.clip((distances - lower) / (upper - lower), 0, 1)
     return 0.5 - 0.5 * jnp.cos(jnp.pi * phase)
 
 
-def equilibrated(charges: Array, softness: Array, total: Array, node_graph: Array) -> Array:
+def equilibrated(
+    charges: Float[Array, "atoms channels"],
+    softness: Float[Array, "atoms channels"],
+    total: Float[Array, " structures"],
+    node_graph: Int[Array, " atoms"],
+) -> Float[Array, "atoms channels"]:
     """Charges shifted, more where an atom is softer, so that they sum to the total charge.
 
     q = c + u/(Σ u + ε)·(Q − Σ c) with ε = 10⁻⁶, sums over the structure (neutral charge
@@ -78,7 +89,9 @@ def equilibrated(charges: Array, softness: Array, total: Array, node_graph: Arra
     return charges + softness * missing[node_graph]
 
 
-def electrostatic_energies(charges: Array, kernel: Array, edges: EdgeIndex) -> Array:
+def electrostatic_energies(
+    charges: Float[Array, "atoms channels"], kernel: Float[Array, " pairs"], edges: EdgeIndex
+) -> Float[Array, "atoms channels"]:
     """½ q_i Σ_j φ_ij q_j: half the energy of each pair to either atom, channel by channel.
 
     Args:

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase import units
 from jax import Array
+from jaxtyping import Float
 
 # C6 in J nm⁶/mol and van der Waals radius in Å of H to Xe: Table 1 of S. Grimme, J. Comput. Chem.
 # 27, 1787 (2006), doi:10.1002/jcc.20495.
@@ -27,15 +28,18 @@ D2_ELEMENTS = tuple(range(1, len(_PARAMETERS) + 1))
 """Atomic numbers that D2 has parameters for."""
 
 
-def d2_parameters() -> tuple[np.ndarray, np.ndarray]:
+def d2_parameters() -> tuple[Float[np.ndarray, " numbers"], Float[np.ndarray, " numbers"]]:
     """C6 in eV Å⁶ and radius in Å by atomic number, (55,) each; NaN for number 0."""
     c6, radii = np.insert(_PARAMETERS, 0, np.nan, axis=0).T
     return c6 * (units.J / units.mol * units.nm**6), radii
 
 
 def d2_energies(
-    distances: Array, c6: tuple[Array, Array], radii: tuple[Array, Array], steepness: float = 20.0
-) -> Array:
+    distances: Float[Array, " pairs"],
+    c6: tuple[Float[Array, " pairs"], Float[Array, " pairs"]],
+    radii: tuple[Float[Array, " pairs"], Float[Array, " pairs"]],
+    steepness: float = 20.0,
+) -> Float[Array, " pairs"]:
     """−√(C6_i C6_j)/d⁶ · f(d) with f = 1/(1 + exp(−steepness (d/(R_i + R_j) − 1))) (Eqs. 11 to 13).
 
     Args:

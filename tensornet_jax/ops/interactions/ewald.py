@@ -16,9 +16,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import erfc
+from jaxtyping import Bool, Float, Int
 
 
-def reciprocal_lattice(cell: Array, periodic: Array) -> tuple[Array, Array]:
+def reciprocal_lattice(
+    cell: Float[Array, "structures 3 3"], periodic: Bool[Array, " structures"]
+) -> tuple[Float[Array, "structures 3 3"], Float[Array, " structures"]]:
     """Inverse lattice and volume, of a unit cube where a structure is not periodic.
 
     Args:
@@ -35,7 +38,7 @@ def reciprocal_lattice(cell: Array, periodic: Array) -> tuple[Array, Array]:
     return columns / determinant[:, None, None], jnp.abs(determinant)
 
 
-def screened(distances: Array, splitting: float) -> Array:
+def screened(distances: Float[Array, "*shape"], splitting: float) -> Float[Array, "*shape"]:
     """erfc(αd)/d, the share of 1/d that is summed over pairs, in Å⁻¹.
 
     Args:
@@ -46,13 +49,13 @@ def screened(distances: Array, splitting: float) -> Array:
 
 
 def reciprocal_potentials(
-    charges: Array,
-    positions: Array,
-    cell: Array,
-    node_graph: Array,
-    indices: Array,
+    charges: Float[Array, "atoms channels"],
+    positions: Float[Array, "atoms 3"],
+    cell: Float[Array, "structures 3 3"],
+    node_graph: Int[Array, " atoms"],
+    indices: Int[Array, "structures k_vectors 3"],
     splitting: float,
-) -> Array:
+) -> Float[Array, "atoms channels"]:
     """The smooth share of the potential at each atom, summed over reciprocal lattice vectors.
 
     φ_i = (4π/V) Σ_k exp(−k²/4α²)/k² Re(S_k exp(−ik·r_i)) with S_k = Σ_j q_j exp(ik·r_j), over all
@@ -97,8 +100,12 @@ def reciprocal_potentials(
 
 
 def constant_potentials(
-    charges: Array, cell: Array, node_graph: Array, periodic: Array, splitting: float
-) -> Array:
+    charges: Float[Array, "atoms channels"],
+    cell: Float[Array, "structures 3 3"],
+    node_graph: Int[Array, " atoms"],
+    periodic: Bool[Array, " structures"],
+    splitting: float,
+) -> Float[Array, "atoms channels"]:
     """What the two sums count too much: an atom's own smeared charge, and the mean potential.
 
     −2α/√π q_i − π/(α²V) Σ_j q_j, the latter of the background that neutralizes a total charge.

@@ -14,20 +14,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Bool, Float, Int
 
 from tensornet_jax.ops.interactions.ewald import reciprocal_lattice
 from tensornet_jax.ops.interactions.reciprocal_space import ORDER, MeshShape
 
 
 def mesh_potentials(
-    charges: Array,
-    positions: Array,
-    cell: Array,
-    node_graph: Array,
-    periodic: Array,
+    charges: Float[Array, "atoms channels"],
+    positions: Float[Array, "atoms 3"],
+    cell: Float[Array, "structures 3 3"],
+    node_graph: Int[Array, " atoms"],
+    periodic: Bool[Array, " structures"],
     shape: MeshShape,
     splitting: float,
-) -> Array:
+) -> Float[Array, "atoms channels"]:
     """The smooth share of the potential, as `ewald.reciprocal_potentials`, by a mesh.
 
     Args:

@@ -6,6 +6,7 @@ Formulas for the potential itself are in `ewald` and `pme`.
 import math
 
 import numpy as np
+from jaxtyping import Float, Int
 
 ORDER = 6
 """Order of the splines: four continuous derivatives, enough for Hessians and for training forces.
@@ -24,7 +25,9 @@ def reciprocal_cutoff(splitting: float, accuracy: float) -> float:
     return 2 * splitting * math.sqrt(-math.log(accuracy))
 
 
-def reciprocal_indices(cell: np.ndarray, cutoff: float) -> np.ndarray:
+def reciprocal_indices(
+    cell: Float[np.ndarray, "3 3"], cutoff: float
+) -> Int[np.ndarray, "k_vectors 3"]:
     """Integers n of the reciprocal lattice vectors 0 < |k| ≤ cutoff, one of each pair k and −k.
 
     Args:
@@ -56,7 +59,7 @@ def mesh_spacing(splitting: float, accuracy: float) -> float:
     return min((accuracy / 0.005) ** (1 / ORDER) / splitting, finest_wave)
 
 
-def mesh_shape(cell: np.ndarray, spacing: float) -> MeshShape:
+def mesh_shape(cell: Float[np.ndarray, "3 3"], spacing: float) -> MeshShape:
     """Return the points along each lattice vector, at most a spacing apart.
 
     Sizes have no prime factor above 5, which Fourier transforms like, and grow in steps: a cell

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase import units
 from jax import Array
+from jaxtyping import Float, Int
 
 # Eq. 9 of J. F. Ziegler, J. P. Biersack, U. Littmark, The Stopping and Range of Ions in Solids,
 # Pergamon (1985), the universal screening function: amplitudes and decay constants.
@@ -11,12 +12,12 @@ SCREENING = ((0.1818, 3.2), (0.5099, 0.9423), (0.2802, 0.4029), (0.02817, 0.2016
 
 
 def screening_lengths(
-    numbers: np.ndarray,
+    numbers: Int[np.ndarray, " species"],
     prefactor: float,
     exponent: float,
     *,
     float32: bool = False,
-) -> np.ndarray:
+) -> Float[np.ndarray, "species species"]:
     """prefactor · a₀/(Z_i^exponent + Z_j^exponent) of every two elements (Eq. 9).
 
     Args:
@@ -39,7 +40,12 @@ def screening_lengths(
     return (inverse * np.float32(length * 1e-10)).astype(np.float64) * 1e10
 
 
-def zbl_energies(distances: Array, first: Array, second: Array, lengths: Array) -> Array:
+def zbl_energies(
+    distances: Float[Array, " pairs"],
+    first: Float[Array, " pairs"],
+    second: Float[Array, " pairs"],
+    lengths: Float[Array, " pairs"],
+) -> Float[Array, " pairs"]:
     """Z_i Z_j/d · φ(d/a), φ the universal screening function (Eq. 10).
 
     Args:

@@ -11,13 +11,19 @@ fewer species than neighbors times channels over radial functions.
 
 import jax.numpy as jnp
 from jax import Array, lax
+from jaxtyping import Float, Int
 
-from tensornet_jax.ops.messages.message import EdgeIndex, on_both_edges, to_slots
+from tensornet_jax.ops.messages.edge_index import EdgeIndex
+from tensornet_jax.ops.messages.message import on_both_edges, to_slots
 
 
 def neighbor_densities(
-    geometry: Array, basis: Array, species: Array, num_species: int, edges: EdgeIndex
-) -> Array:
+    geometry: Float[Array, "edges components"],
+    basis: Float[Array, "pairs radial"],
+    species: Int[Array, " atoms"],
+    num_species: int,
+    edges: EdgeIndex,
+) -> Float[Array, "atoms components species radial"]:
     """D_is = Σ_j y_ij ⊗ b_ij over the neighbors j of species s.
 
     Args:

@@ -9,11 +9,16 @@ itself, ∂Φ/∂Y is it over the edges turned around, and ∂Φ/∂f is `edge_p
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
-from tensornet_jax.ops.messages.message import EdgeIndex, Parts, aggregate, reversed_edges, rows
+from tensornet_jax.ops.messages.edge_index import EdgeIndex, reversed_edges
+from tensornet_jax.ops.messages.message import AtomParts, Parts, aggregate, rows
+
+EdgeParts = tuple[Float[Array, "edges 1 channels"], ...]
+"""For each irreducible part one number an edge and channel."""
 
 
-def convolve_directed(filters: Parts, features: Parts, edges: EdgeIndex) -> Parts:
+def convolve_directed(filters: EdgeParts, features: AtomParts, edges: EdgeIndex) -> AtomParts:
     """M_i = Σ_e f_e ∘ Y_j over the edges e arriving at i.
 
     Args:
@@ -27,7 +32,7 @@ def convolve_directed(filters: Parts, features: Parts, edges: EdgeIndex) -> Part
     return _convolve(tuple(filters), tuple(features), edges)
 
 
-def edge_products(senders: Parts, receivers: Parts, edges: EdgeIndex) -> Parts:
+def edge_products(senders: AtomParts, receivers: AtomParts, edges: EdgeIndex) -> EdgeParts:
     """Σ_c a_jc b_ic for every edge from j to i, summed over the components of a part.
 
     Args:

@@ -9,13 +9,16 @@ and as batched matrix products it pays for each of the thousands of small ones.
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jaxtyping import Float
 
 # More columns than these are better left to a matrix product.
 _MOST_COLUMNS = 64
 
 
 @jax.custom_vjp
-def mix(matrices: Array, features: Array) -> Array:
+def mix(
+    matrices: Float[Array, "edges new old"], features: Float[Array, "edges old channels"]
+) -> Float[Array, "edges new channels"]:
     """Apply (E, m, n) to (E, n, C), giving (E, m, C)."""
     columns = matrices.shape[-1]
     if jax.default_backend() != "cpu" or not 0 < columns <= _MOST_COLUMNS:
@@ -25,7 +28,9 @@ def mix(matrices: Array, features: Array) -> Array:
 
 
 @jax.custom_vjp
-def overlap(first: Array, second: Array) -> Array:
+def overlap(
+    first: Float[Array, "edges rows channels"], second: Float[Array, "edges columns channels"]
+) -> Float[Array, "edges rows columns"]:
     """Σ over channels of (E, m, C) times (E, n, C), giving (E, m, n)."""
     return jnp.einsum("emc,enc->emn", first, second, precision=lax.Precision.HIGHEST)
 

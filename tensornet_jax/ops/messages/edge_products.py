@@ -14,11 +14,12 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.degrees import Degrees
+from tensornet_jax.ops.messages.edge_index import EdgeIndex
 from tensornet_jax.ops.messages.edge_matrices import mix
 from tensornet_jax.ops.messages.message import (
-    EdgeIndex,
     at_senders,
     on_both_edges,
     sum_at_receivers,
@@ -55,8 +56,12 @@ class EdgeProduct(ABC):
 
     @abstractmethod
     def __call__(
-        self, features: Array, harmonics: Array, weights: Array, edges: EdgeIndex
-    ) -> list[Array]:
+        self,
+        features: Float[Array, "atoms in_components channels"],
+        harmonics: Float[Array, "edges components"],
+        weights: Float[Array, "pairs num_weights channels"],
+        edges: EdgeIndex,
+    ) -> list[Float[Array, "atoms _ _"]]:
         """Sum over the edges arriving at each atom.
 
         Args:
@@ -93,8 +98,12 @@ class PathProduct(EdgeProduct):
         )
 
     def __call__(
-        self, features: Array, harmonics: Array, weights: Array, edges: EdgeIndex
-    ) -> list[Array]:
+        self,
+        features: Float[Array, "atoms in_components channels"],
+        harmonics: Float[Array, "edges components"],
+        weights: Float[Array, "pairs num_weights channels"],
+        edges: EdgeIndex,
+    ) -> list[Float[Array, "atoms _ _"]]:
         """See `EdgeProduct`."""
         # One matrix product an atom and path, over neighbors and components at once: nothing of
         # the size edges × paths × components × channels but its right side is written down.
@@ -144,8 +153,12 @@ class SummedProduct(EdgeProduct):
         return (1,) * (self.l_max + 1)
 
     def __call__(
-        self, features: Array, harmonics: Array, weights: Array, edges: EdgeIndex
-    ) -> list[Array]:
+        self,
+        features: Float[Array, "atoms in_components channels"],
+        harmonics: Float[Array, "edges components"],
+        weights: Float[Array, "pairs num_weights channels"],
+        edges: EdgeIndex,
+    ) -> list[Float[Array, "atoms _ _"]]:
         """See `EdgeProduct`."""
         weights = on_both_edges(weights)
         filters = harmonics[:, :, None] * weights[:, Degrees(0, self.l_max).of_components]
@@ -160,8 +173,12 @@ class GridProduct(SummedProduct):
     name: str = "gaunt_grid"
 
     def __call__(
-        self, features: Array, harmonics: Array, weights: Array, edges: EdgeIndex
-    ) -> list[Array]:
+        self,
+        features: Float[Array, "atoms in_components channels"],
+        harmonics: Float[Array, "edges components"],
+        weights: Float[Array, "pairs num_weights channels"],
+        edges: EdgeIndex,
+    ) -> list[Float[Array, "atoms _ _"]]:
         """See `EdgeProduct`."""
         product = self.product
         assert isinstance(product, GauntGrid)

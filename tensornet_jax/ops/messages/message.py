@@ -19,12 +19,14 @@ sum fuse into one kernel.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Shaped
+
+from tensornet_jax.ops.messages.edge_index import EdgeIndex, reversed_edges
 
 SLOT_BLOCK = 4
 """Slots taken in one step of the scan; the width of ``EdgeIndex.slots`` is a multiple of it."""
@@ -32,26 +34,14 @@ SLOT_BLOCK = 4
 Parts = tuple[Array, ...]
 """One array per irreducible part, each (rows, components of the part, F)."""
 
+AtomParts = tuple[Float[Array, "atoms _ channels"], ...]
+"""A field of the atoms by irreducible part."""
 
-class EdgeIndex(NamedTuple):
-    """Who is connected to whom.
-
-    receivers: (E,) atom i at which the edge arrives; edge e + E/2 is the reverse of edge e.
-    senders: (E,) atom j from which it comes.
-    slots: (N, K) edges arriving at each atom; unused slots name the last edge, a padding edge.
-    """
-
-    receivers: Array
-    senders: Array
-    slots: Array
-
-    @property
-    def num_pairs(self) -> int:
-        """Number of pairs, E/2."""
-        return self.receivers.shape[0] // 2
+PairParts = tuple[Float[Array, "pairs 1 channels"], ...]
+"""For each irreducible part one number a pair and channel."""
 
 
-def convolve(filters: Parts, features: Parts, edges: EdgeIndex) -> Parts:
+def convolve(filters: PairParts, features: AtomParts, edges: EdgeIndex) -> AtomParts:
     """M_i = Σ_j f_ij ∘ Y_j over the edges arriving at i.
 
     Args:
@@ -66,7 +56,7 @@ def convolve(filters: Parts, features: Parts, edges: EdgeIndex) -> Parts:
     return _convolve(tuple(filters), tuple(features), edges)
 
 
-def pair_products(a: Parts, b: Parts, edges: EdgeIndex) -> Parts:
+def pair_products(a: AtomParts, b: AtomParts, edges: EdgeIndex) -> PairParts:
     """Σ_c a_ic b_jc + a_jc b_ic for every pair (i, j), summed over the components of a part.
 
     Args:
@@ -79,7 +69,11 @@ def pair_products(a: Parts, b: Parts, edges: EdgeIndex) -> Parts:
     return _pair_products(tuple(a), tuple(b), edges)
 
 
-def collect(geometry: Parts, weights: Parts, edges: EdgeIndex) -> Parts:
+def collect(
+    geometry: tuple[Float[Array, "edges _"], ...],
+    weights: tuple[Float[Array, "edges channels"], ...],
+    edges: EdgeIndex,
+) -> AtomParts:
     """T_i = Σ_e y_e ⊗ w_e over the edges arriving at i.
 
     Args:
@@ -93,17 +87,19 @@ def collect(geometry: Parts, weights: Parts, edges: EdgeIndex) -> Parts:
     return _collect(tuple(geometry), tuple(weights), edges)
 
 
-def at_receivers(field: Array, edges: EdgeIndex) -> Array:
+def at_receivers(field: Shaped[Array, "atoms ..."], edges: EdgeIndex) -> Shaped[Array, "edges ..."]:
     """Value of an atom field at the atom where each edge arrives: (N, ...) → (E, ...)."""
     return _at_receivers(field, edges)
 
 
-def at_senders(field: Array, edges: EdgeIndex) -> Array:
+def at_senders(field: Shaped[Array, "atoms ..."], edges: EdgeIndex) -> Shaped[Array, "edges ..."]:
     """Value of an atom field at the atom from which each edge comes: (N, ...) → (E, ...)."""
     return _at_receivers(field, reversed_edges(edges))
 
 
-def on_both_edges(pairs: Array, reverse: ArrayLike = 1) -> Array:
+def on_both_edges(
+    pairs: Float[Array, "pairs ..."], reverse: ArrayLike = 1
+) -> Float[Array, "edges ..."]:
     """Value of a pair on its two edges: (P, ...) → (E, ...).
 
     Args:
@@ -118,12 +114,16 @@ def on_both_edges(pairs: Array, reverse: ArrayLike = 1) -> Array:
     return both.reshape(-1, *pairs.shape[1:])
 
 
-def sum_at_receivers(values: Array, edges: EdgeIndex) -> Array:
+def sum_at_receivers(
+    values: Float[Array, "edges ..."], edges: EdgeIndex
+) -> Float[Array, "atoms ..."]:
     """Sum of the edges arriving at each atom: (E, ...) → (N, ...)."""
     return _sum_at_receivers(values, edges)
 
 
-def to_slots(values: Array, edges: EdgeIndex) -> Array:
+def to_slots(
+    values: Float[Array, "edges ..."], edges: EdgeIndex
+) -> Float[Array, "atoms slots ..."]:
     """Rearrange by the atoms at which the edges arrive: (E, ...) → (N, K, ...).
 
     A sum over neighbors that is a sum over something else too is then one matrix product for each
@@ -132,19 +132,10 @@ def to_slots(values: Array, edges: EdgeIndex) -> Array:
     return _to_slots(values, edges)
 
 
-def reversed_edges(edges: EdgeIndex) -> EdgeIndex:
-    """Return the same connections with every edge turned around, under its old number."""
-    padding = 2 * edges.num_pairs - 1
-    reverse = jnp.where(
-        edges.slots == padding, padding, (edges.slots + edges.num_pairs) % (2 * edges.num_pairs)
-    )
-    return EdgeIndex(edges.senders, edges.receivers, reverse)
-
-
 Term = Callable[..., Parts]
 
 
-def rows(array: Array, indices: Array) -> Array:
+def rows(array: Shaped[Array, "rows ..."], indices: Int[Array, "*shape"]) -> Shaped[Array, "..."]:
     """Rows of an array by indices that are known to be valid: neither clamped nor wrapped."""
     return array.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
@@ -168,7 +159,7 @@ def _gathered_sum(term: Term, tables: tuple[Array, ...]) -> Parts:
     return tuple(jnp.sum(part, axis=1) for part in term(*tables))
 
 
-def aggregate(term: Term, *tables: Array) -> Parts:
+def aggregate(term: Term, *tables: Shaped[Array, "atoms slots"]) -> Parts:
     """Σ_k term(table[:, k], …): sum over the slots of every atom, in the way the backend likes.
 
     Args:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int
 
 from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
@@ -33,8 +34,8 @@ class ByOrder(NamedTuple):
         sine: (components m < 0, ...): m = −1 with l = 1 … l_max, then m = −2 …
     """
 
-    cosine: Array
-    sine: Array
+    cosine: Float[Array, "cosines ..."]
+    sine: Float[Array, "sines ..."]
 
 
 class EdgeFrames(NamedTuple):
@@ -48,11 +49,11 @@ class EdgeFrames(NamedTuple):
         about_x, about_z: cosines and sines of 0 … l_max times the angle, each (l_max + 1, ...).
     """
 
-    turned: Array
-    about_x: tuple[Array, Array]
-    about_z: tuple[Array, Array]
+    turned: Bool[Array, "*batch"]
+    about_x: tuple[Float[Array, "degrees ..."], Float[Array, "degrees ..."]]
+    about_z: tuple[Float[Array, "degrees ..."], Float[Array, "degrees ..."]]
 
-    def align(self, features: Array, m_max: int) -> ByOrder:
+    def align(self, features: Float[Array, "... components"], m_max: int) -> ByOrder:
         """Turn features into the frames and keep the orders |m| ≤ m_max.
 
         Args:
@@ -82,7 +83,7 @@ class EdgeFrames(NamedTuple):
             transform_first(constants.sine_leave, sine),
         )
 
-    def restore(self, aligned: ByOrder, l_max: int, m_max: int) -> Array:
+    def restore(self, aligned: ByOrder, l_max: int, m_max: int) -> Float[Array, "... components"]:
         """Turn features of orders |m| ≤ m_max back out of the frames; all others count as zero.
 
         Args:
@@ -129,7 +130,7 @@ class EdgeFrames(NamedTuple):
         return _frame_constants(l_max, m_max)
 
 
-def edge_frames(vectors: ArrayLike, l_max: int) -> EdgeFrames:
+def edge_frames(vectors: Float[ArrayLike, "... 3"], l_max: int) -> EdgeFrames:
     """The frames of edges, made once and used for all channels, layers and directions.
 
     Derivatives with respect to the vectors are finite for every direction, and right for whatever
@@ -173,7 +174,9 @@ def _spin(
     return jnp.concatenate(turned)
 
 
-def order_indices(l_max: int, m_max: int) -> tuple[np.ndarray, np.ndarray]:
+def order_indices(
+    l_max: int, m_max: int
+) -> tuple[Int[np.ndarray, " cosines"], Int[np.ndarray, " sines"]]:
     """Where the components of `ByOrder` stand in e3nn's order: cosines, then sines."""
     pairs = [(degree, m) for m in range(m_max + 1) for degree in range(m, l_max + 1)]
     cosine = np.array([degree**2 + degree + m for degree, m in pairs])

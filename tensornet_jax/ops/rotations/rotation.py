@@ -17,12 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float
 
 from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.linear import transform_first
 
 
-def aligning_rotation(vectors: ArrayLike) -> Array:
+def aligning_rotation(vectors: Float[ArrayLike, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
     """Rotations R with R r̂ = ŷ, the polar axis.
 
     One of the two charts by whether the vector is nearer to the axis x or z: R and all its
@@ -46,7 +47,9 @@ def aligning_rotation(vectors: ArrayLike) -> Array:
     return jnp.where(turned[..., None, None], by_a_quarter, rotation)
 
 
-def wigner_d(degree: int, rotation: ArrayLike) -> Array:
+def wigner_d(
+    degree: int, rotation: Float[ArrayLike, "*batch 3 3"]
+) -> Float[Array, "*batch orders orders"]:
     """The Wigner matrices of one degree, see `wigner_matrices`.
 
     Args:
@@ -62,7 +65,9 @@ def wigner_d(degree: int, rotation: ArrayLike) -> Array:
     return _matrices(rotation, Degrees(degree, degree))[0]
 
 
-def wigner_matrices(rotation: ArrayLike, l_max: int) -> tuple[Array, ...]:
+def wigner_matrices(
+    rotation: Float[ArrayLike, "*batch 3 3"], l_max: int
+) -> tuple[Float[Array, "*batch _ _"], ...]:
     """Wigner matrices D of all degrees: Y(R r) = D(R) Y(r), and D of degree 1 is R.
 
     Wigner's d is a polynomial in cos β = y once powers of sin β and tan β/2 are taken out, and
@@ -84,7 +89,12 @@ def wigner_matrices(rotation: ArrayLike, l_max: int) -> tuple[Array, ...]:
     return _matrices(rotation, Degrees(0, l_max))
 
 
-def rotate(features: Array, matrices: tuple[Array, ...], *, inverse: bool = False) -> Array:
+def rotate(
+    features: Float[Array, "... components"],
+    matrices: tuple[Float[Array, "... _ _"], ...],
+    *,
+    inverse: bool = False,
+) -> Float[Array, "... components"]:
     """Features of degrees 0 to l_max, rotated by the matrices of `wigner_matrices`.
 
     Args:
@@ -117,7 +127,15 @@ def rotate(features: Array, matrices: tuple[Array, ...], *, inverse: bool = Fals
     return jnp.concatenate(rotated, axis=-1)
 
 
-def in_chart(vectors: ArrayLike) -> tuple[Array, Array, Array, Array, Array]:
+def in_chart(
+    vectors: Float[ArrayLike, "*batch 3"],
+) -> tuple[
+    Bool[Array, "*batch"],
+    Float[Array, "*batch"],
+    Float[Array, "*batch"],
+    Float[Array, "*batch"],
+    Float[Array, "*batch"],
+]:
     """Whether to turn by 90° about y, the unit vector after it, and its distance from x, ≥ √½."""
     unit = _normalized(vectors)
     x, y, z = unit[..., 0], unit[..., 1], unit[..., 2]
@@ -134,7 +152,9 @@ def _normalized(vectors: ArrayLike) -> Array:
     return jnp.where(is_zero, jnp.array([0, 1, 0], vectors.dtype), vectors / length)
 
 
-def angle_multiples(cosine: Array, sine: Array, highest: int) -> tuple[Array, Array]:
+def angle_multiples(
+    cosine: Float[Array, "*batch"], sine: Float[Array, "*batch"], highest: int
+) -> tuple[Float[Array, "multiples ..."], Float[Array, "multiples ..."]]:
     """Real and imaginary parts of (cosine + i sine)^k, k = 0 … highest, each (highest + 1, ...)."""
     real, imaginary = [jnp.ones_like(cosine)], [jnp.zeros_like(cosine)]
     for _ in range(highest):

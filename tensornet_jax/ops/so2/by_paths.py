@@ -6,6 +6,7 @@ against and compared with.
 
 import jax.numpy as jnp
 from jax import Array, lax
+from jaxtyping import Float
 
 from tensornet_jax.ops.messages.edge_matrices import mix
 from tensornet_jax.ops.so2.convolution import SO2Weights, clebsch_gordan_weights_from_so2
@@ -14,7 +15,11 @@ from tensornet_jax.ops.tensor_products.coupling import ClebschGordan
 HIGHEST = lax.Precision.HIGHEST
 
 
-def convolve_by_paths(features: Array, harmonics: Array, weights: SO2Weights) -> Array:
+def convolve_by_paths(
+    features: Float[Array, "edges in_components in_channels"],
+    harmonics: Float[Array, "edges components"],
+    weights: SO2Weights,
+) -> Float[Array, "edges out_components out_channels"]:
     """`so2.edge_convolution` with mixed channels, as products with the edges' harmonics.
 
     Args:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 from tensornet_jax.ops.harmonics.degrees import Normalization
@@ -41,11 +42,13 @@ class SO2Weights(NamedTuple):
         cross: W2_m for m = 1 … m_max, of the same shapes as W1_m; None for none.
     """
 
-    same: tuple[Array, ...]
-    cross: tuple[Array, ...] | None = None
+    same: tuple[Float[Array, "... _ _"], ...]
+    cross: tuple[Float[Array, "... _ _"], ...] | None = None
 
 
-def so2_convolution(features: Array, weights: SO2Weights, *, mix_channels: bool = False) -> Array:
+def so2_convolution(
+    features: Float[Array, "... in_components"], weights: SO2Weights, *, mix_channels: bool = False
+) -> Float[Array, "... out_components"]:
     """The convolution of features that already stand in the frames of their edges.
 
     Orders above the weights' m_max neither contribute nor come back: they are zero.
@@ -77,8 +80,12 @@ def so2_convolution(features: Array, weights: SO2Weights, *, mix_channels: bool 
 
 
 def edge_convolution(
-    features: Array, frames: EdgeFrames, weights: SO2Weights, *, mix_channels: bool = False
-) -> Array:
+    features: Float[Array, "... in_components"],
+    frames: EdgeFrames,
+    weights: SO2Weights,
+    *,
+    mix_channels: bool = False,
+) -> Float[Array, "... out_components"]:
     """Turn features into the frames of their edges, convolve, and turn the result back.
 
     It does not depend on the roll of the frames, so its derivative with respect to the edges'
@@ -104,7 +111,7 @@ def edge_convolution(
 
 
 def so2_weights_from_clebsch_gordan(
-    path_weights: ArrayLike,
+    path_weights: Float[ArrayLike, "... paths"],
     l_in_max: int,
     l_filter_max: int,
     l_out_max: int,
@@ -157,7 +164,7 @@ def so2_weights_from_clebsch_gordan(
 
 def clebsch_gordan_weights_from_so2(
     weights: SO2Weights, *, normalization: Normalization = "component"
-) -> Array:
+) -> Float[Array, "... paths"]:
     """Path weights of the Clebsch–Gordan product that an SO(2) convolution is.
 
     The inverse of `so2_weights_from_clebsch_gordan` for l_filter_max = l_in_max + l_out_max, where

@@ -1,16 +1,17 @@
 """Many-body products as a chain of two-body ones, for any product of the library."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.degrees import Degrees
-from tensornet_jax.ops.tensor_products import PRODUCTS, TensorProduct
+from tensornet_jax.ops.tensor_products import PRODUCTS, MatrixProduct, TensorProduct
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class ProductChain:
         if min(self.l_max, self.l_out_max) < 0 or self.order < 1:
             raise ValueError(f"{self}: degrees of at least 0 and an order of at least 1 are needed")
 
-    def partial_products(self, factors: Sequence[Array]) -> Array:
+    def partial_products(
+        self, factors: Sequence[Float[Array, "... components"]]
+    ) -> Float[Array, "... order out_components"]:
         """The first factor, the product of the first two, … of all.
 
         Args:
@@ -86,25 +89,25 @@ class ProductChain:
             for done in range(1, self.order + 1)
         ]
         # All steps in the same matrices, or the chain would not be a product of matrices.
-        options: dict[str, Any] = (
-            {"carrier": -(-max(highest) // 2)} if self.name == "matrix" else {}
-        )
+        make: Callable[..., TensorProduct] = PRODUCTS[self.name]
+        if self.name == "matrix":
+            make = partial(MatrixProduct, carrier=-(-max(highest) // 2))
         steps = []
         for before, after in pairwise(highest):
             degrees = before, self.l_max, after
             if self.parity == "both":
-                steps.append(_Step(PRODUCTS[self.name](*degrees, **options), None))
-                continue
-            even = PRODUCTS[self.name](*degrees, parity="even", **options)
-            steps.append(_Step(even, self._odd(degrees, options)))
+                steps.append(_Step(make(*degrees), None))
+            else:
+                steps.append(_Step(make(*degrees, parity="even"), _odd(make, degrees)))
         return tuple(steps)
 
-    def _odd(self, degrees: tuple[int, int, int], options: dict[str, Any]) -> TensorProduct | None:
-        try:
-            return PRODUCTS[self.name](*degrees, parity="odd", **options)
-        except ValueError:
-            # Gaunt products have no odd sums, and no product has any without a degree above 0.
-            return None
+
+def _odd(make: Callable[..., TensorProduct], degrees: tuple[int, int, int]) -> TensorProduct | None:
+    try:
+        return make(*degrees, parity="odd")
+    except ValueError:
+        # Gaunt products have no odd sums, and no product has any without a degree above 0.
+        return None
 
 
 @dataclass(frozen=True)

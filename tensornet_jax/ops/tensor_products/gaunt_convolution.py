@@ -7,6 +7,7 @@ from math import pi
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.degrees import Degrees, Normalization
 from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
@@ -54,7 +55,12 @@ class GauntConvolution:
         """One weight a degree of the filter."""
         return self.l2_max + 1
 
-    def __call__(self, x: Array, frames: EdgeFrames, weights: Array | None = None) -> Array:
+    def __call__(
+        self,
+        x: Float[Array, "... components_x"],
+        frames: EdgeFrames,
+        weights: Float[Array, "... num_weights"] | None = None,
+    ) -> Float[Array, "... components_z"]:
         """Convolve.
 
         Args:

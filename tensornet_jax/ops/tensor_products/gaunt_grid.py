@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.angular_momentum import gaunt_ratio
 from tensornet_jax.ops.harmonics.degrees import Degrees
@@ -45,18 +46,22 @@ class GridProduct(DegreeWeightedProduct):
         rule = sphere_quadrature(self.quadrature, self.degree_needed, self.degree)
         return product_grid(self.quadrature, rule.degree)
 
-    def harmonics(self, degrees: Degrees) -> np.ndarray:
+    def harmonics(self, degrees: Degrees) -> Float[np.ndarray, "points components"]:
         """Orthonormal harmonics of these degrees on the grid, (G, size) float64."""
         values = harmonics_on_grid(self.quadrature, self.grid.degree, degrees.last)
         return values[:, degrees.first**2 :]
 
-    def signal_tables(self) -> tuple[np.ndarray, np.ndarray]:
+    def signal_tables(
+        self,
+    ) -> tuple[
+        Float[np.ndarray, "components_x functions"], Float[np.ndarray, "components_y functions"]
+    ]:
         """Matrices from the components of x and of y to the values of their signals."""
         first, second, _ = self.degrees
         of_x, of_y, _ = self.normalization_factors()
         return of_x[:, None] * self.harmonics(first).T, of_y[:, None] * self.harmonics(second).T
 
-    def projection_table(self) -> np.ndarray:
+    def projection_table(self) -> Float[np.ndarray, "points components_z"]:
         """The matrix from values on the grid to components of z, (G, size of z)."""
         _, _, of_z = self.normalization_factors()
         return self.grid.weights[:, None] * self.harmonics(self.degrees[2]) * of_z

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.degrees import Degrees, Normalization, check_normalization
 from tensornet_jax.ops.harmonics.quadrature import (
@@ -68,7 +69,11 @@ class GauntManyBody:
         rule = sphere_quadrature(self.quadrature, self.degree_needed, self.degree)
         return product_grid(self.quadrature, rule.degree)
 
-    def __call__(self, x: ArrayLike, weights: ArrayLike | None = None) -> Array:
+    def __call__(
+        self,
+        x: Float[ArrayLike, "... components"],
+        weights: Float[ArrayLike, "... order degrees"] | None = None,
+    ) -> Float[Array, "... out_components"]:
         """Project a power of a signal, or a weighted sum of its powers.
 
         Without weights z_c = ∫ Y_c f^order. With weights w[ν, l] it is the symmetric contraction
@@ -98,7 +103,9 @@ class GauntManyBody:
         per_component = of_degree[..., Degrees(0, self.l_out_max).of_components]
         return jnp.sum(self.powers(x) * per_component, axis=-2)
 
-    def powers(self, x: ArrayLike) -> Array:
+    def powers(
+        self, x: Float[ArrayLike, "... components"]
+    ) -> Float[Array, "... order out_components"]:
         """Project every power of a signal from the first to the one of this order.
 
         Args:
@@ -112,7 +119,9 @@ class GauntManyBody:
         """
         return self.partial_products([x] * self.order)
 
-    def partial_products(self, factors: Sequence[ArrayLike]) -> Array:
+    def partial_products(
+        self, factors: Sequence[Float[ArrayLike, "... components"]]
+    ) -> Float[Array, "... order out_components"]:
         """Project the product of the first factor, of the first two, … of all.
 
         Args:
@@ -134,7 +143,9 @@ class GauntManyBody:
         projections = [first, *(self._project(values) for values in partial[1:])]
         return jnp.stack(jnp.broadcast_arrays(*projections), axis=-2)
 
-    def product(self, factors: Sequence[ArrayLike]) -> Array:
+    def product(
+        self, factors: Sequence[Float[ArrayLike, "... components"]]
+    ) -> Float[Array, "... out_components"]:
         """Project the product of several signals, z_c = ∫ Y_c f_1 f_2 … f_order.
 
         Args:

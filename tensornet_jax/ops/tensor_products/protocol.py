@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan, is_triangle
 from tensornet_jax.ops.harmonics.degrees import Degrees, Normalization, check_normalization
@@ -108,7 +109,13 @@ class TensorProduct(ABC):
         """Whether `parity` keeps paths with this l1 + l2 + l3."""
         return self.parity == "both" or (self.parity == "odd") == bool(degree_sum % 2)
 
-    def normalization_factors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def normalization_factors(
+        self,
+    ) -> tuple[
+        Float[np.ndarray, " components_x"],
+        Float[np.ndarray, " components_y"],
+        Float[np.ndarray, " components_z"],
+    ]:
         """Factors of the components of x, y and z whose product is the normalization's."""
         first, second, third = self.degrees
         one, two, three = (np.ones(degrees.size) for degrees in self.degrees)
@@ -128,7 +135,7 @@ class TensorProduct(ABC):
             factor *= sqrt((2 * path.l1 + 1) * (2 * path.l2 + 1))
         return factor
 
-    def coefficients(self) -> np.ndarray:
+    def coefficients(self) -> Float[np.ndarray, "components_x components_y components_z"]:
         """The tensor T of the plain contraction, (size of x, size of y, size of z) float64."""
         first, second, third = self.degrees
         tensor = np.zeros((first.size, second.size, third.size))
@@ -146,7 +153,12 @@ class TensorProduct(ABC):
     def _apply(self, x: Array, y: Array, weights: Array | None) -> Array:
         """The product of arguments whose last axes and types have been checked."""
 
-    def __call__(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Array:
+    def __call__(
+        self,
+        x: Float[ArrayLike, "... components_x"],
+        y: Float[ArrayLike, "... components_y"],
+        weights: Float[ArrayLike, "... num_weights"] | None = None,
+    ) -> Float[Array, "... components_z"]:
         """Multiply features.
 
         Args:

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jaxtyping import Float, Int
 
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 from tensornet_jax.ops.harmonics.degrees import Degrees
@@ -31,7 +32,7 @@ class Contraction(NamedTuple):
 
     order: int
     degree: int
-    polynomials: np.ndarray
+    polynomials: Float[np.ndarray, "monomials orders paths"]
     factors: tuple[tuple[int, ...], ...]
 
 
@@ -78,7 +79,12 @@ class SymmetricContraction:
         """How many paths there are, all orders and degrees together."""
         return sum(len(block.factors) for block in self.contractions)
 
-    def __call__(self, x: Array, weights: Array, species: Array) -> Array:
+    def __call__(
+        self,
+        x: Float[Array, "atoms components channels"],
+        weights: Float[Array, "species num_weights channels"],
+        species: Int[Array, " atoms"],
+    ) -> Float[Array, "atoms out_components channels"]:
         """Contract, with weights of the atoms' species.
 
         Args:

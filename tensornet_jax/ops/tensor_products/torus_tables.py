@@ -8,13 +8,14 @@ from functools import cache
 from math import pi
 
 import numpy as np
+from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
 
 
 @cache
-def polar_series(l_max: int) -> np.ndarray:
+def polar_series(l_max: int) -> Float[np.ndarray, "components frequencies"]:
     """Y_lm at α = 0 (m < 0: of −m) as a series in cos(uβ), sin(uβ) for odd m, (size, l_max + 1).
 
     A trigonometric polynomial of degree l_max is determined by 2 l_max + 2 samples.
@@ -22,8 +23,10 @@ def polar_series(l_max: int) -> np.ndarray:
     samples = 2 * l_max + 2
     beta = 2 * pi * np.arange(samples) / samples
     values = solid_harmonics(np.stack([0 * beta, np.cos(beta), np.sin(beta)], axis=-1), l_max)
-    orders, of_components = Degrees(0, l_max).orders, Degrees(0, l_max).of_components
-    spectrum = np.fft.rfft(values[:, of_components**2 + of_components + abs(orders)], axis=0)
+    degrees = Degrees(0, l_max)
+    orders, of_components = degrees.orders, degrees.of_components
+    cosines = [degrees.index(l, abs(m)) for l, m in zip(of_components, orders, strict=True)]  # noqa: E741
+    spectrum = np.fft.rfft(values[:, cosines], axis=0)
     series = np.where(orders % 2 == 0, spectrum.real, -spectrum.imag)[: l_max + 1].T / samples
     series[:, 1:] *= 2
     u = np.arange(l_max + 1)
@@ -31,7 +34,7 @@ def polar_series(l_max: int) -> np.ndarray:
     return np.where(absent, 0.0, series)
 
 
-def projected_series(degrees: Degrees, band: int) -> np.ndarray:
+def projected_series(degrees: Degrees, band: int) -> Float[np.ndarray, "components frequencies"]:
     """z_lm of cos(uβ) (odd m: sin(uβ)) times cos(mα) or sin(|m|α), (size, band + 1).
 
     The integrals over β are of products to sums: ∫_0^π cos(nβ) sin β dβ = 2/(1 − n²) for even n,
@@ -54,7 +57,7 @@ def _sine_weighted_integral(n: np.ndarray) -> np.ndarray:
 
 
 @cache
-def to_spectrum(degrees: Degrees, num_polar: int) -> np.ndarray:
+def to_spectrum(degrees: Degrees, num_polar: int) -> Float[np.ndarray, "components coefficients"]:
     """From features to the spectra of the signals that `_to_torus` describes.
 
     Returns:
@@ -73,7 +76,9 @@ def to_spectrum(degrees: Degrees, num_polar: int) -> np.ndarray:
 
 
 @cache
-def from_spectrum(degrees: Degrees, band: int, num_orders: int) -> np.ndarray:
+def from_spectrum(
+    degrees: Degrees, band: int, num_orders: int
+) -> Float[np.ndarray, "coefficients components"]:
     """From such spectra of the product to features; the transposed layout of `to_spectrum`."""
     orders, u = degrees.orders, np.arange(band + 1)
     factors = _read_factors(orders, odd=1j, negative=-1)
@@ -90,7 +95,7 @@ def from_spectrum(degrees: Degrees, band: int, num_orders: int) -> np.ndarray:
 @cache
 def to_coefficients(
     degrees: Degrees, polar: tuple[int, int], orders: tuple[int, int]
-) -> np.ndarray:
+) -> Float[np.ndarray, "2 u v components"]:
     """From features to Re and Im of F_uv, (2, U, V, size); the bounds of u and v are included."""
     m = degrees.orders
     u, v = (_inclusive(*bounds) for bounds in (polar, orders))
@@ -106,7 +111,9 @@ def to_coefficients(
 
 
 @cache
-def from_coefficients(degrees: Degrees, band: int, num_orders: int) -> np.ndarray:
+def from_coefficients(
+    degrees: Degrees, band: int, num_orders: int
+) -> Float[np.ndarray, "2 u v components"]:
     """From Re and Im of F_uv, u = 0 … band and v = 0 …, to features, (2, U, V, size)."""
     orders, u = degrees.orders, np.arange(band + 1)
     factors = _read_factors(orders, odd=1j, negative=1j)

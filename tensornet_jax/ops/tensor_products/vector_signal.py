@@ -7,6 +7,7 @@ from math import pi, sqrt
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.angular_momentum import wigner_3j
 from tensornet_jax.ops.harmonics.degrees import Degrees
@@ -107,7 +108,9 @@ class VectorSignal(GridProduct):
 
 
 @cache
-def tangential_on_grid(name: QuadratureName, degree: int, degrees: Degrees) -> np.ndarray:
+def tangential_on_grid(
+    name: QuadratureName, degree: int, degrees: Degrees
+) -> Float[np.ndarray, "2*points components"]:
     """Φ_lm of `VectorSignal` along two tangents e1, e2 at the points of `product_grid`.
 
     The tangents with r̂ are right-handed, e1 × e2 = r̂; the pair is chosen at each point for

@@ -3,12 +3,17 @@
 from math import sqrt
 
 import numpy as np
+from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan, is_triangle
 from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
 
 
-def vector_spherical_harmonics(points: np.ndarray, l: int, j: int) -> np.ndarray:  # noqa: E741
+def vector_spherical_harmonics(
+    points: Float[np.ndarray, "points 3"],
+    l: int,  # noqa: E741
+    j: int,
+) -> Float[np.ndarray, "points orders 3"]:
     """The harmonics V_{(l) j m}(r)_i = √(2j+1) Σ_n C(l, 1, j)[n, i, m] Y_{l n}(r).
 
     They couple a scalar harmonic of degree l and the unit vectors to degree j, so they rotate like
