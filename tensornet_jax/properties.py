@@ -332,19 +332,24 @@ def register(row: Property) -> None:
     """Add a property that a head of its own predicts; its name is then enough in `tensors`.
 
     Args:
-        row: what it is; data are searched for `name`, `label_key` and `aliases`.
+        row: what it is; data are searched for `name`, `label_key` and `aliases`. The same row
+            once more changes nothing.
 
     Raises:
         ValueError: the name cannot be used or is taken, or the row says that the property comes of
             the energy or another output, or has a section of its own in configurations.
     """
     check_name(row.name)
-    if row.name in _rows:
+    known = _rows.get(row.name)
+    if known == row:
+        return
+    if known is not None:
         raise ValueError(f"there is a property {row.name!r} already: choose another name")
-    if row.source != "tensors" or row.section or row.per == "pair" or row.costly:
+    strange = (row.source != "tensors", row.section, row.per == "pair", row.costly, row.ase)
+    if any(strange) or row.errors_per_atom or row.minus is not None:
         raise ValueError(
             f"property {row.name!r}: only what a head of its own predicts, of structures or atoms, "
-            "can be added: leave out source, section and costly"
+            "can be added: leave out source, section, costly, ase, errors_per_atom and minus"
         )
     _rows[row.name] = row
 

@@ -100,8 +100,8 @@ def potential() -> Potential:
 def test_labels_are_found_under_an_alias_and_learned(trained):
     _, result, _ = trained
     rows = {r.property: r for r in result.rows if r.data_set == "validation" and not r.element}
-    # Their spread within an element is about 0.02 e and 0.1 eV.
-    assert rows[NAME].rmse < 0.01
+    # Their spread within an element is about 0.025 e and 0.15 eV.
+    assert rows[NAME].rmse < 0.015
     assert rows["band_gap"].rmse < 0.05
     assert (rows[NAME].unit, rows["band_gap"].unit) == ("e", "eV")
     counts = {r.data_set: r.count for r in result.rows if r.property == NAME and not r.element}

@@ -29,7 +29,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\S*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
 )
-_REMARK = re.compile(r"<!-- (not run|only parsed|part of): (.*?) -->\s*\Z", re.S)
+_REMARK = re.compile(r"<!-- (not run|only parsed|part of): ((?:(?!-->).)*) -->\s*\Z", re.S)
 _SHELL = ("tensornet-jax ", "scripts/", "pip ", "python ")
 
 # What a fragment of a configuration is part of; a page says so where it is not the whole.
