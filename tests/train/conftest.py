@@ -1,6 +1,6 @@
 """Configurations of runs that take seconds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,16 @@ from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.reporting import report
 from tensornet_jax.train.reporting.result import TrainingResult
 from tensornet_jax.train.run import train
-from tests.train.small import SETTINGS, PairConfig, PairModel, Recorder, clusters
+from tests.train.small import (
+    SETTINGS,
+    ZEROS,
+    PairConfig,
+    PairModel,
+    Recorder,
+    clusters,
+    shifted,
+    write,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +98,27 @@ def finished_run(tmp_path_factory) -> tuple[RunConfig, TrainingResult, Recorder]
         settings = {"directory": str(folder / "run"), "data": data, **SETTINGS}
         config = RunConfig.model_validate(settings)
         return config, train(config, reporter=recorder), recorder
+
+
+@pytest.fixture(scope="session")
+def trained(finished_run) -> Path:
+    """Return the model file of a finished run."""
+    return finished_run[1].directory / "model.safetensors"
+
+
+@pytest.fixture
+def tuned(run_config, trained) -> Callable[..., RunConfig]:
+    """Return a function that makes a short run from the trained model."""
+
+    def make(name: str = "tuned", start: dict[str, Any] | None = None, **sections: Any):
+        sections.setdefault("training", {"epochs": 2})
+        sections.setdefault("model", None)
+        return run_config(name, start={"model": str(trained), **(start or {})}, **sections)
+
+    return make
+
+
+@pytest.fixture
+def old(tmp_path) -> str:
+    """Return a file of what the starting model knows, with other zeros of energy."""
+    return write(tmp_path / "old.xyz", shifted(clusters(16, seed=7), ZEROS))

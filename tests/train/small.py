@@ -1,6 +1,7 @@
 """A model that compiles in a second, clusters to train it on, and a reporter that remembers."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import ase
@@ -25,6 +26,10 @@ SETTINGS: dict[str, Any] = {
     "optimizer": {"learning_rate": 0.05, "ema_decay": 0.9, "schedule": {"name": "constant"}},
     "training": {"epochs": 4, "batch_size": 5},
 }
+
+
+ZEROS = {"O": -400.0, "H": 30.0, "C": 0.5}
+"""Energies of isolated atoms at another level of theory than that of `clusters`, less those, eV."""
 
 
 class PairConfig(ModelConfig):
@@ -99,6 +104,31 @@ def clusters(count: int, seed: int = 0, periodic: bool = False) -> list[ase.Atom
         atoms.info["config_type"] = "small" if size == 3 else "large"
         made.append(atoms)
     return made
+
+
+def write(path: Path, structures: list[ase.Atoms]) -> str:
+    """Write a file and return its name."""
+    ase.io.write(path, structures)
+    return str(path)
+
+
+def shifted(structures: list[ase.Atoms], by: dict[str, float]) -> list[ase.Atoms]:
+    """Return structures whose energies have other zeros."""
+    for atoms in structures:
+        atoms.info["REF_energy"] += sum(by[symbol] for symbol in atoms.symbols)
+    return structures
+
+
+def with_silicon(structures: list[ase.Atoms]) -> list[ase.Atoms]:
+    """Return structures with silicon for carbon."""
+    for atoms in structures:
+        atoms.numbers[atoms.numbers == 6] = 14
+    return structures
+
+
+def replayed(path: str, **changes: Any) -> dict[str, Any]:
+    """Return a data section that replays a file."""
+    return {"replay": {"train": path, "validation": 4, "batch_size": 3, **changes}}
 
 
 def graph_of(node_graph: list[int], num_graphs: int, num_padding: int, **fields: Any) -> AtomGraph:

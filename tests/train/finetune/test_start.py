@@ -1,9 +1,6 @@
 """Runs that start from a trained model."""
 
 import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import ase
 import ase.io
@@ -23,46 +20,16 @@ from tensornet_jax.train.data.datasets import DataError, read_parts
 from tensornet_jax.train.finetune.start import make_start
 from tensornet_jax.train.loop import TrainingError
 from tensornet_jax.train.run import train
-from tests.train.small import PairConfig, Recorder, clusters, same_bits
-
-MAKE = Callable[..., RunConfig]
-
-
-@pytest.fixture(scope="session")
-def trained(finished_run) -> Path:
-    """Return the model file of a finished run."""
-    return finished_run[1].directory / "model.safetensors"
-
-
-@pytest.fixture
-def tuned(run_config, trained) -> MAKE:
-    """Return a function that makes a short run from the trained model."""
-
-    def make(name: str = "tuned", start: dict[str, Any] | None = None, **sections: Any):
-        sections.setdefault("training", {"epochs": 2})
-        sections.setdefault("model", None)
-        return run_config(name, start={"model": str(trained), **(start or {})}, **sections)
-
-    return make
-
-
-def write(path: Path, structures: list[ase.Atoms]) -> str:
-    ase.io.write(path, structures)
-    return str(path)
-
-
-def shifted(structures: list[ase.Atoms], by: dict[str, float]) -> list[ase.Atoms]:
-    """Return structures whose energies have other zeros."""
-    for atoms in structures:
-        atoms.info["REF_energy"] += sum(by[symbol] for symbol in atoms.symbols)
-    return structures
-
-
-def with_silicon(structures: list[ase.Atoms]) -> list[ase.Atoms]:
-    """Return structures with silicon for carbon."""
-    for atoms in structures:
-        atoms.numbers[atoms.numbers == 6] = 14
-    return structures
+from tests.train.small import (
+    PairConfig,
+    Recorder,
+    clusters,
+    replayed,
+    same_bits,
+    shifted,
+    with_silicon,
+    write,
+)
 
 
 def forces(potential: Potential, structures: list[ase.Atoms]) -> np.ndarray:
@@ -130,74 +97,6 @@ def test_scale_and_offset_are_those_of_the_file(tuned, trained, tmp_path, record
     assert other.potential.energy_offset == 3.0
     for path, leaf in by_path(one.potential.variables).items():
         np.testing.assert_allclose(by_path(other.potential.variables)[path], leaf, rtol=1e-3)
-
-
-# --- reference energies ------------------------------------------------------------------------
-
-
-ZEROS = {"O": -400.0, "H": 30.0, "C": 0.5}
-
-
-def test_energies_of_another_zero_are_fitted_to_what_the_model_predicts(tuned, tmp_path, recorder):
-    data = {"train": write(tmp_path / "other.xyz", shifted(clusters(24), ZEROS))}
-    same, other = Recorder(), Recorder()
-    one, two = train(tuned("one"), reporter=same), train(tuned("two", data=data), reporter=other)
-    for first, second in zip(same.validation_rows, other.validation_rows, strict=True):
-        assert second["energy_per_atom_mae"] == pytest.approx(
-            first["energy_per_atom_mae"], rel=1e-3
-        )
-    assert same.validation_rows[0]["energy_per_atom_mae"] < 0.2
-    # Every composition has its sum; O and two H always occur together.
-    for symbols in ("OHH", "OHHC", "OHHCC"):
-        numbers = ase.Atoms(symbols).numbers
-        sums = [
-            sum(
-                r.potential.elements.reference_energies[r.potential.elements.numbers.index(z)]
-                for z in numbers
-            )
-            for r in (one, two)
-        ]
-        assert sums[1] - sums[0] == pytest.approx(sum(ZEROS[s] for s in ase.Atoms(symbols).symbols))
-    assert any("changed by least squares on what it leaves" in line for line in other.audited)
-
-
-def test_energies_of_another_zero_are_refused_where_the_models_are_to_be_kept(tuned, tmp_path):
-    data = {"train": write(tmp_path / "other.xyz", shifted(clusters(24), ZEROS))}
-    with pytest.raises(DataError, match=r"eV/atom from the .*start\.reference_energies: refit"):
-        train(tuned(start={"reference_energies": "keep"}, data=data))
-
-
-def test_a_small_difference_of_zeros_is_told(tuned, tmp_path, recorder):
-    moved = shifted(clusters(24), dict.fromkeys(ZEROS, 2.0))
-    data = {"train": write(tmp_path / "other.xyz", moved)}
-    train(tuned(start={"reference_energies": "keep"}, data=data), reporter=recorder)
-    assert any("eV/atom from the starting model's on average" in m for m in recorder.messages)
-
-
-def test_kept_energies_are_those_of_the_file(tuned, trained):
-    result = train(tuned(start={"reference_energies": "keep"}))
-    np.testing.assert_array_equal(
-        result.potential.elements.reference_energies,
-        load_model(trained).elements.reference_energies,
-    )
-
-
-def test_isolated_atoms_of_the_new_level_of_theory_are_taken(tuned, trained, recorder):
-    given = {"O": -1000.5, "H": -999.5}
-    result = train(tuned(data={"reference_energies": given}), reporter=recorder)
-    found, own = result.potential.elements, load_model(trained).elements
-    energies = dict(zip(found.symbols, found.reference_energies, strict=True))
-    assert energies == {**given, "C": own.reference_energies[own.symbols.index("C")]}
-    assert any("energy is given for C" in text for text in recorder.messages)
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [("none", "energies of bonding"), ({"S": -1.0}, "name none of its elements, H, C, O")],
-)
-def test_reference_energies_that_mean_nothing_are_refused(tuned, given, message):
-    with pytest.raises(ValueError, match=message):
-        train(tuned(data={"reference_energies": given}))
 
 
 # --- elements ----------------------------------------------------------------------------------
@@ -335,86 +234,6 @@ def test_a_model_without_energies_keeps_its_reference_energies(run_config, tmp_p
     parts = read_parts(config.data, 0, split, reuse_split=False, message=recorder.message)
     found = make_start(config, parts, recorder.message).references
     np.testing.assert_array_equal(found.energies, table.reference_energies)
-
-
-# --- replay ------------------------------------------------------------------------------------
-
-
-def replayed(path: str, **changes: Any) -> dict[str, Any]:
-    return {"replay": {"train": path, "validation": 4, "batch_size": 3, **changes}}
-
-
-@pytest.fixture
-def old(tmp_path) -> str:
-    """Return a file of what the starting model knows, with other zeros of energy."""
-    return write(tmp_path / "old.xyz", shifted(clusters(16, seed=7), ZEROS))
-
-
-def test_both_sets_are_counted_from_their_own_atoms(tuned, old, recorder):
-    """A shift of the replay energies by their own isolated atoms leaves nothing to learn."""
-    on_disk = Path(old).read_bytes()
-    config = tuned(data=replayed(old, reference_energies="least_squares", weight=2.0))
-    result = train(config, reporter=recorder)
-    assert recorder.started[0].num_replay == 12
-    first = recorder.validation_rows[0]
-    assert first["replay_energy_per_atom_mae"] < 0.2
-    for row in recorder.validation_rows:
-        assert row["loss"] == pytest.approx(
-            row["loss_energy"] + 10 * row["loss_forces"] + 2 * row["loss_replay"], rel=1e-9
-        )
-    assert all(row["loss_replay"] > 0 for row in recorder.train_rows)
-    assert "| replay | forces |" in (result.directory / "report" / "report.md").read_text()
-    # Errors of the final model are counted in the same way.
-    (row,) = [
-        row
-        for row in result.rows
-        if (row.data_set, row.property, row.config_type) == ("replay", "energy_per_atom", "all")
-    ]
-    assert Path(old).read_bytes() == on_disk
-    best = min(recorder.validation_rows, key=lambda row: row["loss"])
-    assert row.mae == pytest.approx(best["replay_energy_per_atom_mae"], rel=1e-3)
-
-
-@pytest.fixture
-def contradiction(tuned, tmp_path) -> MAKE:
-    """Return a function that makes runs on data without bonds, replaying the model's own."""
-    geometries = [ase.Atoms(a.symbols, a.positions) for a in clusters(16, seed=7)]
-    path = write(tmp_path / "geometries.xyz", geometries)
-    new = clusters(24)
-    for atoms in new:
-        atoms.arrays["REF_forces"][:] = np.eye(len(atoms), 3) * 1e-3
-    data = {"train": write(tmp_path / "broken.xyz", new)}
-
-    def make(name: str, weight: float, epochs: int) -> RunConfig:
-        replay = replayed(path, targets="model", weight=weight)
-        sections = {"loss": {"energy": None}, "training": {"epochs": epochs}}
-        return tuned(name, data=data | replay, **sections)
-
-    return make
-
-
-def test_predictions_of_the_starting_model_can_be_the_targets(contradiction, recorder):
-    train(contradiction("run", 1.0, 1), reporter=recorder)
-    first, last = recorder.validation_rows
-    assert first["loss_replay"] < 1e-8
-    assert first["loss_forces"] > 0.1
-    assert last["loss_replay"] > 1e-4
-
-
-@pytest.mark.slow
-def test_replay_keeps_a_model_from_forgetting(contradiction, recorder):
-    """The more it counts, the less is forgotten."""
-    forgotten = []
-    for weight in (100.0, 0.01):
-        reporter = Recorder()
-        train(contradiction(f"{weight}", weight, 4), reporter=reporter)
-        forgotten.append(reporter.validation_rows[-1]["loss_replay"])
-    assert forgotten[0] < 0.3 * forgotten[1]
-
-
-def test_replay_energies_of_another_zero_are_refused_unless_fitted(tuned, old):
-    with pytest.raises(DataError, match=r"replay set.*data\.replay\.reference_energies"):
-        train(tuned(data=replayed(old)))
 
 
 # --- resuming ----------------------------------------------------------------------------------
