@@ -17,6 +17,12 @@ class ResolvedRun(RunConfig):
         SerializeAsAny[ModelConfig], pydantic.BeforeValidator(read_model), ModelSchema
     ] = Field(description="model; name picks the architecture")
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _leave_model_to_start(cls, data: object) -> object:
+        # In place of that of `RunConfig`: here the model is required.
+        return data
+
     @classmethod
     def of(cls, config: RunConfig) -> Self:
         """Return a configuration that has a model as a resolved run.
