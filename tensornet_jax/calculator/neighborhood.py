@@ -52,7 +52,6 @@ class Neighborhood:
     reference_energies: eV.
     images: lattice vectors taken off each position so that it lies in the cell.
     skin: how far the list reaches, and the positions within the cell that it was made for.
-    members: the atoms.
     """
 
     atoms: ase.Atoms
@@ -64,7 +63,6 @@ class Neighborhood:
     reference_energies: Float[np.ndarray, " atoms"]
     images: Float[np.ndarray, "atoms 3"]
     skin: VerletSkin[np.ndarray]
-    members: OneStructure
 
     @classmethod
     def around(
@@ -97,7 +95,6 @@ class Neighborhood:
             reference_energies,
             images,
             VerletSkin(inside, cell[None], inverse[None], np.array([reach])),
-            OneStructure(len(atoms)),
         )
 
     def local_positions(
@@ -122,7 +119,7 @@ class Neighborhood:
         with np.errstate(invalid="ignore"):
             inside = atoms.positions - self.images @ cell
             waves = self.graph.waves is not None
-            left = self.skin.left(self.members, inside, cutoff, stretch, waves=waves)
+            left = self.skin.left(OneStructure(), inside, cutoff, stretch, waves=waves)
         return bool(left.skin[0] >= 0)
 
     def _is_for(self, atoms: ase.Atoms) -> bool:

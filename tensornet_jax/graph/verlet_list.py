@@ -16,7 +16,7 @@ from typing import Generic, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from tensornet_jax.graph.arrays import ArrayT
 from tensornet_jax.graph.long_range import STRETCH
@@ -49,42 +49,48 @@ class Left(NamedTuple, Generic[ArrayT]):
 class Members(Protocol[ArrayT]):
     """Which atoms belong to which structure."""
 
-    @property
-    def node_graph(self) -> Int[ArrayT, " atoms"]:
-        """Structure of each atom."""
-        ...
-
-    @property
-    def node_mask(self) -> Bool[ArrayT, " atoms"]:
-        """False for padding."""
-        ...
-
-    def per_graph(self, values: Float[ArrayT, "atoms ..."]) -> Float[ArrayT, "structures ..."]:
-        """Sum over the atoms of each structure."""
+    def mean(self, values: Float[ArrayT, "atoms 3"]) -> Float[ArrayT, "structures 3"]:
+        """Mean over the atoms of each structure, padding left out."""
         ...
 
     def largest(self, values: Float[ArrayT, " atoms"]) -> Float[ArrayT, " structures"]:
         """Largest of values ≥ 0 over the atoms of each structure, padding left out."""
         ...
 
+    def of_atoms(self, values: Float[ArrayT, "structures 3"]) -> Float[ArrayT, "#atoms 3"]:
+        """Row of its structure for each atom, or one for all."""
+        ...
+
+    def times(
+        self, vectors: Float[ArrayT, "atoms 3"], matrices: Float[ArrayT, "structures 3 3"]
+    ) -> Float[ArrayT, "atoms 3"]:
+        """Vector of each atom times the matrix of its structure."""
+        ...
+
 
 class OneStructure:
     """All atoms are those of one structure, on the host."""
 
-    def __init__(self, num_atoms: int) -> None:
-        self.node_graph: Int[np.ndarray, " atoms"] = np.zeros(num_atoms, np.intp)
-        self.node_mask: Bool[np.ndarray, " atoms"] = np.ones(num_atoms, bool)
-
     # numpy's ufuncs are called directly: a step of dynamics comes by after the model has emptied
     # the processor's caches, when every layer of Python in between costs several times what it
     # does in a tight loop.
-    def per_graph(self, values: Float[np.ndarray, "atoms ..."]) -> Float[np.ndarray, "1 ..."]:
-        """Sum over the atoms."""
-        return np.add.reduce(values, axis=0)[None]
+    def mean(self, values: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "1 3"]:
+        """Mean over the atoms; 0 if there is none."""
+        return np.add.reduce(values, axis=0, keepdims=True) / max(len(values), 1)
 
     def largest(self, values: Float[np.ndarray, " atoms"]) -> Float[np.ndarray, "1"]:
         """Largest of values ≥ 0."""
-        return np.maximum.reduce(values, axis=0, initial=0.0)[None]
+        return np.maximum.reduce(values, axis=0, keepdims=True, initial=0.0)
+
+    def of_atoms(self, values: Float[np.ndarray, "1 3"]) -> Float[np.ndarray, "1 3"]:
+        """Row of the structure."""
+        return values
+
+    def times(
+        self, vectors: Float[np.ndarray, "atoms 3"], matrices: Float[np.ndarray, "1 3 3"]
+    ) -> Float[np.ndarray, "atoms 3"]:
+        """Vector of each atom times the matrix of the structure."""
+        return vectors @ matrices[0]
 
 
 @jax.tree_util.register_dataclass
@@ -132,16 +138,14 @@ class VerletSkin(Generic[ArrayT]):
             waves: whether there are waves of an Ewald sum, which a stretched cell may use up.
         """
         xp = _library(self.reach)
-        length, before = xp.ones_like(self.reach), self.positions
+        length, before = 1.0, self.positions
         if stretch is not None:
             length = 1 - stretch.shrinking
-            strain = stretch.strain[members.node_graph]
-            before = before + xp.einsum("na,nab->nb", before, strain)
+            before = before + members.times(before, stretch.strain)
         moved = xp.subtract(positions, before)
-        count = xp.maximum(members.per_graph(xp.astype(members.node_mask, moved.dtype)), 1)
-        drift = members.per_graph(moved) / count[:, None]
-        moved = moved - drift[members.node_graph]
-        farthest = xp.sqrt(members.largest(xp.sum(moved**2, axis=-1)))
+        drift = members.mean(moved)
+        moved = moved - members.of_atoms(drift)
+        farthest = xp.sqrt(members.largest((moved**2).sum(axis=-1)))
         skin = length * (cutoff + self.reach) - 2 * farthest - cutoff
         if stretch is not None and waves:
             skin = xp.where(stretch.growing > STRETCH - 1, -1.0, skin)
@@ -174,4 +178,4 @@ def periodic_inverse(
 
 
 def _library(array: ArrayT) -> ModuleType:
-    return jnp if isinstance(array, jax.Array) else np
+    return np if isinstance(array, np.ndarray) else jnp

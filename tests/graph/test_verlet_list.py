@@ -30,8 +30,7 @@ def some_atoms(count=6, pbc=EVERYWHERE, seed=0):
 
 
 def left(skin, positions, stretch=None, **options):
-    members = OneStructure(len(positions))
-    return skin.left(members, positions, CUTOFF, stretch, **options).skin[0]
+    return skin.left(OneStructure(), positions, CUTOFF, stretch, **options).skin[0]
 
 
 def test_two_atoms_that_approach_each_other_use_up_the_skin_together():
@@ -45,7 +44,7 @@ def test_two_atoms_that_approach_each_other_use_up_the_skin_together():
 
 def test_what_all_atoms_do_together_uses_up_nothing_and_is_told():
     skin = some_atoms()
-    found = skin.left(OneStructure(6), skin.positions + np.array([100.0, 0, -7.0]), CUTOFF)
+    found = skin.left(OneStructure(), skin.positions + np.array([100.0, 0, -7.0]), CUTOFF)
     assert found.skin[0] == pytest.approx(REACH)
     np.testing.assert_allclose(found.drift, [[100.0, 0, -7.0]])
 
@@ -110,13 +109,21 @@ class Batch:
     node_graph = jnp.array([0, 0, 0, 1, 1, 1, 1])
     node_mask = jnp.array([True] * 6 + [False])
 
-    def per_graph(self, values):
-        """Sum over the atoms of each structure."""
-        return jax.ops.segment_sum(values, self.node_graph, 2)
+    def mean(self, values):
+        """Mean over the atoms of each structure; padding does not move."""
+        return jax.ops.segment_sum(values, self.node_graph, 2) / 3
 
     def largest(self, values):
         """Largest over the atoms of each structure."""
         return jax.ops.segment_max(jnp.where(self.node_mask, values, 0), self.node_graph, 2)
+
+    def of_atoms(self, values):
+        """Row of its structure for each atom."""
+        return values[self.node_graph]
+
+    def times(self, vectors, matrices):
+        """Vector of each atom times the matrix of its structure."""
+        return jnp.einsum("na,nab->nb", vectors, matrices[self.node_graph])
 
 
 def test_structures_of_a_batch_under_jit_have_left_what_each_has_alone():

@@ -1,6 +1,7 @@
 """The neighbor list of a simulation as it lies on the device."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,28 @@ from tensornet_jax.md.state import System
 FARTHEST_DRIFT = 20.0
 """Å an atom may be carried along with its structure before it is moved back to the origin, where
 float32 resolves more."""
+
+
+class _Members(NamedTuple):
+    """The atoms of a simulation, as `graph.verlet_list` asks for them."""
+
+    system: System
+
+    def mean(self, values: Float[Array, "atoms 3"]) -> Float[Array, "structures 3"]:
+        system = self.system
+        count = jnp.maximum(system.per_graph(system.node_mask.astype(values.dtype)), 1)
+        return system.per_graph(values) / count[:, None]
+
+    def largest(self, values: Float[Array, " atoms"]) -> Float[Array, " structures"]:
+        return self.system.largest(values)
+
+    def of_atoms(self, values: Float[Array, "structures 3"]) -> Float[Array, "atoms 3"]:
+        return values[self.system.node_graph]
+
+    def times(
+        self, vectors: Float[Array, "atoms 3"], matrices: Float[Array, "structures 3 3"]
+    ) -> Float[Array, "atoms 3"]:
+        return jnp.einsum("na,nab->nb", vectors, matrices[self.system.node_graph])
 
 
 @jax.tree_util.register_dataclass
@@ -72,7 +95,7 @@ class Neighbors:
         """
         stretch = bounded_stretch(self.skin.strain(cell)) if changes_cell else None
         waves = self.graph.waves is not None
-        left = self.skin.left(system, positions, cutoff, stretch, waves=waves)
+        left = self.skin.left(_Members(system), positions, cutoff, stretch, waves=waves)
         # A structure carried away as a whole keeps its list, but loses digits.
         carried = jnp.sqrt(jnp.sum(left.drift**2, axis=-1))
         return jnp.where(carried > FARTHEST_DRIFT, -1.0, left.skin)
