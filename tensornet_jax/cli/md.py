@@ -63,8 +63,8 @@ def md(config: ConfigArgument, overrides: OverrideOption = None) -> None:
 
 def _opened(run: "MDConfig") -> "Recorder":
     """Return what records the run, which goes on from its restart file if there is one."""
-    from tensornet_jax.cli.md_engines import dynamics_of
     from tensornet_jax.md.output.recorder import Recorder, check_free, restart_path, sinks_of
+    from tensornet_jax.md.simulation import dynamics_of
 
     going_on = run.resume and restart_path(run.output).exists()
     if run.resume and not going_on:
