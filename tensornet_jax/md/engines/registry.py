@@ -10,6 +10,29 @@ from tensornet_jax.md.engines.capabilities import Capabilities, Demand, Ensemble
 
 if TYPE_CHECKING:
     from tensornet_jax.md.engines.dynamics import Dynamics
+    from tensornet_jax.md.relaxers import Relaxer
+
+
+@dataclass(frozen=True)
+class Relaxing:
+    """How an engine relaxes structures.
+
+    home: the module of its function.
+    function_name: the name of the function, a `Relaxer`.
+    optimizers: their names; the first is taken where none is asked for.
+    symmetry: whether it can keep the space group.
+    together: whether it relaxes several structures at once.
+    """
+
+    home: str
+    function_name: str
+    optimizers: tuple[str, ...]
+    symmetry: bool = False
+    together: bool = False
+
+    def load(self) -> "Relaxer":
+        """Return its function."""
+        return getattr(import_module(self.home), self.function_name)
 
 
 @dataclass(frozen=True)
@@ -20,12 +43,14 @@ class Engine:
     class_name: its class there, a `Dynamics`.
     about: what it is, for the configuration's template.
     can: what it can do.
+    relaxing: how it relaxes structures; None if it does not.
     """
 
     home: str
     class_name: str
     about: str
     can: Capabilities
+    relaxing: Relaxing | None = None
 
     def load(self) -> "type[Dynamics]":
         """Return its class."""
@@ -45,6 +70,7 @@ ENGINES: dict[str, Engine] = {
             stress=True,
             records=True,
         ),
+        Relaxing("tensornet_jax.md.relaxers", "relax_on_device", ("lbfgs", "fire"), together=True),
     ),
     "ase": Engine(
         "tensornet_jax.md.engines.ase",
@@ -56,6 +82,9 @@ ENGINES: dict[str, Engine] = {
             constraints=None,
             stress=True,
             records=True,
+        ),
+        Relaxing(
+            "tensornet_jax.md.relaxers", "relax_with_ase", ("bfgs", "lbfgs", "fire"), symmetry=True
         ),
     ),
 }
