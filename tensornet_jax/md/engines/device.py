@@ -151,7 +151,8 @@ class Simulation(Dynamics):
         """Return what else must be the same for a run to go on, as JSON."""
         return {
             "fixed atoms": [np.flatnonzero(~free_atoms(each)).tolist() for each in self.structures],
-            "kind of neighbor list": "device" if self.engine.lists.on_device else "host",
+            # Spelled as in files of every version.
+            "kind of neighbour list": "device" if self.engine.lists.on_device else "host",
         }
 
     def snapshot(self) -> Snapshot:

@@ -202,12 +202,8 @@ class Dynamics(abc.ABC):
             raise ValueError("a simulation needs atoms: give at least one structure that has some")
         if len(self.replicas) != len(structures):
             raise ValueError(f"{len(self.replicas)} replica numbers for {len(structures)} atoms")
-        held = (type(each).__name__ for atoms in structures for each in atoms.constraints)
-        demand = Demand(
-            self.ensemble, len(structures), self._stress, self.record is not None, frozenset(held)
-        )
-        for _, reason in refusals(self.engine_name, demand):
-            raise ValueError(reason)
+        wanted = {"stress": self._stress, "records": self.record is not None}
+        check_supported(self.engine_name, self.ensemble, structures, **wanted)
         check_cells(structures, list(map(free_atoms, structures)), self.ensemble, self._stress)
         if self.record is not None:
             check_recorded(self.potential, self.record.properties, structures)
@@ -229,6 +225,24 @@ class Dynamics(abc.ABC):
             return np.full(len(now), self._max_temperature)
         intended = self.ensemble.largest_temperature(len(now))
         return FACTOR * np.maximum(intended, now) + MARGIN
+
+
+def check_supported(
+    engine: str, ensemble: Ensemble, structures: Sequence[ase.Atoms], *, stress: bool, records: bool
+) -> None:
+    """Raise ValueError for what an engine cannot do, with what to do.
+
+    Args:
+        engine: its name.
+        ensemble: what is sampled.
+        structures: at the start.
+        stress: whether the stress is asked for.
+        records: whether properties are recorded.
+    """
+    held = frozenset(type(each).__name__ for atoms in structures for each in atoms.constraints)
+    demand = Demand(ensemble, len(structures), stress, records, held)
+    for _, reason in refusals(engine, demand):
+        raise ValueError(reason)
 
 
 def _without_results(atoms: ase.Atoms) -> ase.Atoms:
