@@ -52,6 +52,13 @@ class Ensemble(Config):
     name: str = Field(description="kind of ensemble")
     temperature: PerReplica | Ramp
 
+    @classmethod
+    def choices(cls) -> tuple[type[Config], ...]:
+        """Return the registered ensembles, where any may stand."""
+        from tensornet_jax.md.ensembles.registry import ENSEMBLES
+
+        return tuple(ENSEMBLES.values()) if cls is Ensemble else (cls,)
+
     # --- what takes its steps ----------------------------------------------------------------
 
     def integrator(self, batch: "Batch") -> "Integrator":

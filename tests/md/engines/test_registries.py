@@ -17,6 +17,7 @@ from ase.constraints import FixInternals
 from jax import Array
 from pydantic import Field
 
+from tensornet_jax.cli.template import config_template
 from tensornet_jax.config import ConfigError, config_schema, dump_config, parse_config
 from tensornet_jax.md import NPT, NVE, Langevin, NoseHoover, Ramp, Simulation
 from tensornet_jax.md.config import MDConfig
@@ -88,12 +89,13 @@ def test_an_ensemble_from_outside_is_a_section_of_the_configuration(damped):
     run = parse_config(text, MDConfig)
     assert run.ensemble == Damped(friction=0.05)
     assert parse_config(dump_config(run), MDConfig) == run
-    assert "friction" in json.dumps(config_schema(MDConfig))
+    assert "Damped" in json.dumps(config_schema(MDConfig))
+    assert "# or ensemble: {name: damped" in config_template(MDConfig)
     simulation = dynamics_of(run, analytic("lennard_jones"), cluster(), going_on=False)
     assert len(simulation.run(20)) == 2
     with pytest.raises(ConfigError, match=r"friction: must be greater than 0"):
         parse_config(RUN + "ensemble: {name: damped, friction: -1}\n", MDConfig)
-    with pytest.raises(ConfigError, match="engine ase has no damped .* use engine: device"):
+    with pytest.raises(ConfigError, match=r"engine ase has no damped .* use engine: device"):
         parse_config(text + "engine: ase\n", MDConfig)
 
 
@@ -231,7 +233,7 @@ def test_every_engine_is_the_one_that_its_entry_names():
 
 @pytest.mark.parametrize("ensemble", [NPT(), NoseHoover()])
 def test_ase_refuses_ensembles_that_it_does_not_make(ensemble):
-    with pytest.raises(ValueError, match="engine ase has no .* use engine: device"):
+    with pytest.raises(ValueError, match=r"engine ase has no .* use engine: device"):
         AseSimulation(analytic("lennard_jones"), argon(1), ensemble, timestep=1)
 
 
