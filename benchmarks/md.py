@@ -19,7 +19,7 @@ from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Protocol
 
 import ase
 import jax
@@ -29,8 +29,7 @@ from ase import units
 from ase.calculators.calculator import Calculator
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from md_report import AS_TRAINED, COMPRESSED, Record, Results, plot, report
 from results_file import add_records, results_folder
 from systems import nine_systems
 
@@ -51,7 +50,6 @@ REPLICAS = (1, 10, 100, 1000)
 SECONDS, FEWEST, MOST = 1.0, 4, 50
 # Å that positions may differ after the first sample; all compute in float32.
 AGREEMENT = 1e-3
-AS_TRAINED, COMPRESSED = "as trained", "compressed"
 PARTS = ("ase", "engine", "replicas")
 KEYS = ("part", "layers", "system", "replicas", "name")
 
@@ -136,7 +134,7 @@ def potentials_of(layers: int) -> dict[str, Potential]:
     return {AS_TRAINED: own, COMPRESSED: compress(own)}
 
 
-def run_ase(layers: int) -> list[dict[str, Any]]:
+def run_ase(layers: int) -> list[Record]:
     """Ethanol through ASE: torchmd-net's calculator in its modes, and ours."""
     atoms = started(nine_systems()["ethanol"])
     peer = torchmdnet_peer.build(torchmdnet_peer.arguments(CHANNELS, layers, NUM_RADIAL, CUTOFF))
@@ -150,7 +148,7 @@ def run_ase(layers: int) -> list[dict[str, Any]]:
     return timed("ase", layers, "ethanol", atoms, contenders)
 
 
-def run_engine(layers: int, system: str) -> list[dict[str, Any]]:
+def run_engine(layers: int, system: str) -> list[Record]:
     """Both ways of this package on one system."""
     atoms = started(nine_systems()[system])
     contenders: dict[str, Dynamics] = {}
@@ -160,7 +158,7 @@ def run_engine(layers: int, system: str) -> list[dict[str, Any]]:
     return timed("engine", layers, system, atoms, contenders)
 
 
-def run_replicas(layers: int, count: int) -> list[dict[str, Any]]:
+def run_replicas(layers: int, count: int) -> list[Record]:
     """Ethanols at once, each with its own velocities."""
     atoms = nine_systems()["ethanol"]
     starts = [started(atoms, seed) for seed in range(count)]
@@ -178,7 +176,7 @@ def timed(
     atoms: ase.Atoms,
     contenders: dict[str, Dynamics],
     replicas: int = 1,
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """Compare positions after some steps, then time all in turns, to and fro."""
     seconds = {}
     for name, each in contenders.items():
@@ -231,17 +229,10 @@ def timed(
     return records
 
 
-def pick(records: list[dict[str, Any]], **case: Any) -> dict[str, dict[str, Any]]:
-    """Return the records of a case by name."""
-    return {r["name"]: r for r in records if all(r[key] == value for key, value in case.items())}
-
-
-def table(results: dict[str, Any]) -> str:
-    """Return rates and ratios as Markdown."""
-    machine, versions, records = results["machine"], results["versions"], results["records"]
-    lines = [
-        "# Molecular dynamics of TensorNet",
-        "",
+def heading(results: Results) -> str:
+    """Return what was done, on what."""
+    machine, versions = results["machine"], results["versions"]
+    return (
         f"{CHANNELS} channels, {NUM_RADIAL} expnorm functions, cutoff {CUTOFF} Å, random weights, "
         f"float32, constant energy, {TIMESTEP} fs, from velocities of {TEMPERATURE:g} K; on "
         f"{machine['processor'] or machine['device']}, {machine['threads']} threads; jax "
@@ -252,113 +243,8 @@ def table(results: dict[str, Any]) -> str:
         "process; positions were compared first. Freed memory stays with the process for all, as "
         "in our command line. *Own elements*: the network's table holds those of the "
         "systems, H, C, N and O; *100 elements*: torchmd-net's table. *Compressed*: to 1e-5, with "
-        "own elements.",
-        "",
-        "![rates](md.png)",
-    ]
-    depths = sorted({r["layers"] for r in records if r["part"] == "ase"})
-    if depths:
-        peers = [f"torchmd-net, {mode}" for mode in torchmdnet_peer.CALCULATORS]
-        ours = {
-            "ASE, 100 elements": "100 elements",
-            f"ASE, {AS_TRAINED}": "own elements",
-            f"ASE, {COMPRESSED}": COMPRESSED,
-        }
-        lines += [
-            "",
-            "## Ethanol through ASE, against torchmd-net's calculator",
-            "",
-            "Steps/s. torchmd-net's `TMDNETCalculator`: Warp kernels or plain torch, as it is "
-            "or with its option `compile`. Ratio: ours over the fastest of these.",
-            "",
-            "| layers | "
-            + " | ".join(torchmdnet_peer.CALCULATORS)
-            + "".join(f" | {label} | ratio" for label in ours.values())
-            + " | ns/day |",
-            "|---:|" + "---:|" * (len(peers) + 2 * len(ours) + 1),
-        ]
-        for layers in depths:
-            own = pick(records, part="ase", layers=layers)
-            fastest = max(own[name]["steps_per_s"] for name in peers)
-            cells = [f"{own[name]['steps_per_s']:.1f}" for name in peers]
-            for name in ours:
-                rate = own[name]["steps_per_s"]
-                cells += [f"{rate:.1f}", f"**{rate / fastest:.2f}**"]
-            cells.append(f"{own[f'ASE, {COMPRESSED}']['ns_per_day']:.2f}")
-            lines.append(f"| {layers} | {' | '.join(cells)} |")
-    for layers in sorted({r["layers"] for r in records if r["part"] == "engine"}):
-        lines += [
-            "",
-            f"## On the device against ASE, {layers} layers",
-            "",
-            "Steps/s.",
-            "",
-            "| system | atoms | ASE | device | ratio | ASE, compressed | device, compressed "
-            "| ratio | atoms·steps/s | ns/day |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-        ]
-        of_layers = [r for r in records if r["part"] == "engine" and r["layers"] == layers]
-        systems = {r["system"]: r["atoms"] for r in of_layers}
-        for system, atoms in sorted(systems.items(), key=lambda item: item[1]):
-            own = pick(of_layers, system=system)
-            cells = []
-            for kind in (AS_TRAINED, COMPRESSED):
-                both = [own[f"{way}, {kind}"]["steps_per_s"] for way in ("ASE", "device")]
-                cells += [*(f"{rate:.1f}" for rate in both), f"{both[1] / both[0]:.2f}"]
-            best = own[f"device, {COMPRESSED}"]
-            cells += [f"{best['atom_steps_per_s']:,.0f}", f"{best['ns_per_day']:.2f}"]
-            lines.append(f"| {system} | {atoms} | {' | '.join(cells)} |")
-    for layers in sorted({r["layers"] for r in records if r["part"] == "replicas"}):
-        lines += [
-            "",
-            f"## Replicas of ethanol on the device, {layers} layers",
-            "",
-            "Steps/s and ns/day of all replicas together.",
-            "",
-            "| replicas | as trained | ns/day | compressed | ns/day | gain over one |",
-            "|---:|---:|---:|---:|---:|---:|",
-        ]
-        of_layers = [r for r in records if r["part"] == "replicas" and r["layers"] == layers]
-        counts = sorted({r["replicas"] for r in of_layers})
-        alone = pick(of_layers, replicas=counts[0])[f"device, {COMPRESSED}"]["steps_per_s"]
-        for count in counts:
-            own = pick(of_layers, replicas=count)
-            cells = []
-            for kind in (AS_TRAINED, COMPRESSED):
-                r = own[f"device, {kind}"]
-                cells += [f"{r['steps_per_s']:,.0f}", f"{r['ns_per_day']:.1f}"]
-            gain = own[f"device, {COMPRESSED}"]["steps_per_s"] / alone
-            lines.append(f"| {count:,} | {' | '.join(cells)} | {gain:.2f} |")
-    return "\n".join(lines) + "\n"
-
-
-def plot(results: dict[str, Any], path: Path) -> None:
-    """Draw the rate against atoms, and against replicas, for the most layers there are."""
-    records = results["records"]
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    for axes, part, key in ((left, "engine", "atoms"), (right, "replicas", "replicas")):
-        of_part = [r for r in records if r["part"] == part]
-        layers = max((r["layers"] for r in of_part), default=0)
-        for name in dict.fromkeys(r["name"] for r in of_part):
-            own = [r for r in of_part if (r["name"], r["layers"]) == (name, layers)]
-            own = sorted(own, key=lambda r: r[key])
-            color = "C0" if AS_TRAINED in name else "C1"
-            style = "s--" if name.startswith("ASE") else "o-"
-            rates = [r["steps_per_s"] for r in own]
-            axes.loglog([r[key] for r in own], rates, style, color=color, label=name)
-        axes.set(title=f"{layers} layers", xlabel=key)
-        axes.grid(alpha=0.3, which="both")
-    layers = max((r["layers"] for r in records if r["part"] == "engine"), default=None)
-    peers = [r for r in records if r["part"] == "ase" and r["name"].startswith("torchmd-net")]
-    rates = [(r["atoms"], r["steps_per_s"]) for r in peers if r["layers"] == layers]
-    if rates:
-        left.loglog(*max(rates), "kD", label="ASE, torchmd-net, fastest mode")
-    left.set_ylabel("steps/s")
-    right.set_ylabel("steps/s of all together")
-    left.legend(fontsize=8)
-    figure.savefig(path, dpi=150)
+        "own elements."
+    )
 
 
 def main() -> None:
@@ -374,7 +260,7 @@ def main() -> None:
     keep_freed_memory()
     folder = results_folder("md", arguments.folder)
     enable_compilation_cache()
-    runs: list[Callable[[], list[dict[str, Any]]]] = []
+    runs: list[Callable[[], list[Record]]] = []
     for layers in arguments.layers:
         if "ase" in arguments.parts:
             runs.append(partial(run_ase, layers))
@@ -385,7 +271,8 @@ def main() -> None:
     for run in runs:
         versions = torchmdnet_peer.VERSIONS | {"ase": version("ase")}
         results = add_records(folder, "md", run(), KEYS, versions)
-        (folder / "README.md").write_text(table(results), encoding="utf-8")
+        text = report(results, heading(results))
+        (folder / "README.md").write_text(text, encoding="utf-8")
         plot(results, folder / "md.png")
         jax.clear_caches()
 

@@ -55,6 +55,11 @@ class Config(pydantic.BaseModel):
         protected_namespaces=(),
     )
 
+    @classmethod
+    def choices(cls) -> "tuple[type[Config], ...]":
+        """Return the sections that may stand where this one is declared: itself, or a registry."""
+        return (cls,)
+
     @pydantic.model_validator(mode="wrap")
     @classmethod
     def _explain_errors(

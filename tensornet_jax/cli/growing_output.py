@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -78,7 +78,7 @@ class GrowingOutput:
     def __init__(
         self,
         path: Path,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, object],
         structures: "Sequence[LabelledStructure]",
         refused: "Sequence[Refusal]",
         *,
@@ -105,7 +105,7 @@ class GrowingOutput:
         self._count = len(structures) + len(refused)
         self._sidecar = path.with_name(f"{path.name}.run.json")
         self._settings = {**settings, "input": fingerprint(structures)}
-        self._failed: list[dict[str, Any]] = []
+        self._failed: list[dict[str, int | str]] = []
         self.file = structure_file(path, only_growing=only_growing)
         if isinstance(self.file, OneStructure) and self._count > 1:
             raise ValueError(
@@ -240,6 +240,6 @@ def check_new(path: Path, *, force: bool) -> None:
         raise ValueError(f"{path} exists: choose another output, or overwrite it with --force")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = str(value)
     return text if len(text) <= 16 else f"{text[:12]}…"

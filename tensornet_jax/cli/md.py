@@ -1,7 +1,7 @@
 """`tensornet-jax md`: molecular dynamics as a configuration says."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,6 +18,7 @@ from tensornet_jax.cli.signals import Terminated, termination_as_interrupt
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from rich.progress import Progress
 
     from tensornet_jax.md.config import MDConfig
     from tensornet_jax.md.output.recorder import Recorder
@@ -64,8 +65,8 @@ def md(config: ConfigArgument, overrides: OverrideOption = None) -> None:
 
 def _opened(run: "MDConfig") -> "Recorder":
     """Return what records the run, which goes on from its restart file if there is one."""
-    from tensornet_jax.cli.md_engines import dynamics_of
     from tensornet_jax.md.output.recorder import Recorder, check_free, restart_path, sinks_of
+    from tensornet_jax.md.simulation import dynamics_of
 
     going_on = run.resume and restart_path(run.output).exists()
     if run.resume and not going_on:
@@ -86,9 +87,7 @@ def _opened(run: "MDConfig") -> "Recorder":
 
 def _simulate(run: "MDConfig", recorder: "Recorder") -> None:
     """Take the steps that are left, and tell what came of them."""
-    from tensornet_jax.cli.md_report import Rows, plot, summary
-
-    rows, simulation = Rows(), recorder.simulation
+    simulation = recorder.simulation
     with recorder, _progress() as bar:
         task = bar.add_task("", total=run.steps)
 
@@ -106,15 +105,23 @@ def _simulate(run: "MDConfig", recorder: "Recorder") -> None:
             simulation.run(
                 run.steps - simulation.step,
                 interval=run.interval,
-                observers=(recorder, rows, show),
+                observers=(recorder, show),
             )
+    _report(run, len(simulation.structures[0]))
+
+
+def _report(run: "MDConfig", num_atoms: int) -> None:
+    """Sum up all of the run, earlier parts included, and draw it."""
+    from tensornet_jax.cli.md_report import Log, plot, summary
+    from tensornet_jax.md.output.trajectory import LogSink
+
     written = f"{run.output} ({', '.join((*run.formats, *run.logs(), 'restart'))})"
-    if len(rows):
-        count = len(simulation.structures[0])
-        for line in summary(rows, count, run.ensemble.name):
-            typer.echo(line)
-        if run.plot:
-            written += f", {plot(rows, count, run.ensemble.name, Path(run.output))}"
+    (path,) = LogSink.paths(Path(run.output), run.replicas)
+    log = Log.read(path)
+    for line in summary(log, num_atoms, run.ensemble):
+        typer.echo(line)
+    if run.plot:
+        written += f", {plot(log, num_atoms, run.ensemble, Path(run.output))}"
     typer.echo(f"written: {written}")
 
 
@@ -150,7 +157,7 @@ def _start(run: "MDConfig", state: State) -> "Atoms":
     return atoms
 
 
-def _progress() -> Any:
+def _progress() -> "Progress":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     return Progress(BarColumn(), MofNCompleteColumn(), "steps", TimeRemainingColumn())

@@ -1,41 +1,51 @@
 """What `tensornet-jax md` tells at the end: temperature, energy drift and a plot."""
 
+import csv
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tensornet_jax.md.sample import Sample
+from tensornet_jax.md.ensembles.ensemble import Ensemble
 
 
-class Rows:
-    """An observer that keeps the numbers of the log: times and, of each structure, energies."""
+class Log(NamedTuple):
+    """The log of a run, all of it, also what earlier parts of the run have written.
 
-    def __init__(self) -> None:
-        self._rows: list[tuple[float, np.ndarray, np.ndarray, np.ndarray]] = []
+    times: ps.
+    potential: potential energies, eV.
+    total: total energies, eV.
+    temperatures: K.
+    """
 
-    def __call__(self, sample: Sample) -> None:
-        """Note a sample."""
-        total = sample.potential_energy + sample.kinetic_energy
-        row = (sample.time * 1e-3, sample.potential_energy, total, sample.temperature)
-        self._rows.append(row)
+    times: Float[np.ndarray, " samples"]
+    potential: Float[np.ndarray, "samples structures"]
+    total: Float[np.ndarray, "samples structures"]
+    temperatures: Float[np.ndarray, "samples structures"]
 
-    def __len__(self) -> int:
-        return len(self._rows)
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the file that the recorder has written."""
+        names = ("replica", "time_ps", "potential_energy_eV", "total_energy_eV", "temperature_K")
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [[float(row[name]) for name in names] for row in csv.DictReader(file)]
+        columns = np.array(rows).reshape(len(rows), len(names))
+        replicas = int(columns[:, 0].max(initial=0)) + 1
+        times, *others = columns[:, 1:].T.reshape(len(names) - 1, -1, replicas)
+        return cls(times[:, 0], *others)
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return times (T,) ps; potential and total energies (T, B) eV; temperatures (T, B) K."""
-        times, potential, total, temperature = zip(*self._rows, strict=True)
-        return np.array(times), np.array(potential), np.array(total), np.array(temperature)
 
-
-def energy_drift(times: np.ndarray, energies: np.ndarray, num_atoms: int) -> float:
+def energy_drift(
+    times: Float[np.ndarray, " samples"], energies: Float[np.ndarray, " samples"], num_atoms: int
+) -> float:
     """Return the slope of the straight line through total energies, meV/atom/ps.
 
     Args:
-        times: (T,) ps.
-        energies: (T,) total energies, eV.
+        times: ps.
+        energies: total energies, eV.
         num_atoms: number of atoms.
     """
     if len(times) < 2:
@@ -44,16 +54,15 @@ def energy_drift(times: np.ndarray, energies: np.ndarray, num_atoms: int) -> flo
     return float(slope) * 1e3 / num_atoms
 
 
-def summary(rows: Rows, num_atoms: int, ensemble: str) -> list[str]:
+def summary(log: Log, num_atoms: int, ensemble: Ensemble) -> list[str]:
     """Return lines on temperature and, at constant energy, on drift and fluctuation."""
-    times, _, total, temperatures = rows.arrays()
-    lines = [
-        f"{times[-1]:g} ps, temperature {temperatures.mean():.1f} ± {temperatures.std():.1f} K"
-    ]
-    if ensemble == "nve":
-        drifts = [energy_drift(times, energies, num_atoms) for energies in total.T]
+    temperatures = log.temperatures
+    mean, spread = temperatures.mean(), temperatures.std()
+    lines = [f"{log.times[-1]:g} ps, temperature {mean:.1f} ± {spread:.1f} K"]
+    if ensemble.conserves_energy:
+        drifts = [energy_drift(log.times, energies, num_atoms) for energies in log.total.T]
         largest = max(drifts, key=abs)
-        spread = total.std(axis=0).max() * 1e3 / num_atoms
+        spread = log.total.std(axis=0).max() * 1e3 / num_atoms
         of = " (the largest of the replicas)" if len(drifts) > 1 else ""
         lines.append(
             f"energy drift {largest:+.3g} meV/atom/ps, fluctuation {spread:.3g} meV/atom{of}"
@@ -61,25 +70,22 @@ def summary(rows: Rows, num_atoms: int, ensemble: str) -> list[str]:
     return lines
 
 
-def plot(rows: Rows, num_atoms: int, ensemble: str, stem: Path) -> Path:
+def plot(log: Log, num_atoms: int, ensemble: Ensemble, stem: Path) -> Path:
     """Plot energy, total where it is constant, and temperature; return the picture's path."""
-    times, potential, total, temperatures = rows.arrays()
+    times, constant = log.times, ensemble.conserves_energy
     figure = Figure(figsize=(7, 5), layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True)
-    energies = total if ensemble == "nve" else potential
+    energies = log.total if constant else log.potential
     changes = (energies - energies[0]) * 1e3 / num_atoms
     upper.plot(times, changes, lw=0.8)
-    if ensemble == "nve":
-        if changes.shape[1] == 1:
-            drift = energy_drift(times, energies[:, 0], num_atoms)
-            line = changes.mean() + drift * (times - times.mean())
-            upper.plot(times, line, "--", label=f"drift {drift:+.3g} meV/atom/ps")
-            upper.legend(loc="best")
-        upper.set_ylabel("ΔE total (meV/atom)")
-    else:
-        upper.set_ylabel("ΔE potential (meV/atom)")
-    lower.plot(times, temperatures, lw=0.8)
+    upper.set_ylabel(f"ΔE {'total' if constant else 'potential'} (meV/atom)")
+    if constant and changes.shape[1] == 1:
+        drift = energy_drift(times, energies[:, 0], num_atoms)
+        line = changes.mean() + drift * (times - times.mean())
+        upper.plot(times, line, "--", label=f"drift {drift:+.3g} meV/atom/ps")
+        upper.legend(loc="best")
+    lower.plot(times, log.temperatures, lw=0.8)
     lower.set(xlabel="time (ps)", ylabel="temperature (K)")
     path = stem.with_name(stem.name + ".png")
     figure.savefig(path, dpi=150)

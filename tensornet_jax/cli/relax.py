@@ -1,4 +1,4 @@
-"""`tensornet-jax relax`: relax atoms, and the cell if asked, with ASE's optimizers."""
+"""`tensornet-jax relax`: relax atoms, and the cell if asked, on an engine of choice."""
 
 from dataclasses import asdict
 from enum import StrEnum
@@ -28,12 +28,17 @@ from tensornet_jax.runtime.whole_files import sha256_of
 
 if TYPE_CHECKING:
     from tensornet_jax.data.readers import Refusal
-    from tensornet_jax.md.ase_relaxation import AseRelaxation
+    from tensornet_jax.md.output.relaxation_files import StepPaths
+    from tensornet_jax.md.relaxation_settings import Relaxation
     from tensornet_jax.potential.potential import Potential
+
+DEFAULT_ENGINE = "ase"
+# Structures that relax at once on the device.
+TOGETHER = 32
 
 
 class Optimizer(StrEnum):
-    """ASE's optimizers that need no settings."""
+    """Optimizers that need no settings."""
 
     bfgs = "bfgs"
     lbfgs = "lbfgs"
@@ -95,6 +100,30 @@ LogOption = Annotated[
 ]
 
 
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        help="ase: ASE's optimizers, one structure after the other; device: many structures at "
+        "once in one compiled loop."
+    ),
+]
+OptimizerOption = Annotated[
+    Optimizer | None,
+    typer.Option(
+        help="Algorithm; on the device lbfgs or fire.", show_default="bfgs, device: lbfgs"
+    ),
+]
+TogetherOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        help="Structures that relax at once on the device; they are written together.",
+        show_default=f"{TOGETHER}",
+    ),
+]
+
+
 def relax(
     model: ModelArgument,
     data: InputArgument,
@@ -105,7 +134,9 @@ def relax(
     pressure: PressureOption = 0.0,
     symmetry: SymmetryOption = False,
     steps: Annotated[int, typer.Option(min=1, help="Largest number of steps.")] = 500,
-    optimizer: Annotated[Optimizer, typer.Option(help="Algorithm.")] = Optimizer.bfgs,
+    engine: EngineOption = DEFAULT_ENGINE,
+    optimizer: OptimizerOption = None,
+    batch_size: TogetherOption = None,
     trajectory: TrajectoryOption = None,
     log: LogOption = None,
     charge: ChargeOption = None,
@@ -114,63 +145,54 @@ def relax(
     force: ForceOption = False,
     resume: ResumeOption = False,
 ) -> None:
-    """Relax every structure of INPUT, one after the other; exit code 1 if one fails.
+    """Relax every structure of INPUT; exit code 1 if one fails.
 
-    Each is in OUTPUT as soon as it is relaxed. One that cannot be relaxed is told by file and
-    index, and left out; one that has not converged is written with converged=F. Both are exit
-    code 1.
+    Each is in OUTPUT as soon as it, or on the device its batch, is relaxed. One that cannot be
+    relaxed is told by file and index, and left out; one that has not converged is written with
+    converged=F. Both are exit code 1.
     """
-    check_output(output, model, data)
-    if trajectory is not None and trajectory.suffix != ".traj":
-        raise ValueError(f"--trajectory {trajectory}: end its name in .traj")
-    for path in filter(None, (trajectory, log)):
-        check_output(path, model, data, output)
-        if path.resolve() == output.resolve():
-            raise ValueError(f"{path} is OUTPUT: give --trajectory and --log names of their own")
+    _check_paths(model, data, output, trajectory, log)
 
-    from tensornet_jax.md.ase_relaxation import AseRelaxation
+    from tensornet_jax.md.relaxation_settings import Relaxation, check_engine, relaxing_of
 
     change = "none" if cell_change is None and not cell else (cell_change or CellChange.full).value
-    how = AseRelaxation(fmax, steps, optimizer.value, change, pressure, symmetry)
+    chosen = optimizer.value if optimizer else relaxing_of(engine).optimizers[0]
+    how = Relaxation(fmax, steps, chosen, change, pressure, symmetry)
+    check_engine(engine, how, together=batch_size is not None)
     with held_output(output, force=force, resume=resume):
         potential = open_model(model, dtype)
         refused: list[Refusal] = []
         structures = read_geometries(data, visible_state(potential, charge, spin), refused)
         settings = {"command": "relax", "model": sha256_of(model), "dtype": potential.dtype}
+        # Runs of versions without a choice go on.
+        settings |= {} if engine == DEFAULT_ENGINE else {"engine": engine}
         run = GrowingOutput(output, settings | asdict(how), structures, refused, resume=resume)
-        files = _files(trajectory, log, run.todo, len(structures) + len(refused))
+        paths = _paths(trajectory, log, run.todo, len(structures) + len(refused))
         if not (force or run.goes_on):
-            _check_new(files)
+            _check_new(paths)
         with run.growing():
-            _relax_all(potential, how, run, files)
+            _relax_all(engine, potential, how, run, paths, batch_size or TOGETHER)
         run.finish()
 
 
 def _relax_all(
+    engine: str,
     potential: "Potential",
-    how: "AseRelaxation",
+    how: "Relaxation",
     run: GrowingOutput,
-    files: dict[int, tuple[Path | None, Path | None]],
+    paths: "dict[int, StepPaths]",
+    batch_size: int,
 ) -> None:
-    from tensornet_jax.calculator import TensorNetCalculator
-    from tensornet_jax.md.ase_relaxation import relax_in_place
-    from tensornet_jax.potential.results_on_atoms import attach_results
+    from tensornet_jax.md.relaxation_settings import relaxing_of
 
     typer.echo("structure   steps   energy change (eV)   largest force (eV/Å)")
-    calculator = TensorNetCalculator(potential)
-    for index in run.todo:
-        # The input stays as it is: it is what messages and the run's checksum refer to.
-        atoms = run.structures[index].to_atoms(notes=False)
-        atoms.calc = calculator
-        try:
-            outcome = relax_in_place(atoms, how, *files[index])
-        except (ValueError, RuntimeError, ArithmeticError) as error:
-            # Nothing of this structure may stay with the calculator.
-            calculator.reset()
-            run.fail(index, error)
+    todo = {index: run.structures[index].to_atoms(notes=False) for index in run.todo}
+    relaxer = relaxing_of(engine).load()
+    for index, result in relaxer(potential, todo, how, paths, batch_size=batch_size):
+        if isinstance(result, Exception):
+            run.fail(index, result)
             continue
-        # The calculator remembers one structure only, and each is written with its own results.
-        attach_results(atoms, calculator.results, potential.per_atom)
+        atoms, outcome = result
         run.write(index, atoms, converged=outcome.converged)
         note = "" if outcome.converged else "   not converged"
         typer.echo(
@@ -179,22 +201,36 @@ def _relax_all(
         )
 
 
-def _files(
+def _check_paths(
+    model: Path, data: Path, output: Path, trajectory: Path | None, log: Path | None
+) -> None:
+    """Raise ValueError for names that cannot be written, or would overwrite what is read."""
+    check_output(output, model, data)
+    if trajectory is not None and trajectory.suffix != ".traj":
+        raise ValueError(f"--trajectory {trajectory}: end its name in .traj")
+    for path in filter(None, (trajectory, log)):
+        check_output(path, model, data, output)
+        if path.resolve() == output.resolve():
+            raise ValueError(f"{path} is OUTPUT: give --trajectory and --log names of their own")
+
+
+def _paths(
     trajectory: Path | None, log: Path | None, indices: list[int], count: int
-) -> dict[int, tuple[Path | None, Path | None]]:
+) -> "dict[int, StepPaths]":
     """Return trajectory and log of each structure."""
+    from tensornet_jax.md.output.relaxation_files import StepPaths
 
     def named(path: Path | None, index: int) -> Path | None:
         if path is None or count == 1:
             return path
         return path.with_name(f"{path.stem}_{index}{path.suffix}")
 
-    return {index: (named(trajectory, index), named(log, index)) for index in indices}
+    return {index: StepPaths(named(trajectory, index), named(log, index)) for index in indices}
 
 
-def _check_new(files: dict[int, tuple[Path | None, Path | None]]) -> None:
-    for paths in files.values():
-        for path in paths:
+def _check_new(paths: "dict[int, StepPaths]") -> None:
+    for each in paths.values():
+        for path in each:
             if path is not None and path.exists():
                 raise ValueError(
                     f"{path} exists: choose another --trajectory or --log, or overwrite with "

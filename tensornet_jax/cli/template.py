@@ -75,7 +75,7 @@ def _sections_of(field: FieldInfo) -> list[type[Config]]:
     while pending:
         annotation = pending.pop(0)
         if isinstance(annotation, type) and issubclass(annotation, Config):
-            found.append(annotation)
+            found.extend(annotation.choices())
         pending.extend(get_args(annotation))
     return found
 

@@ -1,20 +1,23 @@
 """Relaxation of one structure with ASE's optimizers: atoms, cell, under pressure, by symmetry."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TypeAlias
 
 import ase
 import numpy as np
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, LBFGS
+from ase.optimize.optimize import Optimizer
 
+from tensornet_jax.md.output.relaxation_files import StepPaths
+from tensornet_jax.md.relaxation_settings import Relaxation
 from tensornet_jax.units import conversion_factor
 
-OPTIMIZERS: dict[str, type] = {"bfgs": BFGS, "lbfgs": LBFGS, "fire": FIRE}
-CellChange = Literal["none", "full", "lengths", "isotropic", "in-plane"]
+# Annotated as what they accept: ASE lets its filters pass for atoms.
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"bfgs": BFGS, "lbfgs": LBFGS, "fire": FIRE}
 FLAT = 1e-6
 """How far a unit normal may lean away from an axis."""
 
@@ -23,40 +26,8 @@ _LENGTHS = [1, 1, 1, 0, 0, 0]
 _PLANES = {0: [0, 1, 1, 1, 0, 0], 1: [1, 0, 1, 0, 1, 0], 2: [1, 1, 0, 0, 0, 1]}
 
 
-@dataclass(frozen=True)
-class AseRelaxation:
-    """What to relax, and how far.
-
-    fmax: eV/Å, the largest force at the end; of a cell, N forces of this size along its virial.
-    steps: how many at most.
-    optimizer: one of OPTIMIZERS.
-    cell: what of the cell relaxes: nothing, all of it ("full"), the lengths along x, y, z, the size
-        alone ("isotropic"), or of a slab what lies in its plane.
-    pressure: GPa, outside.
-    symmetry: keep the space group that the structure has at the beginning; needs spglib.
-
-    Raises:
-        ValueError: pressure without a cell that feels it.
-        ImportError: symmetry without spglib.
-    """
-
-    fmax: float = 0.01
-    steps: int = 500
-    optimizer: str = "bfgs"
-    cell: CellChange = "none"
-    pressure: float = 0.0
-    symmetry: bool = False
-
-    def __post_init__(self) -> None:
-        if self.pressure and self.cell in ("none", "in-plane"):
-            raise ValueError(
-                f"pressure {self.pressure:g} GPa needs a cell that relaxes in all directions, "
-                f"and of the cell relaxes: {self.cell}"
-            )
-        if self.symmetry and find_spec("spglib") is None:
-            raise ImportError(
-                "symmetry is found with spglib: pip install 'tensornet_jax[symmetry]'"
-            )
+AseRelaxation: TypeAlias = Relaxation
+"""The settings of `relax_in_place`."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +47,7 @@ class Outcome:
 
 
 def relax_in_place(
-    atoms: ase.Atoms, how: AseRelaxation, trajectory: Path | None = None, log: Path | None = None
+    atoms: ase.Atoms, how: Relaxation, trajectory: Path | None = None, log: Path | None = None
 ) -> Outcome:
     """Relax a structure with the calculator it has; its own constraints hold.
 
@@ -91,15 +62,13 @@ def relax_in_place(
             what the calculator refuses.
         RuntimeError: the symmetry cannot be kept.
     """
-    for path in (trajectory, log):
-        if path is not None:
-            path.unlink(missing_ok=True)
+    StepPaths(trajectory, log).remove()
     constraints = list(atoms.constraints)
     try:
         if how.symmetry:
             _keep_symmetry(atoms)
         start = atoms.get_potential_energy()
-        run: Any = OPTIMIZERS[how.optimizer](
+        run = OPTIMIZERS[how.optimizer](
             # A filter takes the cell of now as the undeformed one.
             _target(atoms, how),
             logfile=None if log is None else str(log),
@@ -128,7 +97,7 @@ def _check_finite(atoms: ase.Atoms) -> None:
         )
 
 
-def _target(atoms: ase.Atoms, how: AseRelaxation) -> Any:
+def _target(atoms: ase.Atoms, how: Relaxation) -> ase.Atoms | FrechetCellFilter:
     """Return what the optimizer moves: the atoms, or atoms and cell."""
     if how.cell == "none":
         return atoms

@@ -1,111 +1,24 @@
-"""The configuration of a simulation, and of the ensembles it can sample."""
+"""The configuration of a simulation."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
 import pydantic
 from pydantic import Field
 
-from tensornet_jax.config import Config, problem_at
+from tensornet_jax.config import Config, problem_at, unknown_name
+from tensornet_jax.md.engines.capabilities import Demand
+from tensornet_jax.md.engines.registry import ENGINES, refusals
+from tensornet_jax.md.ensembles.ensemble import Ensemble
+from tensornet_jax.md.ensembles.numbers import Ramp
+from tensornet_jax.md.ensembles.registry import NVE, AnyEnsemble
 
-PerReplica = float | tuple[float, ...]
-"""One number for all structures, or one for each."""
-
-ROOM = 300.0
-
-
-def _check_positive(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        for name in ("start", "end"):
-            _check_positive(value.get(name, 1.0))
-        return value
-    numbers = value if isinstance(value, tuple) else (value,)
-    if any(isinstance(x, int | float) and not x > 0 for x in numbers) or not numbers:
-        raise ValueError(f"must be greater than 0, not {value}")
-    return value
+FirstVelocities: TypeAlias = Literal["thermal", "keep", "rest"]
 
 
-class Ramp(Config):
-    """A number that changes linearly in time, and then stays at its end."""
-
-    start: PerReplica = Field(
-        description="at the first step; a list has one for each replica", examples=[300.0]
-    )
-    end: PerReplica = Field(description="at the end of the ramp", examples=[600.0])
-    time: float | None = Field(
-        default=None, gt=0, description="fs the ramp takes; null: as long as the run"
-    )
-
-
-Positive = Annotated[PerReplica, pydantic.BeforeValidator(_check_positive)]
-Temperature = Annotated[PerReplica | Ramp, pydantic.BeforeValidator(_check_positive)]
-"""K; one number, one for each replica, or a ramp."""
-
-OF_BATH = "K; a list has one for each replica; {start: 300, end: 600, time: 5000} is a ramp"
-
-
-# --- ensembles -------------------------------------------------------------------------------
-
-
-class NVE(Config):
-    """Constant energy: velocity Verlet."""
-
-    name: Literal["nve"] = Field(default="nve", description="kind of ensemble")
-    temperature: Positive = Field(
-        default=ROOM, description="of the first velocities, K; a list has one for each replica"
-    )
-
-
-class Langevin(Config):
-    """Constant temperature: Langevin dynamics in the BAOAB splitting."""
-
-    name: Literal["langevin"] = Field(default="langevin", description="kind of ensemble")
-    temperature: Temperature = Field(default=ROOM, description=OF_BATH)
-    friction: Positive = Field(default=0.01, description="1/fs")
-
-
-class NoseHoover(Config):
-    """Constant temperature: Nosé–Hoover chains."""
-
-    name: Literal["nose_hoover"] = Field(default="nose_hoover", description="kind of ensemble")
-    temperature: Temperature = Field(default=ROOM, description=OF_BATH)
-    relaxation_time: Positive = Field(default=100.0, description="period of the thermostat τ, fs")
-    chain_length: int = Field(default=3, ge=1, description="thermostats in the chain")
-
-
-class CSVR(Config):
-    """Constant temperature: stochastic velocity rescaling (Bussi, Donadio & Parrinello)."""
-
-    name: Literal["csvr"] = Field(default="csvr", description="kind of ensemble")
-    temperature: Temperature = Field(default=ROOM, description=OF_BATH)
-    relaxation_time: Positive = Field(default=100.0, description="τ of the thermostat, fs")
-
-
-class NPT(Config):
-    """Constant temperature and pressure: stochastic rescaling of cell and velocities."""
-
-    name: Literal["npt"] = Field(default="npt", description="kind of ensemble")
-    temperature: Temperature = Field(default=ROOM, description=OF_BATH)
-    pressure: PerReplica | Ramp = Field(
-        default=0.0, description="GPa; a list has one for each replica; a ramp as of temperature"
-    )
-    shape: Literal["isotropic", "lengths", "full", "in_plane"] = Field(
-        default="isotropic",
-        description="what of the cell may change: isotropic, its size; lengths, its extent along "
-        "x, y and z; full, size and shape; in_plane, size and shape within the plane of a slab's "
-        "two periodic directions (of the first two lattice vectors if all three are periodic)",
-    )
-    relaxation_time: Positive = Field(default=100.0, description="τ of the thermostat, fs")
-    pressure_time: Positive = Field(default=1000.0, description="τ of the barostat, fs")
-    compressibility: Positive = Field(
-        default=0.1,
-        description="1/GPa, roughly that of the material (water 0.5, metals 0.01); it scales "
-        "pressure_time and changes no average",
-    )
-
-
-Ensemble = NVE | Langevin | NoseHoover | CSVR | NPT
-AnyEnsemble = Annotated[Ensemble, Field(discriminator="name")]
+def _known_engine(name: str) -> str:
+    if name not in ENGINES:
+        raise ValueError(unknown_name(name, tuple(ENGINES), "engine"))
+    return name
 
 
 # --- records ---------------------------------------------------------------------------------
@@ -171,7 +84,7 @@ class MDConfig(Config):
     replicas: int = Field(
         default=1, ge=1, description="copies of the structure that run at once, independently"
     )
-    velocities: Literal["thermal", "keep", "rest"] = Field(
+    velocities: FirstVelocities = Field(
         default="thermal",
         description="thermal: drawn at the temperature; keep: those of the start structure; rest: "
         "none",
@@ -180,10 +93,9 @@ class MDConfig(Config):
     dtype: Literal["float32", "float64"] = Field(
         default="float64", description="precision: float32 or float64"
     )
-    engine: Literal["device", "ase"] = Field(
+    engine: Annotated[str, pydantic.AfterValidator(_known_engine)] = Field(
         default="device",
-        description="device: everything in one compiled loop; ase: ASE's dynamics with the "
-        "calculator (nve and langevin, one replica, no change of the cell)",
+        description="; ".join(f"{name}: {engine.about}" for name, engine in ENGINES.items()),
     )
     formats: tuple[Literal["extxyz", "traj", "hdf5"], ...] = Field(
         default=("extxyz",), description="of the trajectory: extxyz (.xyz), traj, hdf5 (.h5)"
@@ -237,32 +149,19 @@ class MDConfig(Config):
                         f"{len(each)} numbers for {self.replicas} replicas: give one, or one for "
                         "each",
                     )
-        if self.engine == "ase":
-            self._check_ase()
+        demand = Demand(self.ensemble, self.replicas, self.stress, self.record is not None)
+        for key, reason in refusals(self.engine, demand):
+            raise problem_at(key, reason)
         return self
 
     def files(self) -> tuple[str, ...]:
         """Return every file this configuration reads."""
         return self.model, self.structure
 
-    def timed_ensemble(self) -> AnyEnsemble:
+    def timed_ensemble(self) -> Ensemble:
         """Return the ensemble, with ramps that last as long as the run given that time."""
-        whole = self.steps * self.timestep
-        ramps = {
-            name: value.model_copy(update={"time": whole})
-            for name, value in self.ensemble
-            if isinstance(value, Ramp) and value.time is None
-        }
-        return self.ensemble.model_copy(update=ramps)
+        return self.ensemble.timed(self.steps * self.timestep)
 
     def logs(self) -> tuple[str, ...]:
         """Return what is written besides trajectories, as messages name it."""
         return ("csv",) if self.record is None else ("series", "csv")
-
-    def _check_ase(self) -> None:
-        if self.ensemble.name not in ("nve", "langevin"):
-            raise problem_at(
-                ("ensemble", "name"), f"{self.ensemble.name} needs engine: device, not ase"
-            )
-        if self.replicas != 1:
-            raise problem_at(("replicas",), "more than one needs engine: device, not ase")

@@ -6,8 +6,7 @@ that this one does not know, reads them: a setting that a file does not name had
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -21,7 +20,7 @@ from tensornet_jax.potential.potential import Potential
 MODEL = "model"
 
 
-def identity_of(run: Dynamics) -> dict[str, Any]:
+def identity_of(run: Dynamics) -> dict[str, object]:
     """Return what must be the same in both runs, as JSON."""
     potential, structures = run.potential, run.structures
     needs_charges, needs_spin = potential.config.needs_charges, potential.config.needs_spin
@@ -56,14 +55,14 @@ def identity_of(run: Dynamics) -> dict[str, Any]:
     )
 
 
-def differences(saved: Mapping[str, Any], run: Dynamics) -> list[tuple[str, Any, Any]]:
+def differences(saved: Mapping[str, object], run: Dynamics) -> list[tuple[str, object, object]]:
     """Return name, saved and present value of everything that differs from a saved identity.
 
     A model of a file of the first version, whose digest nobody can compute any more, is among them:
     `same_digest` tells whether that is so.
     """
     here = identity_of(run)
-    settings: dict[str, Any] = {"ensemble": run.ensemble, "record": run.record}
+    settings: dict[str, Config | None] = {"ensemble": run.ensemble, "record": run.record}
     found = []
     for name, value in here.items():
         if name == MODEL:
@@ -77,26 +76,26 @@ def differences(saved: Mapping[str, Any], run: Dynamics) -> list[tuple[str, Any,
     return found
 
 
-def _same_model(saved: Any, here: Mapping[str, Any], potential: Potential) -> bool:
+def _same_model(saved: object, here: object, potential: Potential) -> bool:
     if isinstance(saved, str):
-        printed = hashlib.sha256(repr(potential.config).encode())
-        return saved == _digest(potential, printed)
+        return saved == _digest(potential, repr(potential.config).encode())
     chosen = _chosen(potential.config)
     return (
         isinstance(saved, Mapping)
+        and isinstance(here, Mapping)
         and saved.get("parameters") == here["parameters"]
         and _same(saved.get("settings"), here["settings"], chosen)
     )
 
 
-def _chosen(section: Config | None) -> Any:
+def _chosen(section: Config | None) -> object:
     """Return the settings of a section that are not at their defaults."""
     if section is None:
         return None
     return json.loads(json.dumps(section.model_dump(mode="json", exclude_defaults=True)))
 
 
-def _same(saved: Any, here: Any, chosen: Any) -> bool:
+def _same(saved: object, here: object, chosen: object) -> bool:
     """Tell whether settings are those of a file, which may know fewer of them.
 
     Args:
@@ -111,17 +110,16 @@ def _same(saved: Any, here: Any, chosen: Any) -> bool:
             for name, value in here.items()
         )
     if isinstance(saved, list) and isinstance(here, list):
-        parts = chosen if _long_as(chosen, here) else [None] * len(here)
+        parts: list[object] = [None] * len(here)
+        if isinstance(chosen, list) and len(chosen) == len(here):
+            parts = chosen
         return len(saved) == len(here) and all(map(_same, saved, here, parts))
     return saved == here
 
 
-def _long_as(chosen: Any, here: Sequence[Any]) -> bool:
-    return isinstance(chosen, list) and len(chosen) == len(here)
-
-
-def _digest(potential: Potential, digest: Any = None) -> str:
-    digest = hashlib.sha256() if digest is None else digest
+def _digest(potential: Potential, begun: bytes = b"") -> str:
+    """Return a checksum of the parameters, after some other bytes."""
+    digest = hashlib.sha256(begun)
     for leaf in jax.tree.leaves(potential.variables):
         digest.update(np.asarray(leaf).tobytes())
     return digest.hexdigest()

@@ -3,12 +3,13 @@
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float, Int32
 
 from tensornet_jax.md.state import State, System
 
@@ -46,39 +47,44 @@ class SimulationError(RuntimeError):
 class Limits:
     """What no sound simulation exceeds.
 
-    temperature: (B,) K.
-    displacement: () Å in one step.
+    temperature: K.
+    displacement: Å in one step.
     """
 
-    temperature: Any
-    displacement: Any
+    temperature: Float[Array, " structures"]
+    displacement: Float[Array, ""]
 
 
 class Report(NamedTuple):
     """The step a chunk ended at, done or not.
 
-    status: () int32, a `Status`.
-    positions: (N, 3) Å it would have evaluated.
-    cell: (B, 3, 3) Å.
-    velocities: (N, 3).
-    energy: (B,) eV.
-    temperature: (B,) K.
-    left: (B,) Å the neighbor lists have left.
+    status: a `Status`.
+    positions: Å it would have evaluated.
+    cell: Å.
+    velocities: Å/(Å·√(amu/eV)).
+    energy: eV.
+    temperature: K.
+    left: Å the neighbor lists have left.
     """
 
-    status: Array
-    positions: Array
-    cell: Array
-    velocities: Array
-    energy: Array
-    temperature: Array
-    left: Array
+    status: Int32[Array, ""]
+    positions: Float[Array, "atoms 3"]
+    cell: Float[Array, "structures 3 3"]
+    velocities: Float[Array, "atoms 3"]
+    energy: Float[Array, " structures"]
+    temperature: Float[Array, " structures"]
+    left: Float[Array, " structures"]
 
 
 def status_of(
-    system: System, limits: Limits, before: State, moved: State, left: Array, temperature: Array
-) -> Array:
-    """Return () int32: the first thing that is wrong with a step, in the order of its causes."""
+    system: System,
+    limits: Limits,
+    before: State,
+    moved: State,
+    left: Float[Array, " structures"],
+    temperature: Float[Array, " structures"],
+) -> Int32[Array, ""]:
+    """Return the first thing that is wrong with a step, in the order of its causes."""
     fastest = jnp.max(system.largest(jnp.sum(moved.velocities**2, axis=-1)))
     sound = jnp.all(jnp.isfinite(moved.positions))
     # Written so that NaN counts as too fast.

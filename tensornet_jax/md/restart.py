@@ -7,8 +7,8 @@ state. ASE's dynamics goes on from positions, momenta and the state of the rando
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tensornet_jax.md.engines.dynamics import Dynamics
 from tensornet_jax.md.identity import MODEL, differences, identity_of
@@ -18,7 +18,7 @@ __all__ = ["RestartError", "load_restart", "save_restart"]
 
 
 def save_restart(
-    path: str | os.PathLike[str], run: Dynamics, notes: dict[str, Any] | None = None
+    path: str | os.PathLike[str], run: Dynamics, notes: Mapping[str, object] | None = None
 ) -> None:
     """Write the present state, in place of an older file only once it is complete.
 
@@ -27,12 +27,12 @@ def save_restart(
         run: what to save.
         notes: JSON to keep along with it.
     """
-    write_restart(Path(path), identity_of(run), run.snapshot(), notes or {})
+    write_restart(Path(path), identity_of(run), run.snapshot(), dict(notes or {}))
 
 
 def load_restart(
     path: str | os.PathLike[str], run: Dynamics, *, sampled: bool = True
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Bring a run, made with the same arguments, to the state of a restart file.
 
     Args:
@@ -70,19 +70,20 @@ def load_restart(
     return saved.notes
 
 
-def _first_difference(theirs: Any, ours: Any) -> tuple[Any, Any]:
+def _first_difference(theirs: object, ours: object) -> tuple[object, object]:
     """Return the first setting of the model that differs, or the digests of its parameters."""
-    try:
-        before, now = theirs["settings"], ours["settings"]
-        # What the file does not know differs only if nothing else does.
-        for name in sorted(now, key=lambda name: name not in before):
-            if before.get(name) != now[name]:
-                return {name: before.get(name)}, {name: now[name]}
-        return theirs["parameters"], ours["parameters"]
-    except (KeyError, TypeError, AttributeError):
+    if not (isinstance(theirs, Mapping) and isinstance(ours, Mapping)):
         return theirs, ours
+    before, now = theirs.get("settings"), ours.get("settings")
+    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
+        return theirs, ours
+    # What the file does not know differs only if nothing else does.
+    for name in sorted(now, key=lambda name: name not in before):
+        if before.get(name) != now[name]:
+            return {name: before.get(name)}, {name: now[name]}
+    return theirs.get("parameters"), ours.get("parameters")
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

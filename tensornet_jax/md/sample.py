@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import ase
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
+from jaxtyping import Float
 
-from tensornet_jax.md.integrators.ensembles import GIGAPASCAL
 from tensornet_jax.md.output.records import Records
-from tensornet_jax.md.state import FEMTOSECOND
+from tensornet_jax.md.state import FEMTOSECOND, GIGAPASCAL
 
 
 @dataclass(frozen=True)
@@ -20,36 +19,35 @@ class Sample:
 
     step: number of the step.
     time: fs.
-    positions: (n, 3) Å along the whole path of each atom, not wrapped; all structures one after
-        the other.
-    velocities: (n, 3) Å/fs.
-    forces: (n, 3) eV/Å.
-    cell: (B, 3, 3) Å.
-    potential_energy: (B,) eV, isolated atoms' included.
-    kinetic_energy: (B,) eV.
-    temperature: (B,) K.
-    conserved: (B,) eV, what the ensemble conserves.
-    stress: (B, 3, 3) eV/Å³ without the kinetic part, or None if it is not computed.
+    positions: Å along the whole path of each atom, not wrapped; all structures one after the other.
+    velocities: Å/fs.
+    forces: eV/Å.
+    cell: Å.
+    potential_energy: eV, isolated atoms' included.
+    kinetic_energy: eV.
+    temperature: K.
+    conserved: eV, what the ensemble conserves.
+    stress: eV/Å³ without the kinetic part, or None if it is not computed.
     templates: structures with everything that does not change.
     records: what was recorded since the sample before; None if that is nothing.
-    planes: (B, 3, 3) projectors on the planes in which cells may change; None where cells change
+    planes: projectors on the planes in which cells may change; None where cells change
         otherwise, or not at all.
     """
 
     step: int
     time: float
-    positions: np.ndarray
-    velocities: np.ndarray
-    forces: np.ndarray
-    cell: np.ndarray
-    potential_energy: np.ndarray
-    kinetic_energy: np.ndarray
-    temperature: np.ndarray
-    conserved: np.ndarray
-    stress: np.ndarray | None
+    positions: Float[np.ndarray, "atoms 3"]
+    velocities: Float[np.ndarray, "atoms 3"]
+    forces: Float[np.ndarray, "atoms 3"]
+    cell: Float[np.ndarray, "structures 3 3"]
+    potential_energy: Float[np.ndarray, " structures"]
+    kinetic_energy: Float[np.ndarray, " structures"]
+    temperature: Float[np.ndarray, " structures"]
+    conserved: Float[np.ndarray, " structures"]
+    stress: Float[np.ndarray, "structures 3 3"] | None
     templates: tuple[ase.Atoms, ...]
     records: Records | None = None
-    planes: np.ndarray | None = None
+    planes: Float[np.ndarray, "structures 3 3"] | None = None
 
     def __len__(self) -> int:
         return len(self.templates)
@@ -64,8 +62,8 @@ class Sample:
         ]
 
     @property
-    def pressure(self) -> np.ndarray:
-        """(B,) GPa, the kinetic part included; NaN where there is no stress or no volume.
+    def pressure(self) -> Float[np.ndarray, " structures"]:
+        """GPa, the kinetic part included; NaN where there is no stress or no volume.
 
         The mean over the three directions, or over the two of the plane in which the cell may
         change.
@@ -96,7 +94,7 @@ class Sample:
         atoms.set_velocities(self.velocities[here] / FEMTOSECOND)
         atoms.set_constraint(constraints)
         atoms.info |= {"step": self.step, "time_fs": self.time}
-        results: dict[str, Any] = {
+        results: dict[str, float | np.ndarray] = {
             "energy": float(self.potential_energy[index]),
             "forces": self.forces[here].copy(),
         }

@@ -1,11 +1,13 @@
 """The constant arrays of a simulation, from ASE structures."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import ase
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Bool
 
 from tensornet_jax.md.lists.neighbor_lists import NeighborLists
 from tensornet_jax.md.state import System, replica_keys
@@ -13,8 +15,8 @@ from tensornet_jax.md.state import System, replica_keys
 
 def make_system(
     atoms: Sequence[ase.Atoms],
-    mobile: Sequence[np.ndarray],
-    freedom: Sequence[int],
+    mobile: Sequence[Bool[np.ndarray, " atoms"]],
+    degrees_of_freedom: Sequence[int],
     lists: NeighborLists,
     *,
     timestep: float,
@@ -25,8 +27,8 @@ def make_system(
 
     Args:
         atoms: structures.
-        mobile: (n,) bool of each, False for fixed atoms.
-        freedom: degrees of freedom of each.
+        mobile: of each, False for fixed atoms.
+        degrees_of_freedom: of each.
         lists: their neighbor lists.
         timestep: Å·√(amu/eV).
         seed: of the random numbers.
@@ -34,7 +36,7 @@ def make_system(
     """
     dtype, padded = lists.dtype, lists.padded_atoms
 
-    def filled(parts: Sequence[np.ndarray], rest: Any, kind: Any) -> Any:
+    def filled(parts: Sequence[np.ndarray], rest: float, kind: DTypeLike) -> Array:
         rows = np.full(padded, rest, kind)
         rows[: lists.num_atoms] = np.concatenate(parts)
         return jnp.asarray(rows)
@@ -48,7 +50,7 @@ def make_system(
         node_graph=filled(graphs, len(sizes) - 1, np.int32),
         atom_index=filled([np.arange(size) for size in sizes], 0, np.int32),
         node_mask=filled([np.ones(size, bool) for size in sizes], False, bool),
-        freedom=jnp.asarray(freedom, dtype),
+        degrees_of_freedom=jnp.asarray(degrees_of_freedom, dtype),
         timestep=jnp.asarray(timestep, dtype),
         keys=replica_keys(seed, jnp.asarray(numbers, jnp.int32)),
     )

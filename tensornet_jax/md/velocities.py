@@ -1,41 +1,41 @@
 """First velocities, the motion dynamics conserves, and the atoms that do not move."""
 
+from typing import TYPE_CHECKING
+
 import ase
 import numpy as np
 from ase import units
 from ase.constraints import FixAtoms
+from jaxtyping import Bool, Float
+
+if TYPE_CHECKING:
+    from tensornet_jax.md.ensembles.ensemble import Ensemble
 
 # Below this share of the largest moment of inertia, or of the momenta, a quantity is zero.
 NEGLIGIBLE = 1e-6
 
 
-def mobile_atoms(atoms: ase.Atoms, where: str = "") -> np.ndarray:
-    """Return (N,) bool, False for atoms held by FixAtoms.
-
-    Raises:
-        ValueError: a constraint of another kind, which would be ignored otherwise.
-    """
-    mobile = np.ones(len(atoms), bool)
+def free_atoms(atoms: ase.Atoms) -> Bool[np.ndarray, " atoms"]:
+    """Return False for atoms held by FixAtoms; other constraints do not count."""
+    free = np.ones(len(atoms), bool)
     for constraint in atoms.constraints:
-        if not isinstance(constraint, FixAtoms):
-            raise ValueError(
-                f"constraint {type(constraint).__name__}{where} is not supported, only FixAtoms: "
-                "remove it with atoms.set_constraint(), or run ASE's dynamics with the calculator"
-            )
-        mobile[constraint.index] = False
-    return mobile
+        if isinstance(constraint, FixAtoms):
+            free[constraint.index] = False
+    return free
 
 
 def thermal_velocities(
     atoms: ase.Atoms, temperature: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Draw velocities from the Maxwell–Boltzmann distribution, (N, 3) Å/(Å·√(amu/eV)).
+) -> Float[np.ndarray, "atoms 3"]:
+    """Draw velocities from the Maxwell–Boltzmann distribution at a temperature in K.
+
+    They are in Å/(Å·√(amu/eV)).
 
     Fixed atoms are at rest.
     """
     width = np.sqrt(units.kB * temperature / atoms.get_masses())[:, None]
     velocities = width * rng.standard_normal((len(atoms), 3))
-    return np.where(mobile_atoms(atoms)[:, None], velocities, 0.0)
+    return np.where(free_atoms(atoms)[:, None], velocities, 0.0)
 
 
 def bring_to_rest(atoms: ase.Atoms) -> int:
@@ -62,6 +62,21 @@ def bring_to_rest(atoms: ase.Atoms) -> int:
     return 3 + _rotations(atoms)
 
 
+def without_conserved_motion(atoms: ase.Atoms, ensemble: "Ensemble", *, kept: bool) -> int:
+    """Bring to rest what an ensemble's dynamics conserves; return those degrees of freedom.
+
+    Where energy is conserved, velocities that shall be kept stay as they are.
+
+    Args:
+        atoms: changed.
+        ensemble: what is sampled.
+        kept: whether the velocities are those of the structure.
+    """
+    if not ensemble.conserves_momentum:
+        return 0
+    return motions_at_rest(atoms) if kept and ensemble.conserves_energy else bring_to_rest(atoms)
+
+
 def motions_at_rest(atoms: ase.Atoms) -> int:
     """Return how many of the degrees of freedom that dynamics conserves are without motion."""
     if len(atoms) == 1 or atoms.constraints:
@@ -75,7 +90,7 @@ def motions_at_rest(atoms: ase.Atoms) -> int:
     return 3 + (_rotations(atoms) if turning <= NEGLIGIBLE * scale * abs(arms).max() else 0)
 
 
-def _inertia(atoms: ase.Atoms) -> np.ndarray:
+def _inertia(atoms: ase.Atoms) -> Float[np.ndarray, "3 3"]:
     masses = atoms.get_masses()[:, None]
     arms = atoms.positions - atoms.get_center_of_mass()
     squares = (arms**2).sum(axis=1)[:, None, None] * np.eye(3)

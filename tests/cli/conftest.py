@@ -1,6 +1,8 @@
 """A tiny untrained model and a few structures for the commands."""
 
+import csv
 import os
+from pathlib import Path
 
 import ase.build
 import ase.io
@@ -94,3 +96,31 @@ def crystal(tmp_path):
     path = tmp_path / "crystal.xyz"
     ase.io.write(path, atoms, format="extxyz")
     return path
+
+
+@pytest.fixture
+def md(cli, model, tmp_path):
+    """Return a function that runs `tensornet-jax md` with settings instead of a file."""
+
+    def run(structure, *settings, output="md", **values):
+        config = tmp_path / "md.yaml"
+        config.write_text(
+            f"model: {model}\nstructure: {structure}\noutput: {output}\nensemble: {{name: nve}}\n",
+            encoding="utf-8",
+        )
+        settings = [*settings, *(f"{key}={value}" for key, value in values.items())]
+        return cli("md", config, *(part for each in settings for part in ("--set", each)))
+
+    return run
+
+
+@pytest.fixture
+def log_of():
+    """Return a function that reads the columns of a log."""
+
+    def read(path):
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+    return read

@@ -197,6 +197,6 @@ class TestSymmetry:
 
 
 def test_symmetry_without_spglib_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("tensornet_jax.md.ase_relaxation.find_spec", lambda name: None)
+    monkeypatch.setattr("tensornet_jax.md.relaxation_settings.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"tensornet_jax\[symmetry\]"):
         AseRelaxation(symmetry=True)

@@ -91,7 +91,9 @@ def test_fixed_atoms_stay_and_the_others_move():
     np.testing.assert_allclose(moved[[0, 5]], 0, atol=1e-12)
     assert np.delete(moved, [0, 5]).min() > 0.01
     assert final.constraints
-    np.testing.assert_array_equal(jnp.asarray(simulation.engine.system.freedom), [3 * 30])
+    np.testing.assert_array_equal(
+        jnp.asarray(simulation.engine.system.degrees_of_freedom), [3 * 30]
+    )
 
 
 def test_other_constraints_are_refused_by_name():

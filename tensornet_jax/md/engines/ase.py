@@ -1,107 +1,58 @@
 """The engine on the host: ASE's integrators and a calculator, step by step."""
 
 import copy
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import ClassVar
 
-import ase
 import numpy as np
 from ase import units
 from ase.calculators.calculator import Calculator
-from ase.md.langevin import Langevin as AseLangevin
 from ase.md.velocitydistribution import thermalize_momenta
-from ase.md.verlet import VelocityVerlet
 
-from tensornet_jax.md.cells import check_cells
-from tensornet_jax.md.config import NVE, Langevin, Ramp, Record
-from tensornet_jax.md.engines.dynamics import FACTOR, MARGIN, Dynamics
-from tensornet_jax.md.integrators.ensembles import first_value, largest_temperature
+from tensornet_jax.md.config import FirstVelocities
+from tensornet_jax.md.engines.dynamics import Dynamics
+from tensornet_jax.md.ensembles.ensemble import AseThermostat
+from tensornet_jax.md.ensembles.numbers import Ramp
 from tensornet_jax.md.limits import REMEDY, SimulationError
 from tensornet_jax.md.output.ase_records import AseRecords
-from tensornet_jax.md.output.records import Records, check_recorded
+from tensornet_jax.md.output.records import Records
 from tensornet_jax.md.output.restart_file import Snapshot
 from tensornet_jax.md.sample import Sample
-from tensornet_jax.md.velocities import bring_to_rest, motions_at_rest
-from tensornet_jax.potential.potential import Potential
+from tensornet_jax.md.velocities import without_conserved_motion
 
 
 class AseSimulation(Dynamics):
-    """Molecular dynamics of one structure by ASE: constant energy, or Langevin dynamics.
+    """Molecular dynamics of one structure by ASE.
 
     Slower than `Simulation`, and with every constraint that ASE has. A continued run is the
     uninterrupted one but for rounding, since its neighbor lists are made anew.
     """
 
     engine_name: ClassVar[str] = "ase"
+    checks_by_evaluating: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        potential: Potential,
-        atoms: ase.Atoms,
-        calculator: Calculator,
-        ensemble: NVE | Langevin,
-        *,
-        timestep: float,
-        seed: int = 0,
-        stream: int = 0,
-        velocities: Literal["thermal", "keep", "rest"] = "thermal",
-        skin: float = 0.5,
-        stress: bool = False,
-        max_temperature: float | None = None,
-        max_displacement: float = 0.5,
-        record: Record | None = None,
-    ) -> None:
-        """Prepare a simulation; nothing is computed yet.
-
-        Args:
-            potential: what the calculator computes with; evaluates what is recorded.
-            atoms: the structure; not changed.
-            calculator: gives energy and forces.
-            ensemble: NVE or Langevin.
-            timestep: fs.
-            seed: of first velocities and thermostat.
-            stream: which of the seed's random numbers; those of two streams are independent.
-            velocities: as of `Simulation`.
-            skin: Å that the calculator's neighbor list reaches beyond the cutoff; only noted here.
-            stress: compute the stress of every sample.
-            max_temperature: K above which the simulation has exploded, as of `Simulation`.
-            max_displacement: Å in one step above which it has exploded.
-            record: properties to record between samples.
-
-        Raises:
-            ValueError: velocities to keep that are not there, a stress without volume, a property
-                to record that the model does not predict.
-        """
-        check_cells([atoms], [np.ones(len(atoms), bool)], ensemble, stress)
-        if record is not None:
-            check_recorded(potential, record.properties, [atoms])
-        if velocities == "keep" and not atoms.get_momenta().any():
-            raise ValueError("structure 0 has no velocities to keep: use velocities: thermal")
-        self.potential, self.ensemble, self.record = potential, ensemble, record
-        self.timestep, self.seed, self.skin = float(timestep), seed, float(skin)
-        self.replicas = [0]
-        template = atoms.copy()
-        template.calc = None
-        self.structures = (template,)
-        self._stress = stress
+    def _prepare(self, velocities: FirstVelocities) -> None:
         self._step, self._ready = 0, False
-        self._rng = np.random.default_rng([seed, stream] if stream else seed)
-        self._atoms = atoms.copy()
-        self._atoms.calc = calculator
-        (temperature,) = np.atleast_1d(first_value(ensemble.temperature))
+        (stream,) = self.replicas
+        self._rng = np.random.default_rng([self.seed, stream] if stream else self.seed)
+        self._atoms = self.structures[0].copy()
+        self._atoms.calc = self._calculator()
+        (temperature,) = np.atleast_1d(self.ensemble.first_temperature)
         if velocities == "thermal":
             thermalize_momenta(self._atoms, temperature_K=temperature, rng=self._rng)
         elif velocities == "rest":
-            self._atoms.set_momenta(np.zeros((len(atoms), 3)))
-        at_rest = 0
-        if isinstance(ensemble, NVE):
-            kept = velocities == "keep"
-            at_rest = motions_at_rest(self._atoms) if kept else bring_to_rest(self._atoms)
-        self._freedom = self._atoms.get_number_of_degrees_of_freedom() - at_rest
-        (highest,) = largest_temperature(ensemble, 1)
-        self._hottest = max_temperature or FACTOR * max(highest, self._temperature()) + MARGIN
-        self._farthest = max_displacement
-        self._dynamics = self._integrator()
-        self._records = AseRecords(record, potential, self.timestep)
+            self._atoms.set_momenta(np.zeros((len(self._atoms), 3)))
+        at_rest = without_conserved_motion(self._atoms, self.ensemble, kept=velocities == "keep")
+        self._degrees_of_freedom = self._atoms.get_number_of_degrees_of_freedom() - at_rest
+        (self._hottest,) = self._highest_temperatures(np.array([self._temperature()]))
+        timestep = self.timestep * units.fs
+        self._dynamics = self.ensemble.ase_dynamics(self._atoms, timestep, self._rng)
+        self._records = AseRecords(self.record, self.potential, self.timestep)
+
+    def _calculator(self) -> Calculator:
+        from tensornet_jax.calculator import TensorNetCalculator
+
+        return TensorNetCalculator(self.potential, skin=self.skin)
 
     @property
     def step(self) -> int:
@@ -114,7 +65,7 @@ class AseSimulation(Dynamics):
             self._evaluate_first()
         atoms, energy = self._atoms, float(self._atoms.get_potential_energy())
         kinetic = float(atoms.get_kinetic_energy())
-        conserved = energy + kinetic if isinstance(self.ensemble, NVE) else np.nan
+        conserved = energy + kinetic if self.ensemble.conserves_energy else np.nan
         stress = None
         if self._stress:
             stress = atoms.get_stress(voigt=False, apply_constraint=False)[None]
@@ -133,7 +84,7 @@ class AseSimulation(Dynamics):
             templates=self.structures,
         )
 
-    def conditions(self) -> dict[str, Any]:
+    def conditions(self) -> Mapping[str, object]:
         """Return what else must be the same for a run to go on, as JSON."""
         return {"constraints": [str(each.todict()) for each in self.structures[0].constraints]}
 
@@ -142,9 +93,10 @@ class AseSimulation(Dynamics):
         arrays = {
             "positions": self._atoms.get_positions(),
             "momenta": self._atoms.get_momenta(),
-            "freedom": np.array(self._freedom),
+            # The name that files of every version have.
+            "freedom": np.array(self._degrees_of_freedom),
         }
-        generator: Any = self._rng.bit_generator.state
+        generator = self._rng.bit_generator.state
         return Snapshot(self._step, {"random numbers": copy.deepcopy(generator)}, arrays)
 
     def reproduces(self, snapshot: Snapshot) -> bool:
@@ -154,7 +106,7 @@ class AseSimulation(Dynamics):
     def _restore(self, snapshot: Snapshot) -> None:
         self._step = snapshot.step
         self._rng.bit_generator.state = snapshot.details["random numbers"]
-        self._freedom = int(snapshot.arrays["freedom"])
+        self._degrees_of_freedom = int(snapshot.arrays["freedom"])
         self._place(snapshot)
         self._ready = False
         self._records = AseRecords(self.record, self.potential, self.timestep)
@@ -174,7 +126,7 @@ class AseSimulation(Dynamics):
             self._set_temperature()
             try:
                 self._dynamics.step()
-                self._check(self._step + 1)
+                self._check_step(self._step + 1)
             except (SimulationError, ValueError) as error:
                 # Where the run still is: at the last good step.
                 self._rng.bit_generator.state = before.details["random numbers"]
@@ -186,7 +138,7 @@ class AseSimulation(Dynamics):
                     self._step,
                 ) from error
             self._step += 1
-            self._records.note(self._atoms, self._step, self._freedom)
+            self._records.note(self._atoms, self._step, self._degrees_of_freedom)
 
     def _take_records(self) -> Records | None:
         return self._records.take()
@@ -204,9 +156,9 @@ class AseSimulation(Dynamics):
             )
         self._ready = True
         if self._step == 0:
-            self._records.note(self._atoms, 0, self._freedom)
+            self._records.note(self._atoms, 0, self._degrees_of_freedom)
 
-    def _check(self, step: int) -> None:
+    def _check_step(self, step: int) -> None:
         """Raise SimulationError unless the step that was just taken is a sound one."""
         where = f"the simulation explodes at step {step}"
         energy = self._atoms.get_potential_energy() + self._atoms.get_kinetic_energy()
@@ -215,10 +167,10 @@ class AseSimulation(Dynamics):
             raise SimulationError(f"{where}: the energy is no longer finite. {REMEDY}", step - 1)
         atom = int(speeds.argmax())
         way = speeds[atom] * self.timestep * units.fs
-        if way > self._farthest:
+        if way > self._max_displacement:
             raise SimulationError(
                 f"{where}: atom {atom} ({self._atoms[atom].symbol}) moves {way:.3g} Å in one "
-                f"step (limit {self._farthest:g} Å). {REMEDY}",
+                f"step (limit {self._max_displacement:g} Å). {REMEDY}",
                 step - 1,
             )
         temperature = self._temperature()
@@ -231,28 +183,11 @@ class AseSimulation(Dynamics):
 
     def _temperature(self) -> float:
         kinetic = float(self._atoms.get_kinetic_energy())
-        return 2 * kinetic / (max(self._freedom, 1) * units.kB)
-
-    def _integrator(self) -> Any:
-        if not isinstance(self.ensemble, Langevin):
-            return VelocityVerlet(self._atoms, self.timestep * units.fs)
-        (friction,) = np.atleast_1d(self.ensemble.friction)
-        (temperature,) = np.atleast_1d(first_value(self.ensemble.temperature))
-        return AseLangevin(
-            self._atoms,
-            self.timestep * units.fs,
-            temperature_K=float(temperature),
-            friction=float(friction) / units.fs,
-            fixcm=False,
-            rng=self._rng,
-        )
+        return 2 * kinetic / (max(self._degrees_of_freedom, 1) * units.kB)
 
     def _set_temperature(self) -> None:
         ramp = self.ensemble.temperature
-        if not isinstance(ramp, Ramp):
-            return
-        (start,), (end,) = np.atleast_1d(ramp.start), np.atleast_1d(ramp.end)
-        if ramp.time is None:
-            raise ValueError("the ramp of the temperature needs the time that it takes: give time")
-        done = min((self._step + 1) * self.timestep / ramp.time, 1.0)
-        self._dynamics.set_temperature(temperature_K=float(start + (end - start) * done))
+        if isinstance(ramp, Ramp) and isinstance(self._dynamics, AseThermostat):
+            time = (self._step + 1) * self.timestep
+            (temperature,) = np.atleast_1d(ramp.at(time, "temperature"))
+            self._dynamics.set_temperature(temperature_K=float(temperature))

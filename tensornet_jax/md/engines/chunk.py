@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jaxtyping import Bool, Float, Int32, PyTree
 
+from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.md.integrators.barostat import volume
 from tensornet_jax.md.integrators.integrator import Integrator
 from tensornet_jax.md.integrators.ramps import at_step, has_ramps, work_of_ramps
@@ -22,8 +24,8 @@ from tensornet_jax.md.state import State, System, select
 from tensornet_jax.potential.prediction import predict
 from tensornet_jax.potential.results import about_center_of_mass
 
-Finished = Callable[[Any, System, State], Array]
-"""() bool of the integrator, the system and a state whose forces are known."""
+Finished: TypeAlias = Callable[[Any, System, State], Bool[Array, ""]]
+"""Tells of the integrator, the system and a state whose forces are known whether to stop."""
 
 
 @dataclass(frozen=True)
@@ -45,33 +47,56 @@ class Program:
     finished: Finished | None = None
     lists: ListUpdate = field(default_factory=KeptLists)
     recording: Recording | None = None
-    compiled: list[Any] = field(default_factory=list, compare=False)
+    compiled: list[None] = field(default_factory=list, compare=False)
 
 
 class Inputs(NamedTuple):
     """Arrays of a simulation that no step changes.
 
     variables: of the model.
-    energy_scale: () eV per unit of network output.
+    energy_scale: eV per unit of network output.
     system: masses and so on.
     limits: what no sound simulation exceeds.
     """
 
-    variables: dict[str, Any]
-    energy_scale: Array
+    variables: dict[str, PyTree[Array]]
+    energy_scale: Float[Array, ""]
     system: System
     limits: Limits
 
 
 class Measured(NamedTuple):
-    """Scalars of the state at the end of a chunk, (B,) each: eV, K and eV."""
+    """Scalars of the state at the end of a chunk: eV, K and eV."""
 
-    kinetic: Array
-    temperature: Array
-    conserved: Array
+    kinetic: Float[Array, " structures"]
+    temperature: Float[Array, " structures"]
+    conserved: Float[Array, " structures"]
 
 
-_Carry = tuple[State, Neighbors | None, Report, Buffer | None]
+class Chunk(NamedTuple):
+    """What a chunk leaves.
+
+    state: the last good state.
+    neighbors: the lists, if they were made within the loop.
+    measured: scalars of the state.
+    report: the step that was done or tried last.
+    buffer: what was recorded.
+    """
+
+    state: State
+    neighbors: Neighbors | None
+    measured: Measured
+    report: Report
+    buffer: Buffer | None
+
+
+class _Carry(NamedTuple):
+    """What travels through the loop; a list that stays the same does not."""
+
+    state: State
+    neighbors: Neighbors | None
+    report: Report
+    buffer: Buffer | None
 
 
 @partial(jax.jit, static_argnames="program", donate_argnames="state")
@@ -81,8 +106,8 @@ def run_chunk(
     integrator: Integrator,
     state: State,
     neighbors: Neighbors,
-    until: Array,
-) -> tuple[State, Neighbors | None, Measured, Report, Buffer | None]:
+    until: Int32[Array, ""],
+) -> Chunk:
     """Advance to a step, to the step before the one that cannot be done, or to a full buffer.
 
     A state without forces gets them first, in the same loop: a second program for that would
@@ -94,83 +119,124 @@ def run_chunk(
         integrator: takes the steps.
         state: the start; its memory is used again.
         neighbors: the lists.
-        until: () int32 number of the last step.
-
-    Returns:
-        the last good state, the list if it was made within the loop, scalars of the state, the
-        step that was done or tried last, and what was recorded.
+        until: number of the last step.
     """
     # Python runs this only while JAX traces.
     program.compiled.append(None)
-    system, limits = inputs.system, inputs.limits
-    compute = ("forces", "stress") if program.stress else ("forces",)
-    recording = program.recording
-    recorded = () if recording is None else recording.names
-    cutoff, changes_cell = program.cutoff, integrator.changes_cell
-    ramps = has_ramps(integrator)
-    # A list that stays the same does not travel through the loop.
-    traveling = neighbors if program.lists.makes_lists else None
-
-    def wanted(carry: _Carry) -> Array:
-        state, _, report, buffer = carry
-        more = (state.step < until) | ~state.ready
-        if program.finished is not None:
-            more = more & ~(state.ready & program.finished(integrator, system, state))
-        if buffer is not None:
-            more = more & ~buffer.full
-        return more & (report.status == Status.DONE)
-
-    def one_step(carry: _Carry) -> _Carry:
-        old, traveling, _, buffer = carry
-        # A step is taken with the numbers of its end, so that the last one has the last numbers.
-        now, state = at_step(integrator, old.step + 1), old
-        if ramps:
-            work = work_of_ramps(at_step(integrator, old.step), now, system, old)
-            state = old.heated(jnp.where(old.ready, work, 0))
-        moved = select(state.ready, now.advance(system, state), state)
-        place = moved.positions, moved.cell
-        current = neighbors if traveling is None else traveling
-        current, left = program.lists.update(current, system, *place, cutoff, changes_cell)
-        traveling = None if traveling is None else current
-        graph = current.at(*place)
-        outputs = predict(
-            program.module, inputs.variables, graph, (*compute, *recorded), inputs.energy_scale
-        )
-        moved = moved.replace(**{name: outputs[name] for name in ("energy", *compute)})
-        new = select(state.ready, now.finish(system, moved), moved)
-        new = new.replace(
-            ready=jnp.ones_like(state.ready), step=state.step + state.ready.astype(jnp.int32)
-        )
-        temperature = system.temperature(new.velocities)
-        status = status_of(system, limits, state, moved, left, temperature)
-        report = Report(status, *place, new.velocities, new.energy, temperature, left)
-        if recording is not None and buffer is not None:
-            due = (status == Status.DONE) & (new.step % recording.interval == 0)
-            outputs = about_center_of_mass(program.module.config, outputs, graph, system.masses)
-            buffer = buffer.appended(due, new.step, temperature, volume(new.cell), outputs)
-        return select(status == Status.DONE, new, old), traveling, report, buffer
-
-    report = Report(
-        jnp.int32(Status.DONE),
-        state.positions,
-        state.cell,
-        state.velocities,
-        state.energy,
-        jnp.zeros_like(state.energy),
-        jnp.zeros_like(state.energy),
-    )
-    buffer = None
-    if recorded:
-        properties = jax.eval_shape(
-            lambda graph: predict(program.module, inputs.variables, graph, recorded),
-            neighbors.graph,
-        )
-        buffer = Buffer.empty(state.energy, {name: properties[name] for name in recorded})
-    start = state, traveling, report, buffer
-    state, traveling, report, buffer = lax.while_loop(wanted, one_step, start)
+    loop = _Loop(program, inputs, integrator, neighbors, until)
+    end = lax.while_loop(loop.goes_on, loop.step, loop.start(state))
+    system, state = inputs.system, end.state
     measured = Measured(
         system.kinetic_energy(state.velocities),
         system.temperature(state.velocities),
         at_step(integrator, state.step).conserved(system, state),
     )
-    return state, traveling, measured, report, buffer
+    return Chunk(state, end.neighbors, measured, end.report, end.buffer)
+
+
+class _Loop(NamedTuple):
+    """The loop while JAX traces it; the arguments are those of `run_chunk`."""
+
+    program: Program
+    inputs: Inputs
+    integrator: Integrator
+    neighbors: Neighbors
+    until: Int32[Array, ""]
+
+    def start(self, state: State) -> _Carry:
+        """Return what the loop begins with."""
+        report = Report(
+            jnp.int32(Status.DONE),
+            state.positions,
+            state.cell,
+            state.velocities,
+            state.energy,
+            jnp.zeros_like(state.energy),
+            jnp.zeros_like(state.energy),
+        )
+        traveling = self.neighbors if self.program.lists.makes_lists else None
+        return _Carry(state, traveling, report, self._empty_buffer(state))
+
+    def goes_on(self, carry: _Carry) -> Bool[Array, ""]:
+        """Tell whether another step is to be taken."""
+        state, finished = carry.state, self.program.finished
+        more = (state.step < self.until) | ~state.ready
+        if finished is not None:
+            more = more & ~(state.ready & finished(self.integrator, self.inputs.system, state))
+        if carry.buffer is not None:
+            more = more & ~carry.buffer.full
+        return more & (carry.report.status == Status.DONE)
+
+    def step(self, carry: _Carry) -> _Carry:
+        """Take a step, or find out why it cannot be taken."""
+        old, system = carry.state, self.inputs.system
+        # A step is taken with the numbers of its end, so that the last one has the last numbers.
+        now, state = at_step(self.integrator, old.step + 1), old
+        if has_ramps(self.integrator):
+            work = work_of_ramps(at_step(self.integrator, old.step), now, system, old)
+            state = old.heated(jnp.where(old.ready, work, 0))
+        moved = select(state.ready, now.advance(system, state), state)
+        place = moved.positions, moved.cell
+        current = self.neighbors if carry.neighbors is None else carry.neighbors
+        changes_cell = self.integrator.changes_cell
+        lists, left = self.program.lists.update(
+            current, system, *place, self.program.cutoff, changes_cell
+        )
+        graph = lists.at(*place)
+        outputs = self._evaluated(graph)
+        moved = moved.replace(**{name: outputs[name] for name in ("energy", *self._derivatives)})
+        new = select(state.ready, now.finish(system, moved), moved)
+        new = new.replace(
+            ready=jnp.ones_like(state.ready), step=state.step + state.ready.astype(jnp.int32)
+        )
+        temperature = system.temperature(new.velocities)
+        status = status_of(system, self.inputs.limits, state, moved, left, temperature)
+        report = Report(status, *place, new.velocities, new.energy, temperature, left)
+        done = status == Status.DONE
+        buffer = self._recorded(carry.buffer, done, new, temperature, outputs, graph)
+        traveling = None if carry.neighbors is None else lists
+        return _Carry(select(done, new, old), traveling, report, buffer)
+
+    @property
+    def _derivatives(self) -> tuple[str, ...]:
+        return ("forces", "stress") if self.program.stress else ("forces",)
+
+    def _evaluated(self, graph: AtomGraph) -> dict[str, Array]:
+        recording = self.program.recording
+        return predict(
+            self.program.module,
+            self.inputs.variables,
+            graph,
+            (*self._derivatives, *(() if recording is None else recording.names)),
+            self.inputs.energy_scale,
+        )
+
+    def _recorded(
+        self,
+        buffer: Buffer | None,
+        done: Bool[Array, ""],
+        state: State,
+        temperature: Float[Array, " structures"],
+        outputs: dict[str, Array],
+        graph: AtomGraph,
+    ) -> Buffer | None:
+        """Return the buffer with what a step has to record."""
+        recording = self.program.recording
+        if recording is None or buffer is None:
+            return buffer
+        due = done & (state.step % recording.interval == 0)
+        masses = self.inputs.system.masses
+        values = about_center_of_mass(self.program.module.config, outputs, graph, masses)
+        return buffer.appended(due, state.step, temperature, volume(state.cell), values)
+
+    def _empty_buffer(self, state: State) -> Buffer | None:
+        recording = self.program.recording
+        if recording is None:
+            return None
+        shapes = jax.eval_shape(
+            lambda graph: predict(
+                self.program.module, self.inputs.variables, graph, recording.names
+            ),
+            self.neighbors.graph,
+        )
+        return Buffer.empty(state.energy, {name: shapes[name] for name in recording.names})

@@ -9,14 +9,22 @@ one large structure is made within the loop, which ends for it only if it outgro
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import ase
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Float
 
-from tensornet_jax.md.engines.chunk import Finished, Inputs, Measured, Program, run_chunk
+from tensornet_jax.md.engines.chunk import (
+    Chunk,
+    Finished,
+    Inputs,
+    Measured,
+    Program,
+    run_chunk,
+)
 from tensornet_jax.md.integrators.integrator import Integrator
 from tensornet_jax.md.limits import (
     REMEDY,
@@ -29,8 +37,8 @@ from tensornet_jax.md.limits import (
 from tensornet_jax.md.lists.choice import choose_lists
 from tensornet_jax.md.lists.frame import Frame
 from tensornet_jax.md.lists.neighbor_lists import NeighborLists
-from tensornet_jax.md.output.records import Buffer, Recording, Records, recorded_units
-from tensornet_jax.md.state import CompensatedSum, State, System
+from tensornet_jax.md.output.records import Buffer, Recording
+from tensornet_jax.md.state import State, System, state_at_rest
 from tensornet_jax.potential.potential import Potential
 
 # A list with less than this share of its skin left is renewed along with one that ran out.
@@ -42,7 +50,7 @@ ATTEMPTS = 4
 FIRST_CHUNK, LONGEST_CHUNK = 64, 1.0
 
 
-class Engine:
+class CompiledLoop:
     """A batch of structures, its state on the device and the compiled loop that advances it.
 
     state: the last good state.
@@ -75,39 +83,35 @@ class Engine:
             finished: ends a chunk early, see `Program`; never by default.
             recording: properties to record.
         """
-        many = len(atoms) > 1
         structures = [
-            potential.structure(each, f" (structure {index})" if many else "", skin)
+            potential.structure(each, f" (structure {index})" if len(atoms) > 1 else "", skin)
             for index, each in enumerate(atoms)
         ]
-        self.potential = potential
-        self.integrator = integrator
-        self.limits = limits
+        self.potential, self.integrator, self.limits = potential, integrator, limits
         self.symbols = [each.get_chemical_symbols() for each in atoms]
         about = (potential.cutoff, skin, potential.dtype)
         self.lists = choose_lists(structures, *about, potential.config.long_range)
         self.frame = Frame(atoms, structures)
         self._references = potential.assembly.total_references(structures)
-        self._made = 0
-        self._pace = FIRST_CHUNK
+        with_stress = stress or integrator.needs_stress
         self._program = Program(
-            potential.module,
-            potential.list_cutoff,
-            stress or integrator.needs_stress,
-            finished,
-            recording=recording,
+            potential.module, potential.list_cutoff, with_stress, finished, recording=recording
         )
+        self._made, self._pace = 0, FIRST_CHUNK
         self._recorded: list[Buffer] = []
         positions, cell = self.frame.start
         with potential.precision():
             self.neighbors = self.lists.build(positions, cell)
             self.system = system(self.lists)
-            self.state = self._begin(positions, cell)
+            start = state_at_rest(
+                jnp.asarray(self._padded(positions)), jnp.asarray(cell, potential.dtype)
+            )
+            self.state = _copied(integrator.start(self.system, start))
         self.measured: Measured | None = None
 
     @property
     def num_compiles(self) -> int:
-        """How often this engine has compiled the loop; one compiled for another may serve it."""
+        """How often this one was compiled; one compiled for others may serve it."""
         return len(self._program.compiled)
 
     @property
@@ -120,12 +124,12 @@ class Engine:
         """How often a neighbor list was made."""
         return self.lists.num_rebuilds + self._made + int(self.neighbors.made)
 
-    def energies(self, of_model: jax.Array) -> np.ndarray:
-        """Return energies of the structures, (B,) float64 eV, of those that the model gives."""
+    def energies(self, of_model: Float[Array, " structures"]) -> Float[np.ndarray, " structures"]:
+        """Return energies of the structures, float64 eV, of those that the model gives."""
         return np.asarray(of_model, np.float64) + self._references
 
-    def set_velocities(self, velocities: np.ndarray) -> None:
-        """Replace all velocities, (n, 3) Å/(Å·√(amu/eV))."""
+    def set_velocities(self, velocities: Float[np.ndarray, "atoms 3"]) -> None:
+        """Replace all velocities, Å/(Å·√(amu/eV))."""
         with self.potential.precision():
             padded = self._padded(velocities)
             self.state = self.state.replace(velocities=jnp.asarray(padded))
@@ -138,29 +142,18 @@ class Engine:
         """
         attempts, last = 0, -1
         with self.potential.precision():
-            scale = jnp.asarray(self.potential.energy_scale, self.potential.dtype)
             while True:
                 begun, compiles, before = time.monotonic(), self.num_compiles, self.step
-                state, neighbors, measured, report, buffer = run_chunk(
-                    replace(self._program, lists=self.lists.loop),
-                    Inputs(self.potential.variables, scale, self.system, self.limits),
-                    self.integrator,
-                    self.state,
-                    self.neighbors,
-                    np.int32(self._end_of_chunk(before, until)),
-                )
-                self.state, self.measured = state, measured
-                if neighbors is not None:
-                    self.neighbors = neighbors
-                if buffer is not None and int(buffer.count):
-                    self._recorded.append(jax.tree.map(np.asarray, buffer))
-                status, step = Status(int(report.status)), int(state.step)
+                end = min(until, before + self._pace)
+                report = self._run(end).report
+                status, step = Status(int(report.status)), self.step
                 if self.num_compiles == compiles and step > before:
                     rate = (step - before) / (time.monotonic() - begun)
                     self._pace = max(1, int(rate * LONGEST_CHUNK))
                 if status is Status.DONE:
+                    ended_early = step < end and self._program.finished is not None
                     # Else the chunk was a short one, or what is recorded has filled its arrays.
-                    if step >= until or self._program.finished is not None:
+                    if step >= until or ended_early:
                         return
                     continue
                 attempts, last = (attempts + 1 if step == last else 1), step
@@ -168,69 +161,43 @@ class Engine:
                     raise SimulationError(self._explanation(report), step)
                 self._renew_lists(report, step)
 
-    def take_records(self, timestep: float) -> Records | None:
-        """Return what was recorded since the last call, or None if that is nothing.
+    def take_buffers(self) -> list[Buffer]:
+        """Return what was recorded since the last call, on the host."""
+        taken, self._recorded = self._recorded, []
+        return taken
 
-        Args:
-            timestep: fs.
-        """
-        if not self._recorded:
-            return None
-        count, names = self.lists.num_atoms, self._recorded[0].values
-        per_atom = self.potential.per_atom & frozenset(names)
-
-        def joined(rows_of: Callable[[Buffer], Any]) -> np.ndarray:
-            return np.concatenate([rows_of(each)[: each.count] for each in self._recorded])
-
-        step = joined(lambda each: each.step)
-        values = {name: joined(lambda each, name=name: each.values[name]) for name in names}
-        records = Records(
-            step=step,
-            time=step * timestep,
-            temperature=joined(lambda each: each.temperature),
-            volume=joined(lambda each: each.volume),
-            values={
-                name: rows[:, :count] if name in per_atom else rows for name, rows in values.items()
-            },
-            per_atom=per_atom,
-            units=recorded_units(self.potential, tuple(names)),
-        )
-        self._recorded = []
-        return records
-
-    def restore(self, state: State, positions: np.ndarray, cell: np.ndarray) -> None:
-        """Take over a state, and the lists made for other positions (n, 3) and cells (B, 3, 3)."""
+    def restore(
+        self,
+        state: State,
+        positions: Float[np.ndarray, "atoms 3"],
+        cell: Float[np.ndarray, "structures 3 3"],
+    ) -> None:
+        """Take over a state, and the lists made for other positions and cells, Å."""
         with self.potential.precision():
             self.neighbors = self.lists.build(positions, cell)
-            self.state = jax.tree.map(lambda x: jnp.array(x, copy=True), state)
+            self.state = _copied(state)
         self.measured = None
         self._recorded = []
 
-    def _begin(self, positions: np.ndarray, cell: np.ndarray) -> State:
-        dtype = self.potential.dtype
-        padded, graphs = self._padded(positions), len(cell)
-        energy = jnp.zeros(graphs, dtype)
-        state = State(
-            ready=jnp.asarray(False),
-            step=jnp.int32(0),
-            positions=jnp.asarray(padded),
-            velocities=jnp.zeros_like(jnp.asarray(padded)),
-            cell=jnp.asarray(cell, dtype),
-            energy=energy,
-            forces=jnp.zeros_like(jnp.asarray(padded)),
-            stress=jnp.zeros((graphs, 3, 3), dtype),
-            heat=CompensatedSum.zero(energy),
+    def _run(self, until: int) -> Chunk:
+        """Run one chunk, and take over what it leaves."""
+        scale = jnp.asarray(self.potential.energy_scale, self.potential.dtype)
+        chunk = run_chunk(
+            replace(self._program, lists=self.lists.loop),
+            Inputs(self.potential.variables, scale, self.system, self.limits),
+            self.integrator,
+            self.state,
+            self.neighbors,
+            np.int32(until),
         )
-        state = self.integrator.start(self.system, state)
-        # A buffer that appears twice could not be donated.
-        return jax.tree.map(lambda x: jnp.array(x, copy=True), state)
+        self.state, self.measured = chunk.state, chunk.measured
+        if chunk.neighbors is not None:
+            self.neighbors = chunk.neighbors
+        if chunk.buffer is not None and int(chunk.buffer.count):
+            self._recorded.append(jax.tree.map(np.asarray, chunk.buffer))
+        return chunk
 
-    def _end_of_chunk(self, step: int, until: int) -> int:
-        """Return the step at which a chunk that begins at a step ends at the latest."""
-        # What ends by itself would otherwise not be told from what was cut short.
-        return until if self._program.finished is not None else min(until, step + self._pace)
-
-    def _padded(self, rows: np.ndarray) -> np.ndarray:
+    def _padded(self, rows: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "padded 3"]:
         padded = np.zeros((self.neighbors.positions.shape[0], 3), self.potential.dtype)
         padded[: len(rows)] = rows
         return padded
@@ -261,3 +228,8 @@ class Engine:
         return explanation(
             report, self.state, timestep, self.limits, self.lists.atoms, self.symbols
         )
+
+
+def _copied(state: State) -> State:
+    # A buffer that appears twice, or is another's memory, could not be donated.
+    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)

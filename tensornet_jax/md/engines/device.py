@@ -1,37 +1,31 @@
 """The engine on the device: structures and an ensemble, sampled at intervals."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import ClassVar
 
 import ase
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
-from tensornet_jax.md.cells import check_cells, planes_of
-from tensornet_jax.md.config import NPT, NVE, Ensemble, Record
-from tensornet_jax.md.engines.compiled_loop import Engine
-from tensornet_jax.md.engines.dynamics import FACTOR, MARGIN, Dynamics
-from tensornet_jax.md.engines.snapshot import restore_engine, snapshot_of
-from tensornet_jax.md.integrators.ensembles import (
-    first_value,
-    largest_temperature,
-    make_integrator,
-    per_structure,
-)
+from tensornet_jax.md.config import FirstVelocities
+from tensornet_jax.md.engines.compiled_loop import CompiledLoop
+from tensornet_jax.md.engines.dynamics import Dynamics
+from tensornet_jax.md.engines.snapshot import restore_loop, snapshot_of
+from tensornet_jax.md.ensembles.numbers import per_structure
+from tensornet_jax.md.integrators.batch import Batch
 from tensornet_jax.md.limits import Limits, SimulationError
 from tensornet_jax.md.lists.neighbor_lists import NeighborLists
-from tensornet_jax.md.output.records import Recording, Records, check_recorded
+from tensornet_jax.md.output.records import Recording, Records, records_of
 from tensornet_jax.md.output.restart_file import Snapshot
 from tensornet_jax.md.sample import Sample
 from tensornet_jax.md.state import BOLTZMANN, FEMTOSECOND, System
 from tensornet_jax.md.system import make_system
 from tensornet_jax.md.velocities import (
-    bring_to_rest,
-    mobile_atoms,
-    motions_at_rest,
+    free_atoms,
     thermal_velocities,
+    without_conserved_motion,
 )
-from tensornet_jax.potential.potential import Potential
 
 
 class Simulation(Dynamics):
@@ -45,125 +39,65 @@ class Simulation(Dynamics):
 
         simulation = Simulation(potential, atoms, Langevin(temperature=300), timestep=0.5)
         (final,) = simulation.run(10_000, interval=100, observers=[print_temperature])
+
+    engine: the structures on the device.
     """
 
     engine_name: ClassVar[str] = "device"
 
-    def __init__(
-        self,
-        potential: Potential,
-        atoms: ase.Atoms | Sequence[ase.Atoms],
-        ensemble: Ensemble,
-        *,
-        timestep: float,
-        seed: int = 0,
-        velocities: Literal["thermal", "keep", "rest"] = "thermal",
-        skin: float = 0.5,
-        stress: bool = False,
-        max_temperature: float | None = None,
-        max_displacement: float = 0.5,
-        replicas: Sequence[int] | None = None,
-        record: Record | None = None,
-    ) -> None:
-        """Prepare a simulation; nothing is computed yet.
+    engine: CompiledLoop
 
-        Args:
-            potential: gives the forces; its dtype is that of the simulation.
-            atoms: one structure, or several that run at once and independently; not changed.
-            ensemble: one of `tensornet_jax.md.config`'s; its numbers may be one for each structure.
-            timestep: fs.
-            seed: of first velocities and thermostat.
-            velocities: "thermal" draws them at the ensemble's (first) temperature, "keep" takes
-                those of the structures, "rest" has none.
-            skin: Å the neighbor lists reach beyond the cutoff; 0 makes a new one every step.
-            stress: compute the stress even if the ensemble does not need it.
-            max_temperature: K above which the simulation has exploded; by default 10 times the
-                ensemble's temperature, or that of kept velocities, and 5000 K.
-            max_displacement: Å in one step above which it has exploded.
-            replicas: numbers of the structures' random numbers, by default 0, 1, …: a replica run
-                alone under its number follows the path it takes in company.
-            record: properties to record between samples; observers get them with every `Sample`.
-
-        Raises:
-            ValueError: unknown element, an unsupported constraint, a stress or pressure without
-                periodic cell, velocities to keep that are not there, a property to record that
-                the model does not predict.
-        """
-        structures = [atoms] if isinstance(atoms, ase.Atoms) else list(atoms)
-        if not structures or any(len(each) == 0 for each in structures):
-            raise ValueError("a simulation needs atoms: give at least one structure that has some")
-        self.potential = potential
-        self.ensemble = ensemble
-        self.timestep = float(timestep)
-        self.seed = seed
-        self.record = record
-        self.skin = float(skin)
-        self.replicas = list(range(len(structures)) if replicas is None else replicas)
-        if len(self.replicas) != len(structures):
-            raise ValueError(f"{len(self.replicas)} replica numbers for {len(structures)} atoms")
-        mobile = [
-            mobile_atoms(each, f" (structure {index})" if len(structures) > 1 else "")
-            for index, each in enumerate(structures)
-        ]
-        check_cells(structures, mobile, ensemble, stress)
-        recording = None
-        if record is not None:
-            check_recorded(potential, record.properties, structures)
-            recording = Recording(tuple(record.properties), record.interval)
-        in_plane = isinstance(ensemble, NPT) and ensemble.shape == "in_plane"
-        planes = planes_of(structures) if in_plane else None
-        first = first_value(ensemble.temperature)
-        temperature = per_structure(first, len(structures), "temperature")
+    def _prepare(self, velocities: FirstVelocities) -> None:
+        structures, potential = self.structures, self.potential
+        mobile = list(map(free_atoms, structures))
         with potential.precision():
-            integrator = make_integrator(
-                ensemble, len(structures), potential.dtype, timestep=self.timestep, planes=planes
-            )
-        starts, freedom = [], []
+            batch = Batch(structures, self.timestep, potential.dtype)
+            integrator = self.ensemble.integrator(batch)
+        first = self.ensemble.first_temperature
+        temperatures = per_structure(first, len(structures), "temperature")
+        starts, degrees = [], []
         for index, each in enumerate(structures):
-            start = self._start(each, temperature[index], index, velocities)
-            at_rest = 0
-            if integrator.conserves_momentum:
-                keeps = isinstance(ensemble, NVE) and velocities == "keep"
-                at_rest = motions_at_rest(start) if keeps else bring_to_rest(start)
+            start = self._start(each, temperatures[index], index, velocities)
+            kept = velocities == "keep"
+            at_rest = without_conserved_motion(start, self.ensemble, kept=kept)
             starts.append(start)
-            freedom.append(3 * int(mobile[index].sum()) - at_rest)
-        kinetic = np.array([start.get_kinetic_energy() for start in starts])
-        highest = largest_temperature(ensemble, len(structures))
-        hottest = np.maximum(highest, 2 * kinetic / (BOLTZMANN * np.maximum(freedom, 1)))
-        limit = FACTOR * hottest + MARGIN
-        if max_temperature is not None:
-            limit = np.full(len(structures), max_temperature)
+            degrees.append(3 * int(mobile[index].sum()) - at_rest)
 
         def system(lists: NeighborLists) -> System:
             return make_system(
                 starts,
                 mobile,
-                freedom,
+                degrees,
                 lists,
                 timestep=self.timestep * FEMTOSECOND,
-                seed=seed,
+                seed=self.seed,
                 replicas=self.replicas,
             )
 
-        with potential.precision():
-            limits = Limits(
-                jnp.asarray(limit, potential.dtype),
-                jnp.asarray(max_displacement, potential.dtype),
-            )
-        self.engine = Engine(
+        record = self.record
+        self.engine = CompiledLoop(
             potential,
             starts,
             integrator,
             system,
-            limits,
+            self._limits(starts, degrees),
             skin=self.skin,
-            stress=stress,
-            recording=recording,
+            stress=self._stress,
+            recording=record and Recording(tuple(record.properties), record.interval),
         )
         self.engine.set_velocities(np.concatenate([each.get_velocities() for each in starts]))
-        self.structures = tuple(_template(each) for each in structures)
-        self._planes = planes
-        self._stress = stress or integrator.needs_stress
+        self._planes = self.ensemble.planes(structures)
+        self._stress = self._stress or integrator.needs_stress
+
+    def _limits(self, starts: list[ase.Atoms], degrees: list[int]) -> Limits:
+        kinetic = np.array([start.get_kinetic_energy() for start in starts])
+        now = 2 * kinetic / (BOLTZMANN * np.maximum(degrees, 1))
+        dtype = self.potential.dtype
+        with self.potential.precision():
+            return Limits(
+                jnp.asarray(self._highest_temperatures(now), dtype),
+                jnp.asarray(self._max_displacement, dtype),
+            )
 
     @property
     def step(self) -> int:
@@ -188,10 +122,10 @@ class Simulation(Dynamics):
         assert measured is not None
         count = self.engine.lists.num_atoms
 
-        def rows(values: Any) -> np.ndarray:
+        def rows(values: ArrayLike) -> np.ndarray:
             return np.array(values, np.float64)[:count]
 
-        def each(values: Any) -> np.ndarray:
+        def each(values: ArrayLike) -> np.ndarray:
             return np.array(values, np.float64)
 
         cell, step = each(state.cell), self.step
@@ -213,13 +147,12 @@ class Simulation(Dynamics):
             planes=self._planes,
         )
 
-    def conditions(self) -> dict[str, Any]:
+    def conditions(self) -> Mapping[str, object]:
         """Return what else must be the same for a run to go on, as JSON."""
         return {
-            "fixed atoms": [
-                np.flatnonzero(~mobile_atoms(each)).tolist() for each in self.structures
-            ],
-            "kind of neighbor list": "device" if self.engine.lists.on_device else "host",
+            "fixed atoms": [np.flatnonzero(~free_atoms(each)).tolist() for each in self.structures],
+            # Spelled as in files of every version.
+            "kind of neighbour list": "device" if self.engine.lists.on_device else "host",
         }
 
     def snapshot(self) -> Snapshot:
@@ -248,39 +181,27 @@ class Simulation(Dynamics):
         return same
 
     def _restore(self, snapshot: Snapshot) -> None:
-        restore_engine(self.engine, snapshot)
+        restore_loop(self.engine, snapshot)
 
     def _advance(self, until: int) -> None:
         self.engine.advance(until)
 
     def _take_records(self) -> Records | None:
-        return self.engine.take_records(self.timestep)
+        buffers, count = self.engine.take_buffers(), self.engine.lists.num_atoms
+        return records_of(buffers, self.potential, self.timestep, count)
 
     @property
     def _has_forces(self) -> bool:
         return bool(self.engine.state.ready)
 
     def _start(
-        self, atoms: ase.Atoms, temperature: float, index: int, velocities: str
+        self, atoms: ase.Atoms, temperature: float, index: int, velocities: FirstVelocities
     ) -> ase.Atoms:
         start = atoms.copy()
-        start.calc = None
-        if velocities == "keep":
-            if not start.get_momenta().any():
-                raise ValueError(
-                    f"structure {index} has no velocities to keep: use velocities: thermal"
-                )
-            return start
         if velocities == "rest":
             start.set_velocities(np.zeros((len(start), 3)))
-            return start
-        # Each replica has its own numbers, whoever else is there.
-        rng = np.random.default_rng([self.seed, self.replicas[index]])
-        start.set_velocities(thermal_velocities(start, float(temperature), rng))
+        elif velocities == "thermal":
+            # Each replica has its own numbers, whoever else is there.
+            rng = np.random.default_rng([self.seed, self.replicas[index]])
+            start.set_velocities(thermal_velocities(start, float(temperature), rng))
         return start
-
-
-def _template(atoms: ase.Atoms) -> ase.Atoms:
-    template = atoms.copy()
-    template.calc = None
-    return template

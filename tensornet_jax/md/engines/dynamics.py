@@ -1,17 +1,24 @@
 """What every engine of molecular dynamics has in common: a state, samples of it, and going on."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import ase
+import numpy as np
+from jaxtyping import Float
 
-from tensornet_jax.md.config import Ensemble, Record
+from tensornet_jax.md.cells import check_cells
+from tensornet_jax.md.config import FirstVelocities, Record
+from tensornet_jax.md.engines.capabilities import Demand
+from tensornet_jax.md.engines.registry import refusals
+from tensornet_jax.md.ensembles.ensemble import Ensemble
 from tensornet_jax.md.limits import SimulationError
-from tensornet_jax.md.output.records import Records
+from tensornet_jax.md.output.records import Records, check_recorded
 from tensornet_jax.md.output.restart_file import Snapshot
 from tensornet_jax.md.sample import Observer, Sample
+from tensornet_jax.md.velocities import free_atoms
 from tensornet_jax.potential.potential import Potential
 
 # Where none is given, a simulation has exploded above FACTOR × its temperature + MARGIN, K.
@@ -21,6 +28,9 @@ FACTOR, MARGIN = 10.0, 5000.0
 class Dynamics(abc.ABC):
     """Molecular dynamics that observers see at intervals, and that a restart file can continue.
 
+    An engine is a subclass with an entry in `ENGINES`, which says what it can do; what it cannot
+    do it never sees.
+
     potential: gives the forces.
     ensemble: what is sampled.
     timestep: fs.
@@ -29,21 +39,68 @@ class Dynamics(abc.ABC):
     skin: Å the neighbor lists reach beyond the cutoff.
     record: properties recorded between samples; None for none.
     structures: as they were at the start, without results.
+    engine_name: its name in `ENGINES`.
+    checks_by_evaluating: whether only the first evaluation shows what cannot be computed.
     """
 
     engine_name: ClassVar[str]
+    checks_by_evaluating: ClassVar[bool] = False
 
-    potential: Potential
-    ensemble: Ensemble
-    timestep: float
-    seed: int
-    replicas: list[int]
-    skin: float
-    record: Record | None
-    structures: tuple[ase.Atoms, ...]
-    _sampled: int | None = None
+    def __init__(
+        self,
+        potential: Potential,
+        atoms: ase.Atoms | Sequence[ase.Atoms],
+        ensemble: Ensemble,
+        *,
+        timestep: float,
+        seed: int = 0,
+        velocities: FirstVelocities = "thermal",
+        skin: float = 0.5,
+        stress: bool = False,
+        max_temperature: float | None = None,
+        max_displacement: float = 0.5,
+        replicas: Sequence[int] | None = None,
+        record: Record | None = None,
+    ) -> None:
+        """Prepare a simulation; nothing is computed yet.
+
+        Args:
+            potential: gives the forces; its dtype is that of the simulation.
+            atoms: one structure, or several that run at once and independently; not changed.
+            ensemble: one of `tensornet_jax.md`'s; its numbers may be one for each structure.
+            timestep: fs.
+            seed: of first velocities and thermostat.
+            velocities: "thermal" draws them at the ensemble's (first) temperature, "keep" takes
+                those of the structures, "rest" has none.
+            skin: Å the neighbor lists reach beyond the cutoff; 0 makes a new one every step.
+            stress: compute the stress even if the ensemble does not need it.
+            max_temperature: K above which the simulation has exploded; by default 10 times the
+                ensemble's temperature, or that of kept velocities, and 5000 K.
+            max_displacement: Å in one step above which it has exploded.
+            replicas: numbers of the structures' random numbers, by default 0, 1, …: a replica run
+                alone under its number follows the path it takes in company.
+            record: properties to record between samples; observers get them with every `Sample`.
+
+        Raises:
+            ValueError: what the engine cannot do, an unknown element, a stress or pressure without
+                periodic cell, no velocities to keep, a property that the model does not predict.
+        """
+        structures = [atoms] if isinstance(atoms, ase.Atoms) else list(atoms)
+        self.potential, self.ensemble, self.record = potential, ensemble, record
+        self.timestep, self.seed, self.skin = float(timestep), seed, float(skin)
+        self.structures = tuple(map(_without_results, structures))
+        self.replicas = list(range(len(structures)) if replicas is None else replicas)
+        self._stress, self._max_displacement = stress, max_displacement
+        self._max_temperature = max_temperature
+        self._sampled: int | None = None
+        self._check(velocities)
+        self._prepare(velocities)
 
     # --- what an engine brings ---------------------------------------------------------------
+
+    @abc.abstractmethod
+    def _prepare(self, velocities: FirstVelocities) -> None:
+        """Make the first state; nothing is computed yet."""
 
     @property
     @abc.abstractmethod
@@ -55,7 +112,7 @@ class Dynamics(abc.ABC):
         """Return the present state; the first call evaluates the first forces."""
 
     @abc.abstractmethod
-    def conditions(self) -> dict[str, Any]:
+    def conditions(self) -> Mapping[str, object]:
         """Return what else must be the same for a run to go on, as JSON."""
 
     @abc.abstractmethod
@@ -137,3 +194,58 @@ class Dynamics(abc.ABC):
         self._sampled = sample.step
         for observer in observers:
             observer(sample)
+
+    def _check(self, velocities: FirstVelocities) -> None:
+        """Raise ValueError for what cannot be simulated, whatever the engine; see `__init__`."""
+        structures = self.structures
+        if not structures or any(len(each) == 0 for each in structures):
+            raise ValueError("a simulation needs atoms: give at least one structure that has some")
+        if len(self.replicas) != len(structures):
+            raise ValueError(f"{len(self.replicas)} replica numbers for {len(structures)} atoms")
+        wanted = {"stress": self._stress, "records": self.record is not None}
+        check_supported(self.engine_name, self.ensemble, structures, **wanted)
+        check_cells(structures, list(map(free_atoms, structures)), self.ensemble, self._stress)
+        if self.record is not None:
+            check_recorded(self.potential, self.record.properties, structures)
+        for index, each in enumerate(structures if velocities == "keep" else ()):
+            if not each.get_momenta().any():
+                raise ValueError(
+                    f"structure {index} has no velocities to keep: use velocities: thermal"
+                )
+
+    def _highest_temperatures(
+        self, now: Float[np.ndarray, " structures"]
+    ) -> Float[np.ndarray, " structures"]:
+        """Return above which temperatures, K, the structures have exploded.
+
+        Args:
+            now: their first temperatures, K.
+        """
+        if self._max_temperature is not None:
+            return np.full(len(now), self._max_temperature)
+        intended = self.ensemble.largest_temperature(len(now))
+        return FACTOR * np.maximum(intended, now) + MARGIN
+
+
+def check_supported(
+    engine: str, ensemble: Ensemble, structures: Sequence[ase.Atoms], *, stress: bool, records: bool
+) -> None:
+    """Raise ValueError for what an engine cannot do, with what to do.
+
+    Args:
+        engine: its name.
+        ensemble: what is sampled.
+        structures: at the start.
+        stress: whether the stress is asked for.
+        records: whether properties are recorded.
+    """
+    held = frozenset(type(each).__name__ for atoms in structures for each in atoms.constraints)
+    demand = Demand(ensemble, len(structures), stress, records, held)
+    for _, reason in refusals(engine, demand):
+        raise ValueError(reason)
+
+
+def _without_results(atoms: ase.Atoms) -> ase.Atoms:
+    template = atoms.copy()
+    template.calc = None
+    return template

@@ -1,11 +1,12 @@
 """Constant temperature and pressure: stochastic cell rescaling."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.md.integrators.csvr import rescaled
 from tensornet_jax.md.state import State, System, accelerate, drift, step_keys
@@ -20,16 +21,16 @@ shape within a plane."""
 class Rescaling(NamedTuple):
     """What the barostat did in the present step.
 
-    strain: (B, 3, 3) logarithm of the deformation.
-    work: (B,) −½ of its work, taken with the stress before it, eV.
+    strain: logarithm of the deformation.
+    work: −½ of its work, taken with the stress before it, eV.
     """
 
-    strain: Array
-    work: Array
+    strain: Float[Array, "structures 3 3"]
+    work: Float[Array, " structures"]
 
 
-def exponential(matrix: Array) -> Array:
-    """Return exp of matrices whose norm is not far above 1, (…, 3, 3), exact to rounding."""
+def exponential(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"]:
+    """Return exp of matrices whose norm is not far above 1, exact to rounding."""
     small = matrix / 8
     result = term = jnp.broadcast_to(jnp.eye(3, dtype=matrix.dtype), matrix.shape)
     for order in range(1, 11):
@@ -40,13 +41,15 @@ def exponential(matrix: Array) -> Array:
     return result
 
 
-def volume(cell: Array) -> Array:
-    """|det| of cells: (B, 3, 3) Å → (B,) Å³."""
+def volume(cell: Float[Array, "structures 3 3"]) -> Float[Array, " structures"]:
+    """|det| of cells in Å, Å³."""
     return jnp.abs(jnp.linalg.det(cell))
 
 
-def contracted(tensor: Array, strain: Array) -> Array:
-    """A : ε of each structure, (B,)."""
+def contracted(
+    tensor: Float[Array, "structures 3 3"], strain: Float[Array, "structures 3 3"]
+) -> Float[Array, " structures"]:
+    """A : ε of each structure."""
     return jnp.sum(tensor * strain, axis=(-2, -1))
 
 
@@ -69,24 +72,23 @@ class StochasticCellRescaling:
     Conserved: kinetic + potential energy + P₀V − heat; the barostat's share of the heat is taken
     with the mean of the stresses before and after.
 
-    thermal_energy: (B,) k_B·T, eV.
-    relaxation_time: (B,) τ of the thermostat, Å·√(amu/eV).
-    pressure: (B,) P₀, eV/Å³.
-    pressure_time: (B,) τ_p, Å·√(amu/eV).
-    compressibility: (B,) β, Å³/eV; only β/τ_p matters.
-    plane: (B, 3, 3) projector on the plane of `in_plane`; None for other shapes.
+    thermal_energy: k_B·T, eV.
+    relaxation_time: τ of the thermostat, Å·√(amu/eV).
+    pressure: P₀, eV/Å³.
+    pressure_time: τ_p, Å·√(amu/eV).
+    compressibility: β, Å³/eV; only β/τ_p matters.
+    plane: projector on the plane of `in_plane`; None for other shapes.
     shape: what of the cell may change (static).
     """
 
-    thermal_energy: Any
-    relaxation_time: Any
-    pressure: Any
-    pressure_time: Any
-    compressibility: Any
-    plane: Any = None
+    thermal_energy: Float[Array, " structures"]
+    relaxation_time: Float[Array, " structures"]
+    pressure: Float[Array, " structures"]
+    pressure_time: Float[Array, " structures"]
+    compressibility: Float[Array, " structures"]
+    plane: Float[Array, "structures 3 3"] | None = None
     shape: CellShape = field(default="isotropic", metadata={"static": True})
 
-    conserves_momentum: bool = field(default=True, metadata={"static": True})
     needs_stress: bool = field(default=True, metadata={"static": True})
     changes_cell: bool = field(default=True, metadata={"static": True})
 
@@ -120,13 +122,13 @@ class StochasticCellRescaling:
         decay = jnp.exp(-system.timestep / self.relaxation_time)
         return rescaled(system, state, self.thermal_energy, decay)
 
-    def conserved(self, system: System, state: State) -> Array:
-        """Return the conserved quantity of each structure, (B,) eV."""
+    def conserved(self, system: System, state: State) -> Float[Array, " structures"]:
+        """Return the conserved quantity of each structure, eV."""
         energy = state.energy + system.kinetic_energy(state.velocities)
         return energy + self.pressure * volume(state.cell) - state.heat.total
 
-    def _strain(self, system: System, state: State) -> Array:
-        """(B, 3, 3) logarithmic strain of this step."""
+    def _strain(self, system: System, state: State) -> Float[Array, "structures 3 3"]:
+        """Return the logarithmic strain of this step."""
         dtype = state.cell.dtype
         size = volume(state.cell)
         inside = system.kinetic_tensor(state.velocities) / size[:, None, None] - state.stress
@@ -146,6 +148,6 @@ class StochasticCellRescaling:
         width = width / jnp.sqrt(jnp.asarray(dimensions, dtype))
         strain = strain + width[:, None, None] * symmetric
         strain = 0.5 * (strain + strain.mT)
-        if self.shape == "in_plane":
+        if self.plane is not None:
             return self.plane @ strain @ self.plane
         return strain * identity if self.shape == "lengths" else strain

@@ -1,46 +1,48 @@
 """Atoms and cell as one vector, so that an optimizer need not know which is which."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.md.integrators.barostat import exponential, volume
 from tensornet_jax.md.state import State, System
 
-CellFreedom = Literal["none", "isotropic", "lengths", "full"]
-"""What of the cell may relax: nothing; its size; the lengths along x, y, z; size and shape."""
+CellChange = Literal["none", "isotropic", "lengths", "full", "in_plane"]
+"""What of the cell may relax: nothing; its size; the lengths along x, y, z; size and shape; size
+and shape within a plane."""
 
 
 class Vector(NamedTuple):
     """A displacement, or a force, of all structures.
 
-    atoms: (N, 3).
-    cell: (B, 3, 3).
+    atoms: the part of the positions.
+    cell: the part of the cell.
     """
 
-    atoms: Array
-    cell: Array
+    atoms: Float[Array, "atoms 3"]
+    cell: Float[Array, "structures 3 3"]
 
     def plus(self, other: "Vector", factor: Array | float = 1.0) -> "Vector":
         """Return the sum with a multiple of another vector that is the same for all structures."""
         return jax.tree.map(lambda a, b: a + factor * b, self, other)
 
-    def scaled(self, system: System, factor: Array) -> "Vector":
-        """Return the vector times a number (B,) of each structure."""
+    def scaled(self, system: System, factor: Float[Array, " structures"]) -> "Vector":
+        """Return the vector times a number of each structure."""
         return Vector(
             self.atoms * factor[system.node_graph][:, None], self.cell * factor[:, None, None]
         )
 
-    def dot(self, system: System, other: "Vector") -> Array:
-        """Return the scalar products of the structures' parts, (B,)."""
+    def dot(self, system: System, other: "Vector") -> Float[Array, " structures"]:
+        """Return the scalar products of the structures' parts."""
         atoms = system.per_graph(jnp.sum(self.atoms * other.atoms, axis=-1))
         return atoms + jnp.sum(self.cell * other.cell, axis=(-2, -1))
 
-    def largest(self, system: System) -> Array:
-        """Return the length of the longest row of each structure, (B,)."""
+    def largest(self, system: System) -> Float[Array, " structures"]:
+        """Return the length of the longest row of each structure."""
         atoms = system.largest(jnp.sum(self.atoms**2, axis=-1))
         return jnp.sqrt(jnp.maximum(atoms, jnp.max(jnp.sum(self.cell**2, axis=-1), axis=-1)))
 
@@ -54,16 +56,22 @@ class CellCoordinates:
     `FrechetCellFilter` has it, makes forces along u as large as those on atoms. What is minimized
     is energy + pressure × volume.
 
-    pressure: (B,) eV/Å³.
-    freedom: what of the cell may relax (static).
+    pressure: eV/Å³.
+    plane: projector on the plane of "in_plane"; None for other changes.
+    change: what of the cell may relax (static).
     """
 
-    pressure: Any
-    freedom: CellFreedom = field(default="none", metadata={"static": True})
+    pressure: Float[Array, " structures"]
+    plane: Float[Array, "structures 3 3"] | None = None
+    change: CellChange = field(default="none", metadata={"static": True})
 
-    def moved(self, system: System, state: State, strain: Array, step: Vector) -> tuple[Any, ...]:
-        """Return positions, cell and E after a step from the E of now, (B, 3, 3)."""
-        if self.freedom == "none":
+    def moved(
+        self, system: System, state: State, strain: Float[Array, "structures 3 3"], step: Vector
+    ) -> tuple[
+        Float[Array, "atoms 3"], Float[Array, "structures 3 3"], Float[Array, "structures 3 3"]
+    ]:
+        """Return positions, cell and E after a step from the E of now."""
+        if self.change == "none":
             return state.positions + step.atoms, state.cell, strain
         after = strain + step.cell / self._sizes(system)
         back, forth = exponential(-strain), exponential(after)
@@ -72,10 +80,10 @@ class CellCoordinates:
         positions = jnp.einsum("na,nab->nb", reference + step.atoms, forth[of_atoms])
         return positions, state.cell @ back @ forth, after
 
-    def force(self, system: System, state: State, strain: Array) -> Vector:
+    def force(self, system: System, state: State, strain: Float[Array, "structures 3 3"]) -> Vector:
         """Return the negative gradient along X and u; fixed atoms feel none."""
         atoms = jnp.where(system.mobile[:, None], state.forces, 0)
-        if self.freedom == "none":
+        if self.change == "none":
             return Vector(atoms, jnp.zeros_like(state.cell))
         deformation, pullback = jax.vjp(exponential, strain)
         atoms = jnp.einsum("na,nba->nb", atoms, deformation[system.node_graph])
@@ -83,18 +91,20 @@ class CellCoordinates:
         (gradient,) = pullback(exponential(-strain).mT @ virial)
         return Vector(atoms, -self._allowed(gradient) / self._sizes(system))
 
-    def total_stress(self, state: State) -> Array:
-        """Return what has to vanish for the cell to be relaxed, (B, 3, 3) eV/Å³."""
-        if self.freedom == "none":
+    def total_stress(self, state: State) -> Float[Array, "structures 3 3"]:
+        """Return what has to vanish for the cell to be relaxed, eV/Å³."""
+        if self.change == "none":
             return jnp.zeros_like(state.stress)
         identity = jnp.eye(3, dtype=state.stress.dtype)
         return self._allowed(state.stress + self.pressure[:, None, None] * identity)
 
-    def _allowed(self, tensor: Array) -> Array:
+    def _allowed(self, tensor: Float[Array, "structures 3 3"]) -> Float[Array, "structures 3 3"]:
         identity = jnp.eye(3, dtype=tensor.dtype)
-        if self.freedom == "isotropic":
+        if self.change == "isotropic":
             return jnp.trace(tensor, axis1=-2, axis2=-1)[:, None, None] / 3 * identity
-        return tensor * identity if self.freedom == "lengths" else 0.5 * (tensor + tensor.mT)
+        if self.plane is not None:
+            return self.plane @ (0.5 * (tensor + tensor.mT)) @ self.plane
+        return tensor * identity if self.change == "lengths" else 0.5 * (tensor + tensor.mT)
 
     def _sizes(self, system: System) -> Array:
         count = system.per_graph(system.node_mask.astype(system.masses.dtype))

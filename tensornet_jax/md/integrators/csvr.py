@@ -1,11 +1,11 @@
 """Constant temperature: canonical sampling through velocity rescaling."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.md.state import State, System, accelerate, drift, step_keys
 
@@ -13,7 +13,12 @@ from tensornet_jax.md.state import State, System, accelerate, drift, step_keys
 NORMAL, GAMMA = 1, 2
 
 
-def rescaled(system: System, state: State, thermal_energy: Array, decay: Array) -> State:
+def rescaled(
+    system: System,
+    state: State,
+    thermal_energy: Float[Array, " structures"],
+    decay: Float[Array, " structures"],
+) -> State:
     """Scale all velocities of a structure by one random factor.
 
     The kinetic energy takes an exact step of its own stochastic dynamics, Eq. A7 of Bussi,
@@ -22,8 +27,8 @@ def rescaled(system: System, state: State, thermal_energy: Array, decay: Array) 
     Args:
         system: what stays.
         state: what is changed.
-        thermal_energy: (B,) k_B·T, eV.
-        decay: (B,) exp(−Δt/τ), what is kept of the old kinetic energy.
+        thermal_energy: k_B·T, eV.
+        decay: exp(−Δt/τ), what is kept of the old kinetic energy.
     """
     dtype = state.velocities.dtype
     kinetic = system.kinetic_energy(state.velocities)
@@ -31,7 +36,7 @@ def rescaled(system: System, state: State, thermal_energy: Array, decay: Array) 
         step_keys(system, state.step, NORMAL)
     )
     # The sum of N_f − 1 squared normal numbers is twice a gamma variable.
-    shape = 0.5 * jnp.maximum(system.freedom - 1, 0)
+    shape = 0.5 * jnp.maximum(system.degrees_of_freedom - 1, 0)
     others = 2 * jax.vmap(lambda key, a: jax.random.gamma(key, jnp.maximum(a, 0.5), dtype=dtype))(
         step_keys(system, state.step, GAMMA), shape
     )
@@ -58,14 +63,13 @@ class VelocityRescaling:
 
     Conserved: kinetic + potential energy − heat.
 
-    thermal_energy: (B,) k_B·T, eV.
-    relaxation_time: (B,) τ, Å·√(amu/eV).
+    thermal_energy: k_B·T, eV.
+    relaxation_time: τ, Å·√(amu/eV).
     """
 
-    thermal_energy: Any
-    relaxation_time: Any
+    thermal_energy: Float[Array, " structures"]
+    relaxation_time: Float[Array, " structures"]
 
-    conserves_momentum: bool = field(default=True, metadata={"static": True})
     needs_stress: bool = field(default=False, metadata={"static": True})
     changes_cell: bool = field(default=False, metadata={"static": True})
 
@@ -82,6 +86,6 @@ class VelocityRescaling:
         decay = jnp.exp(-system.timestep / self.relaxation_time)
         return rescaled(system, accelerate(system, state), self.thermal_energy, decay)
 
-    def conserved(self, system: System, state: State) -> Array:
-        """Return the conserved quantity of each structure, (B,) eV."""
+    def conserved(self, system: System, state: State) -> Float[Array, " structures"]:
+        """Return the conserved quantity of each structure, eV."""
         return state.energy + system.kinetic_energy(state.velocities) - state.heat.total

@@ -3,17 +3,13 @@
 from typing import Protocol
 
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.md.state import State, System
 
 
 class Integrator(Protocol):
     """One way to take a step; see `tensornet_jax.md.integrators.verlet.VelocityVerlet`."""
-
-    @property
-    def conserves_momentum(self) -> bool:
-        """Whether the total momentum stays zero once it is."""
-        ...
 
     @property
     def needs_stress(self) -> bool:
@@ -37,6 +33,6 @@ class Integrator(Protocol):
         """Return the state after the step, given energy, forces and stress at the new positions."""
         ...
 
-    def conserved(self, system: System, state: State) -> Array:
-        """Return (B,) eV, what only the error of the timestep changes."""
+    def conserved(self, system: System, state: State) -> Float[Array, " structures"]:
+        """Return, in eV, what only the error of the timestep changes."""
         ...

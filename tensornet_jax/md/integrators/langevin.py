@@ -1,11 +1,11 @@
 """Constant temperature: Langevin dynamics."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.md.state import State, System, accelerate, atom_normals, drift
 
@@ -22,14 +22,13 @@ class LangevinBaoab:
 
     Conserved: kinetic + potential energy − heat, up to the error of the timestep.
 
-    thermal_energy: (B,) k_B·T, eV.
-    friction: (B,) 1/(Å·√(amu/eV)).
+    thermal_energy: k_B·T, eV.
+    friction: 1/(Å·√(amu/eV)).
     """
 
-    thermal_energy: Any
-    friction: Any
+    thermal_energy: Float[Array, " structures"]
+    friction: Float[Array, " structures"]
 
-    conserves_momentum: bool = field(default=False, metadata={"static": True})
     needs_stress: bool = field(default=False, metadata={"static": True})
     changes_cell: bool = field(default=False, metadata={"static": True})
 
@@ -54,6 +53,6 @@ class LangevinBaoab:
         """B."""
         return accelerate(system, state)
 
-    def conserved(self, system: System, state: State) -> Array:
-        """Return the conserved quantity of each structure, (B,) eV."""
+    def conserved(self, system: System, state: State) -> Float[Array, " structures"]:
+        """Return the conserved quantity of each structure, eV."""
         return state.energy + system.kinetic_energy(state.velocities) - state.heat.total

@@ -1,11 +1,12 @@
 """Constant temperature: Nosé–Hoover chains."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.md.state import State, System, accelerate, drift
 
@@ -17,12 +18,12 @@ SUZUKI_YOSHIDA = (_OUTER, _OUTER, 1 - 4 * _OUTER, _OUTER, _OUTER)
 class Chain(NamedTuple):
     """Variables of the thermostats.
 
-    position: (B, M) ξ, without unit.
-    velocity: (B, M) dξ/dt, 1/(Å·√(amu/eV)).
+    position: ξ, without unit.
+    velocity: dξ/dt, 1/(Å·√(amu/eV)).
     """
 
-    position: Array
-    velocity: Array
+    position: Float[Array, "structures thermostats"]
+    velocity: Float[Array, "structures thermostats"]
 
 
 @jax.tree_util.register_dataclass
@@ -35,16 +36,15 @@ class NoseHooverChain:
 
     Conserved: kinetic + potential energy + Σ ½ Q_k ξ̇_k² + N_f k_B T ξ₁ + k_B T Σ_{k>1} ξ_k.
 
-    thermal_energy: (B,) k_B·T, eV.
-    relaxation_time: (B,) τ, Å·√(amu/eV).
+    thermal_energy: k_B·T, eV.
+    relaxation_time: τ, Å·√(amu/eV).
     length: number of thermostats M in the chain (static).
     """
 
-    thermal_energy: Any
-    relaxation_time: Any
+    thermal_energy: Float[Array, " structures"]
+    relaxation_time: Float[Array, " structures"]
     length: int = field(default=3, metadata={"static": True})
 
-    conserves_momentum: bool = field(default=True, metadata={"static": True})
     needs_stress: bool = field(default=False, metadata={"static": True})
     changes_cell: bool = field(default=False, metadata={"static": True})
 
@@ -61,20 +61,21 @@ class NoseHooverChain:
         """The other half of the kick and of the chain."""
         return self._thermostat(system, accelerate(system, state))
 
-    def conserved(self, system: System, state: State) -> Array:
-        """Return the conserved quantity of each structure, (B,) eV."""
+    def conserved(self, system: System, state: State) -> Float[Array, " structures"]:
+        """Return the conserved quantity of each structure, eV."""
         chain: Chain = state.extra
         kinetic = 0.5 * jnp.sum(self._masses(system) * chain.velocity**2, axis=-1)
         potential = self.thermal_energy * (
-            system.freedom * chain.position[:, 0] + jnp.sum(chain.position[:, 1:], axis=-1)
+            system.degrees_of_freedom * chain.position[:, 0]
+            + jnp.sum(chain.position[:, 1:], axis=-1)
         )
         energy = state.energy + system.kinetic_energy(state.velocities)
         return energy + kinetic + potential - state.heat.total
 
-    def _masses(self, system: System) -> Array:
-        """(B, M) Q in eV·(Å·√(amu/eV))²."""
+    def _masses(self, system: System) -> Float[Array, "structures thermostats"]:
+        """Q in eV·(Å·√(amu/eV))²."""
         one = self.thermal_energy * self.relaxation_time**2
-        first = jnp.maximum(system.freedom, 1) * one
+        first = jnp.maximum(system.degrees_of_freedom, 1) * one
         return jnp.stack([first] + [one] * (self.length - 1), axis=-1)
 
     def _thermostat(self, system: System, state: State) -> State:
@@ -88,7 +89,7 @@ class NoseHooverChain:
 
         def pushed(k: int, dt: Array) -> Array:
             if k == 0:
-                force = 2 * kinetic - system.freedom * self.thermal_energy
+                force = 2 * kinetic - system.degrees_of_freedom * self.thermal_energy
             else:
                 force = masses[:, k - 1] * velocity[k - 1] ** 2 - self.thermal_energy
             damping = 1.0 if k == last else jnp.exp(-dt / 8 * velocity[k + 1])

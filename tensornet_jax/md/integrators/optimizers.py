@@ -1,11 +1,12 @@
 """Minimizers of atoms and cell, in the shape of integrators: every structure has its own step."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jaxtyping import Bool, Float, Int
 
 from tensornet_jax.md.integrators.cell_coordinates import CellCoordinates, Vector
 from tensornet_jax.md.state import State, System
@@ -26,15 +27,21 @@ SHORTEST_RADIUS = 1e-4
 class Criterion:
     """When a structure is relaxed.
 
-    force: () eV/Å, the largest on an atom.
-    stress: () eV/Å³, the largest component, if the cell relaxes.
+    force: eV/Å, the largest on an atom.
+    stress: eV/Å³, the largest component, if the cell relaxes; None compares the forces along X and
+        u of `CellCoordinates` with `force`, as ASE does with a `FrechetCellFilter`.
     """
 
-    force: Any
-    stress: Any
+    force: Float[Array, ""]
+    stress: Float[Array, ""] | None
 
-    def met(self, system: System, state: State, coordinates: CellCoordinates) -> Array:
-        """Tell which structures are relaxed, (B,) bool."""
+    def met(
+        self, system: System, state: State, coordinates: CellCoordinates
+    ) -> Bool[Array, " structures"]:
+        """Tell which structures are relaxed."""
+        if self.stress is None:
+            force = coordinates.force(system, state, state.extra.strain)
+            return force.largest(system) <= self.force
         forces = jnp.where(system.mobile, jnp.sum(state.forces**2, axis=-1), 0)
         stress = jnp.abs(coordinates.total_stress(state))
         return (jnp.sqrt(system.largest(forces)) <= self.force) & (
@@ -42,28 +49,31 @@ class Criterion:
         )
 
 
-def all_relaxed(integrator: "Fire | Lbfgs", system: System, state: State) -> Array:
-    """Tell whether there is nothing left to do, () bool."""
+Minimizer: TypeAlias = "Fire | Lbfgs"
+
+
+def all_relaxed(integrator: Minimizer, system: System, state: State) -> Bool[Array, ""]:
+    """Tell whether there is nothing left to do."""
     return jnp.all(integrator.criterion.met(system, state, integrator.coordinates))
 
 
 class FireVariables(NamedTuple):
     """Variables of FIRE, each of every structure.
 
-    strain: (B, 3, 3) E.
+    strain: E.
     velocity: of atoms and cell.
-    time: (B,) timestep.
-    mixing: (B,) α.
-    downhill: (B,) int32 steps since the last one uphill.
-    steps: (B,) int32 steps taken.
+    time: timestep.
+    mixing: α.
+    downhill: steps since the last one uphill.
+    steps: how many were taken.
     """
 
-    strain: Array
+    strain: Float[Array, "structures 3 3"]
     velocity: Vector
-    time: Array
-    mixing: Array
-    downhill: Array
-    steps: Array
+    time: Float[Array, " structures"]
+    mixing: Float[Array, " structures"]
+    downhill: Int[Array, " structures"]
+    steps: Int[Array, " structures"]
 
 
 @jax.tree_util.register_dataclass
@@ -73,16 +83,14 @@ class Fire:
 
     coordinates: atoms and cell as one vector.
     criterion: when a structure stays where it is.
-    max_step: () Å, the longest way of an atom in one step.
+    max_step: Å, the longest way of an atom in one step.
     """
 
     coordinates: CellCoordinates
     criterion: Criterion
-    max_step: Any
+    max_step: Float[Array, ""]
     changes_cell: bool = field(default=False, metadata={"static": True})
     needs_stress: bool = field(default=False, metadata={"static": True})
-
-    conserves_momentum: bool = field(default=False, metadata={"static": True})
 
     def start(self, system: System, state: State) -> State:
         """Return the state at rest."""
@@ -142,36 +150,36 @@ class Fire:
         """Nothing is left to do."""
         return state
 
-    def conserved(self, system: System, state: State) -> Array:
-        """Return what is minimized but for the pressure, (B,) eV."""
+    def conserved(self, system: System, state: State) -> Float[Array, " structures"]:
+        """Return what is minimized but for the pressure, eV."""
         return state.energy
 
 
 class LbfgsVariables(NamedTuple):
     """Variables of L-BFGS; M pairs are remembered, those with weight 0 do not count.
 
-    strain: (B, 3, 3) E.
-    steps_back: (M, …) steps s.
-    changes: (M, …) changes of the gradient y.
-    weights: (M, B) 1/(s·y).
-    curvature: (B,) s·y/(y·y) of the last pair, Å²/eV.
+    strain: E.
+    steps_back: M steps s, along a first dimension.
+    changes: M changes of the gradient y, in the same way.
+    weights: 1/(s·y).
+    curvature: s·y/(y·y) of the last pair, Å²/eV.
     force: at the point the last step began.
     step: the last step.
-    value: (B,) energy + pressure × volume where the last step began, eV.
-    radius: (B,) Å, the longest step that is trusted.
-    steps: (B,) int32 steps taken.
+    value: energy + pressure × volume where the last step began, eV.
+    radius: Å, the longest step that is trusted.
+    steps: how many were taken.
     """
 
-    strain: Array
+    strain: Float[Array, "structures 3 3"]
     steps_back: Vector
     changes: Vector
-    weights: Array
-    curvature: Array
+    weights: Float[Array, "pairs structures"]
+    curvature: Float[Array, " structures"]
     force: Vector
     step: Vector
-    value: Array
-    radius: Array
-    steps: Array
+    value: Float[Array, " structures"]
+    radius: Float[Array, " structures"]
+    steps: Int[Array, " structures"]
 
 
 @jax.tree_util.register_dataclass
@@ -183,18 +191,16 @@ class Lbfgs:
 
     coordinates: atoms and cell as one vector.
     criterion: when a structure stays where it is.
-    max_step: () Å, the largest radius.
+    max_step: Å, the largest radius.
     memory: number of pairs (static).
     """
 
     coordinates: CellCoordinates
     criterion: Criterion
-    max_step: Any
+    max_step: Float[Array, ""]
     memory: int = field(default=20, metadata={"static": True})
     changes_cell: bool = field(default=False, metadata={"static": True})
     needs_stress: bool = field(default=False, metadata={"static": True})
-
-    conserves_momentum: bool = field(default=False, metadata={"static": True})
 
     def start(self, system: System, state: State) -> State:
         """Return the state without a memory."""
@@ -261,16 +267,16 @@ class Lbfgs:
         """Nothing is left to do."""
         return state
 
-    def conserved(self, system: System, state: State) -> Array:
-        """Return what is minimized but for the pressure, (B,) eV."""
+    def conserved(self, system: System, state: State) -> Float[Array, " structures"]:
+        """Return what is minimized but for the pressure, eV."""
         return state.energy
 
-    def _value(self, state: State) -> Array:
+    def _value(self, state: State) -> Float[Array, " structures"]:
         size = jnp.abs(jnp.linalg.det(state.cell))
         return state.energy + self.coordinates.pressure * size
 
     def _remembered(
-        self, system: System, old: LbfgsVariables, force: Vector, learn: Array
+        self, system: System, old: LbfgsVariables, force: Vector, learn: Bool[Array, " structures"]
     ) -> LbfgsVariables:
         """Return the variables with the last step in the memory, where it has a curvature."""
         change = old.force.plus(force, -1.0)

@@ -1,11 +1,12 @@
 """Temperatures and pressures that change along a run, within the compiled loop."""
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float, Int32
 
 from tensornet_jax.md.integrators.integrator import Integrator
 from tensornet_jax.md.state import CompensatedSum, State, System
@@ -18,17 +19,17 @@ IntegratorT = TypeVar("IntegratorT", bound=Integrator)
 class LinearRamp:
     """A number of each structure that goes from one value to another and stays there.
 
-    start: (B,) at step 0.
-    end: (B,) from the last step of the ramp on.
-    steps: () how many steps it takes.
+    start: at step 0.
+    end: from the last step of the ramp on.
+    steps: how many it takes.
     """
 
-    start: Any
-    end: Any
-    steps: Any
+    start: Float[Array, " structures"]
+    end: Float[Array, " structures"]
+    steps: Float[Array, ""]
 
-    def at(self, step: Array) -> Array:
-        """Return the value at a step, () int32: (B,)."""
+    def at(self, step: Int32[Array, ""]) -> Float[Array, " structures"]:
+        """Return the value at a step."""
         done = jnp.minimum(step.astype(self.start.dtype) / self.steps, 1)
         return self.start + (self.end - self.start) * done
 
@@ -38,15 +39,17 @@ def has_ramps(integrator: Integrator) -> bool:
     return any(map(_is_ramp, jax.tree.leaves(integrator, is_leaf=_is_ramp)))
 
 
-def at_step(integrator: IntegratorT, step: Array) -> IntegratorT:
-    """Return an integrator with every ramp replaced by its value at a step, () int32."""
+def at_step(integrator: IntegratorT, step: Int32[Array, ""]) -> IntegratorT:
+    """Return an integrator with every ramp replaced by its value at a step."""
     return jax.tree.map(
         lambda leaf: leaf.at(step) if _is_ramp(leaf) else leaf, integrator, is_leaf=_is_ramp
     )
 
 
-def work_of_ramps(before: Integrator, after: Integrator, system: System, state: State) -> Array:
-    """Return by how much the conserved quantity changes with an integrator's numbers, (B,) eV.
+def work_of_ramps(
+    before: Integrator, after: Integrator, system: System, state: State
+) -> Float[Array, " structures"]:
+    """Return by how much the conserved quantity changes with an integrator's numbers, eV.
 
     Booked as heat, it leaves the conserved quantity of a run with ramps conserved. Potential and
     kinetic energy do not depend on these numbers, and are left out for the sake of float32.
@@ -60,5 +63,5 @@ def work_of_ramps(before: Integrator, after: Integrator, system: System, state: 
     return after.conserved(system, bare) - before.conserved(system, bare)
 
 
-def _is_ramp(leaf: Any) -> bool:
+def _is_ramp(leaf: object) -> TypeGuard[LinearRamp]:
     return isinstance(leaf, LinearRamp)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import jax
 from jax import Array
+from jaxtyping import Float
 
 from tensornet_jax.md.state import State, System, accelerate, drift
 
@@ -19,7 +20,6 @@ class VelocityVerlet:
     Conserved: kinetic + potential energy.
     """
 
-    conserves_momentum: bool = field(default=True, metadata={"static": True})
     needs_stress: bool = field(default=False, metadata={"static": True})
     changes_cell: bool = field(default=False, metadata={"static": True})
 
@@ -35,6 +35,6 @@ class VelocityVerlet:
         """The other half of the kick."""
         return accelerate(system, state)
 
-    def conserved(self, system: System, state: State) -> Array:
-        """Return the conserved quantity of each structure, (B,) eV."""
+    def conserved(self, system: System, state: State) -> Float[Array, " structures"]:
+        """Return the conserved quantity of each structure, eV."""
         return state.energy + system.kinetic_energy(state.velocities) - state.heat.total

@@ -20,7 +20,7 @@ class AseRecords:
         self._timestep = timestep
         self._rows: list[tuple[int, float, float, dict[str, np.ndarray]]] = []
 
-    def note(self, atoms: ase.Atoms, step: int, freedom: int) -> None:
+    def note(self, atoms: ase.Atoms, step: int, degrees_of_freedom: int) -> None:
         """Evaluate the properties if they are due."""
         if self._record is None or step % self._record.interval:
             return
@@ -28,7 +28,7 @@ class AseRecords:
         values = results_about_center_of_mass(
             self._potential.config, values, total_charge(atoms), atoms.get_center_of_mass()
         )
-        temperature = 2 * float(atoms.get_kinetic_energy()) / (freedom * units.kB)
+        temperature = 2 * float(atoms.get_kinetic_energy()) / (degrees_of_freedom * units.kB)
         self._rows.append((step, temperature, abs(np.linalg.det(atoms.cell.array)), values))
 
     def take(self) -> Records | None:

@@ -6,10 +6,10 @@ file by which HDF5 refuses to write on; whoever opens it here gets a copy withou
 """
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
+from jaxtyping import Shaped
 
 SHORTER = (
     "{} is shorter than when the restart file was written: restore it, or start anew with resume: "
@@ -47,15 +47,29 @@ def open_growing(path: Path, rows: int | None) -> h5py.File:
     return file
 
 
-def append_rows(group: h5py.Group, name: str, rows: np.ndarray, at: int) -> None:
-    """Write rows (T, …) behind the first `at` rows of an array; make it if it is not there."""
+def append_rows(
+    group: h5py.Group, name: str, rows: Shaped[np.ndarray, "rows ..."], at: int
+) -> None:
+    """Write rows behind the first `at` rows of an array; make it if it is not there."""
     rows = np.asarray(rows)
     if name not in group:
         shape, limit = (0, *rows.shape[1:]), (None, *rows.shape[1:])
         group.create_dataset(name, shape, rows.dtype, maxshape=limit, chunks=True)
-    dataset: Any = group[name]
+    dataset = dataset_of(group, name)
     dataset.resize(at + len(rows), axis=0)
     dataset[at:] = rows
+
+
+def dataset_of(group: h5py.Group, name: str) -> h5py.Dataset:
+    """Return an array of a file by its path.
+
+    Raises:
+        ValueError: there is something else under this name.
+    """
+    found = group[name]
+    if not isinstance(found, h5py.Dataset):
+        raise ValueError(f"{group.file.filename}: {name} is not an array")
+    return found
 
 
 def make_durable(file: h5py.File) -> None:
@@ -68,10 +82,10 @@ def make_durable(file: h5py.File) -> None:
         file.swmr_mode = True
 
 
-def _growing(file: h5py.File) -> list[Any]:
-    found: list[Any] = []
+def _growing(file: h5py.File) -> list[h5py.Dataset]:
+    found: list[h5py.Dataset] = []
 
-    def note(_: str, item: Any) -> None:
+    def note(_: str, item: object) -> None:
         if isinstance(item, h5py.Dataset) and (item.maxshape or (0,))[0] is None:
             found.append(item)
 

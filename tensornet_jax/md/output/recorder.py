@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from tensornet_jax.md.engines.dynamics import Dynamics
 from tensornet_jax.md.identity import identity_of
@@ -33,7 +33,7 @@ class _Item(NamedTuple):
     snapshot: Snapshot
 
 
-def output_lock(stem: Path) -> Any:
+def output_lock(stem: Path) -> AbstractContextManager[None]:
     """Return the context in which the files of one name belong to this process alone.
 
     Raises:

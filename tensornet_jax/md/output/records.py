@@ -4,14 +4,16 @@ What a model predicts besides energy comes out of the same evaluation as the for
 costs a read-out and no second pass through the network, and needs no neighbor list of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ase
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Bool, Float, Int, Int32, Shaped
 
 from tensornet_jax.potential.potential import ENERGY_PROPERTIES, Potential
 
@@ -33,28 +35,30 @@ class Recording(NamedTuple):
 
 
 class Buffer(NamedTuple):
-    """Records on the device, K rows of which `count` are filled.
+    """Records on the device, rows of which `count` are filled.
 
-    count: () int32.
-    step: (K,) int32.
-    temperature: (K, B) K.
-    volume: (K, B) Å³; 0 where there is none.
-    values: by name (K, B, …) for properties of structures, (K, N, …) for those of atoms.
+    temperature: K.
+    volume: Å³; 0 where there is none.
+    values: properties of structures or of atoms by name.
     """
 
-    count: Array
-    step: Array
-    temperature: Array
-    volume: Array
-    values: dict[str, Array]
+    count: Int32[Array, ""]
+    step: Int32[Array, " rows"]
+    temperature: Float[Array, "rows structures"]
+    volume: Float[Array, "rows structures"]
+    values: dict[str, Float[Array, "rows ..."]]
 
     @classmethod
-    def empty(cls, temperature: Any, values: dict[str, Any]) -> "Buffer":
+    def empty(
+        cls,
+        temperature: Float[Array, " structures"],
+        values: Mapping[str, jax.ShapeDtypeStruct],
+    ) -> "Buffer":
         """Return room for rows like these arrays, of which only shapes and dtypes count."""
         widest = sum(value.size * value.dtype.itemsize for value in values.values())
         rows = max(1, min(MOST_ROWS, MOST_BYTES // max(widest, 1)))
 
-        def room(like: Any) -> Array:
+        def room(like: Array | jax.ShapeDtypeStruct) -> Array:
             return jnp.zeros((rows, *like.shape), like.dtype)
 
         return cls(
@@ -66,14 +70,19 @@ class Buffer(NamedTuple):
         )
 
     @property
-    def full(self) -> Array:
-        """() bool, whether there is no room for another row."""
+    def full(self) -> Bool[Array, ""]:
+        """Whether there is no room for another row."""
         return self.count >= len(self.step)
 
     def appended(
-        self, due: Array, step: Array, temperature: Array, volume: Array, values: dict[str, Array]
+        self,
+        due: Bool[Array, ""],
+        step: Int32[Array, ""],
+        temperature: Float[Array, " structures"],
+        volume: Float[Array, " structures"],
+        values: Mapping[str, Float[Array, "..."]],
     ) -> "Buffer":
-        """Return the buffer with one more row if () bool `due`, else as it is."""
+        """Return the buffer with one more row if it is due, else as it is."""
         # A row outside the array is not written.
         row = jnp.where(due, self.count, len(self.step))
 
@@ -91,28 +100,27 @@ class Buffer(NamedTuple):
 
 @dataclass(frozen=True)
 class Records:
-    """Records on the host, T of them.
+    """Records on the host.
 
-    step: (T,) int.
-    time: (T,) fs.
-    temperature: (T, B) K.
-    volume: (T, B) Å³; 0 where there is none.
-    values: by name (T, B, …) for properties of structures; for those of atoms (T, n, …), all
-        structures one after the other.
+    time: fs.
+    temperature: K.
+    volume: Å³; 0 where there is none.
+    values: by name; (times, structures, …) for properties of structures, (times, atoms, …) for
+        those of atoms, with all structures one after the other.
     per_atom: names of the latter.
     units: of the properties by name, "" where the model does not say.
     """
 
-    step: np.ndarray
-    time: np.ndarray
-    temperature: np.ndarray
-    volume: np.ndarray
-    values: dict[str, np.ndarray]
+    step: Int[np.ndarray, " times"]
+    time: Float[np.ndarray, " times"]
+    temperature: Float[np.ndarray, "times structures"]
+    volume: Float[np.ndarray, "times structures"]
+    values: dict[str, Float[np.ndarray, "times ..."]]
     per_atom: frozenset[str]
     units: dict[str, str]
 
-    def of(self, index: int, atoms: slice) -> dict[str, np.ndarray]:
-        """Return temperature, volume and properties of one structure, (T, …) each.
+    def of(self, index: int, atoms: slice) -> dict[str, Float[np.ndarray, "times ..."]]:
+        """Return temperature, volume and properties of one structure.
 
         Args:
             index: of the structure.
@@ -127,6 +135,40 @@ class Records:
             "volume": self.volume[:, index],
             **values,
         }
+
+
+def records_of(
+    buffers: Sequence[Buffer], potential: Potential, timestep: float, num_atoms: int
+) -> Records | None:
+    """Return what buffers hold one after the other, or None if there are none.
+
+    Args:
+        buffers: on the host.
+        potential: the model.
+        timestep: fs.
+        num_atoms: rows of atoms that are not padding.
+    """
+    if not buffers:
+        return None
+    names = tuple(buffers[0].values)
+    per_atom = potential.per_atom & frozenset(names)
+
+    def joined(rows_of: Callable[[Buffer], Shaped[Array, "rows ..."]]) -> np.ndarray:
+        return np.concatenate([rows_of(each)[: int(each.count)] for each in buffers])
+
+    step = joined(lambda each: each.step)
+    values = {name: joined(lambda each, name=name: each.values[name]) for name in names}
+    return Records(
+        step=step,
+        time=step * timestep,
+        temperature=joined(lambda each: each.temperature),
+        volume=joined(lambda each: each.volume),
+        values={
+            name: rows[:, :num_atoms] if name in per_atom else rows for name, rows in values.items()
+        },
+        per_atom=per_atom,
+        units=recorded_units(potential, names),
+    )
 
 
 def recorded_units(potential: Potential, names: Sequence[str]) -> dict[str, str]:

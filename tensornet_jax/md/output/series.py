@@ -1,11 +1,16 @@
 """The file of recorded properties: short rows, many more of them than frames of a trajectory."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from tensornet_jax.md.output.growing_file import append_rows, make_durable, open_growing
+from tensornet_jax.md.output.growing_file import (
+    append_rows,
+    dataset_of,
+    make_durable,
+    open_growing,
+)
 from tensornet_jax.md.output.trajectory import Mark, digest_of
 from tensornet_jax.md.sample import Sample
 
@@ -28,8 +33,9 @@ class SeriesSink:
         self._file = open_growing(path, None if mark is None else self._rows)
         self._end = ""
         if mark is not None and self._rows:
-            file: Any = self._file
-            last = [file[f"{index:03d}/temperature"][-1] for index in range(count)]
+            last = [
+                dataset_of(self._file, f"{index:03d}/temperature")[-1] for index in range(count)
+            ]
             self._end = digest_of(np.array(last))
             mark.check(path, 0, self._end)
 

@@ -4,13 +4,20 @@ import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import ase.io
 import numpy as np
-from ase.io.trajectory import Trajectory
+from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
+from jaxtyping import Float
 
-from tensornet_jax.md.output.growing_file import SHORTER, append_rows, make_durable, open_growing
+from tensornet_jax.md.output.growing_file import (
+    SHORTER,
+    append_rows,
+    dataset_of,
+    make_durable,
+    open_growing,
+)
 from tensornet_jax.md.sample import Sample
 from tensornet_jax.runtime.csv_files import csv_writer
 
@@ -127,11 +134,11 @@ class TrajSink:
     def __init__(self, stem: Path, count: int, mark: Mark | None) -> None:
         self._count = [0] * count if mark is None else list(mark.sizes)
         self._ends = [""] * count
-        self._files: list[Any] = []
+        self._files: list[TrajectoryWriter] = []
         for index, path in enumerate(self.paths(stem, count)):
             if mark is not None:
                 self._ends[index] = _keep_frames(path, mark, index)
-            self._files.append(Trajectory(path, "w" if mark is None else "a"))
+            self._files.append(TrajectoryWriter(path, "w" if mark is None else "a"))
 
     @classmethod
     def paths(cls, stem: Path, count: int) -> list[Path]:
@@ -171,8 +178,7 @@ class Hdf5Sink:
         self._file = open_growing(path, None if mark is None else self._frames)
         self._end = ""
         if mark is not None and self._frames:
-            file: Any = self._file
-            last = [file[f"{index:03d}/positions"][-1] for index in range(count)]
+            last = [dataset_of(self._file, f"{index:03d}/positions")[-1] for index in range(count)]
             self._end = digest_of(np.concatenate(last))
             mark.check(path, 0, self._end)
 
@@ -188,7 +194,7 @@ class Hdf5Sink:
             if "numbers" not in group:
                 group["numbers"] = sample.templates[index].numbers
                 group["pbc"] = sample.templates[index].pbc
-            values: dict[str, Any] = {
+            values: dict[str, float | np.ndarray] = {
                 "step": sample.step,
                 "time_fs": sample.time,
                 "cell": sample.cell[index],
@@ -305,12 +311,12 @@ class GrowingText:
             return hashlib.sha256(beginning + file.read(min(KNOWN_BY, self._size))).hexdigest()
 
 
-def digest_of(values: np.ndarray) -> str:
+def digest_of(values: Float[np.ndarray, "..."]) -> str:
     """Return what the last rows of an array file are known by again."""
     return hashlib.sha256(np.ascontiguousarray(values, np.float64).tobytes()).hexdigest()
 
 
-def _csv(rows: Sequence[Sequence[Any]]) -> str:
+def _csv(rows: Sequence[Sequence[object]]) -> str:
     text = io.StringIO()
     csv_writer(text).writerows(rows)
     return text.getvalue()
@@ -321,17 +327,16 @@ def _keep_frames(path: Path, mark: Mark, index: int) -> str:
     count = mark.sizes[index]
     if not path.exists():
         raise ValueError(SHORTER.format(path))
-    reader: Any = Trajectory(path)
-    with reader as frames:
+    with TrajectoryReader(path) as frames:
         if len(frames) < count:
             raise ValueError(SHORTER.format(path))
-        end = digest_of(frames[count - 1].positions) if count else ""
+        last = frames[count - 1] if count else None
+        end = digest_of(last.positions) if isinstance(last, ase.Atoms) else ""
         mark.check(path, index, end)
         if len(frames) == count:
             return end
         partial = path.with_name(f".{path.name}.partial")
-        writer: Any = Trajectory(partial, "w")
-        with writer as kept:
+        with TrajectoryWriter(partial, "w") as kept:
             for frame in range(count):
                 kept.write(frames[frame])
     partial.replace(path)

@@ -44,7 +44,7 @@ def runs():
 def test_kinetic_energy_has_the_canonical_mean_and_variance(runs, name):
     simulation, samples = runs(name)
     freedom = 39 if name == "langevin" else 33
-    assert np.asarray(simulation.engine.system.freedom).tolist() == [freedom] * 16
+    assert np.asarray(simulation.engine.system.degrees_of_freedom).tolist() == [freedom] * 16
     temperatures = np.array([sample.temperature for sample in samples])
     # Replicas are independent: their spread is the error, whatever the correlation in time.
     deviation = temperatures.mean() - TEMPERATURE
@@ -112,7 +112,7 @@ def test_thermostats_leave_fixed_atoms_at_rest(ensemble):
     simulation = Simulation(analytic("lennard_jones"), atoms, ensemble, timestep=5)
     (final,) = simulation.run(50)
     np.testing.assert_allclose(final.positions[1], atoms.positions[1], atol=1e-12)
-    assert np.asarray(simulation.engine.system.freedom).tolist() == [9]
+    assert np.asarray(simulation.engine.system.degrees_of_freedom).tolist() == [9]
 
 
 def test_temperatures_of_another_number_of_replicas_are_refused():
