@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from tensornet_jax.data.labels.electronic_state import set_state, stated_charge, stated_spin
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.properties import LABELLED, Property
 from tensornet_jax.testing.difference_quotients import (
     DISPLACEMENT,
     STRAIN,
@@ -36,7 +37,7 @@ def check_equivariance(
     tolerance: float = 1e-8,
     seed: int = 0,
 ) -> float:
-    """Turn a structure and compare: the energy stays, forces, stress and dipole turn with it.
+    """Turn a structure and compare: the energy stays, forces and what else there is turn with it.
 
     Args:
         model: the potential.
@@ -53,7 +54,7 @@ def check_equivariance(
         CheckError: it is above the tolerance.
     """
     turn = Rotation.random(rng=np.random.default_rng(seed)).as_matrix()
-    properties = _available(model, atoms)
+    properties, rows = _available(model, atoms), _rows(model)
     matrices = {"rotation": turn} | ({"inversion and rotation": -turn} if inversion else {})
     start, *found = _evaluate(
         model, [atoms, *(transformed(atoms, matrix) for matrix in matrices.values())], properties
@@ -61,7 +62,7 @@ def check_equivariance(
     worst = _Worst()
     for (name, matrix), result in zip(matrices.items(), found, strict=True):
         for key in properties:
-            expected = _turned(key, start[key], matrix)
+            expected = _turned(rows[key].rank, start[key], matrix)
             scale = max(float(np.max(np.abs(expected), initial=0)), _SMALLEST)
             worst.add(np.abs(result[key] - expected) / scale, f"{key} under {name}")
     return worst.judge(tolerance, "not equivariant: relative deviation", "")
@@ -269,9 +270,6 @@ def check_batching(
 # Relative deviations of what is zero are taken from this, eV, eV/Å or eV/Å³.
 _SMALLEST = 1e-9
 
-# How a property turns with the structure.
-_RANKS = {"energy": 0, "forces": 1, "stress": 2, "dipole": 1}
-
 
 class _Worst:
     """The largest of many deviations, and where it was."""
@@ -295,20 +293,27 @@ class _Worst:
         return self.deviation
 
 
-def _turned(name: str, value: Any, matrix: np.ndarray) -> np.ndarray:
+def _turned(rank: int, value: Any, matrix: np.ndarray) -> np.ndarray:
+    """A property of given rank, its last axes turned."""
     value = np.asarray(value)
-    if _RANKS[name] == 0:
-        return value
-    return value @ matrix.T if _RANKS[name] == 1 else matrix @ value @ matrix.T
+    for axis in range(value.ndim - rank, value.ndim):
+        value = np.moveaxis(np.tensordot(matrix, value, (1, axis)), 0, axis)
+    return value
+
+
+def _rows(model: Model) -> dict[str, Property]:
+    """What the model may have: of another calculator, what ASE's getters return."""
+    potential = _potential_of(model)
+    found = {row.name: row for row in LABELLED}
+    return found if potential is None else found | {h.name: h.row for h in potential.tensor_heads}
 
 
 def _available(model: Model, atoms: ase.Atoms) -> tuple[str, ...]:
     """The properties the model has and the structure can have."""
     known = model.properties if isinstance(model, Potential) else model.implemented_properties
-    impossible = {"dipole"} if atoms.pbc.any() else set()
-    if atoms.cell.rank < 3:
-        impossible.add("stress")
-    return tuple(name for name in _RANKS if name in known and name not in impossible)
+    has = {"periodic": bool(atoms.pbc.any()), "has_volume": atoms.cell.rank == 3}
+    rows = _rows(model).items()
+    return tuple(name for name, row in rows if name in known and row.why_not(**has) is None)
 
 
 def _evaluate(
@@ -316,7 +321,7 @@ def _evaluate(
 ) -> list[dict[str, Any]]:
     if isinstance(model, Potential):
         # The same properties in every check, for another set of them would compile again.
-        common = set(_RANKS).intersection(*(_available(model, atoms) for atoms in structures))
+        common = set(_rows(model)).intersection(*(_available(model, atoms) for atoms in structures))
         return model.evaluate(list(structures), tuple(common.union(properties)))
     results = []
     for atoms in structures:
@@ -331,7 +336,12 @@ def _evaluate(
             "stress": lambda copy=copy: copy.get_stress(voigt=False),
             "dipole": copy.get_dipole_moment,
         }
-        results.append({name: np.array(read[name]()) for name in properties})
+        results.append(
+            {
+                name: np.array(read[name]() if name in read else model.get_property(name, copy))
+                for name in properties
+            }
+        )
     return results
 
 

@@ -149,7 +149,7 @@ def test_the_dipole_of_a_periodic_structure_is_not_recorded(potential):
     wire.pbc = [True, False, False]
     structures = [ethanol(), wire]
     record = Record(properties=("dipole",))
-    with pytest.raises(ValueError, match="structure 1 is periodic"):
+    with pytest.raises(ValueError, match="structure 1: dipole has no meaning"):
         Simulation(potential, structures, NVE(), timestep=0.5, record=record)
 
 
