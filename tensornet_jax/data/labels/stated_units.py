@@ -7,9 +7,9 @@ quantity (`energy`), by attributes, metadata, or keys such as `e_unit` and `forc
 
 import json
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def states_units(name: str) -> bool:
     return _NAME.match(name) is not None
 
 
-def stated_in(entries: Mapping[str, Any]) -> StatedUnits:
+def stated_in(entries: Mapping[str, object]) -> StatedUnits:
     """Return the units that metadata state: those among `entries` whose names speak of units.
 
     Args:
@@ -110,7 +110,11 @@ def stated_in(entries: Mapping[str, Any]) -> StatedUnits:
 
 
 def _state_part(
-    part: str, state: Any, quantities: dict[str, str], unclear: list[str], statement: str
+    part: str,
+    state: Callable[[str, str], None],
+    quantities: dict[str, str],
+    unclear: list[str],
+    statement: str,
 ) -> None:
     """Take one part of a text such as `energy: eV, forces = eV/Å` or `eV, Å`."""
     pair = re.fullmatch(r"([\w ]+?)\s*[:=]\s*(.+)", part)
@@ -126,7 +130,7 @@ def _state_part(
         unclear.append(statement)
 
 
-def _text_or_mapping(value: Any) -> str | Mapping[Any, Any] | None:
+def _text_or_mapping(value: object) -> str | Mapping[object, object] | None:
     if isinstance(value, np.ndarray):
         if value.size != 1 or value.dtype.kind not in "USO":
             return None
@@ -147,7 +151,7 @@ def _text_or_mapping(value: Any) -> str | Mapping[Any, Any] | None:
 
 
 def with_stated_units(
-    config: "LabelConfig", stated: StatedUnits, found: Mapping[str, Any], source: str
+    config: "LabelConfig", stated: StatedUnits, found: Mapping[str, object], source: str
 ) -> tuple["LabelConfig", tuple[str, ...]]:
     """Return the configuration with the units that the file states, and remarks on them.
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
-from tensornet_jax.config import ConfigError, dump_config, load_config, parse_config
+from tensornet_jax.config import Config, ConfigError, dump_config, load_config, parse_config
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import ReferenceEnergies, elements_of
 from tensornet_jax.models.common import ModelConfig
@@ -174,7 +174,7 @@ def _tell_changes(model: str, checksum: str, message: Message) -> None:
         )
 
 
-def _check_agreement(given: Any, own: ModelConfig, path: str) -> None:
+def _check_agreement(given: Config | None, own: ModelConfig, path: str) -> None:
     if given is None:
         return
     settings = sorted(given.model_fields_set - {"name"})
