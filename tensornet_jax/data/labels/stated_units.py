@@ -234,6 +234,13 @@ def meet(
             )
         if given.get(quantity) is None:
             units[quantity] = unit
+    return units, _remarks_on(units, stated, present)
+
+
+def _remarks_on(
+    units: Mapping[str, str], stated: StatedUnits, present: Container[str]
+) -> tuple[str, ...]:
+    """Return remarks on the units that are used, and on those stated of nothing."""
     used = [
         f"{quantity} {units[quantity]}"
         for quantity in _WORDS
@@ -251,7 +258,7 @@ def meet(
         for name, unit in stated.keys.items()
         if name not in present and name.lower() not in _QUANTITY_OF and quantities_of(unit)
     ]
-    return units, tuple(remarks)
+    return tuple(remarks)
 
 
 def _agreed(
