@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -35,7 +35,7 @@ class Commands(TyperGroup):
         ctx.meta["tensornet_jax.debug"] = "--debug" in args
         return super().parse_args(ctx, [arg for arg in args if arg != "--debug"])
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Any) -> object:
         """Run the command, with expected errors shown as one message."""
         silence_cache_messages()
         try:
@@ -56,11 +56,18 @@ def _notices_as_lines() -> Iterator[None]:
     """Show the package's own warnings once each, without the file and line they come from."""
     usual = warnings.showwarning
 
-    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         if issubclass(category, Notice):
             typer.echo(f"warning: {message}", err=True)
         else:
-            usual(message, category, *where, **more)
+            usual(message, category, filename, lineno, file, line)
 
     with warnings.catch_warnings():
         warnings.filterwarnings("default", category=Notice)
@@ -165,14 +172,15 @@ def label_config(labels: Sequence[str] | None, units: Sequence[str] | None) -> "
     from tensornet_jax.data.labels.config import LabelConfig
 
     settings = set(LabelConfig.model_fields) - {"tensors", "units"}
-    section: dict[str, Any] = {"tensors": {}, "units": _pairs(units, "--unit")}
+    tensors: dict[str, str] = {}
+    section: dict[str, object] = {"tensors": tensors, "units": _pairs(units, "--unit")}
     for name, value in _pairs(labels, "--label").items():
         if name == "ignore":
             section[name] = tuple(value.split(","))
         elif name in settings:
             section[name] = value
         else:
-            section["tensors"][name] = value
+            tensors[name] = value
     try:
         return LabelConfig.model_validate(section)
     except ValidationError as error:

@@ -1,11 +1,14 @@
 """`tensornet-jax inspect`: what is in a model file, or in a data set."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tensornet_jax.cli.common import LabelOption, UnitOption, label_config
+
+if TYPE_CHECKING:
+    from tensornet_jax.models.common import ModelConfig
 
 
 def inspect(
@@ -78,7 +81,7 @@ def _parameter_lines(path: Path) -> list[str]:
     return ["", "parameters", *(f"  {name:<{width}}  {shape}" for name, shape in shapes.items())]
 
 
-def _farther(config: Any) -> str:
+def _farther(config: "ModelConfig") -> str:
     """How far a potential reaches beyond its network, if it does."""
     if config.long_cutoff is None:
         return ""
@@ -86,7 +89,7 @@ def _farther(config: Any) -> str:
     return f", with pairs {'of any length' if infinite else f'to {config.long_cutoff:g} Å'}"
 
 
-def _key_lines(section: dict[str, Any], indent: str = "  ") -> list[str]:
+def _key_lines(section: dict[str, object], indent: str = "  ") -> list[str]:
     lines = []
     for key, value in section.items():
         if isinstance(value, dict):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,11 +29,15 @@ from tensornet_jax.cli.growing_output import (
 from tensornet_jax.runtime.whole_files import sha256_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from ase import Atoms
 
     from tensornet_jax.data.labelled_structure import LabelledStructure
     from tensornet_jax.data.readers import Refusal
     from tensornet_jax.potential.potential import Potential
+
+    Prediction = dict[str, np.ndarray] | Exception
+    """What a model says of a structure, or why it says nothing."""
 
 
 def predict(
@@ -96,7 +100,7 @@ def _predict_batch(potential: "Potential", indices: Sequence[int], run: GrowingO
     groups: dict[tuple[str, ...], list[int]] = {}
     for index in indices:
         groups.setdefault(_computed(potential, structures[index].atoms), []).append(index)
-    found: dict[int, dict[str, Any] | Exception] = {}
+    found: dict[int, Prediction] = {}
     for compute, members in groups.items():
         found |= _evaluated(potential, structures, members, compute)
     for index in indices:
@@ -132,13 +136,13 @@ def _evaluated(
     structures: "Mapping[int, LabelledStructure]",
     indices: Sequence[int],
     compute: tuple[str, ...],
-) -> dict[int, dict[str, Any] | Exception]:
+) -> dict[int, "Prediction"]:
     """Return predictions, or why there are none, by index."""
     try:
         together = potential.evaluate([structures[k].atoms for k in indices], compute, len(indices))
         return dict(zip(indices, together, strict=True))
     except ValueError as error:
-        refused: dict[int, dict[str, Any] | Exception] = {}
+        refused: dict[int, Prediction] = {}
         for index in indices:
             try:
                 potential.structure(structures[index].atoms)

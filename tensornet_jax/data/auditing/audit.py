@@ -187,19 +187,14 @@ def audit(
     if references is not None and not uncovered:
         warnings += findings.reference_warnings(references, residuals)
     keys = _label_keys(structures)
-    largest, source = _largest_force(structures)
-    net = np.array([np.linalg.norm(each.labels.of("forces").sum(axis=0)) for each in structures])
     return Audit(
         **_contents(structures),
+        **_force_sizes(structures),
         labelled={name: sum(counts.values()) for name, counts in keys.items()},
         label_keys=keys,
         weights=label_findings.weight_ranges(structures),
         energy_per_atom=_moments(np.array([each.energy / len(each) for each in structures])),
         residual_per_atom=_moments(residuals),
-        force_rms=force_rms(structures),
-        force_max=largest,
-        force_max_source=source,
-        net_force=(_moments(net)[0], _largest(net)),
         stress=stress_size(structures),
         constrained_atoms=sum(
             len(force_findings.constrained_atoms(each.atoms)) for each in structures
@@ -298,15 +293,24 @@ def _label_keys(structures: Sequence[LabelledStructure]) -> dict[str, dict[str, 
     return {name: dict(counter) for name, counter in counts.items()}
 
 
-def _largest_force(structures: Sequence[LabelledStructure]) -> tuple[float, str]:
-    """Return the largest length of an atom's force, eV/Å, and the structure it is in."""
-    strongest = np.array(
-        [_largest(np.linalg.norm(each.labels.of("forces"), axis=1)) for each in structures]
-    )
-    if not np.isfinite(strongest).any():
-        return float("nan"), ""
-    top = int(np.nanargmax(strongest))
-    return float(strongest[top]), structures[top].source
+class _ForceSizes(TypedDict):
+    force_rms: float
+    force_max: float
+    force_max_source: str
+    net_force: tuple[float, float]
+
+
+def _force_sizes(structures: Sequence[LabelledStructure]) -> _ForceSizes:
+    forces = [structure.labels.of("forces") for structure in structures]
+    strongest = np.array([_largest(np.linalg.norm(each, axis=1)) for each in forces])
+    net = np.array([np.linalg.norm(each.sum(axis=0)) for each in forces])
+    top = int(np.nanargmax(strongest)) if np.isfinite(strongest).any() else None
+    return {
+        "force_rms": force_rms(structures),
+        "force_max": float("nan") if top is None else float(strongest[top]),
+        "force_max_source": "" if top is None else structures[top].source,
+        "net_force": (_moments(net)[0], _largest(net)),
+    }
 
 
 def _directions(atoms: Atoms) -> str:

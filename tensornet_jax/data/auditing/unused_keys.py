@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from tensornet_jax.data.labels.config import (
     LabelConfig,
     property_of,
 )
+from tensornet_jax.data.labels.tensors import TensorLabel
 from tensornet_jax.properties import LABELLED
 
 # Energies last: other words say more of what "energy_gradient" is.
@@ -41,7 +41,10 @@ _NO_LABELS = {"energies", "stresses", "free_energy", "REF_free_energy"}
 
 
 def unused_keys(
-    found: Mapping[str, Any], used: set[str], config: LabelConfig, tensors: Mapping[str, Any]
+    found: Mapping[str, object],
+    used: set[str],
+    config: LabelConfig,
+    tensors: Mapping[str, TensorLabel],
 ) -> tuple[str, ...]:
     """Return the keys that look like something to read and are not read, in the file's order.
 
@@ -59,13 +62,13 @@ def unused_keys(
     )
 
 
-def _unused(key: str, value: Any, config: LabelConfig) -> bool:
+def _unused(key: str, value: object, config: LabelConfig) -> bool:
     looks = look_of(key)
     if looks is None or (looks != "weight" and not _numeric(value)):
         return False
     if looks in STATE_ALIASES:
         # Charges and spins of atoms bear the same names.
-        return np.size(value) == 1 and getattr(config, looks) is None
+        return np.asarray(value).size == 1 and getattr(config, looks) is None
     return looks not in PROPERTIES or not config.decided(looks)
 
 
@@ -94,10 +97,10 @@ def _searched(config: LabelConfig) -> set[str]:
     return labels | decided | {k for kind in STATE_ALIASES for k in config.state_keys(kind)}
 
 
-def _of_tensors(tensors: Mapping[str, Any]) -> set[str]:
+def _of_tensors(tensors: Mapping[str, TensorLabel]) -> set[str]:
     found = {key for label in tensors.values() for key in (label.key, label.mask) if key}
     return found | {f"REF_{name}" for name in tensors}
 
 
-def _numeric(value: Any) -> bool:
+def _numeric(value: object) -> bool:
     return np.asarray(value).dtype.kind in "iuf"

@@ -5,10 +5,10 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
+from ase import Atoms
 
 from tensornet_jax.data.auditing.unused_keys import look_of
 from tensornet_jax.data.formats.array_frames import (
@@ -104,8 +104,12 @@ HDF5 = FileFormat(read_hdf5, frozenset({".h5", ".hdf5", ".hdf"}))
 
 
 def _frames(
-    arrays: Mapping[str, Any], keys: set[str], config: LabelConfig, stated: StatedUnits, where: str
-) -> Iterator[tuple[Any, StatedUnits, tuple[str, ...]]]:
+    arrays: Mapping[str, np.ndarray],
+    keys: set[str],
+    config: LabelConfig,
+    stated: StatedUnits,
+    where: str,
+) -> Iterator[tuple[Atoms, StatedUnits, tuple[str, ...]]]:
     """Yield the structures of one group of arrays, the units of their labels, and remarks."""
     special = {names: named(arrays, names) for names in (NUMBERS, POSITIONS, CELLS, PBC)}
     smiles = named(arrays, ("smiles",))
@@ -170,7 +174,7 @@ def _of_labels(
 
 
 def _charges(
-    arrays: Mapping[str, Any], numbers: str | None, stated: StatedUnits
+    arrays: Mapping[str, np.ndarray], numbers: str | None, stated: StatedUnits
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Return charges of atoms in e by key, those of density partitions that sum best first."""
     charges, remarks = {}, ()
@@ -201,7 +205,7 @@ def _is_weight(key: str) -> bool:
     return key.startswith("config_") and key.endswith("weight")
 
 
-def _is_told(key: str, value: Any, num: int) -> bool:
+def _is_told(key: str, value: np.ndarray, num: int) -> bool:
     """Return whether a key looks like a label that nothing reads, and has a row a structure."""
     return look_of(key) is not None and np.shape(value)[:1] == (num,)
 
@@ -241,9 +245,9 @@ def _structure_groups(
         yield from _structure_groups(child, stated | stated_in(texts))
 
 
-def _read(dataset: h5py.Dataset, where: str) -> Any:
+def _read(dataset: h5py.Dataset, where: str) -> np.ndarray:
     try:
-        return dataset[()]
+        return np.asarray(dataset[()])
     except OSError as error:
         raise ValueError(f"{where}: {dataset.name} cannot be read: {error}") from error
 

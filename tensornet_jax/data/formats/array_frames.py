@@ -4,9 +4,8 @@ Zeros at the end of a row of atomic numbers pad shorter structures; what pads th
 is taken off.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -47,16 +46,16 @@ class Columns:
         smiles: one, or one each; None where there are none.
     """
 
-    numbers: Any
-    positions: Any
-    others: Mapping[str, Any] = field(default_factory=dict)
-    cell: Any = None
-    pbc: Any = None
-    charges: Mapping[str, Any] = field(default_factory=dict)
-    smiles: Any = None
+    numbers: np.ndarray
+    positions: np.ndarray
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
+    cell: np.ndarray | None = None
+    pbc: np.ndarray | None = None
+    charges: Mapping[str, np.ndarray] = field(default_factory=dict)
+    smiles: np.ndarray | None = None
 
 
-def named(keys: Any, names: tuple[str, ...]) -> str | None:
+def named(keys: Iterable[str], names: tuple[str, ...]) -> str | None:
     """Return the first of `keys`, in the order of `names`, that has such a name in any case."""
     by_lower: dict[str, str] = {}
     for key in sorted(keys):
@@ -200,7 +199,9 @@ def _keys_of_atoms(
     return found
 
 
-def _cells(columns: Columns, num: int, where: str) -> tuple[Any, np.ndarray, tuple[str, ...]]:
+def _cells(
+    columns: Columns, num: int, where: str
+) -> tuple[np.ndarray | None, np.ndarray, tuple[str, ...]]:
     """Return cells (n, 3, 3) or None, periodic directions (n, 3), and remarks."""
     cells = None if columns.cell is None else _vectors(np.asarray(columns.cell), num, where)
     if columns.pbc is not None:

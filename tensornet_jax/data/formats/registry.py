@@ -15,7 +15,7 @@ from tensornet_jax.data.formats.other_files import read_other
 from tensornet_jax.data.formats.xyz_files import XYZ
 from tensornet_jax.data.labels.config import LabelConfig
 
-__all__ = ["FORMATS", "FileFormat", "read_frames"]
+__all__ = ["FORMATS", "FileFormat", "Frame", "read_frames"]
 
 FORMATS: dict[str, FileFormat] = {"xyz": XYZ, "npz": NPZ, "hdf5": HDF5, "database": DATABASE}
 

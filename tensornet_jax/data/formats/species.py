@@ -1,7 +1,6 @@
 """Elements as files write them: symbols, atomic numbers, isotopes of hydrogen."""
 
 import re
-from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
@@ -38,11 +37,11 @@ def isotope_mass(text: str) -> float | None:
     return HYDROGEN_ISOTOPES.get(text.strip().upper())
 
 
-def elements_of(values: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
+def elements_of(values: object, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Return atomic numbers and masses (u, NaN where they are the element's) of an array.
 
     Args:
-        values: integers, whole floats, or symbols in any string type; zeros pad. Any shape.
+        values: integers, whole floats, or symbols in any string type; zeros pad. object shape.
         where: file, for messages.
 
     Raises:

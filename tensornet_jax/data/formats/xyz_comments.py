@@ -1,7 +1,7 @@
 """Comment lines of xyz files: keys and values, or what one of the codes of this field writes."""
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from ase.cell import Cell
@@ -41,7 +41,7 @@ class Comment(NamedTuple):
         remarks: what a person should know.
     """
 
-    info: dict[str, Any]
+    info: dict[str, object]
     units: StatedUnits = NOTHING_STATED
     remarks: tuple[str, ...] = ()
 
@@ -72,7 +72,7 @@ def parse_comment(line: str, order: str = "voigt") -> Comment:
     return Comment(_with_usual_cell(info), stated)
 
 
-def _keys_and_values(line: str, order: str) -> dict[str, Any]:
+def _keys_and_values(line: str, order: str) -> dict[str, object]:
     """Parse an extended XYZ comment line where ASE would drop or refuse a label.
 
     ASE keeps the last of a repeated key, and fails on `stress` with six numbers.
@@ -100,7 +100,7 @@ def _units_after_numbers(line: str) -> dict[str, str]:
     }
 
 
-def _with_usual_cell(info: dict[str, Any]) -> dict[str, Any]:
+def _with_usual_cell(info: dict[str, object]) -> dict[str, object]:
     """Return the values with cell and pbc as ASE looks for them, whatever their case and name.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Container
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pydantic
@@ -184,7 +184,7 @@ class LabelConfig(Config):
         return -1.0 if kind == "gradient" else 1.0
 
 
-def matrix_of_six(six: Any, order: str = "voigt") -> np.ndarray:
+def matrix_of_six(six: object, order: str = "voigt") -> np.ndarray:
     """Return the symmetric (3, 3) matrix of six numbers, or texts, in a given `stress_order`."""
     values = np.asarray(six)
     matrix = np.empty((3, 3), dtype=values.dtype)

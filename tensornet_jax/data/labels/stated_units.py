@@ -7,9 +7,9 @@ quantity (`energy`), by attributes, metadata, or keys such as `e_unit` and `forc
 
 import json
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def states_units(name: str) -> bool:
     return _NAME.match(name) is not None
 
 
-def stated_in(entries: Mapping[str, Any]) -> StatedUnits:
+def stated_in(entries: Mapping[str, object]) -> StatedUnits:
     """Return the units that metadata state: those among `entries` whose names speak of units.
 
     Args:
@@ -106,7 +106,11 @@ def stated_in(entries: Mapping[str, Any]) -> StatedUnits:
 
 
 def _state_part(
-    part: str, state: Any, quantities: dict[str, str], unclear: list[str], statement: str
+    part: str,
+    state: Callable[[str, str], None],
+    quantities: dict[str, str],
+    unclear: list[str],
+    statement: str,
 ) -> None:
     """Take one part of a text such as `energy: eV, forces = eV/Å` or `eV, Å`."""
     pair = re.fullmatch(r"([\w ]+?)\s*[:=]\s*(.+)", part)
@@ -122,7 +126,7 @@ def _state_part(
         unclear.append(statement)
 
 
-def _text_or_mapping(value: Any) -> str | Mapping[Any, Any] | None:
+def _text_or_mapping(value: object) -> str | Mapping[object, object] | None:
     if isinstance(value, np.ndarray):
         if value.size != 1 or value.dtype.kind not in "USO":
             return None
@@ -143,7 +147,7 @@ def _text_or_mapping(value: Any) -> str | Mapping[Any, Any] | None:
 
 
 def with_stated_units(
-    config: "LabelConfig", stated: StatedUnits, found: Mapping[str, Any], source: str
+    config: "LabelConfig", stated: StatedUnits, found: Mapping[str, object], source: str
 ) -> tuple["LabelConfig", tuple[str, ...]]:
     """Return the configuration with the units that the file states, and remarks on them.
 
@@ -226,6 +230,13 @@ def meet(
             )
         if given.get(quantity) is None:
             units[quantity] = unit
+    return units, _remarks_on(units, stated, present)
+
+
+def _remarks_on(
+    units: Mapping[str, str], stated: StatedUnits, present: Container[str]
+) -> tuple[str, ...]:
+    """Return remarks on the units that are used, and on those stated of nothing."""
     used = [
         f"{quantity} {units[quantity]}"
         for quantity in _WORDS
@@ -243,7 +254,7 @@ def meet(
         for name, unit in stated.keys.items()
         if name not in present and name.lower() not in _QUANTITY_OF and quantities_of(unit)
     ]
-    return units, tuple(remarks)
+    return tuple(remarks)
 
 
 def _agreed(

@@ -93,7 +93,9 @@ def take_tensors(
     """
     per_atom = set(atoms.arrays)
     _drop_declared(atoms)
-    taken = FoundTensors({}, frozenset(), {})
+    values: dict[str, np.ndarray] = {}
+    keys: dict[str, str] = {}
+    of_atoms: set[str] = set()
     for name, label in labels.items():
         if label.key not in found:
             continue
@@ -101,14 +103,14 @@ def take_tensors(
         value = _tensor(name, label, found, len(atoms) if per == "atom" else None, source)
         if np.isnan(value).all() or weights.of(name) == 0.0:
             continue
-        taken.keys[name] = label.key
-        taken.values[name] = value if per == "atom" else value[0]
+        keys[name] = label.key
+        values[name] = value if per == "atom" else value[0]
         if per == "atom":
-            taken = taken._replace(of_atoms=taken.of_atoms | {name})
-    for key in taken.keys.values():
+            of_atoms.add(name)
+    for key in keys.values():
         atoms.info.pop(key, None)
         atoms.arrays.pop(key, None)
-    return taken
+    return FoundTensors(values, frozenset(of_atoms), keys)
 
 
 def _tensor(

@@ -50,7 +50,7 @@ def labels_of_files(sources: Sources, default: LabelConfig) -> dict[tuple[str, .
     return {tuple(paths): labels for labels, paths in groups}
 
 
-def files_of(part: Any) -> list[str]:
+def files_of(part: object) -> list[str]:
     """Return the files that a part of the data names; none if it is a number."""
     sources = part if isinstance(part, tuple) else ()
     return [
@@ -60,7 +60,7 @@ def files_of(part: Any) -> list[str]:
     ]
 
 
-def with_labels(part: Any, change: Callable[[LabelConfig], LabelConfig]) -> Any:
+def with_labels(part: object, change: Callable[[LabelConfig], LabelConfig]) -> object:
     """Return a part of the data with the labels of its sections changed."""
     if not isinstance(part, tuple):
         return part
@@ -72,17 +72,17 @@ def with_labels(part: Any, change: Callable[[LabelConfig], LabelConfig]) -> Any:
     )
 
 
-def own_labels(part: Any) -> list[LabelConfig]:
+def own_labels(part: object) -> list[LabelConfig]:
     """Return the labels of the sections of a part of the data that have some."""
     sources = part if isinstance(part, tuple) else ()
     return [s.labels for s in sources if isinstance(s, DataSource) and s.labels is not None]
 
 
-def _check_validation(value: Any) -> Any:
+def _check_validation(value: object) -> object:
     return value if value == "none" else _check_held_out(value)
 
 
-def _check_held_out(value: Any) -> Any:
+def _check_held_out(value: object) -> object:
     if isinstance(value, str | tuple | Mapping | DataSource):
         return _as_sources(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -98,7 +98,7 @@ def _check_held_out(value: Any) -> Any:
     return value
 
 
-def _as_sources(value: Any) -> Any:
+def _as_sources(value: object) -> object:
     if not isinstance(value, tuple):
         return (_as_source(value),)
     if not value:
@@ -122,7 +122,7 @@ def _as_sources(value: Any) -> Any:
     return tuple(found)
 
 
-def _as_source(value: Any) -> str | DataSource:
+def _as_source(value: object) -> str | DataSource:
     if isinstance(value, DataSource):
         return value
     if isinstance(value, Mapping):
@@ -130,7 +130,7 @@ def _as_source(value: Any) -> str | DataSource:
     return _as_paths(value)[0]
 
 
-def _as_paths(value: Any) -> Any:
+def _as_paths(value: object) -> tuple[str, ...]:
     paths = (value,) if isinstance(value, str) else value
     if not (
         isinstance(paths, tuple)
@@ -141,15 +141,15 @@ def _as_paths(value: Any) -> Any:
     return paths
 
 
-def _check_references(value: Any) -> Any:
+def _check_references(value: object) -> object:
     return _check_reference_names(value, ("least_squares", "isolated_atoms", "none"))
 
 
-def _check_replay_references(value: Any) -> Any:
+def _check_replay_references(value: object) -> object:
     return _check_reference_names(value, ("start", "least_squares", "isolated_atoms"))
 
 
-def _check_reference_names(value: Any, names: tuple[str, ...]) -> Any:
+def _check_reference_names(value: object, names: tuple[str, ...]) -> object:
     if isinstance(value, str) and value not in names:
         raise ValueError(unknown_name(value, names, "kind of reference energies"))
     if isinstance(value, dict) and set(value) != {"isolated_atoms"}:
@@ -281,7 +281,7 @@ class DataConfig(Config):
 
         A fraction is of all structures in `train`.
         """
-        parts: dict[str, Any] = {"validation": self.validation, **self.test}
+        parts: dict[str, object] = {"validation": self.validation, **self.test}
         return {name: size for name, size in parts.items() if isinstance(size, int | float)}
 
     def files(self) -> tuple[str, ...]:
@@ -293,7 +293,7 @@ class DataConfig(Config):
 
     def map_labels(self, change: Callable[[LabelConfig], LabelConfig]) -> Self:
         """Return the section with every set of label names changed, those of replay too."""
-        changes: dict[str, Any] = {
+        changes: dict[str, object] = {
             "train": with_labels(self.train, change),
             "validation": with_labels(self.validation, change),
             "test": {name: with_labels(part, change) for name, part in self.test.items()},
@@ -311,7 +311,7 @@ class DataConfig(Config):
 
     @pydantic.field_validator("test")
     @classmethod
-    def _check_names(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def _check_names(cls, value: dict[str, object]) -> dict[str, object]:
         known: dict[str, str] = {}
         for name in value:
             folded = name.casefold()

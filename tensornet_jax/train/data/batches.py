@@ -1,7 +1,5 @@
 """The batches of a run: which structures, padded to which size, new and replayed ones together."""
 
-from typing import Any
-
 import numpy as np
 
 from tensornet_jax.data.loader import MixedBatches, ShuffledBatches
@@ -16,7 +14,7 @@ from tensornet_jax.train.data.replay import Replay
 # run may change.
 EXAMPLE_BATCHES = 200
 
-Batch = tuple[AtomGraph[np.ndarray], Targets, Any]
+Batch = tuple[AtomGraph[np.ndarray], Targets, object]
 
 
 class TrainingBatches:

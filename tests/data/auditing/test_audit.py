@@ -194,7 +194,7 @@ def test_infinite_labels_and_positions_are_errors():
 
 def test_reference_energies_of_other_units_or_elements_are_noticed():
     data = [structure(0)]
-    hydrogen = Atoms("H2", info={"REF_energy": -1.0})
+    hydrogen = labelled_structure(Atoms("H2", info={"REF_energy": -1.0}))
     table = reference_energies({"H": -13.6}, [hydrogen])
     assert audit(data, table).errors == ["element O (file.xyz:0) has no reference energy"]
     far = reference_energies({"H": -13.6, "O": -2040.0}, data)

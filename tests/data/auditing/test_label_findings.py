@@ -8,11 +8,14 @@ from ase import Atoms
 from ase.build import bulk
 
 from tensornet_jax.data.auditing.audit import audit
+from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.canonical import labelled_structure
 from tensornet_jax.data.labels.labels import LabelConfig
 
 
-def water(index: int, forces: Any = "REF_forces", labels: Any = None, **info: Any) -> Atoms:
+def water(
+    index: int, forces: Any = "REF_forces", labels: Any = None, **info: Any
+) -> LabelledStructure:
     atoms = Atoms("OH2", np.random.default_rng(index).normal(size=(3, 3)))
     pull = np.random.default_rng(index).normal(size=(3, 3))
     if forces:
@@ -87,7 +90,7 @@ def test_energy_and_forces_of_two_origins_are_told_and_an_error_where_they_contr
     assert audit(data, labels=labels).errors == []
 
 
-def smeared(labels=None, difference=0.6):
+def smeared(labels=None, difference=0.6) -> list[LabelledStructure]:
     """Frames whose forces are the slope of the free energy, not of the energy."""
     frames = []
     for index in range(8):

@@ -9,8 +9,7 @@ from ase import Atoms
 from typer.testing import CliRunner
 
 from tensornet_jax.cli import app
-from tensornet_jax.data.formats.frame import Frame
-from tensornet_jax.data.formats.registry import FORMATS, FileFormat
+from tensornet_jax.data.formats.registry import FORMATS, FileFormat, Frame
 from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.labels.stated_units import StatedUnits
 from tensornet_jax.data.readers import read_labelled

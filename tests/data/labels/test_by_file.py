@@ -2,6 +2,7 @@
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import ArrayLike
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.by_file import file_lines
@@ -12,7 +13,7 @@ def read_from(name: str, count: int, **keys: str) -> list[LabelledStructure]:
     made = []
     for index in range(count):
         atoms = Atoms("H2", [[0, 0, 0], [0, 0, 0.7 + index]])
-        labels: dict[str, object] = {"energy": -1.0}
+        labels: dict[str, ArrayLike] = {"energy": -1.0}
         if index == 0 and "forces" in keys:
             labels["forces"] = np.zeros((2, 3))
         source = f"{name}:{index}"

@@ -34,7 +34,7 @@ def test_a_labels_weight_multiplies_that_of_its_structure():
     ],
 )
 def test_spellings_in_use_are_read(key, name):
-    assert weights(**{key: 3.0}).of(name) == 3.0
+    assert take_weights({key: 3.0}, NAMES, "file.xyz:3").of(name) == 3.0
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), "much", [1.0, 2.0], None])
