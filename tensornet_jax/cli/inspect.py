@@ -8,7 +8,7 @@ import typer
 from tensornet_jax.cli.common import LabelOption, UnitOption, label_config
 
 if TYPE_CHECKING:
-    from tensornet_jax.models.common import ModelConfig
+    from tensornet_jax.models.config import ModelConfig
 
 
 def inspect(

@@ -10,7 +10,6 @@ is saved, run and inspected as before, only it cannot be trained.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import ase
 import jax
@@ -21,6 +20,7 @@ from ase.data import covalent_radii
 from tensornet_jax.models.config import Compression
 from tensornet_jax.ops.spline import ORDER, evaluate_spline, fit_spline
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.results import Results
 from tensornet_jax.runtime.precision import precision_scope
 
 # Ranks are multiples of what a vector unit holds.
@@ -178,7 +178,7 @@ def _with_tables(
 
 
 def _error(
-    potential: Potential, structures: Sequence[ase.Atoms], expected: list[dict[str, Any]]
+    potential: Potential, structures: Sequence[ase.Atoms], expected: list[Results]
 ) -> CompressionError:
     found = potential.evaluate(structures)
     energy = max(

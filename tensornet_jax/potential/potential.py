@@ -242,36 +242,13 @@ class Potential:
         if batched:
             ladder = program_of(self.module).ladder if capacities is None else capacities
             for chosen in packs([len(s) for s in prepared], batch_size, ATOMS_PER_BATCH):
-                outputs = self._evaluate_batch([prepared[k] for k in chosen], batched, ladder)
+                outputs = _evaluate_batch(self, [prepared[k] for k in chosen], batched, ladder)
                 for k, output in zip(chosen, outputs, strict=True):
                     results[k].update(output)
         if "hessian" in compute:
             for structure, result in zip(prepared, results, strict=True):
-                result["hessian"] = self._hessian(structure)
+                result["hessian"] = _hessian(self, structure)
         return results
-
-    def _evaluate_batch(
-        self, structures: Sequence[Structure], compute: tuple[str, ...], ladder: CapacityLadder
-    ) -> list[Results]:
-        capacity = ladder.choose(structures)
-        totals = {"energy", "free_energy"}
-        wanted = {"energies" if name in totals else name for name in compute}
-        with self.precision():
-            graph = to_device(batch_structures(structures, capacity, self.dtype))
-            scale = jnp.asarray(self.energy_scale, self.dtype)
-            ordered = tuple(sorted(wanted))
-            outputs = predict_jit(self.module, self.variables, graph, ordered, scale)
-        found = self.assembly.of_batch(outputs, structures, self.per_atom)
-        return [{name: each[name] for name in compute} for each in found]
-
-    def _hessian(self, structure: Structure) -> Float[np.ndarray, "coordinates coordinates"]:
-        capacity = Capacity.holding([structure])
-        with self.precision():
-            graph = to_device(batch_structures([structure], capacity, self.dtype))
-            scale = jnp.asarray(self.energy_scale, self.dtype)
-            size = 3 * len(structure)
-            rows = hessian_jit(self.module, self.variables, graph, scale)
-            return np.asarray(rows, np.float64)[:size, :size]
 
 
 def create_potential(
@@ -332,3 +309,31 @@ def _check_physics(structure: Structure, rows: Iterable[Property], where: str) -
         why_not = row.why_not(periodic=periodic, has_volume=has_volume)
         if why_not is not None:
             raise ValueError(f"{why_not}{where}: leave it out, or change cell or pbc")
+
+
+def _evaluate_batch(
+    potential: Potential,
+    structures: Sequence[Structure],
+    compute: tuple[str, ...],
+    ladder: CapacityLadder,
+) -> list[Results]:
+    capacity = ladder.choose(structures)
+    totals = {"energy", "free_energy"}
+    wanted = tuple(sorted({"energies" if name in totals else name for name in compute}))
+    with potential.precision():
+        graph = to_device(batch_structures(structures, capacity, potential.dtype))
+        scale = jnp.asarray(potential.energy_scale, potential.dtype)
+        outputs = predict_jit(potential.module, potential.variables, graph, wanted, scale)
+    found = potential.assembly.of_batch(outputs, structures, potential.per_atom)
+    return [{name: each[name] for name in compute} for each in found]
+
+
+def _hessian(
+    potential: Potential, structure: Structure
+) -> Float[np.ndarray, "coordinates coordinates"]:
+    capacity, size = Capacity.holding([structure]), 3 * len(structure)
+    with potential.precision():
+        graph = to_device(batch_structures([structure], capacity, potential.dtype))
+        scale = jnp.asarray(potential.energy_scale, potential.dtype)
+        rows = hessian_jit(potential.module, potential.variables, graph, scale)
+        return np.asarray(rows, np.float64)[:size, :size]

@@ -9,7 +9,6 @@ so what remains is rounding and, for derivatives, the error of difference quotie
 """
 
 from tensornet_jax.testing.checks import (
-    CheckError,
     check_batching,
     check_equivariance,
     check_extensive,
@@ -17,6 +16,7 @@ from tensornet_jax.testing.checks import (
     check_smooth_at_cutoff,
     check_stress,
 )
+from tensornet_jax.testing.deviations import CheckError
 from tensornet_jax.testing.difference_quotients import (
     numerical_forces,
     numerical_hessian,

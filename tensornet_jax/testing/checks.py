@@ -1,16 +1,17 @@
 """The checks of `tensornet_jax.testing`."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import ase
 import numpy as np
-from ase.calculators.calculator import BaseCalculator
+from numpy.typing import ArrayLike
 from scipy.spatial.transform import Rotation
 
 from tensornet_jax.data.labels.electronic_state import set_state, stated_charge, stated_spin
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.results import Results
 from tensornet_jax.properties import LABELLED, Property
+from tensornet_jax.testing.deviations import Worst, scale_of
 from tensornet_jax.testing.difference_quotients import (
     DISPLACEMENT,
     STRAIN,
@@ -20,13 +21,7 @@ from tensornet_jax.testing.difference_quotients import (
     numerical_stresses,
     transformed,
 )
-
-Model = Potential | BaseCalculator
-"""What can be checked."""
-
-
-class CheckError(AssertionError):
-    """A potential that does not do what physics asks for."""
+from tensornet_jax.testing.models import Model, cutoff_of, need_float64
 
 
 def check_equivariance(
@@ -59,11 +54,11 @@ def check_equivariance(
     start, *found = _evaluate(
         model, [atoms, *(transformed(atoms, matrix) for matrix in matrices.values())], properties
     )
-    worst = _Worst()
+    worst = Worst()
     for (name, matrix), result in zip(matrices.items(), found, strict=True):
         for key in properties:
             expected = _turned(rows[key].rank, start[key], matrix)
-            scale = max(float(np.max(np.abs(expected), initial=0)), _SMALLEST)
+            scale = scale_of(expected)
             worst.add(np.abs(result[key] - expected) / scale, f"{key} under {name}")
     return worst.judge(tolerance, "not equivariant: relative deviation", "")
 
@@ -87,13 +82,13 @@ def check_forces(
         CheckError: it is above the tolerance.
         ValueError: the model computes in float32.
     """
-    _need_float64(model)
+    need_float64(model)
     (forces,) = (found["forces"] for found in _evaluate(model, [atoms], ("forces",)))
 
     def numerical(step: float) -> np.ndarray:
         return numerical_forces([atoms], _energies_of(model), step)[0]
 
-    worst = _Worst()
+    worst = Worst()
     for index, difference in enumerate(
         difference_from_quotient(forces, numerical, displacement, tolerance)
     ):
@@ -119,13 +114,13 @@ def check_stress(
         CheckError: it is above the tolerance.
         ValueError: the model computes in float32.
     """
-    _need_float64(model)
+    need_float64(model)
     (stress,) = (found["stress"] for found in _evaluate(model, [atoms], ("stress",)))
 
     def numerical(step: float) -> np.ndarray:
         return numerical_stresses([atoms], _energies_of(model), step)[0]
 
-    worst = _Worst()
+    worst = Worst()
     for (a, b), difference in np.ndenumerate(
         difference_from_quotient(stress, numerical, strain, tolerance)
     ):
@@ -168,11 +163,11 @@ def check_extensive(
         None if spin is None else 2 * spin - 1,
     )
     one, two = _evaluate(model, [atoms, double], ("energy", "forces"))
-    worst = _Worst()
-    scale = max(abs(2 * one["energy"]), _SMALLEST)
+    worst = Worst()
+    scale = scale_of(2 * one["energy"])
     worst.add(np.abs(two["energy"] - 2 * one["energy"]) / scale, "energy")
     expected = np.concatenate([one["forces"], one["forces"]])
-    scale = max(float(np.max(np.abs(expected), initial=0)), _SMALLEST)
+    scale = scale_of(expected)
     worst.add(np.abs(two["forces"] - expected) / scale, "forces")
     return worst.judge(tolerance, "not extensive: relative deviation", "")
 
@@ -202,7 +197,7 @@ def check_smooth_at_cutoff(
         CheckError: it is above the tolerance, or there is an interaction beyond the cutoff.
         ValueError: the cutoff is not known, there is none, or nothing interacts 0.1 Å inside it.
     """
-    reach = _cutoff_of(model) if cutoff is None else cutoff
+    reach = cutoff_of(model) if cutoff is None else cutoff
     direction = np.array([0.48, 0.6, 0.64])
     start = ase.Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, info=atoms.info)
     outermost = int(np.argmax(start.positions @ direction))
@@ -223,7 +218,7 @@ def check_smooth_at_cutoff(
             f"two {symbol} atoms {reach - 0.1:.3g} Å apart do not interact: nothing to check; is "
             f"the cutoff {reach:.3g} Å?"
         )
-    worst = _Worst()
+    worst = Worst()
     for place in ("at", "beyond"):
         where = f"1e-6 Å {'inside' if place == 'at' else 'beyond'} the cutoff of {reach:.6g} Å"
         # What is left of large energies in a difference is rounding.
@@ -257,43 +252,17 @@ def check_batching(
     together = _evaluate(model, structures, properties)
     backwards = _evaluate(model, structures[::-1], properties)[::-1]
     alone = [_evaluate(model, [atoms], properties)[0] for atoms in structures]
-    worst = _Worst()
+    worst = Worst()
     for index, start in enumerate(together):
         for name, others in (("in the opposite order", backwards), ("by itself", alone)):
             for key in properties:
-                scale = max(float(np.max(np.abs(start[key]), initial=0)), _SMALLEST)
+                scale = scale_of(start[key])
                 deviation = np.abs(others[index][key] - start[key]) / scale
                 worst.add(deviation, f"{key} of structure {index} {name}")
     return worst.judge(tolerance, "results depend on the batch: relative deviation", "")
 
 
-# Relative deviations of what is zero are taken from this, eV, eV/Å or eV/Å³.
-_SMALLEST = 1e-9
-
-
-class _Worst:
-    """The largest of many deviations, and where it was."""
-
-    def __init__(self) -> None:
-        self.deviation, self.where = 0.0, "nothing"
-
-    def add(self, deviations: Any, where: str) -> None:
-        """Note deviations of one place; NaN is the worst of all."""
-        array = np.asarray(deviations, float)
-        largest = float(np.max(array, initial=0)) if np.isfinite(array).all() else float("inf")
-        if largest > self.deviation:
-            self.deviation, self.where = largest, where
-
-    def judge(self, tolerance: float, complaint: str, unit: str) -> float:
-        """Return the deviation, or raise if it is above the tolerance."""
-        if self.deviation > tolerance:
-            raise CheckError(
-                f"{complaint} {self.deviation:.3g}{unit} in {self.where}, above {tolerance:.3g}"
-            )
-        return self.deviation
-
-
-def _turned(rank: int, value: Any, matrix: np.ndarray) -> np.ndarray:
+def _turned(rank: int, value: ArrayLike, matrix: np.ndarray) -> np.ndarray:
     """A property of given rank, its last axes turned."""
     value = np.asarray(value)
     for axis in range(value.ndim - rank, value.ndim):
@@ -318,7 +287,7 @@ def _available(model: Model, atoms: ase.Atoms) -> tuple[str, ...]:
 
 def _evaluate(
     model: Model, structures: Sequence[ase.Atoms], properties: Sequence[str]
-) -> list[dict[str, Any]]:
+) -> list[Results]:
     if isinstance(model, Potential):
         # The same properties in every check, for another set of them would compile again.
         common = set(_rows(model)).intersection(*(_available(model, atoms) for atoms in structures))
@@ -330,7 +299,7 @@ def _evaluate(
         copy = atoms.copy()
         copy.set_constraint()
         copy.calc = model
-        read: dict[str, Callable[[], Any]] = {
+        read: dict[str, Callable[[], ArrayLike]] = {
             "energy": copy.get_potential_energy,
             "forces": copy.get_forces,
             "stress": lambda copy=copy: copy.get_stress(voigt=False),
@@ -349,28 +318,3 @@ def _energies_of(model: Model) -> Energies:
     return lambda structures: [
         float(found["energy"]) for found in _evaluate(model, structures, ("energy",))
     ]
-
-
-def _potential_of(model: Model) -> Potential | None:
-    potential = model if isinstance(model, Potential) else getattr(model, "potential", None)
-    return potential if isinstance(potential, Potential) else None
-
-
-def _need_float64(model: Model) -> None:
-    potential = _potential_of(model)
-    if potential is not None and potential.dtype != "float64":
-        raise ValueError(
-            "difference quotients of float32 energies say nothing: use potential.astype('float64') "
-            "or dtype='float64' of the calculator"
-        )
-
-
-def _cutoff_of(model: Model) -> float:
-    potential = _potential_of(model)
-    if potential is None:
-        raise ValueError(f"the cutoff of {type(model).__name__} is not known: pass cutoff=")
-    if not np.isfinite(potential.config.reach):
-        raise ValueError(
-            "the Coulomb energy of all pairs never ends: nothing to check, or pass cutoff="
-        )
-    return potential.config.reach

@@ -16,7 +16,7 @@ import numpy as np
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from tensornet_jax.calculator import TensorNetCalculator
+from tensornet_jax.calculator import Calculator
 from tensornet_jax.models import MODELS
 from tensornet_jax.potential.model_file import save_model
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
@@ -67,7 +67,7 @@ def ethanol() -> list[ase.Atoms]:
 
 def ethanol_with_calculator() -> ase.Atoms:
     atoms = ethanol()[0]
-    atoms.calc = TensorNetCalculator(potential_of_everything())
+    atoms.calc = Calculator(potential_of_everything())
     return atoms
 
 
@@ -147,13 +147,13 @@ def make_files(page: str, folder: Path) -> None:
 NAMES: dict[str, dict[str, Callable[[], Any]]] = {
     "*": {
         "atoms": ethanol_with_calculator,
-        "calculator": lambda: TensorNetCalculator(potential_of_everything(), dtype="float64"),
+        "calculator": lambda: Calculator(potential_of_everything(), dtype="float64"),
         "potential": potential_of_everything,
         "structures": carbon,
         "typical": ethanol,
         "log": lambda: lambda *_: None,
         "key": lambda: jax.random.key(0),
-        "TensorNetCalculator": lambda: TensorNetCalculator,
+        "Calculator": lambda: Calculator,
     },
     "tensor_products.md": {
         "vectors": lambda: jax.random.normal(jax.random.key(1), (20, 3)),

@@ -8,7 +8,7 @@ from ase.build import molecule
 from ase.constraints import FixAtoms
 
 import tensornet_jax.potential.potential as potential_module
-from tensornet_jax.calculator import TensorNetCalculator
+from tensornet_jax.calculator import Calculator
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential import prediction
@@ -206,65 +206,9 @@ def test_dipole_of_a_periodic_structure_is_refused(potential):
         potential.evaluate(crystals()["wire"], ("polar_tensors",))
 
 
-@pytest.mark.usefixtures("one_shape")
-@pytest.mark.parametrize(
-    "form", [pytest.param("charges", marks=pytest.mark.slow), "charges_and_dipoles"]
-)
-def test_polar_tensors_are_the_derivative_of_the_dipole(form):
-    model = small_potential(heads=("dipole",), dipole_form=form, num_layers=0)
-    atoms, step = cation(), 1e-4
-    displaced = []
-    for index in np.ndindex(len(atoms), 3):
-        for sign in (1, -1):
-            moved = atoms.copy()
-            moved.positions[index] += sign * step
-            displaced.append(moved)
-    found = np.array([f["dipole"] for f in model.evaluate(displaced, ("dipole",))])
-    slopes = (found[::2] - found[1::2]) / (2 * step)
-    expected = slopes.reshape(len(atoms), 3, 3).transpose(0, 2, 1)
-    # A second structure, whose rows must not be mixed up with those of the first.
-    results = model.evaluate([ethanol(), atoms], ("polar_tensors",))
-    other, polar = (result["polar_tensors"] for result in results)
-    np.testing.assert_allclose(polar, expected, atol=1e-8)
-    assert other.shape == (9, 3, 3)
-    charge = atoms.info["charge"] if form == "charges_and_dipoles" else 0.0
-    np.testing.assert_allclose(polar.sum(axis=0), charge * np.eye(3), atol=1e-12)
-
-
-def test_charge_has_to_be_a_number(potential):
-    atoms = ethanol()
-    atoms.info["charge"] = np.nan
-    with pytest.raises(ValueError, match="charge"):
-        potential.evaluate(atoms)
-
-
 def test_precision_is_single_or_double():
     with pytest.raises(ValueError, match='"float32" or "float64", not \'bfloat16\''):
         create_potential(TensorNetConfig(), ELEMENTS, seed=0, dtype="bfloat16")
-
-
-@pytest.mark.parametrize(
-    ("numbers", "energies", "message"),
-    [
-        ((1, 6, 1), [0.0, 0.0, 0.0], "names an element twice"),
-        ((1, 6), [0.0], "2 elements need as many finite reference energies"),
-        ((1,), [0.0, 0.0], "1 elements need"),
-        ((1, 6), [0.0, np.nan], "finite"),
-        ((1, 6), [0.0, -np.inf], "finite"),
-    ],
-)
-def test_inconsistent_element_tables_are_refused(numbers, energies, message):
-    with pytest.raises(ValueError, match=message):
-        ElementTable(numbers, np.array(energies))
-
-
-def test_element_table_keeps_its_own_energies_in_double_precision():
-    energies = np.array([-13.5, -1029.25], np.float32)
-    table = ElementTable((1, 6), energies)
-    energies[:] = 0
-    np.testing.assert_array_equal(table.reference_energies, [-13.5, -1029.25])
-    assert table.reference_energies.dtype == np.float64
-    assert table.symbols == ("H", "C")
 
 
 def test_model_without_energies_offers_no_derivatives_of_them(potential):
@@ -354,7 +298,7 @@ def test_every_way_to_a_number_gives_the_same_number(potential, tmp_path):
         loaded = load_model(tmp_path / "model.safetensors").evaluate(atoms_list, COMPUTE)
         assert_same_results(loaded, evaluated, rtol=0)
 
-        calculator = TensorNetCalculator(potential, compilation_cache=False)
+        calculator = Calculator(potential, compilation_cache=False)
         for atoms, expected in zip(atoms_list, evaluated, strict=True):
             atoms.calc = calculator
             found = {

@@ -11,10 +11,10 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +23,11 @@ from jax import Array
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.interop.stablehlo import exported_potential
+from tensornet_jax.interop.stablehlo.exported_potential import Manifest
 from tensornet_jax.potential.model_file import UNITS
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.prediction import Outputs
+from tensornet_jax.potential.results import moves_with_the_origin
 from tensornet_jax.properties import PROPERTIES
 from tensornet_jax.runtime.backend import EXCLUDED_VERSIONS
 from tensornet_jax.version import __version__
@@ -76,7 +79,7 @@ class _Argument(NamedTuple):
     dtype: str
     unit: str | None
     meaning: str
-    more: Mapping[str, Any] = MappingProxyType({})
+    more: Mapping[str, object] = MappingProxyType({})
 
 
 def _inputs(potential: Potential) -> dict[str, _Argument]:
@@ -112,7 +115,7 @@ def _inputs(potential: Potential) -> dict[str, _Argument]:
 
 def _outputs(potential: Potential) -> dict[str, _Argument]:
     dtype = potential.dtype
-    centered = potential.config.has_atomic_dipoles
+    centered = moves_with_the_origin(potential.config)
     origin = exported_potential.MEAN_OF_POSITIONS if centered else CENTER_OF_MASS
     meanings = _MEANINGS | {"dipole": f"about the {origin}; not periodic"}
     found = {}
@@ -131,7 +134,7 @@ def _outputs(potential: Potential) -> dict[str, _Argument]:
     return found
 
 
-def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> dict[str, Any]:
+def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> Manifest:
     """Write a folder from which a potential evaluates with jax and numpy alone.
 
     The folder holds the function (``potential.jaxexport``, serialized by jax.export),
@@ -163,7 +166,7 @@ def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> di
 
 def _serialized(potential: Potential) -> bytes:
     symbols = jax.export.symbolic_shape(SIZES)
-    sizes: dict[str, Any] = dict(zip(SIZES.split(", "), symbols, strict=True))
+    sizes = dict(zip(SIZES.split(", "), symbols, strict=True))
 
     def abstract(argument: _Argument) -> jax.ShapeDtypeStruct:
         named = argument.shape.split(", ")
@@ -181,14 +184,14 @@ def _serialized(potential: Potential) -> bytes:
             ) from None
 
 
-def _function(potential: Potential) -> Any:
+def _function(potential: Potential) -> Callable[[dict[str, Array]], Outputs]:
     outputs = _outputs(potential)
     wanted = tuple(name for name in potential.properties if name in outputs)
     own = {renamed: name for name, renamed in _RENAMED.items()}
     # Weights may be numpy's, which traced indices cannot look into.
     variables = jax.tree.map(jnp.asarray, potential.variables)
 
-    def function(arrays: dict[str, Array]) -> dict[str, Array]:
+    def function(arrays: dict[str, Array]) -> Outputs:
         found = potential.predict(variables, _graph(arrays), wanted)
         return {name: found[own.get(name, name)] for name in outputs}
 
@@ -227,12 +230,12 @@ def _edges(arrays: dict[str, Array], long: str) -> EdgeList:
     )
 
 
-def _manifest(potential: Potential, content: bytes) -> dict[str, Any]:
+def _manifest(potential: Potential, content: bytes) -> Manifest:
     sha256 = hashlib.sha256(content).hexdigest()
     return {"file": exported_potential.FUNCTION, "sha256": sha256, **describe(potential)}
 
 
-def describe(potential: Potential) -> dict[str, Any]:
+def describe(potential: Potential) -> Manifest:
     """Return what the manifest says of a potential, whose function it does not look at."""
     return {
         "format": "tensornet_jax StableHLO",
@@ -267,7 +270,7 @@ def _spelled(cutoff: float | None) -> float | str | None:
     return exported_potential.INFINITE if cutoff == math.inf else cutoff
 
 
-def _described(arguments: dict[str, _Argument]) -> dict[str, Any]:
+def _described(arguments: dict[str, _Argument]) -> dict[str, dict[str, object]]:
     # jax takes the arguments in the order of their names.
     return {
         name: {

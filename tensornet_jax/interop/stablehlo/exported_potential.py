@@ -17,11 +17,12 @@ import json
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 from jax import export
+from numpy.typing import ArrayLike
 
 FUNCTION = "potential.jaxexport"
 MANIFEST = "manifest.json"
@@ -29,6 +30,12 @@ INFINITE = "infinite"
 MEAN_OF_POSITIONS = "mean of the positions"
 SLOT_BLOCK = 4
 COINCIDENT = 1e-6
+
+Manifest: TypeAlias = dict[str, Any]
+"""JSON."""
+
+Results: TypeAlias = dict[str, Any]
+"""The energy is a float, all others are arrays."""
 
 
 class ExportedPotential:
@@ -46,7 +53,7 @@ class ExportedPotential:
             ImportError: the installed jax is known to compute wrong numbers.
         """
         folder = Path(folder)
-        self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+        self.manifest: Manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         content = (folder / FUNCTION).read_bytes()
         if hashlib.sha256(content).hexdigest() != self.manifest["sha256"]:
             raise ValueError(
@@ -60,7 +67,7 @@ class ExportedPotential:
                 )
         self._call = jax.jit(export.deserialize(bytearray(content)).call)
 
-    def call(self, arrays: dict[str, Any]) -> dict[str, jax.Array]:
+    def call(self, arrays: dict[str, np.ndarray] | dict[str, jax.Array]) -> dict[str, jax.Array]:
         """Evaluate arrays as the manifest describes them, on JAX's default device.
 
         Arrays in float64 are best turned into numpy's before anything is computed with them:
@@ -69,7 +76,16 @@ class ExportedPotential:
         with jax.enable_x64(self.manifest["dtype"] == "float64"):
             return self._call(arrays)
 
-    def evaluate(self, positions: Any, numbers: Any, **more: Any) -> dict[str, Any]:
+    def evaluate(
+        self,
+        positions: ArrayLike,
+        numbers: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: ArrayLike = False,
+        charge: float = 0.0,
+        spin: int | None = None,
+        initial_charges: ArrayLike | None = None,
+    ) -> Results:
         """Evaluate one structure; arguments as `arrays`.
 
         Returns:
@@ -79,37 +95,48 @@ class ExportedPotential:
             has them. The dipole of a charged structure is about the origin of the positions, or,
             where the manifest says so, about the center of mass.
         """
-        arrays = self.arrays(positions, numbers, **more)
-        found = {name: np.asarray(value, float) for name, value in self.call(arrays).items()}
-        species = arrays["species"][arrays["species"] >= 0]
+        arrays = self.arrays(positions, numbers, cell, pbc, charge, spin, initial_charges)
+        results = self._results(self.call(arrays), arrays["species"])
+        positions = np.reshape(np.array(positions, float), (-1, 3))
+        if np.any(pbc):
+            # It has no meaning there.
+            results.pop("dipole", None)
+        elif "dipole" in results and len(positions) and self._centers_dipoles:
+            results["dipole"] = results["dipole"] + charge * positions.mean(axis=0)
+        return results
+
+    @property
+    def _centers_dipoles(self) -> bool:
+        return self.manifest["outputs"]["dipole"].get("origin") == MEAN_OF_POSITIONS
+
+    def _results(self, outputs: dict[str, jax.Array], species: np.ndarray) -> Results:
+        """Take off the padding and add reference energies, which float32 would round, in float64.
+
+        `tensornet_jax.potential.results` does the same where the package is installed.
+        """
+        found = {name: np.asarray(value, float) for name, value in outputs.items()}
+        species = species[species >= 0]
         count = len(species)
-        results: dict[str, Any] = {}
+        results: Results = {}
         if "energies_without_e0" in found:
             reference = np.array(self.manifest["reference_energies"])[species]
             reference += self.manifest["energy_offset"] / max(count, 1)
             results["energies"] = found["energies_without_e0"][:count] + reference
             results["energy"] = float(results["energies"].sum())
-        outputs = self.manifest["outputs"]
         for name in found.keys() - {"energies_without_e0", "energy_without_e0"}:
-            each_atom = outputs[name]["shape"][0] == "atoms"
+            each_atom = self.manifest["outputs"][name]["shape"][0] == "atoms"
             results[name] = found[name][:count] if each_atom else found[name][0]
-        if np.any(more.get("pbc", False)):
-            # It has no meaning there.
-            results.pop("dipole", None)
-        elif count and outputs.get("dipole", {}).get("origin") == MEAN_OF_POSITIONS:
-            middle = np.reshape(np.array(positions, float), (-1, 3)).mean(axis=0)
-            results["dipole"] = results["dipole"] + more.get("charge", 0.0) * middle
         return results
 
     def arrays(
         self,
-        positions: Any,
-        numbers: Any,
-        cell: Any = None,
-        pbc: Any = False,
+        positions: ArrayLike,
+        numbers: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: ArrayLike = False,
         charge: float = 0.0,
         spin: int | None = None,
-        initial_charges: Any = None,
+        initial_charges: ArrayLike | None = None,
     ) -> dict[str, np.ndarray]:
         """Return the arrays that `call` takes, for one structure.
 
@@ -130,71 +157,70 @@ class ExportedPotential:
                 structure where every pair of atoms counts, no spin or no charges where they are
                 needed, or a charge or spin on which nothing depends.
         """
-        dtype, wanted = self.manifest["dtype"], self.manifest["inputs"]
-        if charge and not self.manifest.get("sees_charge", True):
-            raise ValueError(f"charge {charge}: nothing this potential predicts depends on it")
-        if spin is not None and "spin" not in wanted:
-            raise ValueError(f"spin {spin}: nothing this potential predicts depends on it")
+        state = self._state(charge, spin)
         positions = np.array(positions, float).reshape(-1, 3)
         cell = np.zeros((3, 3)) if cell is None else np.array(cell, float)
         pbc = np.broadcast_to(np.asarray(pbc, bool), 3)
         count, atoms = len(positions), _round_up(len(positions) + 1)
         # The image in the cell, and the middle at the origin: float32 has digits for no more.
-        images = np.zeros_like(positions)
         if pbc.any():
-            images[:, pbc] = np.floor(positions @ np.linalg.pinv(cell[pbc]))
-        positions = positions - images @ cell
-
-        def padded(values: Any, fill: Any, kind: str) -> np.ndarray:
-            values = np.asarray(values)
-            array = np.full((atoms, *values.shape[1:]), fill, kind)
-            array[:count] = values
-            return array
-
-        arrays = {
+            images = np.floor(positions @ np.linalg.pinv(cell[pbc]))
+            positions = positions - images @ cell[pbc]
+        centered = positions - (positions.mean(axis=0) if count else 0)
+        dtype = self.manifest["dtype"]
+        arrays = state | {
             "cell": cell[None].astype(dtype),
-            "charge": np.full(1, charge, dtype),
-            "positions": padded(positions - (positions.mean(axis=0) if count else 0), 0, dtype),
-            "species": padded(self._species(numbers), -1, "int32"),
+            "positions": _padded(centered, atoms, 0, dtype),
+            "species": _padded(self._species(numbers), atoms, -1, "int32"),
             "structure": np.zeros(atoms, np.int32),
         }
+        if "initial_charges" in self.manifest["inputs"]:
+            if initial_charges is None:
+                raise ValueError("this potential needs initial_charges, those of the atoms")
+            arrays["initial_charges"] = _padded(np.asarray(initial_charges), atoms, 0, dtype)
+        for name in ("", "long_") if "long_pairs" in self.manifest["inputs"] else ("",):
+            cutoff = self._cutoff(f"{name}cutoff", pbc)
+            found = _list_arrays(positions, cell, pbc, cutoff, atoms)
+            arrays |= {f"{name}{key}": value for key, value in found.items()}
+        return arrays
+
+    def _state(self, charge: float, spin: int | None) -> dict[str, np.ndarray]:
+        """Return the arrays of charge and spin, or raise where they are missing or not seen."""
+        dtype, wanted = self.manifest["dtype"], self.manifest["inputs"]
+        if charge and not self.manifest.get("sees_charge", True):
+            raise ValueError(f"charge {charge}: nothing this potential predicts depends on it")
+        if spin is not None and "spin" not in wanted:
+            raise ValueError(f"spin {spin}: nothing this potential predicts depends on it")
+        arrays = {"charge": np.full(1, charge, dtype)}
         if "spin" in wanted:
             if spin is None or spin < 1:
                 raise ValueError(f"this potential needs spin, the multiplicity 2S + 1, not {spin}")
             arrays["spin"] = np.full(1, spin, dtype)
-        if "initial_charges" in wanted:
-            if initial_charges is None:
-                raise ValueError("this potential needs initial_charges, those of the atoms")
-            arrays["initial_charges"] = padded(initial_charges, 0, dtype)
-        for name in ("", "long_") if "long_pairs" in wanted else ("",):
-            cutoff = self.manifest[f"{name}cutoff"]
-            if cutoff == INFINITE and pbc.any():
-                raise ValueError(
-                    "in this program every pair of atoms counts, of which a periodic structure has "
-                    "no end: use the model itself, which has Ewald's sum, or export one whose "
-                    "Coulomb energy has a cutoff"
-                )
-            cutoff = np.inf if cutoff == INFINITE else cutoff
-            pairs, shifts = neighbor_pairs(positions, cell, pbc, cutoff)
-            padding = _round_up(len(pairs) + 1) - len(pairs)
-            pairs = np.concatenate([pairs, np.full((padding, 2), atoms - 1)]).astype(np.int32)
-            shifts = np.concatenate([shifts, np.zeros((padding, 3))]).astype(np.int32)
-            edges = incoming_edges(pairs, atoms)
-            arrays |= {f"{name}{k}": v for k, v in (("pairs", pairs), ("shifts", shifts))}
-            arrays[f"{name}incoming_edges"] = edges
         return arrays
 
-    def _species(self, numbers: Any) -> np.ndarray:
+    def _cutoff(self, name: str, pbc: np.ndarray) -> float:
+        cutoff = self.manifest[name]
+        if cutoff != INFINITE:
+            return cutoff
+        if pbc.any():
+            raise ValueError(
+                "in this program every pair of atoms counts, of which a periodic structure has "
+                "no end: use the model itself, which has Ewald's sum, or export one whose "
+                "Coulomb energy has a cutoff"
+            )
+        return np.inf
+
+    def _species(self, numbers: ArrayLike) -> np.ndarray:
         elements = self.manifest["elements"]
         known = {number: k for k, number in enumerate(elements["numbers"])}
-        numbers = np.asarray(numbers).tolist()
-        unknown = sorted(set(numbers) - set(known))
+        present = np.asarray(numbers).tolist()
+        unknown = sorted(set(present) - set(known))
         if unknown:
             raise ValueError(
                 f"atomic numbers {unknown} are not in the potential "
                 f"[{', '.join(elements['symbols'])}]"
             )
-        return np.array([known[number] for number in numbers], int)
+        return np.array([known[number] for number in present], int)
 
 
 def neighbor_pairs(
@@ -242,6 +268,26 @@ def incoming_edges(pairs: np.ndarray, num_atoms: int) -> np.ndarray:
     table = np.full((num_atoms, width), 2 * len(pairs) - 1, np.int32)
     table[owners, places] = edges
     return table
+
+
+def _list_arrays(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float, atoms: int
+) -> dict[str, np.ndarray]:
+    """Return padded pairs, shifts and incoming_edges of one list."""
+    pairs, shifts = neighbor_pairs(positions, cell, pbc, cutoff)
+    size = _round_up(len(pairs) + 1)
+    padded = _padded(pairs, size, atoms - 1, "int32")
+    return {
+        "pairs": padded,
+        "shifts": _padded(shifts, size, 0, "int32"),
+        "incoming_edges": incoming_edges(padded, atoms),
+    }
+
+
+def _padded(values: np.ndarray, size: int, fill: float, dtype: str) -> np.ndarray:
+    array = np.full((size, *values.shape[1:]), fill, dtype)
+    array[: len(values)] = values
+    return array
 
 
 def _round_up(size: int) -> int:
