@@ -77,6 +77,25 @@ def bare(potential: Potential, graph: AtomGraph) -> Callable[[], Any]:
     return lambda: jax.block_until_ready(work())
 
 
+def dynamics(
+    atoms: ase.Atoms, calculator: Calculator, rng: np.random.Generator
+) -> Callable[[], np.ndarray]:
+    """Return a step of dynamics of a copy of the atoms."""
+    moving, steps = atoms.copy(), 0
+    moving.calc = calculator
+    thermalize_momenta(moving, temperature_K=TEMPERATURE, rng=rng)
+    verlet = VelocityVerlet(moving, TIMESTEP * units.fs)
+
+    def step() -> np.ndarray:
+        nonlocal steps
+        steps += 1
+        if steps % THERE_AND_BACK == 0:
+            moving.set_momenta(-moving.get_momenta())
+        return verlet.step()
+
+    return step
+
+
 def run(layers: int, rounds: int) -> list[dict[str, Any]]:
     """Time all, round by round."""
     config = TensorNetConfig(
@@ -95,6 +114,7 @@ def run(layers: int, rounds: int) -> list[dict[str, Any]]:
     assert calculator._evaluator.neighborhood is not None
     tight = potential.structure(atoms)
     rng = np.random.default_rng(0)
+    own = TensorNetCalculator(potential)
     places = atoms.positions + rng.normal(0, 0.01, (64, *atoms.positions.shape))
     turn = 0
 
@@ -104,33 +124,17 @@ def run(layers: int, rounds: int) -> list[dict[str, Any]]:
         atoms.positions = places[turn % len(places)]
         return atoms
 
-    def dynamics(calculator: Calculator) -> Callable[[], Any]:
-        moving, steps = atoms.copy(), 0
-        moving.calc = calculator
-        thermalize_momenta(moving, temperature_K=TEMPERATURE, rng=rng)
-        verlet = VelocityVerlet(moving, TIMESTEP * units.fs)
-
-        def step() -> Any:
-            nonlocal steps
-            steps += 1
-            if steps % THERE_AND_BACK == 0:
-                moving.set_momenta(-moving.get_momenta())
-            return verlet.step()
-
-        return step
-
     with potential.precision():
         graph = to_device(batch_structures([tight], Capacity.holding([tight]), potential.dtype))
         contenders = {
             BARE: bare(potential, calculator._evaluator.neighborhood.graph),
             TIGHT: bare(potential, graph),
         }
-    own = TensorNetCalculator(potential)
     contenders |= {
         CALCULATE: lambda: calculator.calculate(moved(), ["forces"], ["positions"]),
         FORCES: lambda: moved().get_forces(),
-        STEP: dynamics(own),
-        IDLE: dynamics(Idle()),
+        STEP: dynamics(atoms, own, rng),
+        IDLE: dynamics(atoms, Idle(), rng),
     }
     times = np.array([[seconds(work) for work in contenders.values()] for _ in range(rounds + 5)])
     times = dict(zip(contenders, 1e3 * times[5:].T, strict=True))

@@ -149,6 +149,7 @@ def table(results: dict[str, Any]) -> str:
         of_layers = [r for r in records if r["layers"] == layers]
         [facts] = {json.dumps(r["compression"]) for r in of_layers if "compression" in r}
         facts = json.loads(facts)
+        systems = list(dict.fromkeys(r["system"] for r in of_layers))
         lines += [
             "",
             f"## {layers} layers",
@@ -157,44 +158,57 @@ def table(results: dict[str, Any]) -> str:
             f"{facts['max_error_energy_eV_per_atom']:.0e} eV/atom and "
             f"{facts['max_error_forces_eV_per_A']:.0e} eV/Å (tolerance {facts['tolerance']:g}).",
             "",
-            "| system | atoms | "
-            + " | ".join(torchmdnet_peer.MODES)
-            + " | as trained | ratio | compressed | ratio | atoms·steps/s |",
-            "|---|---:|" + "---:|" * (len(torchmdnet_peer.MODES) + 5),
-        ]
-        systems = list(dict.fromkeys(r["system"] for r in of_layers))
-        for system in systems:
-            own = pick(records, layers, system)
-            cells = [f"{1e3 * own[m]['median_s']:.1f}" for m in torchmdnet_peer.MODES]
-            for name in OURS:
-                cells += [
-                    f"{1e3 * own[name]['median_s']:.2f}",
-                    f"{ratio(records, layers, system, name):.2f}",
-                ]
-            cells.append(f"{own['tensornet_jax, compressed']['atom_steps_per_s']:,.0f}")
-            atoms = own["warp"]["atoms"]
-            lines.append(f"| {system} | {atoms} | {' | '.join(cells)} |")
-        means = [geometric_mean(ratio(records, layers, s, n) for s in systems) for n in OURS]
-        blank = " |" * (len(torchmdnet_peer.MODES) + 2)
-        lines.append(f"| *geometric mean* |{blank} *{means[0]:.2f}* | | *{means[1]:.2f}* | |")
-        lines += [
+            *times_table(records, layers, systems),
             "",
-            "| system | as trained: MB | GFLOP | fraction of peak | bound by "
-            "| compressed: MB | GFLOP | fraction of peak | bound by |",
-            "|---|---:|---:|---:|---|---:|---:|---:|---|",
+            *costs_table(records, layers, systems),
         ]
-        for system in systems:
-            cells = []
-            for name in OURS:
-                r = pick(records, layers, system)[name]
-                cells += [
-                    f"{r['temporary_bytes'] / 1e6:.1f}",
-                    f"{r['flops'] / 1e9:.3f}",
-                    f"{r['fraction_of_peak']:.2f}",
-                    r["bound"],
-                ]
-            lines.append(f"| {system} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def times_table(records: list[dict[str, Any]], layers: int, systems: list[str]) -> list[str]:
+    """Return times of everybody and ratios, a system a row."""
+    lines = [
+        "| system | atoms | "
+        + " | ".join(torchmdnet_peer.MODES)
+        + " | as trained | ratio | compressed | ratio | atoms·steps/s |",
+        "|---|---:|" + "---:|" * (len(torchmdnet_peer.MODES) + 5),
+    ]
+    for system in systems:
+        own = pick(records, layers, system)
+        cells = [f"{1e3 * own[m]['median_s']:.1f}" for m in torchmdnet_peer.MODES]
+        for name in OURS:
+            cells += [
+                f"{1e3 * own[name]['median_s']:.2f}",
+                f"{ratio(records, layers, system, name):.2f}",
+            ]
+        cells.append(f"{own['tensornet_jax, compressed']['atom_steps_per_s']:,.0f}")
+        atoms = own["warp"]["atoms"]
+        lines.append(f"| {system} | {atoms} | {' | '.join(cells)} |")
+    means = [geometric_mean(ratio(records, layers, s, n) for s in systems) for n in OURS]
+    blank = " |" * (len(torchmdnet_peer.MODES) + 2)
+    lines.append(f"| *geometric mean* |{blank} *{means[0]:.2f}* | | *{means[1]:.2f}* | |")
+    return lines
+
+
+def costs_table(records: list[dict[str, Any]], layers: int, systems: list[str]) -> list[str]:
+    """Return memory, operations and the fraction of peak of our own models, a system a row."""
+    lines = [
+        "| system | as trained: MB | GFLOP | fraction of peak | bound by "
+        "| compressed: MB | GFLOP | fraction of peak | bound by |",
+        "|---|---:|---:|---:|---|---:|---:|---:|---|",
+    ]
+    for system in systems:
+        cells = []
+        for name in OURS:
+            r = pick(records, layers, system)[name]
+            cells += [
+                f"{r['temporary_bytes'] / 1e6:.1f}",
+                f"{r['flops'] / 1e9:.3f}",
+                f"{r['fraction_of_peak']:.2f}",
+                r["bound"],
+            ]
+        lines.append(f"| {system} | {' | '.join(cells)} |")
+    return lines
 
 
 def plot(results: dict[str, Any], path: Path) -> None:

@@ -23,8 +23,9 @@ import ase.io
 import jax
 import jax.numpy as jnp
 import numpy as np
+from results_file import results_folder
 
-from tensornet_jax.benchmark.machine import describe_machine, installed_versions, machine_name
+from tensornet_jax.benchmark.machine import describe_machine, installed_versions
 from tensornet_jax.benchmark.measure import alternate, compile_work
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.models.mace.config import MACEConfig
@@ -43,7 +44,6 @@ systems = import_module("mlip.data.chemical_system")
 batching = import_module("mlip.graph.batching_helpers")
 mlip_models = import_module("mlip.models")
 
-RESULTS = Path(__file__).parent / "results"
 CUTOFF, L_MAX, CORRELATION, LAYERS = 5.0, 3, 3, 2
 NUM_RADIAL, ENVELOPE_EXPONENT, RADIAL_WIDTHS, READOUT_WIDTH = 8, 5, (64, 64, 64), 16
 # What sums over neighbors are divided by.
@@ -303,14 +303,9 @@ def table(results: dict[str, Any]) -> str:
             cells = []
             for task in ("energy_forces", "training_step"):
                 [here] = [r for r in own if r["name"] == name and r["task"] == task]
-                peers = [
-                    r["median_s"]
-                    for r in own
-                    if r["task"] == task
-                    and r["family"] == here["family"]
-                    and not r["name"].startswith("tensornet_jax")
-                ]
-                ratio = min(peers) / here["median_s"]
+                alike = [r for r in own if (r["task"], r["family"]) == (task, here["family"])]
+                peers = [r for r in alike if not r["name"].startswith("tensornet_jax")]
+                ratio = min(r["median_s"] for r in peers) / here["median_s"]
                 cells += [f"{1e3 * here['median_s']:.1f}", f"{ratio:.2f}"]
             lines.append(f"| {name} | {here['parameters']:,} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -325,7 +320,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--hidden", type=int, nargs="+", default=[1, 2, 3])
     arguments = parser.parse_args()
-    folder = arguments.folder or RESULTS / machine_name() / "mace_peers"
+    folder = results_folder("mace_peers", arguments.folder)
     frames = ase.io.read(arguments.structures, f":{arguments.batch}")
     frames = [frames] if isinstance(frames, ase.Atoms) else frames
     records = []
@@ -343,10 +338,10 @@ def main() -> None:
         "channels": arguments.channels,
         "records": records,
     }
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(table(results), encoding="utf-8")
-    print(table(results))
+    text = table(results)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

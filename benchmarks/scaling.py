@@ -178,60 +178,76 @@ def table(results: dict[str, Any]) -> str:
     ]
     for name in CASES:
         own = sorted((r for r in records if r["case"] == name), key=lambda r: r["atoms"])
-        timed = [r for r in own if "median_s" in r]
-        if len(timed) < 2:
-            continue
-        largest = own[-1]
-        total = largest["temporary_bytes"] + largest["held_bytes"]
-        lines += [
-            "",
-            f"## {name[0].upper()}{name[1:]}",
-            "",
-            f"N^**{exponent(timed):.2f}** from {timed[0]['atoms']:,} to {timed[-1]['atoms']:,} "
-            f"atoms; **{total / largest['atoms'] / 1e3:.0f} kB an atom**.",
-            "",
-            "| atoms | ms | µs / atom | atoms·steps/s | local exponent | temporary MB | with held "
-            "| peak MB | kB / atom | fraction of peak | bound by | compile, s |",
-            "|---:|" + "---:|" * 9 + "---|---:|",
-        ]
-        for before, r in zip([None, *own], own, strict=False):
-            cells = [f"{r['atoms']:,}"]
-            known = r["temporary_bytes"], r["temporary_bytes"] + r["held_bytes"]
-            memory = [f"{x / 1e6:,.0f}" for x in known]
-            per_atom = f"{known[1] / r['atoms'] / 1e3:.0f}"
-            if "median_s" in r:
-                slope = f"{exponent([before, r]):.2f}" if before and "median_s" in before else ""
-                cells += [
-                    f"{1e3 * r['median_s']:.4g}",
-                    f"{1e6 * r['median_s'] / r['atoms']:.0f}",
-                    f"{r['atom_steps_per_s']:,.0f}",
-                    slope,
-                    *memory,
-                    f"{r['peak_resident_bytes'] / 1e6:,.0f}" if r["peak_resident_bytes"] else "",
-                    per_atom,
-                    f"{r['fraction_of_peak']:.2f}",
-                    r["bound"],
-                ]
-            else:
-                cells += [r["not_timed"], "", "", "", *memory, "", per_atom, "", ""]
-            lines.append(f"| {' | '.join(cells)} | {r['compile_s']:.0f} |")
+        lines += case_lines(name, own)
+    lines += list_lines(records)
+    return "\n".join(lines) + "\n"
+
+
+def case_lines(name: str, records: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the table of one network, its records by the number of atoms."""
+    timed = [r for r in records if "median_s" in r]
+    if len(timed) < 2:
+        return []
+    largest = records[-1]
+    total = largest["temporary_bytes"] + largest["held_bytes"]
+    lines = [
+        "",
+        f"## {name[0].upper()}{name[1:]}",
+        "",
+        f"N^**{exponent(timed):.2f}** from {timed[0]['atoms']:,} to {timed[-1]['atoms']:,} "
+        f"atoms; **{total / largest['atoms'] / 1e3:.0f} kB an atom**.",
+        "",
+        "| atoms | ms | µs / atom | atoms·steps/s | local exponent | temporary MB | with held "
+        "| peak MB | kB / atom | fraction of peak | bound by | compile, s |",
+        "|---:|" + "---:|" * 9 + "---|---:|",
+    ]
+    for before, r in zip([None, *records], records, strict=False):
+        cells = " | ".join(case_cells(before, r))
+        lines.append(f"| {cells} | {r['compile_s']:.0f} |")
+    return lines
+
+
+def case_cells(before: dict[str, Any] | None, r: dict[str, Any]) -> list[str]:
+    """Return the cells of one size, given the next smaller one."""
+    known = r["temporary_bytes"], r["temporary_bytes"] + r["held_bytes"]
+    memory = [f"{x / 1e6:,.0f}" for x in known]
+    per_atom = f"{known[1] / r['atoms'] / 1e3:.0f}"
+    if "median_s" not in r:
+        return [f"{r['atoms']:,}", r["not_timed"], "", "", "", *memory, "", per_atom, "", ""]
+    return [
+        f"{r['atoms']:,}",
+        f"{1e3 * r['median_s']:.4g}",
+        f"{1e6 * r['median_s'] / r['atoms']:.0f}",
+        f"{r['atom_steps_per_s']:,.0f}",
+        f"{exponent([before, r]):.2f}" if before and "median_s" in before else "",
+        *memory,
+        f"{r['peak_resident_bytes'] / 1e6:,.0f}" if r["peak_resident_bytes"] else "",
+        per_atom,
+        f"{r['fraction_of_peak']:.2f}",
+        r["bound"],
+    ]
+
+
+def list_lines(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the table of neighbor lists; nothing where they were not timed."""
     lists = {
         name: {r["atoms"]: r["median_s"] for r in records if r["case"] == name} for name in LISTS
     }
-    if lists[LISTS[0]]:
-        lines += [
-            "",
-            "## Neighbor lists",
-            "",
-            "ms; both with reverse edges and slots. [More](../neighbors/README.md).",
-            "",
-            "| atoms | device | host |",
-            "|---:|---:|---:|",
-        ]
-        for atoms in sorted(lists[LISTS[0]]):
-            times = " | ".join(f"{1e3 * each[atoms]:.3g}" for each in lists.values())
-            lines.append(f"| {atoms:,} | {times} |")
-    return "\n".join(lines) + "\n"
+    if not lists[LISTS[0]]:
+        return []
+    lines = [
+        "",
+        "## Neighbor lists",
+        "",
+        "ms; both with reverse edges and slots. [More](../neighbors/README.md).",
+        "",
+        "| atoms | device | host |",
+        "|---:|---:|---:|",
+    ]
+    for atoms in sorted(lists[LISTS[0]]):
+        times = " | ".join(f"{1e3 * each[atoms]:.3g}" for each in lists.values())
+        lines.append(f"| {atoms:,} | {times} |")
+    return lines
 
 
 def plot(results: dict[str, Any], path: Path) -> None:

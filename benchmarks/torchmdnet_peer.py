@@ -176,6 +176,18 @@ def energy_forces(peer: Peer, atoms: ase.Atoms, mode: str) -> Callable[[], np.nd
     return run
 
 
+def one_batch(structures: Sequence[ase.Atoms]) -> tuple[Any, Any, Any]:
+    """Return atomic numbers, positions and the structure of each atom as torch's tensors."""
+    numbers = np.concatenate([atoms.numbers for atoms in structures])
+    positions = np.concatenate([atoms.positions for atoms in structures])
+    sizes = torch.tensor([len(atoms) for atoms in structures])
+    return (
+        torch.tensor(numbers, dtype=torch.long),
+        torch.tensor(positions, dtype=torch.float32),
+        torch.repeat_interleave(torch.arange(len(structures)), sizes),
+    )
+
+
 def training_step(
     peer: Peer,
     structures: Sequence[ase.Atoms],
@@ -205,19 +217,14 @@ def training_step(
     representation = model.representation_model
     if given:
         representation.distance = given_edges(structures, representation.cutoff_upper)
-    z = torch.tensor(np.concatenate([atoms.numbers for atoms in structures]), dtype=torch.long)
-    sizes = torch.tensor([len(atoms) for atoms in structures])
-    batch = torch.repeat_interleave(torch.arange(len(structures)), sizes)
-    positions = torch.tensor(
-        np.concatenate([atoms.positions for atoms in structures]), dtype=torch.float32
-    )
+    batch = one_batch(structures)
     energies, forces = (torch.tensor(x, dtype=torch.float32).reshape(-1) for x in labels)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, weight_decay=0.0, fused=True
     )
 
     def loss() -> Any:
-        found_energies, found_forces = model(z, positions, batch)
+        found_energies, found_forces = model(*batch)
         errors = (found_energies.reshape(-1) - energies, found_forces.reshape(-1) - forces)
         return sum(w * (error**2).mean() for w, error in zip(weights, errors, strict=True))
 

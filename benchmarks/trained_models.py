@@ -89,6 +89,21 @@ def time_all(
     return times
 
 
+def scheduled(config: RunConfig, epochs: int, learning_rate: float) -> RunConfig:
+    """Return a run of so many epochs with a cosine schedule, validated 20 times."""
+    optimizer = config.optimizer.model_copy(
+        update={
+            "learning_rate": learning_rate,
+            "schedule": CosineSchedule(name="cosine", warmup_epochs=epochs / 20),
+            "ema_decay": 0.99,
+        }
+    )
+    training = config.training.model_copy(
+        update={"epochs": epochs, "validate_every": max(1, epochs // 20)}
+    )
+    return config.model_copy(update={"optimizer": optimizer, "training": training})
+
+
 def run(path: Path, folder: Path, minutes: float, channels: int) -> dict[str, Any]:
     """Time and train every model."""
     base = load_config(path, RunConfig)
@@ -107,22 +122,9 @@ def run(path: Path, folder: Path, minutes: float, channels: int) -> dict[str, An
         config = base.model_copy(update={"model": model})
         per_epoch = steps_per_epoch * times[name]["training_step"].median_s
         epochs = max(1, round(60 * minutes / per_epoch))
+        config = scheduled(config, epochs, LEARNING_RATES[options["name"]])
         with tempfile.TemporaryDirectory() as directory:
-            config = config.model_copy(
-                update={
-                    "directory": directory,
-                    "optimizer": config.optimizer.model_copy(
-                        update={
-                            "learning_rate": LEARNING_RATES[options["name"]],
-                            "schedule": CosineSchedule(name="cosine", warmup_epochs=epochs / 20),
-                            "ema_decay": 0.99,
-                        }
-                    ),
-                    "training": config.training.model_copy(
-                        update={"epochs": epochs, "validate_every": max(1, epochs // 20)}
-                    ),
-                }
-            )
+            config = config.model_copy(update={"directory": directory})
             result = train(config)
             own = folder / name.replace(" ", "_").replace(",", "")
             own.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,14 @@ def test_what_the_source_distribution_includes_exists():
         assert (ROOT / name.strip("/")).exists(), name
 
 
+def test_type_checkers_of_users_see_the_annotations():
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert (ROOT / "tensornet_jax" / "py.typed").is_file()
+    assert not ignored("py.typed")
+    assert wheel == {"packages": ["tensornet_jax"]}
+    assert "/tensornet_jax" in SDIST["include"]
+
+
 def test_large_results_of_benchmarks_stay_out():
     for path in (ROOT / "benchmarks").rglob("*"):
         if path.is_file() and path.stat().st_size > MEGABYTE:

@@ -1,21 +1,28 @@
 """`tensornet-jax benchmark`: measure on this machine what the documentation measured on others."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tensornet_jax.cli.common import Precision
 
 if TYPE_CHECKING:
-    from tensornet_jax.benchmark.cases import Case, Contender
+    from tensornet_jax.benchmark.cases import Case, Contender, Regime
     from tensornet_jax.benchmark.records import Results
 
 app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
 
 
-RegimeName = Literal["siso", "simo", "mimo"]
+class RegimeName(StrEnum):
+    """Which degrees are coupled."""
+
+    siso = "siso"
+    simo = "simo"
+    mimo = "mimo"
+
 
 OutputFolder = Annotated[
     Path | None,
@@ -129,8 +136,7 @@ def expressivity(
         if name not in PRODUCTS:
             raise ValueError(f"--products {name}: choose from {', '.join(PRODUCTS)}")
     chosen = {name: PRODUCTS[name] for name in wanted}
-    wanted_regimes = regimes or get_args(RegimeName)
-    typer.echo(format_table(compare_products(chosen, l_max=l_max, regimes=wanted_regimes)))
+    typer.echo(format_table(compare_products(chosen, l_max=l_max, regimes=_regimes(regimes))))
 
 
 def _cases(
@@ -154,9 +160,15 @@ def _cases(
         )
         for samples in _integers(batch, "--batch")
         for channel in _integers(channels, "--channels")
-        for regime in regimes or get_args(RegimeName)
+        for regime in _regimes(regimes)
         for degree in _integers(degrees, "--l")
     ]
+
+
+def _regimes(wanted: Sequence[RegimeName] | None) -> "list[Regime]":
+    from tensornet_jax.benchmark.cases import REGIMES
+
+    return [regime for name in wanted or RegimeName for regime in REGIMES if regime == name]
 
 
 def _integers(text: str, option: str) -> list[int]:

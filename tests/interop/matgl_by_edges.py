@@ -89,6 +89,72 @@ def radial(distances: np.ndarray, arguments: Mapping[str, Any], arrays: Arrays) 
     return np.stack(functions, axis=1)
 
 
+class Edges:
+    """Directed edges src → dst of a structure, with what MatGL computes of each."""
+
+    def __init__(self, atoms: ase.Atoms, arguments: Mapping[str, Any], arrays: Arrays):
+        cutoff = arguments["cutoff"]
+        src, dst, distances, vectors = neighbor_list("ijdD", atoms, cutoff)
+        self.ends = (src, dst)
+        self.unit = vectors / distances[:, None]
+        self.envelope = 0.5 * (np.cos(np.pi * distances / cutoff) + 1)
+        self.basis = radial(distances, arguments, arrays)
+        self.count = len(atoms)
+
+    def summed(self, values: np.ndarray, at: int) -> np.ndarray:
+        """Values of the edges summed at their sources (0) or at their destinations (1)."""
+        total = np.zeros((self.count, *values.shape[1:]))
+        np.add.at(total, self.ends[at], values)
+        return total
+
+
+def embedded(arrays: Arrays, kinds: np.ndarray, edges: Edges, at: int) -> np.ndarray:
+    """Tensors (N, F, 3, 3) of the embedding."""
+    base = "model.tensor_embedding"
+    z = arrays.state[f"{base}.emb.weight"][kinds]
+    pair = arrays.linear(f"{base}.emb2", np.concatenate([z[end] for end in edges.ends], axis=1))
+    skew = np.cross(edges.unit[:, None], np.eye(3)).swapaxes(1, 2)
+    traceless = edges.unit[:, :, None] * edges.unit[:, None, :] - np.eye(3) / 3
+    geometry = (np.broadcast_to(np.eye(3), skew.shape), skew, traceless)
+    sums = []
+    for k, tensor in enumerate(geometry, start=1):
+        weights = pair * arrays.linear(f"{base}.distance_proj{k}", edges.basis)
+        weights = weights * edges.envelope[:, None]
+        sums.append(edges.summed(weights[:, :, None, None] * tensor[:, None], at))
+    gates = arrays.norm(f"{base}.init_norm", square(added(sums)))
+    for k in range(2):
+        gates = silu(arrays.linear(f"{base}.linears_scalar.{k}", gates))
+    gates = gates.reshape(*z.shape, 3)
+    return added(
+        arrays.mixed(f"{base}.linears_tensor.{k}", part) * gates[..., k, None, None]
+        for k, part in enumerate(sums)
+    )
+
+
+def interacted(
+    arrays: Arrays, x: np.ndarray, name: str, edges: Edges, at: int, group: str
+) -> np.ndarray:
+    """Tensors after one interaction layer."""
+    filters = edges.basis
+    for k in range(3):
+        filters = silu(arrays.linear(f"{name}.linears_scalar.{k}", filters))
+    filters = (filters * edges.envelope[:, None]).reshape(-1, x.shape[1], 3)
+    x = x / (square(x) + 1)[..., None, None]
+    own = [arrays.mixed(f"{name}.linears_tensor.{k}", p) for k, p in enumerate(parts(x))]
+    message = added(
+        edges.summed(part[edges.ends[1]] * filters[..., k, None, None], at)
+        for k, part in enumerate(own)
+    )
+    y = added(own)
+    product = message @ y + y @ message if group == "O(3)" else 2 * y @ message
+    size = (square(product) + 1)[..., None, None]
+    change = added(
+        arrays.mixed(f"{name}.linears_tensor.{k + 3}", part / size)
+        for k, part in enumerate(parts(product))
+    )
+    return x + change + change @ change
+
+
 def energy(
     state: Mapping[str, np.ndarray], arguments: Mapping[str, Any], atoms: ase.Atoms, program: str
 ) -> float:
@@ -101,60 +167,13 @@ def energy(
         program: "dgl 1", "pyg 1" or "2": which program's sums.
     """
     embedding_at, message_at = {"dgl 1": (1, 1), "pyg 1": (1, 0), "2": (0, 0)}[program]
-    arrays, cutoff = Arrays(state), arguments["cutoff"]
-    src, dst, distances, vectors = neighbor_list("ijdD", atoms, cutoff)
-    ends = (src, dst)
+    arrays = Arrays(state)
+    edges = Edges(atoms, arguments, arrays)
     kinds = np.array([arguments["element_types"].index(s) for s in atoms.symbols])
-    unit = vectors / distances[:, None]
-    envelope = 0.5 * (np.cos(np.pi * distances / cutoff) + 1)
-    basis = radial(distances, arguments, arrays)
-    count, width = len(atoms), arguments["units"]
-
-    def summed(values: np.ndarray, at: int) -> np.ndarray:
-        total = np.zeros((count, *values.shape[1:]))
-        np.add.at(total, ends[at], values)
-        return total
-
-    base = "model.tensor_embedding"
-    z = state[f"{base}.emb.weight"][kinds]
-    pair = arrays.linear(f"{base}.emb2", np.concatenate([z[src], z[dst]], axis=1))
-    skew = np.cross(unit[:, None], np.eye(3)).swapaxes(1, 2)
-    traceless = unit[:, :, None] * unit[:, None, :] - np.eye(3) / 3
-    geometry = (np.broadcast_to(np.eye(3), skew.shape), skew, traceless)
-    sums = []
-    for k, tensor in enumerate(geometry, start=1):
-        weights = pair * arrays.linear(f"{base}.distance_proj{k}", basis) * envelope[:, None]
-        sums.append(summed(weights[:, :, None, None] * tensor[:, None], embedding_at))
-    gates = arrays.norm(f"{base}.init_norm", square(added(sums)))
-    for k in range(2):
-        gates = silu(arrays.linear(f"{base}.linears_scalar.{k}", gates))
-    gates = gates.reshape(count, width, 3)
-    x = added(
-        arrays.mixed(f"{base}.linears_tensor.{k}", part) * gates[..., k, None, None]
-        for k, part in enumerate(sums)
-    )
+    group = arguments["equivariance_invariance_group"]
+    x = embedded(arrays, kinds, edges, embedding_at)
     for layer in range(arguments["nblocks"]):
-        name, filters = f"model.layers.{layer}", basis
-        for k in range(3):
-            filters = silu(arrays.linear(f"{name}.linears_scalar.{k}", filters))
-        filters = (filters * envelope[:, None]).reshape(-1, width, 3)
-        x = x / (square(x) + 1)[..., None, None]
-        own = [arrays.mixed(f"{name}.linears_tensor.{k}", p) for k, p in enumerate(parts(x))]
-        message = added(
-            summed(part[dst] * filters[..., k, None, None], message_at)
-            for k, part in enumerate(own)
-        )
-        y = added(own)
-        if arguments["equivariance_invariance_group"] == "O(3)":
-            product = message @ y + y @ message
-        else:
-            product = 2 * y @ message
-        size = (square(product) + 1)[..., None, None]
-        change = added(
-            arrays.mixed(f"{name}.linears_tensor.{k + 3}", part / size)
-            for k, part in enumerate(parts(product))
-        )
-        x = x + change + change @ change
+        x = interacted(arrays, x, f"model.layers.{layer}", edges, message_at, group)
     features = np.concatenate([square(part) for part in parts(x)], axis=1)
     features = arrays.linear("model.linear", arrays.norm("model.out_norm", features))
     value, gate = features, features
