@@ -21,7 +21,7 @@ from tensornet_jax.testing.difference_quotients import (
     numerical_stresses,
     transformed,
 )
-from tensornet_jax.testing.models import Model, cutoff_of, need_float64
+from tensornet_jax.testing.models import Model, cutoff_of, need_float64, potential_of
 
 
 def check_equivariance(
@@ -272,7 +272,7 @@ def _turned(rank: int, value: ArrayLike, matrix: np.ndarray) -> np.ndarray:
 
 def _rows(model: Model) -> dict[str, Property]:
     """What the model may have: of another calculator, what ASE's getters return."""
-    potential = _potential_of(model)
+    potential = potential_of(model)
     found = {row.name: row for row in LABELLED}
     return found if potential is None else found | {h.name: h.row for h in potential.tensor_heads}
 
