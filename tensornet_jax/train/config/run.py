@@ -11,6 +11,7 @@ from tensornet_jax.config import NOT_SET_BY_USERS, Config, problem_at, unknown_n
 from tensornet_jax.data.labels.labels import LabelConfig
 from tensornet_jax.data.labels.tensors import TensorLabel
 from tensornet_jax.models.heads.tensor_config import TensorHead
+from tensornet_jax.properties import LABELLED
 from tensornet_jax.runtime.choices import DType, MatmulPrecision
 from tensornet_jax.train.config.data import DataConfig, own_labels
 from tensornet_jax.train.config.optimizer import OptimizerConfig
@@ -297,7 +298,7 @@ class RunConfig(Config):
                     f"{strange[0]}: the model has no such tensor; it has "
                     f"{', '.join(sorted(tensors)) or 'none'}: name it in model.tensors",
                 )
-        terms = (self.loss.energy, self.loss.forces, self.loss.stress, self.loss.dipole)
+        terms = [getattr(self.loss, row.name) for row in LABELLED]
         others = [self.loss.tensors.get(name, TensorLossTerm()) for name in tensors]
         if not any(term is not None and term.weight > 0 for term in (*terms, *others)):
             raise problem_at(
@@ -324,7 +325,8 @@ class RunConfig(Config):
             loss = loss.model_copy(update={"tensors": terms})
         if "energy" not in getattr(self.model, "heads", ("energy",)):
             data = data.model_copy(update={"reference_energies": "none"})
-            loss = loss.model_copy(update=dict.fromkeys(("energy", "forces", "stress")))
+            derived = (row.name for row in LABELLED if row.source == "energy")
+            loss = loss.model_copy(update=dict.fromkeys(derived))
         return self.model_copy(update={"data": data, "loss": loss})
 
     def files(self) -> tuple[str, ...]:
