@@ -24,14 +24,7 @@ LABEL_PREFIX = "REF_"
 
 @dataclass(frozen=True, kw_only=True)
 class Minus:
-    """A property that data may have in place of another: minus it, up to a factor.
-
-    Attributes:
-        name: what configurations call it.
-        quantity: what it is measured in.
-        aliases: keys of data, as of `Property`.
-        weights: names in keys of weights, as of `Property`.
-    """
+    """What data may have in place of a property: minus it, up to a factor; fields as there."""
 
     name: str
     quantity: "Quantity"
@@ -314,17 +307,12 @@ INPUTS = ("charge", "spin")
 """What structures bring beside their atoms, and so no property can be called."""
 
 
-def is_taken(name: str) -> bool:
-    """Return whether a head cannot have this name, because it means something already."""
-    row = _rows.get(name)
-    return name in (*INPUTS, *KINDS) or (row is not None and row.source != "tensors")
-
-
 def check_name(name: str) -> None:
     """Raise ValueError unless a head may have this name."""
     if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_]*", name):
         raise ValueError(f"name {name!r}: use letters, digits and _")
-    if is_taken(name):
+    row = _rows.get(name)
+    if name in (*INPUTS, *KINDS) or (row is not None and row.source != "tensors"):
         raise ValueError(f"name {name!r} is taken by another property: choose another")
 
 

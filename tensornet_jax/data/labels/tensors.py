@@ -14,9 +14,10 @@ from pydantic import BeforeValidator, Field
 
 from tensornet_jax.config import Config
 from tensornet_jax.data.labels.weights import Weights
+from tensornet_jax.properties import LABEL_PREFIX
 from tensornet_jax.tensors.voigt import from_mandel, from_voigt
 
-PREFIX = "REF_"
+PREFIX = LABEL_PREFIX
 NAMES = "tensor_labels"
 _RANKS = {1: 0, 3: 1, 9: 2, 27: 3, 81: 4}
 # Numbers of a tensor whose last one or two pairs of indices are packed, and those pairs.

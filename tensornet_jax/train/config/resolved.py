@@ -6,6 +6,7 @@ import pydantic
 from pydantic import Field, SerializeAsAny
 
 from tensornet_jax.models.config import ModelConfig
+from tensornet_jax.properties import LABELLED
 from tensornet_jax.train.config.model import ModelSchema, read_model
 from tensornet_jax.train.config.run import RunConfig, TensorLossTerm, with_tensor_labels
 
@@ -51,5 +52,6 @@ class ResolvedRun(RunConfig):
             loss = loss.model_copy(update={"tensors": terms})
         if "energy" not in self.model.heads:
             data = data.model_copy(update={"reference_energies": "none"})
-            loss = loss.model_copy(update=dict.fromkeys(("energy", "forces", "stress")))
+            derived = (row.name for row in LABELLED if row.source == "energy")
+            loss = loss.model_copy(update=dict.fromkeys(derived))
         return self.model_copy(update={"data": data, "loss": loss})

@@ -13,6 +13,7 @@ from tensornet_jax.data.labels.tensors import TensorLabel
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.models.tensornet.config import TensorNetConfig
+from tensornet_jax.properties import LABELLED
 from tensornet_jax.runtime.choices import DType, MatmulPrecision
 from tensornet_jax.train.config.data import DataConfig, own_labels
 from tensornet_jax.train.config.model import ModelSchema, read_model
@@ -292,7 +293,7 @@ class RunConfig(Config):
         loss, model = self.loss, self.model
         # A model that is not known yet has at least the tensors that are named.
         tensors = loss.tensors if model is None else [head.name for head in model.tensors]
-        terms = (loss.energy, loss.forces, loss.stress, loss.dipole)
+        terms = [getattr(loss, row.name) for row in LABELLED]
         others = [loss.tensors.get(name, TensorLossTerm()) for name in tensors]
         if not any(term is not None and term.weight > 0 for term in (*terms, *others)):
             raise problem_at(
