@@ -136,7 +136,7 @@ def test_stress_is_in_voigt_order(calc, evaluated):
 
 @pytest.mark.parametrize("name", CRYSTALS)
 def test_calculator_equals_potential(calc, evaluated, name):
-    """Rows 10 and 29: other padding, a longer neighbor list, the same numbers."""
+    """Another padding and a longer neighbor list change no number."""
     atoms = CRYSTALS[name].copy()
     atoms.calc = calc
     found = evaluated[name]
