@@ -103,7 +103,7 @@ def test_stress_is_in_voigt_order(calc, evaluated):
 
 @pytest.mark.parametrize("name", CRYSTALS)
 def test_calculator_equals_potential(calc, evaluated, name):
-    """Neither padding nor the skin of the list is seen in the numbers."""
+    """Another padding and a longer neighbor list change no number."""
     atoms = CRYSTALS[name].copy()
     atoms.calc = calc
     found = evaluated[name]

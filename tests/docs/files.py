@@ -108,10 +108,15 @@ def _series(path: Path) -> None:
     write_series(path, {"dipole": moments})
 
 
+def _quickstart(path: Path) -> None:
+    path.write_bytes((ROOT / "configs" / "quickstart.yaml").read_bytes())
+
+
 FILES: dict[str, dict[str, Callable[[Path], None]]] = {
     "*": {
         str(EXAMPLE / "train.xyz"): _frames,
         str(EXAMPLE / "test.xyz"): _frames,
+        "configs/quickstart.yaml": _quickstart,
         "runs/quickstart/model.safetensors": _model,
         "runs/example/model.safetensors": _model,
         "runs/ethanol_ir/md.series.h5": _series,
@@ -164,11 +169,16 @@ NAMES: dict[str, dict[str, Callable[[], Any]]] = {
 }
 
 # Appended to commands, by their beginning, to make them short.
+_SHORT_TRAINING = (
+    *("--set", "training.epochs=1", "--set", "training.batch_size=4"),
+    *("--set", "model.num_channels=4", "--set", "model.num_layers=0"),
+    *("--set", "data.validation=3"),
+)
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "train": (
-        *("--set", "training.epochs=1", "--set", "training.batch_size=4"),
-        *("--set", "model.num_channels=4", "--set", "model.num_layers=0"),
-        *("--set", "data.validation=3"),
+    "train configs/quickstart.yaml": (
+        *_SHORT_TRAINING,
+        *("--set", "optimizer.schedule.warmup_epochs=0", "--set", "training.validate_every=1"),
     ),
+    "train": _SHORT_TRAINING,
     "md": ("--set", "steps=4", "--set", "interval=2", "--set", "structure=start.xyz"),
 }

@@ -1,4 +1,4 @@
-"""A checkpoint comes back bit for bit, or says that it cannot (RELIABILITY 22, 23)."""
+"""A checkpoint comes back bit for bit, or says that it cannot."""
 
 import json
 import shutil

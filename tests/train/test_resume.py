@@ -1,4 +1,4 @@
-"""A run in pieces is the run in one piece, bit for bit (RELIABILITY 21, 22)."""
+"""A run in pieces is the run in one piece, bit for bit."""
 
 import json
 import os

@@ -409,7 +409,7 @@ def test_the_same_seed_gives_the_same_bits_however_often_it_is_saved(run_config,
 
 def test_float64_runs_in_float64_and_leaves_the_global_setting_alone(run_config, recorder):
     result = train(run_config(dtype="float64", training={"epochs": 1}), reporter=recorder)
-    # Train, evaluate and the model file compute the same (RELIABILITY 29).
+    # Train, evaluate and the model file compute the same.
     for name in ("energy_per_atom", "forces"):
         row, (logged,) = find(result.rows, "validation", name), recorder.validation_rows
         np.testing.assert_allclose(logged[f"{name}_rmse"], row.rmse, rtol=1e-8)

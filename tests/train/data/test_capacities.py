@@ -1,4 +1,4 @@
-"""Few padded sizes, chosen from the batches, that hold every batch (RELIABILITY 10, 12)."""
+"""Few padded sizes, chosen from the batches, that hold every batch."""
 
 from dataclasses import replace
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Loss terms are means over labelled components and nothing else (RELIABILITY 20)."""
+"""Loss terms are means over labelled components and nothing else."""
 
 import dataclasses
 

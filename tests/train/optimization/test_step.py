@@ -1,4 +1,4 @@
-"""One optimization step: what it changes, and what it leaves alone (RELIABILITY 20)."""
+"""One optimization step: what it changes, and what it leaves alone."""
 
 import jax
 import jax.numpy as jnp
