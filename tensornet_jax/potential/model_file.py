@@ -7,7 +7,6 @@ noticed, and nothing in the file is ever executed.
 
 import os
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +21,7 @@ from tensornet_jax.runtime.sealed_file import (
     Arrays,
     DamagedError,
     ForeignError,
+    Json,
     NotSafetensorsError,
     OtherVersionError,
     SealedFormat,
@@ -117,7 +117,7 @@ def load_model(path: str | os.PathLike[str], dtype: str | None = None) -> Potent
     return potential if dtype in (None, potential.dtype) else potential.astype(dtype)
 
 
-def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_header(path: str | os.PathLike[str]) -> Json:
     """Return what a model file says of itself: model config, elements, units, metadata, …
 
     The checksum is verified as in `load_model`, and the same errors are raised for a damaged file;
@@ -127,7 +127,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     return header
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Shaped[np.ndarray, "..."]]]:
+def _read(path: Path) -> tuple[Json, dict[str, Shaped[np.ndarray, "..."]]]:
     """Return header and tensors of a file whose checksum is right."""
     try:
         return FORMAT.read(path)

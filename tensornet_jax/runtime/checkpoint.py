@@ -5,16 +5,15 @@ one process writes it alone, so that none waits for another that has died.
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import PyTree, Shaped
 
-from tensornet_jax.runtime.sealed_file import Arrays, OtherVersionError, SealedFormat
+from tensornet_jax.runtime.sealed_file import Arrays, Json, OtherVersionError, SealedFormat
 
 FORMAT = SealedFormat("tensornet_jax_checkpoint", version=1, allow_nan=True)
 SUFFIX = ".safetensors"
@@ -37,7 +36,7 @@ class Restored:
 
     step: int
     state: PyTree[np.ndarray]
-    progress: dict[str, Any]
+    progress: Json
 
 
 class CheckpointStore:
@@ -59,7 +58,7 @@ class CheckpointStore:
         names = {path.name.removesuffix(SUFFIX) for path in self.directory.iterdir()}
         return sorted(int(name) for name in names if name.isdecimal())
 
-    def save(self, step: int, state: PyTree, progress: Mapping[str, Any]) -> None:
+    def save(self, step: int, state: PyTree, progress: Json) -> None:
         """Write one checkpoint and delete all but the newest two.
 
         Args:
@@ -117,7 +116,7 @@ class CheckpointStore:
             )
         return None
 
-    def newest_progress(self) -> dict[str, Any] | None:
+    def newest_progress(self) -> Json | None:
         """Return the record of plain values of the newest checkpoint that is intact."""
         for step in reversed(self.steps()):
             try:
@@ -134,7 +133,7 @@ class CheckpointStore:
         file, folder = self._file(step), self.directory / str(step)
         return folder if folder.is_dir() and not file.exists() else file
 
-    def _read(self, step: int) -> tuple[Arrays, dict[str, Any]]:
+    def _read(self, step: int) -> tuple[Arrays, Json]:
         path = self._path(step)
         if path.is_dir():
             from tensornet_jax.runtime.orbax_checkpoint import read_orbax_checkpoint

@@ -7,16 +7,17 @@ arrays and checksums, and ``state``, the bytes of all arrays end to end as one a
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import Shaped
 
+from tensornet_jax.runtime.sealed_file import Json
+
 
 def read_orbax_checkpoint(
     folder: Path,
-) -> tuple[dict[str, Shaped[np.ndarray, "..."]], dict[str, Any]]:
+) -> tuple[dict[str, Shaped[np.ndarray, "..."]], Json]:
     """Return the arrays by name, and the progress.
 
     Raises:

@@ -23,6 +23,8 @@ from tensornet_jax.runtime.whole_files import write_whole
 BLANK_CHECKSUM = "0" * 64
 """Stands where the checksum will, while the checksum is computed."""
 
+Json = dict[str, Any]
+"""A JSON object, of which whoever reads it knows what its values are."""
 Arrays = Mapping[str, Shaped[np.ndarray, "..."]]
 Checksum = Callable[[str, Arrays], str]
 """From the header's text with a blank checksum, and the arrays, to hexadecimal digits."""
@@ -51,7 +53,7 @@ class DamagedError(SealError):
 class OtherVersionError(SealError):
     """A version of the format that is not known here."""
 
-    def __init__(self, header: Mapping[str, Any]):
+    def __init__(self, header: Json):
         super().__init__(f"format version {header['format_version']}")
         self.header = header
 
@@ -73,7 +75,7 @@ class SealedFormat:
     earlier: Mapping[int, Checksum] = field(default_factory=dict)
     allow_nan: bool = False
 
-    def write(self, path: Path, header: Mapping[str, Any], arrays: Arrays) -> None:
+    def write(self, path: Path, header: Json, arrays: Arrays) -> None:
         """Write a file, in place of an older one only once it is complete on the disk.
 
         Args:
@@ -92,7 +94,7 @@ class SealedFormat:
         text = text.replace(BLANK_CHECKSUM, checksum(text, arrays), 1)
         write_whole(path, safetensors.numpy.save(arrays, {self.entry: text}))
 
-    def read(self, path: Path) -> tuple[dict[str, Any], dict[str, Shaped[np.ndarray, "..."]]]:
+    def read(self, path: Path) -> tuple[Json, dict[str, Shaped[np.ndarray, "..."]]]:
         """Return header and arrays of a file of this or an earlier version.
 
         Raises:

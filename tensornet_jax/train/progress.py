@@ -4,8 +4,9 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
+from tensornet_jax.runtime.sealed_file import Json
 from tensornet_jax.train.data.capacities import Padding
 from tensornet_jax.train.optimization.plateau import PlateauState
 
@@ -63,12 +64,12 @@ class Progress:
     running: RunningMeans = field(default_factory=RunningMeans)
     tables_by_shape: bool = True
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return plain values."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
+    def from_json(cls, content: Json) -> Self:
         """Return what `to_json` was made from."""
         return cls(
             **{

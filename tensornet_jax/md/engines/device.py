@@ -219,7 +219,7 @@ class Simulation(Dynamics):
             "fixed atoms": [
                 np.flatnonzero(~mobile_atoms(each)).tolist() for each in self.structures
             ],
-            "kind of neighbor list": "device" if self.engine.lists.on_device else "host",
+            "kind of neighbour list": "device" if self.engine.lists.on_device else "host",
         }
 
     def snapshot(self) -> Snapshot:

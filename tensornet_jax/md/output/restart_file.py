@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -11,6 +10,7 @@ from jaxtyping import Shaped
 from tensornet_jax.runtime.sealed_file import (
     Arrays,
     DamagedError,
+    Json,
     OtherVersionError,
     SealedFormat,
     SealError,
@@ -50,7 +50,7 @@ class Snapshot:
     """
 
     step: int
-    details: dict[str, Any]
+    details: Json
     arrays: dict[str, Shaped[np.ndarray, "..."]]
 
 
@@ -65,14 +65,12 @@ class RestartFile:
     """
 
     version: int
-    identity: dict[str, Any]
-    notes: dict[str, Any]
+    identity: Json
+    notes: Json
     snapshot: Snapshot
 
 
-def write_restart(
-    path: Path, identity: dict[str, Any], snapshot: Snapshot, notes: dict[str, Any]
-) -> None:
+def write_restart(path: Path, identity: Json, snapshot: Snapshot, notes: Json) -> None:
     """Write a restart file, in place of an older one only once it is complete."""
     header = {
         "identity": identity,

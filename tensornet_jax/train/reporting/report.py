@@ -201,10 +201,10 @@ def _config_lines(config: RunConfig) -> list[str]:
         for key, value in (model.model_dump() | {"tensors": tuple(named)}).items()
         if key != "name"
     )
-    start = {} if config.start is None else {"starts from": config.start.model}
+    finetuned = {} if config.start is None else {"starts from": config.start.model}
     settings = {
         "model": f"{model.name}: {hyperparameters}",
-        **start,
+        **finetuned,
         "loss": loss,
         "optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
         f"{schedule.name}, averaging {config.optimizer.ema_decay}",
