@@ -48,12 +48,15 @@ def test_large_results_of_benchmarks_stay_out():
 
 def test_data_for_tests_are_small_and_say_where_they_are_from():
     folder = ROOT / "tests" / "data_files"
-    described = (folder / "README.md").read_text(encoding="utf-8")
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     for path in files:
         assert path.stat().st_size < 0.3 * MEGABYTE, path
-        name = path.name if path.parent == folder else f"{path.parent.name}/*{path.suffix}"
-        assert f"`{name}`" in described or path.name == "README.md", path
+        assert not any(ignored(part) for part in path.relative_to(ROOT).parts), path
+        home = next(parent for parent in path.parents if (parent / "README.md").exists())
+        parts = path.relative_to(home).parts
+        names = (path.name,) if len(parts) == 1 else (f"{parts[0]}/", f"{parts[-2]}/*{path.suffix}")
+        described = (home / "README.md").read_text(encoding="utf-8")
+        assert path.name == "README.md" or any(f"`{name}`" in described for name in names), path
     assert sum(path.stat().st_size for path in files) < 5 * MEGABYTE
 
 

@@ -72,8 +72,8 @@ def _model_lines(path: Path) -> list[str]:
 
 
 def _parameter_lines(path: Path) -> list[str]:
+    from tensornet_jax.models.parameter_paths import by_path
     from tensornet_jax.potential.model_file import load_model
-    from tensornet_jax.runtime.parameter_paths import by_path
 
     found = by_path(load_model(path).variables["params"])
     width = max(len(name) for name in found)

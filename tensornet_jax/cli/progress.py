@@ -18,6 +18,7 @@ from rich.progress import (
 from tensornet_jax.train.evaluation.metrics import SUMMARIZED, render, shown_unit, summary
 from tensornet_jax.train.reporting.reporter import Reporter, RunStart, StepReport
 from tensornet_jax.train.reporting.result import TrainingResult
+from tensornet_jax.train.run_directory import RunDirectory
 
 # Weight of the newest step in the loss that is shown, and seconds over which the rate is taken.
 SMOOTHING = 0.05
@@ -132,10 +133,8 @@ class TerminalReporter(Reporter):
             f"{kept}\n"
         )
         self._print("\n".join(render(summary(result.rows))))
-        self._print(
-            f"\nmodel: {result.directory / 'model.safetensors'}\n"
-            f"report: {result.directory / 'report' / 'report.md'}"
-        )
+        files = RunDirectory(result.directory)
+        self._print(f"\nmodel: {files.model}\nreport: {files.report.page}")
 
     def close(self) -> None:
         """Stop the bar, however the run ended."""

@@ -4,7 +4,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 
 class Terminated(KeyboardInterrupt):
@@ -19,7 +18,7 @@ def termination_as_interrupt() -> Iterator[None]:
         yield
         return
 
-    def raise_it(*_: Any) -> None:
+    def raise_it(*_: object) -> None:
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, raise_it)

@@ -30,7 +30,7 @@ def train(
 
     from tensornet_jax.cli.progress import TerminalReporter
     from tensornet_jax.runtime.checkpoint import CheckpointError
-    from tensornet_jax.train.loop import TrainingError
+    from tensornet_jax.train.failure import TrainingError
     from tensornet_jax.train.run import train as train_run
 
     prepare_process()

@@ -11,6 +11,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.runtime.whole_files import write_whole
 
 # How much of a data set: a count, a fraction of the whole, or the indices themselves.
 Part = int | float | Sequence[int] | np.ndarray
@@ -73,9 +74,7 @@ class Split:
             "train": self.train,
             "validation": self.validation,
         }
-        temporary = Path(path).with_name(Path(path).name + ".partial")
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(Path(path), json.dumps(content) + "\n")
 
     @classmethod
     def load(cls, path: str | Path, structures: Sequence[LabelledStructure]) -> "Split":

@@ -7,8 +7,8 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from tensornet_jax.models.config import ModelConfig
+from tensornet_jax.models.parameter_paths import by_path, nested
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
-from tensornet_jax.runtime.parameter_paths import by_path, nested
 
 
 def with_elements(

@@ -1,37 +1,35 @@
 """Model files: one .safetensors that holds weights and all that is needed to use them.
 
-The tensors lie under their paths ("params/…", "buffers/…"). The one metadata entry,
-"tensornet_jax", is a JSON text with everything else; its first item is a checksum over the rest of
-the text and over name, dtype, shape and bytes of every tensor, so that a changed bit anywhere is
-noticed. Nothing in the file is ever executed.
+A sealed file (`tensornet_jax.runtime.sealed_file`): the tensors lie under their paths ("params/…",
+"buffers/…"), the header under "tensornet_jax" has everything else. A changed bit anywhere is
+noticed, and nothing in the file is ever executed.
 """
 
-import hashlib
-import json
 import os
-import struct
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pydantic
-import safetensors
-import safetensors.numpy
+from jaxtyping import Shaped
 
 from tensornet_jax.models import MODELS
 from tensornet_jax.models.config import ModelConfig
+from tensornet_jax.models.parameter_paths import by_path, nested
 from tensornet_jax.potential.potential import ElementTable, Potential
 from tensornet_jax.properties import LABELLED, PROPERTIES
-from tensornet_jax.runtime.parameter_paths import by_path, nested
-from tensornet_jax.runtime.whole_files import write_whole
+from tensornet_jax.runtime.sealed_file import (
+    Arrays,
+    DamagedError,
+    ForeignError,
+    Json,
+    NotSafetensorsError,
+    OtherVersionError,
+    SealedFormat,
+)
 from tensornet_jax.version import __version__
 
-FORMAT_VERSION = 1
-HEADER_ENTRY = "tensornet_jax"
-BLANK_CHECKSUM = "0" * 64
-"""Stands where the checksum will, while the checksum is computed."""
+FORMAT = SealedFormat("tensornet_jax", version=1)
 UNITS = {
     "energy": PROPERTIES["energy"].unit,
     "length": "Å",
@@ -59,8 +57,6 @@ def save_model(path: str | os.PathLike[str], potential: Potential) -> None:
         TypeError: the metadata holds something JSON cannot.
     """
     header = {
-        "sha256": BLANK_CHECKSUM,
-        "format_version": FORMAT_VERSION,
         "package_version": __version__,
         "model": potential.config.model_dump(mode="json"),
         "elements": {
@@ -75,14 +71,8 @@ def save_model(path: str | os.PathLike[str], potential: Potential) -> None:
         "properties": list(potential.properties),
         "metadata": potential.metadata,
     }
-    # Infinity and NaN have no JSON: better to fail here than in whoever reads the file.
-    text = json.dumps(header, allow_nan=False, ensure_ascii=False, indent=1)
-    # safetensors takes the memory as it lies, strides ignored.
-    tensors = {
-        name: np.array(value, order="C") for name, value in by_path(potential.variables).items()
-    }
-    text = text.replace(BLANK_CHECKSUM, _checksum(text, tensors), 1)
-    write_whole(Path(path), safetensors.numpy.save(tensors, {HEADER_ENTRY: text}))
+    tensors = {name: np.asarray(leaf) for name, leaf in by_path(potential.variables).items()}
+    FORMAT.write(Path(path), header, tensors)
 
 
 def load_model(path: str | os.PathLike[str], dtype: str | None = None) -> Potential:
@@ -126,7 +116,7 @@ def load_model(path: str | os.PathLike[str], dtype: str | None = None) -> Potent
     return potential if dtype in (None, potential.dtype) else potential.astype(dtype)
 
 
-def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_header(path: str | os.PathLike[str]) -> Json:
     """Return what a model file says of itself: model config, elements, units, metadata, …
 
     The checksum is verified as in `load_model`, and the same errors are raised for a damaged file;
@@ -136,40 +126,26 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     return header
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(path: Path) -> tuple[Json, dict[str, Shaped[np.ndarray, "..."]]]:
     """Return header and tensors of a file whose checksum is right."""
-    content = path.read_bytes()
     try:
-        tensors = safetensors.numpy.load(content)
-        (length,) = struct.unpack_from("<Q", content)
-        entries = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
-    # KeyError: a dtype numpy does not have.
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise ModelFileError(f"{path} {_what_it_is(content)}") from error
-    if set(entries) != {HEADER_ENTRY}:
+        return FORMAT.read(path)
+    except NotSafetensorsError as error:
+        raise ModelFileError(f"{path} {_what_it_is(error.content)}") from error
+    except ForeignError as error:
         raise ModelFileError(
             f"{path} is a safetensors file, but not a model file of tensornet_jax, or a damaged "
             f"one: {RETRIEVE}; weights of other codes go through tensornet_jax.interop"
-        )
-    text = entries[HEADER_ENTRY]
-    try:
-        header = json.loads(text)
-        version, checksum = header["format_version"], header["sha256"]
-        blanked = text.replace(checksum, BLANK_CHECKSUM, 1)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelFileError(f"{path} is damaged: its header cannot be read; {RETRIEVE}") from error
-    # A later format may compute its checksum in another way: say first that it is newer.
-    if version != FORMAT_VERSION:
+        ) from error
+    except DamagedError as error:
+        raise ModelFileError(f"{path} is damaged: {error}; {RETRIEVE}") from error
+    except OtherVersionError as error:
+        header = error.header
         raise ModelFileError(
-            f"{path} has format version {version}, this tensornet_jax {__version__} reads "
-            f"{FORMAT_VERSION}: upgrade with pip install --upgrade tensornet_jax (the file says "
-            f"it was written by {header.get('package_version')})"
-        )
-    if checksum != _checksum(blanked, tensors):
-        raise ModelFileError(
-            f"{path} is damaged: its checksum does not match its content; {RETRIEVE}"
-        )
-    return header, tensors
+            f"{path} has format version {header['format_version']}, this tensornet_jax "
+            f"{__version__} reads {FORMAT.version}: upgrade with pip install --upgrade "
+            f"tensornet_jax (the file says it was written by {header.get('package_version')})"
+        ) from error
 
 
 def _what_it_is(content: bytes) -> str:
@@ -201,7 +177,7 @@ def _model_config(path: Path, fields: object) -> ModelConfig:
         raise ModelFileError(f"{path} holds an invalid config of model {name}: {error}") from error
 
 
-def _check_tensors(path: Path, potential: Potential, tensors: Mapping[str, np.ndarray]) -> None:
+def _check_tensors(path: Path, potential: Potential, tensors: Arrays) -> None:
     """Compare names, shapes and dtypes with what the model of the header would create."""
     created = by_path(potential.variable_shapes())
     expected = {name: f"{leaf.dtype}{leaf.shape}" for name, leaf in created.items()}
@@ -220,21 +196,3 @@ def _check_tensors(path: Path, potential: Potential, tensors: Mapping[str, np.nd
             f"{'; '.join(faults[:5])}{more}. The file was put together by hand or by another "
             "version: write it again with save_model"
         )
-
-
-def _checksum(text: str, tensors: Mapping[str, np.ndarray]) -> str:
-    """Return the sha256 over the header text and every tensor, names sorted, as hex digits."""
-    digest = hashlib.sha256()
-
-    def add(part: bytes) -> None:
-        # With its length first, no part can pass for the end of the one before it.
-        digest.update(struct.pack("<Q", len(part)))
-        digest.update(part)
-
-    add(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        add(name.encode())
-        add(f"{tensor.dtype.name}{tensor.shape}".encode())
-        add(tensor.tobytes())
-    return digest.hexdigest()

@@ -1,24 +1,23 @@
-"""Training state on disk: orbax checkpoints that are whole or not there at all.
+"""Training states on disk: sealed files, each of which is whole or not there at all.
 
-orbax writes a checkpoint into a temporary directory and renames it when complete, so a run killed
-in mid-save leaves the previous one untouched. What orbax does not notice, bytes changed afterwards,
-is found by checksums. The arrays are handed to orbax end to end as one: with many, a damaged file
-makes it leave reads behind that fail one by one, each with a traceback on the terminal.
+A file holds whole arrays, wherever they were, so that a run goes on with any number of devices; and
+one process writes it alone, so that none waits for another that has died.
 """
 
-import hashlib
-import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
+from jaxtyping import PyTree, Shaped
 
-PyTree = Any
+from tensornet_jax.runtime.sealed_file import Arrays, Json, OtherVersionError, SealedFormat
+
+FORMAT = SealedFormat("tensornet_jax_checkpoint", version=1, allow_nan=True)
+SUFFIX = ".safetensors"
+KEPT = 2
 
 
 class CheckpointError(RuntimeError):
@@ -36,49 +35,30 @@ class Restored:
     """
 
     step: int
-    state: PyTree
-    progress: dict[str, Any]
+    state: PyTree[np.ndarray]
+    progress: Json
 
 
 class CheckpointStore:
-    """The checkpoints of one run, of which the newest two are kept.
-
-    Use it as a context manager, or call `close`.
+    """The checkpoints of one run, of which the newest two are kept; one process has it at a time.
 
     Args:
-        directory: where the checkpoints lie, one directory a step; created when missing.
+        directory: where the checkpoints lie, a file for each step; created when missing. What a
+            killed process has left unfinished there is deleted.
     """
 
-    def __init__(self, directory: str | Path):
-        self.directory = Path(directory).absolute()
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=2,
-            # A save takes a tenth of a second; waiting for it keeps the order of files on disk.
-            enable_async_checkpointing=False,
-            cleanup_tmp_directories=True,
-        )
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Release orbax's threads."""
-        self._manager.close()
+    def __init__(self, directory: Path):
+        self.directory = directory.absolute()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for path in self.directory.glob(".*.partial"):
+            path.unlink()
 
     def steps(self) -> list[int]:
         """Return the steps of the complete checkpoints, oldest first."""
-        return sorted(self._manager.all_steps())
+        names = {path.name.removesuffix(SUFFIX) for path in self.directory.iterdir()}
+        return sorted(int(name) for name in names if name.isdecimal())
 
-    def save(self, step: int, state: PyTree, progress: dict[str, Any]) -> None:
+    def save(self, step: int, state: PyTree, progress: Json) -> None:
         """Write one checkpoint and delete all but the newest two.
 
         Args:
@@ -86,23 +66,9 @@ class CheckpointStore:
             state: pytree of arrays.
             progress: plain values that JSON can hold.
         """
-        arrays = _named_arrays(state)
-        packed = np.frombuffer(b"".join(array.tobytes() for array in arrays.values()), np.uint8)
-        content = {
-            "progress": progress,
-            "arrays": {name: [str(a.dtype), list(a.shape)] for name, a in arrays.items()},
-            "num_bytes": packed.size,
-            "sha256": _digest(packed.tobytes()),
-        }
-        record = {"content": content, "sha256": _digest_of_record(content)}
-        if step in self._manager.all_steps():
-            self._manager.delete(step)
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave({"packed": packed}), record=ocp.args.JsonSave(record)
-            ),
-        )
+        FORMAT.write(self._file(step), {"progress": progress}, _by_name(state))
+        for former in self.steps()[:-KEPT]:
+            self._delete(former)
 
     def restore(
         self, template: PyTree, on_damage: Callable[[str], None] = lambda message: None
@@ -111,7 +77,7 @@ class CheckpointStore:
 
         Args:
             template: a pytree like the one saved; its leaves give shape and dtype.
-            on_damage: told, in a sentence, about each damaged checkpoint passed over. Those are
+            on_damage: is given a sentence about each damaged checkpoint passed over. Those are
                 deleted once an older one has been read, so that the run can save over them.
 
         Returns:
@@ -119,26 +85,30 @@ class CheckpointStore:
 
         Raises:
             CheckpointError: there are checkpoints, but all are damaged; or the newest one belongs
-                to another model or optimizer.
+                to another model or optimizer, or to a later version of the package.
         """
         damaged = []
         for step in reversed(self.steps()):
             try:
-                restored = self._read(step, template)
-            except CheckpointError:
-                raise
-            # orbax and tensorstore raise half a dozen types on damaged files.
+                arrays, progress = self._read(step)
+            except OtherVersionError as error:
+                raise CheckpointError(
+                    f"checkpoint {self._path(step)} has {error}: resume with the version of the "
+                    "package that wrote it"
+                ) from error
+            # Of checkpoints that orbax wrote, it and tensorstore raise half a dozen types.
             except Exception as error:
                 first_line = (str(error).splitlines() or [""])[0]
                 damaged.append(step)
                 on_damage(
-                    f"checkpoint {self.directory / str(step)} is damaged and was passed over "
+                    f"checkpoint {self._path(step)} is damaged and was passed over "
                     f"({type(error).__name__}: {first_line[:200]})"
                 )
                 continue
+            self._check_layout(step, arrays, template)
             for newer in damaged:
-                self._manager.delete(newer)
-            return restored
+                self._delete(newer)
+            return Restored(step, _like(template, arrays), progress)
         if damaged:
             raise CheckpointError(
                 f"every checkpoint in {self.directory} is damaged (steps {sorted(damaged)}): "
@@ -146,74 +116,58 @@ class CheckpointStore:
             )
         return None
 
-    def newest_progress(self) -> dict[str, Any] | None:
-        """Return the record of plain values of the newest checkpoint whose record is intact."""
+    def newest_progress(self) -> Json | None:
+        """Return the record of plain values of the newest checkpoint that is intact."""
         for step in reversed(self.steps()):
             try:
-                return self._record(step)["progress"]
+                return self._read(step)[1]
             except Exception:  # `restore` says what is wrong with it
                 continue
         return None
 
-    def _record(self, step: int) -> dict[str, Any]:
-        record = self._manager.restore(
-            step, args=ocp.args.Composite(record=ocp.args.JsonRestore())
-        )["record"]
-        if record["sha256"] != _digest_of_record(record["content"]):
-            raise ValueError("the progress record does not match its checksum")
-        return record["content"]
+    def _file(self, step: int) -> Path:
+        return self.directory / f"{step}{SUFFIX}"
 
-    def _read(self, step: int, template: PyTree) -> Restored:
-        content = self._record(step)
-        self._check_layout(step, content["arrays"], template)
-        empty = {"packed": np.zeros(content["num_bytes"], np.uint8)}
-        packed = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(empty))
-        )["state"]["packed"]
-        if _digest(packed.tobytes()) != content["sha256"]:
-            raise ValueError("the arrays do not match their checksum")
-        return Restored(step, _unpacked(template, packed.tobytes()), content["progress"])
+    def _path(self, step: int) -> Path:
+        """Return the file of a checkpoint, or the folder that orbax made of it."""
+        file, folder = self._file(step), self.directory / str(step)
+        return folder if folder.is_dir() and not file.exists() else file
 
-    def _check_layout(self, step: int, found: dict[str, Any], template: PyTree) -> None:
-        expected = {
-            name: [str(array.dtype), list(array.shape)]
-            for name, array in _named_arrays(template).items()
-        }
-        if list(expected.items()) == list(found.items()):
-            return
-        name = next(
-            (n for n in [*expected, *found] if expected.get(n) != found.get(n)), "the order"
-        )
-        raise CheckpointError(
-            f"checkpoint {self.directory / str(step)} is of another model or optimizer: {name} is "
-            f"{_layout(found.get(name))} there and {_layout(expected.get(name))} here: resume with "
-            "the configuration it was made with, or start in another directory"
-        )
+    def _read(self, step: int) -> tuple[Arrays, Json]:
+        path = self._path(step)
+        if path.is_dir():
+            from tensornet_jax.runtime.orbax_checkpoint import read_orbax_checkpoint
+
+            return read_orbax_checkpoint(path)
+        header, arrays = FORMAT.read(path)
+        return arrays, header["progress"]
+
+    def _delete(self, step: int) -> None:
+        self._file(step).unlink(missing_ok=True)
+        shutil.rmtree(self.directory / str(step), ignore_errors=True)
+
+    def _check_layout(self, step: int, found: Arrays, template: PyTree) -> None:
+        expected = _by_name(template)
+        for name in [*expected, *found]:
+            there, here = _layout(found.get(name)), _layout(expected.get(name))
+            if there != here:
+                raise CheckpointError(
+                    f"checkpoint {self._path(step)} is of another model or optimizer: {name} is "
+                    f"{there} there and {here} here: resume with the configuration it was made "
+                    "with, or start in another directory"
+                )
 
 
-def _layout(entry: list[Any] | None) -> str:
-    return "absent" if entry is None else f"{entry[0]} {tuple(entry[1])}"
+def _layout(array: Shaped[np.ndarray, "..."] | None) -> str:
+    return "absent" if array is None else f"{array.dtype} {array.shape}"
 
 
-def _named_arrays(tree: PyTree) -> dict[str, np.ndarray]:
+def _by_name(tree: PyTree) -> dict[str, Shaped[np.ndarray, "..."]]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
 
-def _unpacked(template: PyTree, packed: bytes) -> PyTree:
-    leaves, structure = jax.tree.flatten(template)
-    arrays, start = [], 0
-    for leaf in map(np.asarray, leaves):
-        array = np.frombuffer(packed, leaf.dtype, leaf.size, start).reshape(leaf.shape)
-        # A copy, because frombuffer's arrays share and lock the whole buffer.
-        arrays.append(array.copy())
-        start += leaf.nbytes
-    return jax.tree.unflatten(structure, arrays)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _digest_of_record(content: dict[str, Any]) -> str:
-    return _digest(json.dumps(content, sort_keys=True).encode())
+def _like(template: PyTree, arrays: Arrays) -> PyTree[np.ndarray]:
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: arrays[jax.tree_util.keystr(path)], template
+    )

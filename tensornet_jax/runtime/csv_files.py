@@ -1,13 +1,14 @@
 """How this package writes CSV: UTF-8, comma, one line end on every system, whole or not at all."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _csv import Writer
+
+from tensornet_jax.runtime.whole_files import replacing
 
 
 def csv_writer(file: IO[str]) -> "Writer":
@@ -29,15 +30,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object
         columns: the header.
         rows: of as many values.
     """
-    with _replacing(path) as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv_writer(file)
         writer.writerow(columns)
         writer.writerows(rows)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[str]]:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        yield file
-    partial.replace(path)

@@ -2,14 +2,13 @@
 
 import dataclasses
 import math
-import signal
-import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import FrameType
-from typing import Any, Self
+from typing import Self
 
+from tensornet_jax.runtime.sealed_file import Json
 from tensornet_jax.train.data.capacities import Padding
-from tensornet_jax.train.optimization.optimizer import PlateauState
+from tensornet_jax.train.optimization.plateau import PlateauState
 
 
 @dataclass
@@ -19,7 +18,7 @@ class RunningMeans:
     steps: int = 0
     sums: dict[str, float] = field(default_factory=dict)
 
-    def add(self, scalars: dict[str, float]) -> None:
+    def add(self, scalars: Mapping[str, float]) -> None:
         """Add the scalars of one step."""
         self.steps += 1
         for name, value in scalars.items():
@@ -65,12 +64,12 @@ class Progress:
     running: RunningMeans = field(default_factory=RunningMeans)
     tables_by_shape: bool = True
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return plain values."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
+    def from_json(cls, content: Json) -> Self:
         """Return what `to_json` was made from."""
         return cls(
             **{
@@ -81,33 +80,3 @@ class Progress:
                 "running": RunningMeans(**content["running"]),
             }
         )
-
-
-class StopSignals:
-    """Turns SIGTERM and Ctrl-C into a request that the loop answers between two steps.
-
-    A second signal is handled as if this were not here, so that a run that hangs can be stopped.
-    Outside the main thread, where Python allows no handlers, it does nothing.
-    """
-
-    def __init__(self) -> None:
-        self.received: str | None = None
-        self._former: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._former[number] = signal.signal(number, self._receive)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._restore()
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number).name
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
-        self._former = {}

@@ -1,15 +1,14 @@
-"""The directory of a run: one writer at a time, and one configuration for all its pieces."""
+"""The directory of a run: its files, one writer at a time, and one configuration for all pieces."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from tensornet_jax.config import dump_config, load_config
 from tensornet_jax.runtime.locks import exclusive
+from tensornet_jax.runtime.whole_files import write_whole
 from tensornet_jax.train.config.resolved import ResolvedRun
-from tensornet_jax.train.config.run import RunConfig
-from tensornet_jax.train.loop import TrainingError
+from tensornet_jax.train.failure import TrainingError
 
 # What may differ between the pieces of one run. Anything else would change the steps to come in a
 # way that neither configuration describes.
@@ -27,60 +26,112 @@ RESUMABLE = frozenset(
 )
 
 
-@contextmanager
-def held(directory: Path) -> Iterator[bool]:
-    """Make the directory, keep every other run out of it, and say whether it holds a run.
+class ReportFiles:
+    """The files of a report; nobody else knows their names.
 
-    Raises:
-        InUseError: another process runs in it.
+    Attributes:
+        path: the folder.
+        page: what to read first.
+        errors: the table of all errors.
+        errors_before: the same of the potential that a fine-tuning began with.
+        learning_curves: a plot of both logs.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    remedy = "wait until that run has ended, or choose another directory"
-    with exclusive(directory / ".lock", f"run directory {directory}", remedy):
-        yield any((directory / "checkpoints").glob("[0-9]*"))
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.page = path / "report.md"
+        self.errors = path / "errors.csv"
+        self.errors_before = path / "errors_before.csv"
+        self.learning_curves = path / "learning_curves.png"
+
+    def parity(self, data_set: str) -> Path:
+        """Return the plot of the predictions of a set against its labels."""
+        return self.path / f"parity_{data_set}.png"
 
 
-def record_config(config: ResolvedRun, directory: Path, begun: bool, resume: bool) -> None:
-    """Write the resolved configuration.
+class RunDirectory:
+    """The files of a run; nobody else knows their names.
 
-    If there is a run to resume, it must be that of its first piece, but for RESUMABLE.
-
-    Raises:
-        FileExistsError: there is a run, and it is not to be resumed.
-        TrainingError: the run began with another configuration.
+    Attributes:
+        path: the directory.
+        config: the resolved configuration.
+        split: which structures are trained, validated and tested on.
+        finetuned_from: the potential before the first step of a fine-tuning.
+        train_log: means over training steps.
+        validation_log: errors of each validation.
+        skipped_steps: steps that were not finite, with their structures.
+        checkpoints: training states.
+        model: the potential with the best weights so far.
+        report: what is written when the run has ended.
+        tensorboard: event files for TensorBoard.
+        wandb: the run's identifier at Weights & Biases.
     """
-    path = directory / "config.yaml"
-    if begun and not resume:
-        raise FileExistsError(
-            f"{directory} already holds a run: resume it, or choose another directory"
-        )
-    if begun:
-        former = load_config(path, ResolvedRun)
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.split = self.path / "split.json"
+        self.finetuned_from = self.path / "start.safetensors"
+        self.train_log = self.path / "log_train.csv"
+        self.validation_log = self.path / "log_validation.csv"
+        self.skipped_steps = self.path / "skipped_steps.csv"
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / "model.safetensors"
+        self.report = ReportFiles(self.path / "report")
+        self.tensorboard = self.path / "tensorboard"
+        self.wandb = self.path / "wandb_id.txt"
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Make the directory, keep every other run out of it, and say whether it holds a run.
+
+        Raises:
+            InUseError: another process runs in it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        remedy = "wait until that run has ended, or choose another directory"
+        with exclusive(self.path / ".lock", f"run directory {self.path}", remedy):
+            yield any(self.checkpoints.glob("[0-9]*"))
+
+    def record(self, config: ResolvedRun, begun: bool, resume: bool) -> None:
+        """Write the resolved configuration.
+
+        If there is a run to resume, it must be that of its first piece, but for RESUMABLE.
+
+        Raises:
+            FileExistsError: there is a run, and it is not to be resumed.
+            TrainingError: the run began with another configuration.
+        """
+        if begun and not resume:
+            raise FileExistsError(
+                f"{self.path} already holds a run: resume it, or choose another directory"
+            )
+        if begun:
+            self._check_unchanged(load_config(self.config, ResolvedRun), config)
+        # Whole or not at all: without it no run can be resumed.
+        write_whole(self.config, dump_config(config))
+
+    def _check_unchanged(self, former: ResolvedRun, config: ResolvedRun) -> None:
         origins = [
             "random weights" if each.start is None else f"start.model {each.start.model}"
             for each in (former, config)
         ]
         if origins[0] != origins[1]:
             raise TrainingError(
-                f"{path}: the run began from {origins[0]}, not from {origins[1]}: resume with the "
-                "former, or choose another directory"
+                f"{self.config}: the run began from {origins[0]}, not from {origins[1]}: resume "
+                "with the former, or choose another directory"
             )
-        saved, asked = _flat(former), _flat(config)
+        saved, asked = _flat(former.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
         for key in sorted(saved.keys() | asked.keys()):
             if saved.get(key) != asked.get(key) and key not in RESUMABLE:
                 raise TrainingError(
-                    f"{path}: the run began with {key} = {saved.get(key)!r}, not "
+                    f"{self.config}: the run began with {key} = {saved.get(key)!r}, not "
                     f"{asked.get(key)!r}: resume with the former, or choose another directory"
                 )
-    # In one step: without it no run can be resumed.
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(dump_config(config), encoding="utf-8")
-    partial.replace(path)
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    content = value.model_dump(mode="json") if isinstance(value, RunConfig) else value
-    flat: dict[str, Any] = {}
+def _flat(content: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
     for key, item in content.items():
         if isinstance(item, Mapping) and item:
             flat |= _flat(item, f"{prefix}{key}.")

@@ -11,9 +11,9 @@ import pytest
 from tensornet_jax.models import MODELS
 from tensornet_jax.models.base import Model, ModelOutputs
 from tensornet_jax.models.config import ModelConfig
+from tensornet_jax.models.parameter_paths import by_path
 from tensornet_jax.potential.elements import species_axes, with_elements
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
-from tensornet_jax.runtime.parameter_paths import by_path
 from tests import tolerances
 from tests.builders import ethanol, in_box
 from tests.models.every_model import NUMBERS, SMALL, VARIANTS, small_model

@@ -15,6 +15,7 @@ from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential import model_file
 from tensornet_jax.potential.model_file import ModelFileError, load_model, read_header, save_model
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
+from tensornet_jax.runtime.sealed_file import BLANK_CHECKSUM, checksum
 
 CONFIG = TensorNetConfig.model_validate(
     {"num_channels": 4, "num_layers": 1, "num_radial": 4, "cutoff": 4.0}
@@ -45,17 +46,18 @@ def leaves(potential: Potential) -> dict[str, np.ndarray]:
 def rewrite(path, *, header=None, tensors=None, keep_checksum=False):
     """Write a file again with another header or other tensors and, by default, a right checksum."""
     content = path.read_bytes()
+    entry = model_file.FORMAT.entry
     entries = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-    stated = json.loads(entries[model_file.HEADER_ENTRY])
-    checksum = stated["sha256"]
-    stated |= {"sha256": model_file.BLANK_CHECKSUM} | (header or {})
+    stated = json.loads(entries[entry])
+    sha256 = stated["sha256"]
+    stated |= {"sha256": BLANK_CHECKSUM} | (header or {})
     text = json.dumps(stated, ensure_ascii=False)
     tensors = {**safetensors.numpy.load(content), **(tensors or {})}
     tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     if not keep_checksum:
-        checksum = model_file._checksum(text, tensors)
-    text = text.replace(model_file.BLANK_CHECKSUM, checksum, 1)
-    path.write_bytes(safetensors.numpy.save(tensors, {model_file.HEADER_ENTRY: text}))
+        sha256 = checksum(text, tensors)
+    text = text.replace(BLANK_CHECKSUM, sha256, 1)
+    path.write_bytes(safetensors.numpy.save(tensors, {entry: text}))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -279,7 +281,7 @@ def test_failure_while_writing_keeps_the_earlier_file(path, potential, monkeypat
     def fail(_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(model_file.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="no space left"):
         save_model(path, potential.replace(energy_scale=5.0))
     assert path.read_bytes() == before

@@ -1,6 +1,6 @@
 """A model that compiles in a second, clusters to train it on, and a reporter that remembers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.models.base import Model, ModelOutputs
 from tensornet_jax.models.config import ModelConfig
+from tensornet_jax.train.evaluation.metrics import ErrorRow
 from tensornet_jax.train.reporting.reporter import Reporter, RunStart, StepReport
 from tensornet_jax.train.reporting.result import TrainingResult
 
@@ -191,6 +192,17 @@ class Recorder(Reporter):
 
     def close(self):
         self.closed += 1
+
+
+def find_row(rows: Sequence[ErrorRow], data_set: str, name: str, element: str = "") -> ErrorRow:
+    """Return the row of an error table for one property of one set."""
+    (row,) = [
+        row
+        for row in rows
+        if (row.data_set, row.property, row.element, row.config_type)
+        == (data_set, name, element, "all")
+    ]
+    return row
 
 
 def same_bits(first: Any, second: Any) -> bool:

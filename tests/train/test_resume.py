@@ -1,6 +1,5 @@
 """A run in pieces is the run in one piece, bit for bit."""
 
-import json
 import os
 import shutil
 import signal
@@ -14,10 +13,10 @@ import pytest
 
 from tensornet_jax.config import dump_config
 from tensornet_jax.models import MODELS
-from tensornet_jax.runtime.checkpoint import CheckpointError
+from tensornet_jax.runtime.checkpoint import FORMAT, CheckpointError, CheckpointStore
 from tensornet_jax.train import loop
 from tensornet_jax.train.config.run import RunConfig
-from tensornet_jax.train.loop import TrainingError
+from tensornet_jax.train.failure import TrainingError
 from tensornet_jax.train.progress import Progress
 from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
@@ -37,12 +36,14 @@ SECTIONS: dict[str, Any] = {
 
 
 def last_checkpoint(directory: Path) -> dict[str, Any]:
-    """Return the checksum of all arrays and the progress of the newest checkpoint."""
-    newest = max((directory / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
-    content = json.loads((newest / "record" / "metadata").read_text())["content"]
+    """Return all arrays and the progress of the newest checkpoint."""
+    step = CheckpointStore(directory / "checkpoints").steps()[-1]
+    header, arrays = FORMAT.read(directory / "checkpoints" / f"{step}.safetensors")
+    progress = header["progress"]
     # Wall time and compilations are those of the pieces.
-    kept = {k: v for k, v in content["progress"].items() if k not in ("seconds", "compilations")}
-    return {"step": newest.name, "arrays": content["sha256"], "progress": kept}
+    kept = {k: v for k, v in progress.items() if k not in ("seconds", "compilations")}
+    bits = {name: (str(array.dtype), array.tobytes()) for name, array in arrays.items()}
+    return {"step": step, "arrays": bits, "progress": kept}
 
 
 def assert_same_run(first: Path, second: Path) -> None:
@@ -97,7 +98,6 @@ CHILD = """
 import os, signal, sys
 from tensornet_jax.config import load_config
 from tensornet_jax.models import MODELS
-from tensornet_jax.models import MODELS
 from tensornet_jax.train import loop
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.progress import Progress
@@ -109,18 +109,18 @@ MODELS["pairs"] = (PairConfig, PairModel)
 loop.SAVE_AT_EPOCH_END = 0.0
 config, when = sys.argv[1:]
 if when == "in a save":
-    import orbax.checkpoint as ocp
+    from pathlib import Path
 
-    write, saves = ocp.StandardCheckpointHandler.async_save, []
+    replace, saves = Path.replace, []
 
-    async def dying(self, directory, *args, **kwargs):
-        futures = await write(self, directory, *args, **kwargs)
-        saves.append(directory)
+    def dying(self, target):
+        if Path(target).parent.name == "checkpoints":
+            saves.append(target)
         if len(saves) == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-        return futures
+        return replace(self, target)
 
-    ocp.StandardCheckpointHandler.async_save = dying
+    Path.replace = dying
     reporter = None
 else:
     reporter = Stopping(int(when), signal.SIGKILL)
@@ -175,8 +175,8 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_nothing_else(run_config, whole,
     config = run_config("pieces", **SECTIONS)
     train(config, reporter=Stopping(9, signal.SIGTERM))
     checkpoints = Path(config.directory) / "checkpoints"
-    newest = max(checkpoints.iterdir(), key=lambda path: int(path.name))
-    shutil.rmtree(newest / "state" / "d")
+    newest = max(checkpoints.iterdir(), key=lambda path: int(path.stem))
+    newest.write_bytes(newest.read_bytes()[:-1])
     recorder = Recorder()
     result = train(config, resume=True, reporter=recorder)
     assert recorder.started[0].start_step == 8
@@ -187,7 +187,7 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_nothing_else(run_config, whole,
 def test_when_every_checkpoint_is_damaged_the_directory_is_named(run_config):
     config = run_config(training={"epochs": 1})
     train(config)
-    for path in (Path(config.directory) / "checkpoints").glob("*/record/metadata"):
+    for path in (Path(config.directory) / "checkpoints").iterdir():
         path.write_text("{}")
     with pytest.raises(CheckpointError, match=r"every checkpoint in .*checkpoints is damaged"):
         train(config, resume=True)

@@ -12,6 +12,7 @@ from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.readers import read_labelled
 from tensornet_jax.data.references import isolated_atom_indices
 from tensornet_jax.data.splits import Split, make_split, traits_of
+from tensornet_jax.runtime.whole_files import write_whole
 from tensornet_jax.train.config.data import DataConfig, ReplayConfig, Sources, labels_of_files
 
 
@@ -197,9 +198,7 @@ def _split(
     split.save(path, pool)
     if parts:
         content = json.loads(path.read_text(encoding="utf-8")) | {"test": parts}
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, json.dumps(content) + "\n")
     return {"train": split.train, "validation": split.validation, **parts}
 
 

@@ -1,27 +1,23 @@
 """Optimizers, learning-rate schedules and the average of the weights, from the configuration.
 
-Every optimizer here multiplies its update by the learning rate last, so the plateau schedule, which
-follows the validation loss on the host, is one more factor on the update.
+Every optimizer here multiplies its update by the learning rate last, so the plateau schedule
+(`plateau`) is one more factor on the update.
 """
 
-import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Int, PyTree, Shaped
 
 from tensornet_jax.train.config.optimizer import (
     CosineSchedule,
     ExponentialSchedule,
     OptimizerConfig,
-    PlateauSchedule,
 )
 from tensornet_jax.train.optimization.parameter_groups import ParameterGroups
 
-PyTree = Any
 EVERYTHING_ALIKE = ParameterGroups()
 
 
@@ -30,7 +26,7 @@ def learning_rate_schedule(
 ) -> optax.Schedule:
     """Return the learning rate as a function of the number of updates made.
 
-    The plateau schedule is constant here; its factor comes from `Plateau`.
+    The plateau schedule is constant here; its factor comes from `plateau.Plateau`.
 
     Args:
         config: the optimizer section; schedules are configured in epochs.
@@ -57,7 +53,7 @@ def learning_rate_schedule(
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
 
 
-def is_weight_matrix(path: str, leaf: Any, tables: Collection[str] = ()) -> bool:
+def is_weight_matrix(path: str, leaf: Shaped[Array, "..."], tables: Collection[str] = ()) -> bool:
     """Return whether a parameter is a weight matrix, or a stack of them.
 
     Biases, the scale and offset of normalization layers and the parameters of radial functions have
@@ -65,17 +61,6 @@ def is_weight_matrix(path: str, leaf: Any, tables: Collection[str] = ()) -> bool
     decayed, nor orthogonalized by Muon.
     """
     return leaf.ndim >= 2 and path not in tables
-
-
-def _by_matrix(
-    params: PyTree, tables: Collection[str], value: Callable[[Any, bool], Any]
-) -> PyTree:
-    def of(path: tuple[Any, ...], leaf: Any) -> Any:
-        name = "/".join(str(part.key) for part in path)
-        return value(leaf, is_weight_matrix(name, leaf, tables))
-
-    # optax masks some parameters in between: those are no leaves.
-    return jax.tree_util.tree_map_with_path(of, params)
 
 
 def make_optimizer(
@@ -104,9 +89,20 @@ def make_optimizer(
         Adam: arXiv:1412.6980; AdamW: arXiv:1711.05101; AMSGrad: arXiv:1904.09237;
         Muon: https://kellerjordan.github.io/posts/muon.
     """
+    rule = _update_rule(config, schedule, tables)
+    if groups.factors:
+        rule = optax.chain(rule, groups.scaling())
+    if config.clip_norm is None:
+        return rule
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
+
+
+def _update_rule(
+    config: OptimizerConfig, schedule: optax.Schedule, tables: Collection[str]
+) -> optax.GradientTransformation:
     beta1, beta2 = config.betas
 
-    def matrices(params: PyTree) -> PyTree:
+    def matrices(params: PyTree) -> PyTree[bool]:
         return _by_matrix(params, tables, lambda _, matrix: matrix)
 
     def dimensions(params: PyTree) -> PyTree:
@@ -115,8 +111,12 @@ def make_optimizer(
             params, tables, lambda leaf, matrix: numbers if matrix and leaf.ndim == 2 else None
         )
 
+    if config.name == "adam":
+        return optax.adam(schedule, b1=beta1, b2=beta2, eps=config.epsilon)
+    if config.name == "amsgrad":
+        return optax.amsgrad(schedule, b1=beta1, b2=beta2, eps=config.epsilon)
     if config.name == "adamw":
-        rule = optax.adamw(
+        return optax.adamw(
             schedule,
             b1=beta1,
             b2=beta2,
@@ -124,29 +124,32 @@ def make_optimizer(
             weight_decay=config.weight_decay,
             mask=matrices,
         )
-    elif config.name == "adam":
-        rule = optax.adam(schedule, b1=beta1, b2=beta2, eps=config.epsilon)
-    elif config.name == "amsgrad":
-        rule = optax.amsgrad(schedule, b1=beta1, b2=beta2, eps=config.epsilon)
-    else:
-        rule = optax.contrib.muon(
-            schedule,
-            eps=config.epsilon,
-            weight_decay=config.weight_decay,
-            adam_b1=beta1,
-            adam_b2=beta2,
-            adam_weight_decay=0.0,
-            muon_weight_dimension_numbers=dimensions,
-            consistent_rms=0.2,
-        )
-    if groups.factors:
-        rule = optax.chain(rule, optax.stateless(lambda updates, _: groups.scaled(updates)))
-    if config.clip_norm is None:
-        return rule
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
+    return optax.contrib.muon(
+        schedule,
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        adam_b1=beta1,
+        adam_b2=beta2,
+        adam_weight_decay=0.0,
+        muon_weight_dimension_numbers=dimensions,
+        consistent_rms=0.2,
+    )
 
 
-def update_average(average: PyTree, params: PyTree, count: jax.Array, decay: float) -> PyTree:
+def _by_matrix(
+    params: PyTree,
+    tables: Collection[str],
+    value: Callable[[Shaped[Array, "..."], bool], object],
+) -> PyTree:
+    def of(path: jax.tree_util.KeyPath, leaf: Shaped[Array, "..."]) -> object:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        return value(leaf, is_weight_matrix(name, leaf, tables))
+
+    # optax masks some parameters in between: those are no leaves.
+    return jax.tree_util.tree_map_with_path(of, params)
+
+
+def update_average(average: PyTree, params: PyTree, count: Int[Array, ""], decay: float) -> PyTree:
     """Return the exponential moving average of the parameters after one more update.
 
     The decay starts small, min(decay, (1 + t) / (10 + t)), so that the random initial weights do
@@ -160,45 +163,7 @@ def update_average(average: PyTree, params: PyTree, count: jax.Array, decay: flo
     """
     effective = jnp.minimum(decay, (1.0 + count) / (10.0 + count))
 
-    def mix(old: jax.Array, new: jax.Array) -> jax.Array:
+    def mix(old: Shaped[Array, "..."], new: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
         return old + (1.0 - effective).astype(new.dtype) * (new - old)
 
     return jax.tree.map(mix, average, params)
-
-
-@dataclass(frozen=True)
-class PlateauState:
-    """Where the plateau schedule stands; saved with the run."""
-
-    scale: float = 1.0
-    best: float = math.inf
-    stale: int = 0
-
-
-@dataclass(frozen=True)
-class Plateau:
-    """Lowers the learning rate when the validation loss has stopped improving.
-
-    After `patience` validations in a row that are not better than the best by one part in 10⁴ the
-    scale is multiplied by `factor`, never below `final_fraction`.
-    """
-
-    factor: float
-    patience: int
-    final_fraction: float
-
-    @classmethod
-    def from_config(cls, config: OptimizerConfig) -> "Plateau | None":
-        """Return the configured plateau rule, or None under another schedule."""
-        schedule = config.schedule
-        if not isinstance(schedule, PlateauSchedule):
-            return None
-        return cls(schedule.factor, schedule.patience, schedule.final_fraction)
-
-    def update(self, state: PlateauState, loss: float) -> PlateauState:
-        """Return the state after one validation; a non-finite loss counts as no improvement."""
-        if loss < state.best * (1.0 - 1e-4):
-            return PlateauState(state.scale, loss, 0)
-        if state.stale + 1 < self.patience:
-            return PlateauState(state.scale, state.best, state.stale + 1)
-        return PlateauState(max(state.scale * self.factor, self.final_fraction), state.best, 0)

@@ -1,17 +1,17 @@
 """Which parameters are trained, and at what multiple of the learning rate: patterns over paths."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Self
 
 import numpy as np
+import optax
+from jaxtyping import PyTree
 
 from tensornet_jax.config import unknown_name
-from tensornet_jax.runtime.parameter_paths import by_path, nested
+from tensornet_jax.models.parameter_paths import by_path, nested
 from tensornet_jax.train.config.optimizer import OptimizerConfig
-
-PyTree = Any
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ParameterGroups:
     factors: Mapping[str, float] | None = None
 
     @classmethod
-    def from_config(cls, config: OptimizerConfig, params: PyTree) -> "ParameterGroups":
+    def from_config(cls, config: OptimizerConfig, params: PyTree) -> Self:
         """Find the parameters that the patterns mean.
 
         Raises:
@@ -53,7 +53,7 @@ class ParameterGroups:
         return cls(frozenset(frozen), {path: f for path, f in factors.items() if f != 1.0})
 
     def trained(self, params: PyTree) -> PyTree:
-        """Return the parameters without the frozen ones."""
+        """Return the parameters without the frozen ones, for which no gradient is computed."""
         if not self.frozen:
             return params
         leaves = by_path(params)
@@ -63,13 +63,16 @@ class ParameterGroups:
         """Return the parameters with those that are trained replaced; the frozen ones are kept."""
         return nested(by_path(params) | by_path(trained)) if self.frozen else trained
 
-    def scaled(self, updates: PyTree) -> PyTree:
-        """Return updates of the trained parameters, each times the factor of its parameter."""
-        if not self.factors:
-            return updates
-        factors = self.factors
-        leaves = by_path(updates).items()
-        return nested({path: leaf * factors.get(path, 1.0) for path, leaf in leaves})
+    def scaling(self) -> optax.GradientTransformation:
+        """Return what multiplies each update of a trained parameter by its factor."""
+        factors = self.factors or {}
+
+        def factor_of(updates: PyTree) -> PyTree[float]:
+            return nested({path: factors.get(path, 1.0) for path in by_path(updates)})
+
+        rules: dict[Hashable, optax.GradientTransformation]
+        rules = {factor: optax.scale(factor) for factor in (*factors.values(), 1.0)}
+        return optax.partition(rules, factor_of)
 
     def count(self, params: PyTree) -> int:
         """Return how many numbers are trained."""

@@ -1,16 +1,15 @@
 """Everything a training step changes, as one pytree."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Int, PyTree
 
 from tensornet_jax.train.optimization.optimizer import EVERYTHING_ALIKE
 from tensornet_jax.train.optimization.parameter_groups import ParameterGroups
-
-PyTree = Any
 
 
 @jax.tree_util.register_dataclass
@@ -30,11 +29,11 @@ class TrainState:
             updates made, step − skipped.
     """
 
-    step: Any
-    skipped: Any
+    step: Int[Array, ""]
+    skipped: Int[Array, ""]
     params: PyTree
     averaged: PyTree | None
-    optimizer: PyTree
+    optimizer: optax.OptState
 
     @classmethod
     def create(
@@ -44,7 +43,7 @@ class TrainState:
         *,
         averaging: bool,
         groups: ParameterGroups = EVERYTHING_ALIKE,
-    ) -> "TrainState":
+    ) -> Self:
         """Return the state before the first step; the arrays are copies of `params`."""
         params = jax.tree.map(jnp.array, params)
         return cls(

@@ -1,12 +1,13 @@
 """The jitted functions of training: one optimization step, and predictions for validation."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Bool, Float, PyTree, Shaped
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.targets import Targets
@@ -16,7 +17,8 @@ from tensornet_jax.train.optimization.optimizer import EVERYTHING_ALIKE, update_
 from tensornet_jax.train.optimization.parameter_groups import ParameterGroups
 from tensornet_jax.train.optimization.state import TrainState
 
-PyTree = Any
+Scalars = dict[str, Shaped[Array, ""]]
+Predictions = dict[str, Shaped[Array, "..."]]
 
 
 class Predictor(Protocol):
@@ -29,7 +31,7 @@ class Predictor(Protocol):
 
     def predict(
         self, variables: dict[str, PyTree], graph: AtomGraph, compute: tuple[str, ...]
-    ) -> dict[str, jax.Array]:
+    ) -> Predictions:
         """Pure predictions without isolated-atom energies."""
         ...
 
@@ -75,9 +77,9 @@ class TrainStep:
         state: TrainState,
         graph: AtomGraph | AtomGraph[np.ndarray],
         targets: Targets,
-        scale: Any,
-        replayed: Any = None,
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        scale: Float[np.ndarray, ""],
+        replayed: Bool[np.ndarray, " structures"] | None = None,
+    ) -> tuple[TrainState, Scalars]:
         """Return the next state and the step's scalars; `state` is donated.
 
         Args:
@@ -101,44 +103,24 @@ class TrainStep:
         state: TrainState,
         graph: AtomGraph,
         targets: Targets,
-        scale: jax.Array,
-        replayed: jax.Array | None,
-    ) -> tuple[TrainState, dict[str, Any]]:
+        scale: Float[Array, ""],
+        replayed: Bool[Array, " structures"] | None,
+    ) -> tuple[TrainState, Scalars]:
         # Python runs here only while jax traces, which is once for each compilation.
         self.compilations += 1
-        buffers = self._potential.variables["buffers"]
 
-        def loss_of(trained: PyTree) -> tuple[jax.Array, dict[str, jax.Array]]:
+        def loss_of(trained: PyTree) -> tuple[Float[Array, ""], Scalars]:
             params = self._groups.merged(state.params, trained)
-            variables = {"params": params, "buffers": buffers}
-            predictions = self._potential.predict(variables, graph, tuple(self._terms))
-            if replayed is None:
-                values = loss_terms(predictions, targets, graph, self._terms)
-                return weighted_sum(values, self._terms), values
-            values = loss_terms(predictions, targets, only(graph, ~replayed), self._terms)
-            again = loss_terms(predictions, targets, only(graph, replayed), self._terms)
-            replay = weighted_sum(again, self._terms)
-            loss = weighted_sum(values, self._terms) + self._replay_weight * replay
-            return loss, {**values, "replay": replay}
+            return self._loss(params, graph, targets, replayed)
 
         trained = self._groups.trained(state.params)
         (loss, values), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
         norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-
         made = state.step - state.skipped
-        updates, optimizer_state = self._optimizer.update(gradients, state.optimizer, trained)
-        updates = jax.tree.map(lambda u: u * scale.astype(u.dtype), updates)
-        trained = optax.apply_updates(trained, updates)
-        params = self._groups.merged(state.params, trained)
-        averaged = state.averaged
-        if averaged is not None and self._ema_decay is not None:
-            own = self._groups.trained(averaged)
-            own = update_average(own, trained, made, self._ema_decay)
-            averaged = self._groups.merged(averaged, own)
-        changed = (params, averaged, optimizer_state)
+        changed = self._updated(state, gradients, scale)
         unchanged = (state.params, state.averaged, state.optimizer)
-        params, averaged, optimizer_state = jax.tree.map(
+        params, averaged, optimizer = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), changed, unchanged
         )
         new_state = TrainState(
@@ -146,15 +128,51 @@ class TrainStep:
             skipped=state.skipped + jnp.where(finite, 0, 1).astype(state.skipped.dtype),
             params=params,
             averaged=averaged,
-            optimizer=optimizer_state,
+            optimizer=optimizer,
         )
         return new_state, {
             "loss": loss,
             **values,
             "gradient_norm": norm,
-            "learning_rate": self._schedule(made) * scale,
+            "learning_rate": jnp.multiply(self._schedule(made), scale),
             "skipped": ~finite,
         }
+
+    def _loss(
+        self,
+        params: PyTree,
+        graph: AtomGraph,
+        targets: Targets,
+        replayed: Bool[Array, " structures"] | None,
+    ) -> tuple[Float[Array, ""], Scalars]:
+        """Return the loss, and its terms before they are weighted."""
+        variables = {"params": params, "buffers": self._potential.variables["buffers"]}
+        predictions = self._potential.predict(variables, graph, tuple(self._terms))
+        if replayed is None:
+            values = loss_terms(predictions, targets, graph, self._terms)
+            return weighted_sum(values, self._terms), values
+        values = loss_terms(predictions, targets, only(graph, ~replayed), self._terms)
+        again = loss_terms(predictions, targets, only(graph, replayed), self._terms)
+        replay = weighted_sum(again, self._terms)
+        loss = weighted_sum(values, self._terms) + self._replay_weight * replay
+        return loss, {**values, "replay": replay}
+
+    def _updated(
+        self, state: TrainState, gradients: PyTree, scale: Float[Array, ""]
+    ) -> tuple[PyTree, PyTree | None, optax.OptState]:
+        """Return parameters, their average and the optimizer's state after an update."""
+        trained = self._groups.trained(state.params)
+        updates, optimizer = self._optimizer.update(gradients, state.optimizer, trained)
+        updates = jax.tree.map(lambda u: u * scale.astype(u.dtype), updates)
+        trained = optax.apply_updates(trained, updates)
+        params = self._groups.merged(state.params, trained)
+        averaged = state.averaged
+        if averaged is not None and self._ema_decay is not None:
+            made = state.step - state.skipped
+            own = self._groups.trained(averaged)
+            own = update_average(own, trained, made, self._ema_decay)
+            averaged = self._groups.merged(averaged, own)
+        return params, averaged, optimizer
 
 
 class EvaluateStep:
@@ -171,13 +189,11 @@ class EvaluateStep:
         self._compute = compute
         self._jitted = jax.jit(self._predict)
 
-    def __call__(
-        self, params: PyTree, graph: AtomGraph | AtomGraph[np.ndarray]
-    ) -> dict[str, jax.Array]:
+    def __call__(self, params: PyTree, graph: AtomGraph | AtomGraph[np.ndarray]) -> Predictions:
         """Return predictions, padded as the graph is, without isolated-atom energies."""
         return self._jitted(params, graph)
 
-    def _predict(self, params: PyTree, graph: AtomGraph) -> dict[str, jax.Array]:
+    def _predict(self, params: PyTree, graph: AtomGraph) -> Predictions:
         self.compilations += 1
         variables = {"params": params, "buffers": self._potential.variables["buffers"]}
         return self._potential.predict(variables, graph, self._compute)

@@ -4,12 +4,12 @@ A batch touches only the rows of what it holds. Were the others decayed all the 
 knows of a rare element would shrink with every batch that lacks it.
 """
 
-from typing import Any
+from jaxtyping import PyTree
 
+from tensornet_jax.models.parameter_paths import by_path
 from tensornet_jax.models.physics.electronic_state import is_table
 from tensornet_jax.potential.elements import depending_on_elements
 from tensornet_jax.potential.potential import Potential
-from tensornet_jax.runtime.parameter_paths import by_path
 
 
 def tables_of(potential: Potential) -> frozenset[str]:
@@ -23,6 +23,6 @@ def tables_of(potential: Potential) -> frozenset[str]:
     return frozenset(found | {p for p in by_path(potential.variables["params"]) if is_table(p)})
 
 
-def tables_by_name(params: Any) -> frozenset[str]:
+def tables_by_name(params: PyTree) -> frozenset[str]:
     """Return what runs took for tables before shapes were looked at; resumed, they still do."""
     return frozenset(path for path in by_path(params) if path.split("/")[-1] == "embedding")

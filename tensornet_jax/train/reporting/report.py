@@ -16,10 +16,11 @@ from tensornet_jax.train.optimization.losses import active_terms
 from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.reporting.plots import parities, plot_learning_curves, plot_parity
 from tensornet_jax.train.reporting.result import RunFacts
+from tensornet_jax.train.run_directory import ReportFiles, RunDirectory
 
 
 def evaluate_sets(
-    directory: Path,
+    files: ReportFiles,
     potential: Potential,
     sets: Mapping[str, Sequence[LabelledStructure]],
     references: ReferenceEnergies,
@@ -28,13 +29,13 @@ def evaluate_sets(
     """Evaluate a potential on several sets, draw a parity plot of each, and return the errors.
 
     Args:
-        directory: where `parity_SET.png` and `errors.csv` go; created when missing.
+        files: where plots and errors go; the folder is created when missing.
         potential: the potential.
         sets: structures with labels, by name.
         references: isolated-atom energies, to plot energies relative to.
         batch_size: structures evaluated at a time.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    files.path.mkdir(parents=True, exist_ok=True)
     rows: list[ErrorRow] = []
     for name, structures in sets.items():
         predictions = evaluate_structures(potential, structures, batch_size)
@@ -42,13 +43,13 @@ def evaluate_sets(
         found = parities(structures, predictions, references, potential.tensor_heads)
         if found:
             count = f"{len(structures):,} structures"
-            plot_parity(directory / f"parity_{name}.png", f"{name}: {count}", found)
-    write_rows(directory / "errors.csv", rows)
+            plot_parity(files.parity(name), f"{name}: {count}", found)
+    write_rows(files.errors, rows)
     return rows
 
 
 def errors_before(
-    directory: Path,
+    files: ReportFiles,
     potential: Potential,
     sets: Mapping[str, Sequence[LabelledStructure]],
     batch_size: int,
@@ -56,7 +57,7 @@ def errors_before(
     """Return the errors of the potential that training started from, of all but the training set.
 
     Args:
-        directory: where `errors_before.csv` goes, which exists.
+        files: where they go; the folder exists.
         potential: before the first step.
         sets: structures with labels, by name.
         batch_size: structures evaluated at a time.
@@ -68,19 +69,19 @@ def errors_before(
         if name != "train":
             predictions = evaluate_structures(potential, structures, batch_size)
             rows += error_table(name, structures, predictions, potential.tensor_heads).rows()
-    write_rows(directory / "errors_before.csv", rows)
+    write_rows(files.errors_before, rows)
     return rows
 
 
 def write_report(
-    directory: Path,
+    directory: RunDirectory,
     config: ResolvedRun,
     data: DataSets,
     rows: Sequence[ErrorRow],
     facts: RunFacts,
     before: Sequence[ErrorRow] = (),
-) -> Path:
-    """Write learning curves and report.md into `directory`/report and return the page's path.
+) -> None:
+    """Write the learning curves and the page that shows everything.
 
     Args:
         directory: the run directory, with the logs and what `evaluate_sets` wrote.
@@ -90,40 +91,19 @@ def write_report(
         facts: what else is to be said.
         before: the errors of the model that the run started from.
     """
-    folder = directory / "report"
     plot_learning_curves(
-        folder / "learning_curves.png",
-        read_rows(directory / "log_train.csv"),
-        read_rows(directory / "log_validation.csv") if facts.validated else [],
+        directory.report.learning_curves,
+        read_rows(directory.train_log),
+        read_rows(directory.validation_log) if facts.validated else [],
         facts.best_epoch if facts.validated else None,
         {head.name: head.unit for head in config.model.tensors},
     )
-    plots = [name for name in data.all() if (folder / f"parity_{name}.png").exists()]
-    short = summary(rows)
-    kept = "averaged weights with the lowest validation loss"
-    if not facts.validated:
-        kept = "last averaged weights (nothing was validated)"
-    details = [row for row in rows if row not in short]
     page = [
         f"# {Path(config.directory).name}",
         "",
-        "## Errors",
-        "",
-        f"Of the {kept}, as saved in `model.safetensors`.",
-        "Errors of forces, stress, dipole and other tensors are over components.",
-        "",
-        *render(short),
-        "",
-        "All rows, in eV and Å: [errors.csv](errors.csv).",
-        "",
+        *_errors(rows, facts.validated),
         *_comparison(before, rows),
-        "## Learning curves",
-        "",
-        "![Loss, validation errors and learning rate by epoch](learning_curves.png)",
-        "",
-        "## Parity",
-        "",
-        *(f"![{name}: prediction against reference](parity_{quote(name)}.png)\n" for name in plots),
+        *_plots(directory.report, data),
         "## Run",
         "",
         *facts.lines(),
@@ -140,12 +120,50 @@ def write_report(
         *data.lines(),
         "```",
         "",
+        *_details(rows),
     ]
-    if details:
-        page += ["## Errors by element and config_type", "", *render(details), ""]
-    path = folder / "report.md"
-    path.write_text("\n".join(page), encoding="utf-8")
-    return path
+    directory.report.page.write_text("\n".join(page), encoding="utf-8")
+
+
+def _errors(rows: Sequence[ErrorRow], validated: bool) -> list[str]:
+    kept = "averaged weights with the lowest validation loss"
+    if not validated:
+        kept = "last averaged weights (nothing was validated)"
+    return [
+        "## Errors",
+        "",
+        f"Of the {kept}, as saved in `model.safetensors`.",
+        "Errors of forces, stress, dipole and other tensors are over components.",
+        "",
+        *render(summary(rows)),
+        "",
+        "All rows, in eV and Å: [errors.csv](errors.csv).",
+        "",
+    ]
+
+
+def _plots(files: ReportFiles, data: DataSets) -> list[str]:
+    drawn = [name for name in data.all() if files.parity(name).exists()]
+    return [
+        "## Learning curves",
+        "",
+        "![Loss, validation errors and learning rate by epoch](learning_curves.png)",
+        "",
+        "## Parity",
+        "",
+        *(
+            f"![{name}: prediction against reference]({quote(files.parity(name).name)})\n"
+            for name in drawn
+        ),
+    ]
+
+
+def _details(rows: Sequence[ErrorRow]) -> list[str]:
+    short = summary(rows)
+    details = [row for row in rows if row not in short]
+    if not details:
+        return []
+    return ["## Errors by element and config_type", "", *render(details), ""]
 
 
 def _comparison(before: Sequence[ErrorRow], after: Sequence[ErrorRow]) -> list[str]:
@@ -183,10 +201,10 @@ def _config_lines(config: ResolvedRun) -> list[str]:
         for key, value in (model.model_dump() | {"tensors": tuple(named)}).items()
         if key != "name"
     )
-    start = {} if config.start is None else {"starts from": config.start.model}
+    finetuned = {} if config.start is None else {"starts from": config.start.model}
     settings = {
         "model": f"{model.name}: {hyperparameters}",
-        **start,
+        **finetuned,
         "loss": loss,
         "optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
         f"{schedule.name}, averaging {config.optimizer.ema_decay}",

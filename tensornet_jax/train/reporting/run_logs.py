@@ -1,10 +1,10 @@
 """The three logs of a run: training, validation, and steps that were skipped."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from tensornet_jax.train.progress import Progress
 from tensornet_jax.train.reporting.csv_log import CsvLog
+from tensornet_jax.train.run_directory import RunDirectory
 
 
 class RunLogs:
@@ -19,7 +19,7 @@ class RunLogs:
 
     def __init__(
         self,
-        directory: Path,
+        directory: RunDirectory,
         losses: Sequence[str],
         validated: Sequence[str] | None,
         progress: Progress,
@@ -27,19 +27,19 @@ class RunLogs:
         self._progress = progress
         columns = ("epoch", "step", "steps", *losses)
         self._train = CsvLog(
-            directory / "log_train.csv",
+            directory.train_log,
             (*columns, "gradient_norm", "learning_rate", "skipped", "seconds"),
             progress.train_rows,
         )
         self._validation = None
         if validated is not None:
             self._validation = CsvLog(
-                directory / "log_validation.csv",
+                directory.validation_log,
                 ("epoch", "step", *validated, "best", "learning_rate_scale", "seconds"),
                 progress.validation_rows,
             )
         self._skipped = CsvLog(
-            directory / "skipped_steps.csv",
+            directory.skipped_steps,
             ("step", "epoch", "loss", "gradient_norm", "structures"),
             progress.skipped,
         )

@@ -3,13 +3,15 @@
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Protocol
 
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.reporting.reporter import Reporter, RunStart
+from tensornet_jax.train.run_directory import RunDirectory
 
 
-def trackers(config: RunConfig, directory: Path) -> list[Reporter]:
+def trackers(config: RunConfig, directory: RunDirectory) -> list[Reporter]:
     """Return a reporter for each tracker the configuration asks for.
 
     Raises:
@@ -17,13 +19,35 @@ def trackers(config: RunConfig, directory: Path) -> list[Reporter]:
     """
     found: list[Reporter] = []
     if config.logging.tensorboard:
-        found.append(TensorBoardReporter(directory / "tensorboard"))
+        found.append(TensorBoardReporter(directory.tensorboard))
     if config.logging.wandb is not None:
         found.append(WandbReporter(config, config.logging.wandb, directory))
     return found
 
 
-def _imported(module: str, key: str, extra: str) -> Any:
+class Writer(Protocol):
+    """What is used of TensorBoard's writer."""
+
+    def add_scalar(self, tag: str, value: float, global_step: int, /) -> None:
+        """Write a number."""
+
+    def close(self) -> None:
+        """Flush and close."""
+
+
+class WandbRun(Protocol):
+    """What is used of a run at Weights & Biases."""
+
+    id: str
+
+    def log(self, data: dict[str, float], /, *, step: int) -> None:
+        """Send numbers."""
+
+    def finish(self) -> None:
+        """Send all, and end."""
+
+
+def _imported(module: str, key: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -39,7 +63,7 @@ class TensorBoardReporter(Reporter):
     def __init__(self, directory: Path):
         self._module = _imported("tensorboardX", "tensorboard", "tensorboard")
         self._directory = directory
-        self._writer: Any = None
+        self._writer: Writer | None = None
 
     def start(self, start: RunStart) -> None:
         """Open the event file; a resumed run hides what was written after its checkpoint."""
@@ -57,7 +81,7 @@ class TensorBoardReporter(Reporter):
 
     def _write(self, group: str, row: Mapping[str, float]) -> None:
         for name, value in row.items():
-            if name != "step":
+            if name != "step" and self._writer is not None:
                 self._writer.add_scalar(f"{group}/{name}", value, int(row["step"]))
 
     def close(self) -> None:
@@ -69,34 +93,40 @@ class TensorBoardReporter(Reporter):
 class WandbReporter(Reporter):
     """Logs the rows to a Weights & Biases project; a resumed run goes on under its old id."""
 
-    def __init__(self, config: RunConfig, project: str, directory: Path):
+    def __init__(self, config: RunConfig, project: str, directory: RunDirectory):
         self._module = _imported("wandb", "wandb", "wandb")
         self._config = config
         self._project = project
         self._directory = directory
-        self._run: Any = None
+        self._run: WandbRun | None = None
 
     def start(self, start: RunStart) -> None:
         """Open the run."""
-        known = self._directory / "wandb_id.txt"
+        known = self._directory.wandb
         identifier = known.read_text().strip() if start.start_step and known.exists() else None
-        self._run = self._module.init(
+        run: WandbRun = self._module.init(
             project=self._project,
-            name=self._directory.name,
-            dir=str(self._directory),
+            name=self._directory.path.name,
+            dir=str(self._directory.path),
             config=self._config.model_dump(mode="json"),
             id=identifier,
             resume="allow",
         )
-        known.write_text(f"{self._run.id}\n")
+        known.write_text(f"{run.id}\n")
+        self._run = run
 
     def train_row(self, row: Mapping[str, float]) -> None:
         """Log the row."""
-        self._run.log({f"train/{k}": v for k, v in row.items()}, step=int(row["step"]))
+        self._log("train", row)
 
     def validation_row(self, row: Mapping[str, float]) -> None:
         """Log the row."""
-        self._run.log({f"validation/{k}": v for k, v in row.items()}, step=int(row["step"]))
+        self._log("validation", row)
+
+    def _log(self, group: str, row: Mapping[str, float]) -> None:
+        if self._run is not None:
+            values = {f"{group}/{name}": value for name, value in row.items()}
+            self._run.log(values, step=int(row["step"]))
 
     def close(self) -> None:
         """Finish the run."""

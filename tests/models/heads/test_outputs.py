@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tensornet_jax.models import MODELS
+from tensornet_jax.models.parameter_paths import by_path
 from tensornet_jax.potential.potential import ElementTable, Potential
-from tensornet_jax.runtime.parameter_paths import by_path
 
 HEADS = {"tensors": ["polarizability"], "priors": [{"name": "coulomb", "charges": "predicted"}]}
 SHAPES = {

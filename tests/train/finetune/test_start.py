@@ -10,11 +10,11 @@ import pytest
 from tensornet_jax.config import ConfigError, load_config
 from tensornet_jax.data.readers import read_structures
 from tensornet_jax.models.config import Compression
+from tensornet_jax.models.parameter_paths import by_path
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential.model_file import load_model, read_header, save_model
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tensornet_jax.potential.trained_on import record_of
-from tensornet_jax.runtime.parameter_paths import by_path
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.data.datasets import DataError, read_parts
 from tensornet_jax.train.finetune.start import make_start

@@ -13,11 +13,8 @@ from tensornet_jax.train.config.optimizer import (
     CosineSchedule,
     ExponentialSchedule,
     OptimizerConfig,
-    PlateauSchedule,
 )
 from tensornet_jax.train.optimization.optimizer import (
-    Plateau,
-    PlateauState,
     learning_rate_schedule,
     make_optimizer,
     update_average,
@@ -155,21 +152,6 @@ def test_exponential_decays_by_its_rate_down_to_its_floor():
     rate = learning_rate_schedule(config(schedule=schedule, learning_rate=1.0), 1000, 10)
     np.testing.assert_allclose(rates(rate, 0, 30, 60), [1, 0.5, 0.25], rtol=1e-12)
     np.testing.assert_allclose(rates(rate, 900), 0.2, rtol=1e-12)
-
-
-def test_plateau_lowers_after_its_patience_and_stops_at_its_floor():
-    schedule = PlateauSchedule(factor=0.5, patience=2, final_fraction=0.2)
-    plateau = Plateau.from_config(config(schedule=schedule))
-    assert plateau is not None
-    state, scales = PlateauState(), []
-    for loss in (1.0, 0.9, 0.9, 0.95, 0.8, float("nan"), 0.9, 0.9, 0.9, 0.9, 0.9):
-        state = plateau.update(state, loss)
-        scales.append(state.scale)
-    assert scales == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2, 0.2]
-
-
-def test_other_schedules_have_no_plateau():
-    assert Plateau.from_config(config()) is None
 
 
 def test_the_average_forgets_its_start_and_then_moves_with_its_decay():

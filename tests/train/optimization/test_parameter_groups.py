@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from tensornet_jax.runtime.parameter_paths import by_path
+from tensornet_jax.models.parameter_paths import by_path
 from tensornet_jax.train.config.optimizer import ConstantSchedule, OptimizerConfig
 from tensornet_jax.train.optimization.optimizer import make_optimizer
 from tensornet_jax.train.optimization.parameter_groups import ParameterGroups

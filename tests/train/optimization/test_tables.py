@@ -9,8 +9,8 @@ import optax
 import pytest
 
 from tensornet_jax.models import MODELS
+from tensornet_jax.models.parameter_paths import by_path
 from tensornet_jax.potential.potential import ElementTable, Potential
-from tensornet_jax.runtime.parameter_paths import by_path
 from tensornet_jax.train.config.optimizer import ConstantSchedule, OptimizerConfig
 from tensornet_jax.train.optimization.optimizer import is_weight_matrix, make_optimizer
 from tensornet_jax.train.optimization.tables import tables_of
