@@ -158,20 +158,20 @@ def plot(folder: Path) -> None:
     """Draw energy and force errors on the validation structures against epochs."""
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     panels = (("energy_per_atom", "energy RMSE (meV/atom)"), ("forces", "force RMSE (meV/Å)"))
-    for index, (name, label) in enumerate(panels):
-        axes = figure.add_subplot(1, 2, index + 1)
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for index, (axes, (name, label)) in enumerate(zip(row, panels, strict=True)):
         for arm, color in COLORS.items():
             if (folder / arm / "log_validation.csv").exists():
-                rows = read_rows(folder / arm / "log_validation.csv")
-                errors = [1e3 * row[f"{name}_rmse"] for row in rows]
-                epochs = [row["epoch"] for row in rows]
+                log = read_rows(folder / arm / "log_validation.csv")
+                errors = [1e3 * line[f"{name}_rmse"] for line in log]
+                epochs = [line["epoch"] for line in log]
                 axes.plot(epochs, errors, color=color, marker="o", markersize=3, label=TITLES[arm])
             axes.axhline(PUBLISHED[arm]["val"][index], color=color, linestyle=":", linewidth=1)
         axes.set(yscale="log", xlabel="epoch", ylabel=label)
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")
         axes.grid(True, which="both", color="#e5e8eb", linewidth=0.6)
-    axes.legend(frameon=False, title="dotted: published", title_fontsize="small")
+    row[-1].legend(frameon=False, title="dotted: published", title_fontsize="small")
     figure.savefig(folder / f"{BENCHMARK}.png", dpi=160)
 
 

@@ -38,7 +38,7 @@ COLORS = ("#1f5fa8", "#d1681c", "#2b8a5b")
 
 @dataclass(frozen=True)
 class Case:
-    """One data set and what is learnt from it.
+    """One data set and what is learned from it.
 
     Attributes:
         file: of the data, below their folder.
@@ -48,7 +48,7 @@ class Case:
         cutoff: Å.
         tensors: heads.
         labels: where the tensors stand in the data.
-        dipole: whether dipoles are learnt too.
+        dipole: whether dipoles are learned too.
         charge: of every structure.
     """
 

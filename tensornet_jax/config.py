@@ -81,7 +81,7 @@ def load_config(path: str | Path, schema: type[SchemaT], overrides: Sequence[str
 
     Args:
         path: the file.
-        schema: the Config class that the file's top level must fulfil.
+        schema: the Config class that the file's top level must satisfy.
         overrides: `key.sub=value` each, the value in YAML; later ones win.
 
     Raises:

@@ -41,7 +41,9 @@ class RankTwo(NamedTuple):
     vector: Float[Array, "*batch 3 channels"]
     deviator: Float[Array, "*batch 5 channels"]
 
-    def __add__(self, other: "RankTwo") -> "RankTwo":
+    def __add__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, other: "RankTwo"
+    ) -> "RankTwo":
         """Sum of the tensors, not the concatenation that tuples have."""
         return RankTwo(*(a + b for a, b in zip(self, other, strict=True)))
 

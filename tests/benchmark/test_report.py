@@ -38,20 +38,25 @@ def results():
         for degree in (1, 2):
             case = Case(regime, degree)
             for direction, factor in zip(DIRECTIONS, (1.0, 3.0), strict=True):
+                blank = Record(
+                    **vars(case),
+                    l1=(0, degree),
+                    l2=(0, degree),
+                    l3=(0, degree),
+                    contender="e3x.Tensor",
+                    library="e3x",
+                    apart=False,
+                    direction=direction,
+                    reason="is not installed",
+                )
                 for name, (library, milliseconds, paths) in TIMES.items():
                     seconds = 1e-3 * milliseconds * factor * degree**3
-                    blank = Record(
-                        **vars(case),
-                        l1=(0, degree),
-                        l2=(0, degree),
-                        l3=(0, degree),
+                    filled = replace(
+                        blank,
                         contender=name,
                         library=library,
                         apart=name == "e3nn_jax.tensor_product",
-                        direction=direction,
-                    )
-                    filled = replace(
-                        blank,
+                        reason="",
                         status="measured",
                         median_s=seconds,
                         lower_quartile_s=0.9 * seconds,
@@ -60,7 +65,7 @@ def results():
                         path_list=f"{name.partition(':')[0]} {regime} L={degree}",
                     )
                     records.append(filled)
-                records.append(replace(blank, contender="e3x.Tensor", reason="is not installed"))
+                records.append(blank)
     machine: MachineFacts = {
         "platform": "cpu",
         "device": "cpu",

@@ -31,14 +31,15 @@ def autoregression(coefficients, length, replicas, seed=0) -> np.ndarray:
 
 def write_series(path: Path, values, interval=2.0, temperature=300.0, numbers=(8, 1), per_atom=()):
     """Write (R, T, …) arrays by name to a file as `tensornet-jax md` does."""
+    first = next(iter(values.values()))
+    steps = np.arange(len(first[0]))
     with h5py.File(path, "w") as file:
-        for index in range(len(next(iter(values.values())))):
+        for index in range(len(first)):
             group = file.create_group(f"{index:03d}")
             group["numbers"], group["pbc"] = np.array(numbers), np.zeros(3, bool)
             for name, rows in values.items():
                 group[name] = rows[index]
                 group[name].attrs.update(unit="e·Å", per_atom=name in per_atom)
-                steps = np.arange(len(rows[index]))
             group["step"], group["time_fs"] = steps, steps * interval
             group["temperature"] = np.full(len(steps), temperature)
             group["volume"] = np.zeros(len(steps))

@@ -4,7 +4,9 @@ Components stand in e3nn's order: by degree, then m = −l … l. With all degre
 (l, m) is number l² + l + m of (l_max + 1)².
 """
 
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Int
@@ -12,7 +14,8 @@ from jaxtyping import Int
 Normalization = Literal["integral", "component", "norm"]
 
 
-class Degrees(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Degrees:
     """The degrees from `first` to `last`, both included."""
 
     first: int
@@ -28,8 +31,8 @@ class Degrees(NamedTuple):
         """How many degrees."""
         return self.last - self.first + 1
 
-    def __iter__(self):
-        """The degrees themselves, not the two bounds."""
+    def __iter__(self) -> Iterator[int]:
+        """The degrees."""
         return iter(range(self.first, self.last + 1))
 
     def __contains__(self, degree: object) -> bool:
