@@ -77,7 +77,9 @@ def run(layers: int, tolerance: float) -> list[dict[str, Any]]:
     elements = sorted({int(z) for atoms in systems.values() for z in atoms.numbers})
     small = compress(with_elements(peer.potential, elements), tolerance)
     potentials = dict(zip(OURS, (peer.potential, small), strict=True))
-    facts = small.metadata["compression"] | small.config.compression.model_dump()
+    tables = small.config.compression
+    assert tables is not None
+    facts = small.metadata["compression"] | tables.model_dump()
     peaks = measure_peaks("float32")
     records = []
     for system, atoms in systems.items():

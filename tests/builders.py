@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ase
 import jax
 import numpy as np
 import pytest
 from ase.build import bulk, fcc111, molecule
+from tensornet_jax.models.common import ModelConfig
 
 import tensornet_jax
 import tensornet_jax.potential.potential as potential_module
@@ -59,6 +60,7 @@ def with_config(potential: Potential, **changes: Any) -> Potential:
     return potential.replace(config=config, variables=variables)
 
 
+Kind = TypeVar("Kind", bound=ModelConfig)
 MANY_STRUCTURES = Capacity(graphs=128, atoms=256, pairs=2560, slots=32)
 
 
@@ -76,6 +78,12 @@ def evaluating_in_one_shape(capacity: Capacity = MANY_STRUCTURES) -> Iterator[No
         # One of the atoms is always padding.
         patch.setattr(potential_module, "ATOMS_PER_BATCH", capacity.atoms - 1)
         yield
+
+
+def config_of(potential: Potential, kind: type[Kind]) -> Kind:
+    """Return the configuration of a potential, which must be of a kind."""
+    assert isinstance(potential.config, kind)
+    return potential.config
 
 
 def in_box(atoms: ase.Atoms) -> ase.Atoms:

@@ -9,7 +9,9 @@ def test_compress_writes_a_faster_form_and_reports_its_errors(cli, model, molecu
     assert "eV/atom" in result.stdout
     compressed = load_model("fast.safetensors")
     assert compressed.elements.symbols == ("H", "C", "O")
-    assert compressed.config.compression.rank >= 8
+    tables = compressed.config.compression
+    assert tables is not None
+    assert tables.rank >= 8
     assert compressed.metadata["compression"]["max_error_forces_eV_per_A"] <= 1e-5
     shown = cli("inspect", "fast.safetensors")
     assert "max_error_forces_eV_per_A" in shown.stdout

@@ -7,8 +7,9 @@ import pytest
 from tensornet_jax.interop import matgl
 from tensornet_jax.interop.torch.files import write_torch_file
 from tensornet_jax.interop.torchmd_net.checkpoint import from_state_dict
+from tensornet_jax.models.tensornet2.config import TensorNet2Config
 from tensornet_jax.potential.model_file import load_model, read_header
-from tests.builders import ethanol
+from tests.builders import config_of, ethanol
 from tests.interop import matgl_by_edges
 from tests.interop.reference_cases import Reference
 from tests.interop.torchmd_net_checkpoints import write_npz
@@ -47,7 +48,9 @@ def test_aceff_becomes_a_model_file(cli, shared_data):
     result = cli("convert", "aceff", weights, "model.safetensors", *options)
     assert result.exit_code == 0, result.stderr
     assert "E0 = 0" in result.stdout
-    assert load_model("model.safetensors").config.coulomb.cutoff == 12
+    coulomb = config_of(load_model("model.safetensors"), TensorNet2Config).coulomb
+    assert coulomb is not None
+    assert coulomb.cutoff == 12
     assert read_header("model.safetensors")["metadata"]["trained_on"] == {"charges": [-1, 0, 1]}
     result = cli("convert", "aceff", weights, "model.safetensors", "--charges", "ions")
     assert "--charges ions: write total charges" in result.stderr

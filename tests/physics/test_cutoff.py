@@ -4,9 +4,10 @@ import ase
 import numpy as np
 import pytest
 
+from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential.potential import Potential
 from tests import tolerances
-from tests.builders import in_box, with_config
+from tests.builders import config_of, in_box, with_config
 
 pytestmark = pytest.mark.usefixtures("one_shape")
 
@@ -46,12 +47,12 @@ def scan(potential: Potential, distances: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def edges_of(potential: Potential) -> list[tuple[float, int]]:
     """Return where the interaction ends and on which side of that distance it acts."""
-    lower = potential.config.cutoff_lower
+    lower = config_of(potential, TensorNetConfig).cutoff_lower
     return [(CUTOFF, -1)] + ([(lower, 1)] if lower else [])
 
 
 def test_atoms_out_of_reach_are_isolated(potential):
-    lower = potential.config.cutoff_lower
+    lower = config_of(potential, TensorNetConfig).cutoff_lower
     out_of_reach = np.array([CUTOFF, CUTOFF + 1e-9, 1.3 * CUTOFF, 100.0])
     if lower:
         out_of_reach = np.append(out_of_reach, [lower, 0.5 * lower])

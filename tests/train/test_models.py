@@ -30,7 +30,7 @@ def test_model_trains_and_is_saved_with_what_it_took_from_the_data(run_config, r
     saved = load_model(result.directory / "model.safetensors")
     assert saved.config.name == name
     pairs = [len(saved.structure(atoms).pairs) for atoms in clusters(24)]
-    assert 0 < saved.config.avg_num_neighbors <= 2 * max(pairs)
+    assert 0 < saved.config.model_dump()["avg_num_neighbors"] <= 2 * max(pairs)
     found = saved.evaluate(clusters(3))
     expected = result.potential.evaluate(clusters(3))
     for one, two in zip(found, expected, strict=True):

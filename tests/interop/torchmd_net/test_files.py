@@ -5,6 +5,8 @@ import pytest
 
 from tensornet_jax.interop.torchmd_net.checkpoint import from_checkpoint
 from tensornet_jax.interop.torchmd_net.files import read_checkpoint
+from tensornet_jax.models.tensornet.config import TensorNetConfig
+from tests.builders import config_of
 from tests.interop.torchmd_net_checkpoints import write_npz
 
 GATES = "representation_model.tensor_embedding.linears_scalar.1.weight"
@@ -84,9 +86,11 @@ def test_so3_models_need_a_convention_unless_they_are_old(tmp_path, reference):
     path = write_npz(tmp_path / "model.npz", case.state, case.config)
     with pytest.raises(ValueError, match="mirror images"):
         from_checkpoint(path)
-    assert from_checkpoint(path, so3_convention="warp").config.so3_convention == "warp"
+    warp = from_checkpoint(path, so3_convention="warp")
+    assert config_of(warp, TensorNetConfig).so3_convention == "warp"
     potential = from_checkpoint(path, layout="(F,3)")
-    assert potential.metadata["so3_convention"] == potential.config.so3_convention == "python"
+    config = config_of(potential, TensorNetConfig)
+    assert potential.metadata["so3_convention"] == config.so3_convention == "python"
 
 
 def test_elements_beyond_the_checkpoint_are_refused(tmp_path, reference):
