@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 from ase.build import bulk, fcc111, molecule
-from tensornet_jax.models.common import ModelConfig
+from tensornet_jax.models.config import ModelConfig
 
 import tensornet_jax
 import tensornet_jax.potential.potential as potential_module
