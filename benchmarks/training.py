@@ -110,7 +110,9 @@ class OurStep:
         """Return what a step differentiates: an optimizer that keeps the gradient is given it."""
         step, state = self._made(optax.trace(decay=0.0))
         state, scalars = step(state, self.graph, self.targets, self.scale)
-        return float(scalars["loss"]), state.optimizer.trace
+        kept = state.optimizer
+        assert isinstance(kept, optax.TraceState)
+        return float(scalars["loss"]), dict(kept.trace)
 
     def compiled(self) -> Work:
         """Return the step for its memory and operations; it is not what is timed."""

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 import pytest
 from ase.build import bulk, fcc111, molecule
-from tensornet_jax.models.config import ModelConfig
 
 import tensornet_jax
 import tensornet_jax.potential.potential as potential_module
 from tensornet_jax.graph.atom_graph import Capacity
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.models.tensornet.radial import RadialBasis
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential

@@ -1,8 +1,8 @@
 """Read structures with labels from extended XYZ, ASE databases, npz, HDF5 and what ASE reads."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from ase import Atoms
 
@@ -17,7 +17,8 @@ from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.published.datasets import how_to_fetch
 
 
-class Refusal(NamedTuple):
+@dataclass(frozen=True)
+class Refusal:
     """A structure that cannot be used.
 
     index: its place among all that were read.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import ase
 import jax.numpy as jnp
@@ -50,7 +50,8 @@ class Relaxed:
     largest_force: Float[np.ndarray, " structures"]
 
 
-class RelaxationStep(NamedTuple):
+@dataclass(frozen=True)
+class RelaxationStep:
     """What an observer sees of one structure that has moved, and at the beginning.
 
     index: of the structure.

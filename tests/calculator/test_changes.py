@@ -13,14 +13,16 @@ def calls(calc, monkeypatch) -> list[tuple[str, ...]]:
     asked = []
     run = program_of(calc.potential.module)
 
-    def counting(*arguments):
-        asked.append(arguments[-1])
-        return run(*arguments)
+    class Counting:
+        num_compiles = 0
+        ladder = run.ladder
 
-    monkeypatch.setattr(calc._evaluator, "program", counting)
+        def __call__(self, *arguments):
+            asked.append(arguments[-1])
+            return run(*arguments)
+
+    monkeypatch.setattr(calc._evaluator, "program", Counting())
     monkeypatch.setattr(run, "num_compiles", run.num_compiles)
-    counting.num_compiles = 0
-    counting.ladder = run.ladder
     return asked
 
 

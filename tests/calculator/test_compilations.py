@@ -68,7 +68,7 @@ def test_a_new_calculator_for_each_structure_compiles_nothing_and_keeps_nothing(
         assert calc.num_compiles == 0
         energies.append(calc.results["energy"])
     assert energies[0] == energies[1] == energies[2] != energies[3]
-    del calc, models, half
+    calc = models = half = None
     gc.collect()
     before = len(jax.live_arrays())
     for _ in range(5):

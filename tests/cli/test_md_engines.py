@@ -87,7 +87,7 @@ def test_an_energy_that_is_not_finite_stops_the_run(md, molecules, monkeypatch):
         def __init__(self, potential, **_):
             super().__init__()
 
-        def get_potential_energy(self, *arguments, **options):
+        def get_potential_energy(self, atoms=None, force_consistent=False):
             return float("nan")
 
     monkeypatch.setattr("tensornet_jax.calculator.TensorNetCalculator", Broken)

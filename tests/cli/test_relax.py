@@ -159,21 +159,20 @@ def test_what_is_missing_is_done_and_what_is_there_stays(
     frames = frames_of(molecules)
     # The first time one of two structures fails.
     ase.io.write("start.xyz", frames, format="extxyz")
-    failing = EMT.calculate
+    failing, fails = EMT.calculate, [True]
 
     def sometimes(self, atoms: Any = None, *arguments):
-        if len(atoms) == 3 and sometimes.fails:
+        if len(atoms) == 3 and fails:
             raise RuntimeError("out of memory")
         return failing(self, atoms, *arguments)
 
-    sometimes.fails = True
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EMT, "calculate", sometimes)
         result = cli("relax", model, "start.xyz", out, "--fmax", 0.5)
         assert result.exit_code == 1
         assert "start.xyz:0: out of memory" in result.stderr
         assert len(frames_of(out)) == 1
-        sometimes.fails = False
+        fails.clear()
         result = cli("relax", model, "start.xyz", out, "--fmax", 0.5, "--resume")
     assert result.exit_code == 0, result.stderr
     assert "1 of 2 structures are in" in result.stdout

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from tensornet_jax.graph.atom_graph import Capacity, batch_structures
+from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.graph.structure import Structure, make_structure
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential.results import (
@@ -108,8 +108,9 @@ def test_the_moment_of_charges_alone_stays_where_it_is():
 @pytest.mark.parametrize("form", ["charges", "charges_and_dipoles"])
 def test_center_of_mass_is_the_same_origin_on_the_device_and_on_the_host(form):
     structures, outputs, about = prepared(), padded(), config(form)
-    graph = batch_structures(structures, Capacity(2, 16, 64, 16), "float64")
+    host = batch_structures(structures, Capacity(2, 16, 64, 16), "float64")
     with jax.enable_x64(True):
+        graph = to_device(host)
         masses = np.ones(16)
         masses[:11] = np.concatenate([atoms.get_masses() for atoms in ions()])
         # The graph has each structure about its mean, where an ion's moment is the same.

@@ -169,8 +169,7 @@ def test_elasticity_is_judged_by_moduli_and_by_stability():
     voigt[:3, :3] += 50
     stiff, soft = from_voigt(voigt, 2), from_voigt(voigt - 120 * np.eye(6), 2)
     table = ErrorTable("set", (known_head("elasticity"),))
-    missing = np.full((2, 3), np.nan)
-    label = Labels(np.nan, missing, missing, missing[0], {"elasticity": stiff})
+    label = Labels(2, {"elasticity": stiff})
     for predicted in (1.1 * stiff, soft):
         table.add({"elasticity": predicted}, label, np.array([14, 14]))
     rows = {row.property: row for row in table.rows()}

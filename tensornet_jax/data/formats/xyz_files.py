@@ -6,9 +6,9 @@ that names the line; ASE's reader turns each into Atoms.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
 
 from ase import Atoms
 from ase.data import chemical_symbols
@@ -24,7 +24,8 @@ _PLAIN = "species:S:1:pos:R:3"
 _CP2K_OTHER = re.compile(r"-(frc|vel)-\d+\.xyz$", re.IGNORECASE)
 
 
-class _Raw(NamedTuple):
+@dataclass(frozen=True)
+class _Raw:
     """The lines of a frame.
 
     Attributes:

@@ -193,7 +193,7 @@ class CompiledLoop:
         self.state, self.measured = chunk.state, chunk.measured
         if chunk.neighbors is not None:
             self.neighbors = chunk.neighbors
-        if chunk.buffer is not None and int(chunk.buffer.count):
+        if chunk.buffer is not None and int(chunk.buffer.filled):
             self._recorded.append(jax.tree.map(np.asarray, chunk.buffer))
         return chunk
 

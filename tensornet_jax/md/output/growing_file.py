@@ -28,23 +28,24 @@ def open_growing(path: Path, rows: int | None) -> h5py.File:
     """
     if rows is None:
         return h5py.File(path, "w", libver=FORMAT)
-    try:
-        file = h5py.File(path, "r+", libver=FORMAT)
-        # Files of the first version of this package.
-        modern = file.id.get_create_plist().get_version()[0] >= 3
-        if not modern:
-            file.close()
-    except OSError:
-        modern = False
-    if not modern:
+    if not _is_of_this_format(path):
         _rewrite(path)
-        file = h5py.File(path, "r+", libver=FORMAT)
+    file = h5py.File(path, "r+", libver=FORMAT)
     for dataset in _growing(file):
         if dataset.shape[0] < rows:
             file.close()
             raise ValueError(SHORTER.format(path))
         dataset.resize(rows, axis=0)
     return file
+
+
+def _is_of_this_format(path: Path) -> bool:
+    """Tell whether a file can grow; those of the first version of this package cannot."""
+    try:
+        with h5py.File(path, "r+", libver=FORMAT) as file:
+            return file.id.get_create_plist().get_version()[0] >= 3
+    except OSError:
+        return False
 
 
 def append_rows(

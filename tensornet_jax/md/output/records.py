@@ -35,14 +35,14 @@ class Recording(NamedTuple):
 
 
 class Buffer(NamedTuple):
-    """Records on the device, rows of which `count` are filled.
+    """Records on the device, rows of which the first `filled` are.
 
     temperature: K.
     volume: Å³; 0 where there is none.
     values: properties of structures or of atoms by name.
     """
 
-    count: Int32[Array, ""]
+    filled: Int32[Array, ""]
     step: Int32[Array, " rows"]
     temperature: Float[Array, "rows structures"]
     volume: Float[Array, "rows structures"]
@@ -72,7 +72,7 @@ class Buffer(NamedTuple):
     @property
     def full(self) -> Bool[Array, ""]:
         """Whether there is no room for another row."""
-        return self.count >= len(self.step)
+        return self.filled >= len(self.step)
 
     def appended(
         self,
@@ -84,13 +84,13 @@ class Buffer(NamedTuple):
     ) -> "Buffer":
         """Return the buffer with one more row if it is due, else as it is."""
         # A row outside the array is not written.
-        row = jnp.where(due, self.count, len(self.step))
+        row = jnp.where(due, self.filled, len(self.step))
 
         def put(rows: Array, value: Array) -> Array:
             return rows.at[row].set(value, mode="drop")
 
         return Buffer(
-            self.count + due.astype(jnp.int32),
+            self.filled + due.astype(jnp.int32),
             put(self.step, step),
             put(self.temperature, temperature),
             put(self.volume, volume),
@@ -154,7 +154,7 @@ def records_of(
     per_atom = potential.per_atom & frozenset(names)
 
     def joined(rows_of: Callable[[Buffer], Shaped[Array, "rows ..."]]) -> np.ndarray:
-        return np.concatenate([rows_of(each)[: int(each.count)] for each in buffers])
+        return np.concatenate([rows_of(each)[: int(each.filled)] for each in buffers])
 
     step = joined(lambda each: each.step)
     values = {name: joined(lambda each, name=name: each.values[name]) for name in names}

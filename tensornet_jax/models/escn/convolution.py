@@ -67,7 +67,7 @@ class Convolution(nn.Module):
         degrees, m_max = Degrees(0, c.l_max), c.highest_order
         weights = EdgeNetwork(c, self.num_species, 2 * channels * degrees.count, dtype)(edges)
         weights = weights.reshape(-1, degrees.count, 2 * channels)[:, degrees.of_components]
-        ends = at_receivers(features, edges.index), at_senders(features, edges.index)
+        ends = at_receivers(features, edges.connectivity), at_senders(features, edges.connectivity)
         both = jnp.concatenate(ends, axis=-1) * weights
         if c.convolution == "so2":
             messages = edges.frames.align(both.mT, m_max)
@@ -82,7 +82,7 @@ class Convolution(nn.Module):
             messages = edges.frames.restore(messages, c.l_max, m_max).mT
         else:
             messages = messages.cosine.transpose(1, 0, 2)
-        return sum_at_receivers(messages, edges.index) * c.message_scale
+        return sum_at_receivers(messages, edges.connectivity) * c.message_scale
 
     def _activate(
         self,

@@ -18,7 +18,7 @@ from tensornet_jax.ops.rotations.edge_frames import EdgeFrames, edge_frames
 class Edges(NamedTuple):
     """What the layers share of a graph's edges.
 
-    index: connectivity.
+    connectivity: which atoms they join.
     frames: of all edges, (E, 1).
     harmonics: of degrees 0 … l_max, normalization ``component``; to 2 l_max for convolutions by
         paths.
@@ -26,7 +26,7 @@ class Edges(NamedTuple):
     species: of receivers and senders.
     """
 
-    index: EdgeIndex
+    connectivity: EdgeIndex
     frames: EdgeFrames
     harmonics: Float[Array, "edges components"]
     basis: Float[Array, "edges radial"]

@@ -73,7 +73,7 @@ class ESCN(Model[ESCNConfig]):
         weights = self.surroundings(edges).reshape(-1, degrees.count, c.num_channels)
         harmonics = edges.harmonics[:, : degrees.size, None]
         around = harmonics * weights[:, degrees.of_components]
-        around = sum_at_receivers(around, edges.index) * c.message_scale
+        around = sum_at_receivers(around, edges.connectivity) * c.message_scale
         scalars = self.table[graph.species]
         if c.electronic_state:
             scalars = scalars + self.state(graph)

@@ -1,6 +1,7 @@
 """The batches of a run: which structures, padded to which size, new and replayed ones together."""
 
 import numpy as np
+from jaxtyping import Bool
 
 from tensornet_jax.data.loader import MixedBatches, ShuffledBatches
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures
@@ -14,7 +15,7 @@ from tensornet_jax.train.data.replay import Replay
 # run may change.
 EXAMPLE_BATCHES = 200
 
-Batch = tuple[AtomGraph[np.ndarray], Targets, object]
+Batch = tuple[AtomGraph[np.ndarray], Targets, Bool[np.ndarray, " structures"] | None]
 
 
 class TrainingBatches:

@@ -7,7 +7,7 @@ import pytest
 
 from tensornet_jax.data.labels.canonical_file import write_canonical
 from tensornet_jax.data.labels.labels import LabelConfig
-from tensornet_jax.data.readers import read_structures
+from tensornet_jax.data.readers import read_labelled, read_structures
 
 
 def test_scalars_are_read_under_the_first_of_their_keys_and_survive_a_canonical_file(tmp_path):
@@ -24,7 +24,7 @@ def test_scalars_are_read_under_the_first_of_their_keys_and_survive_a_canonical_
     np.testing.assert_array_equal(first.arrays["REF_q"].ravel(), [-1.0, 0.5, 0.5])
     assert first.info["REF_gap"].item() == 1.5
     np.testing.assert_array_equal(second.arrays["REF_q"].ravel(), [0.25, -0.25])
-    write_canonical(tmp_path / "b.xyz", [first, second])
+    write_canonical(tmp_path / "b.xyz", read_labelled(tmp_path / "a.xyz", labels))
     again, _ = read_structures(tmp_path / "b.xyz")
     np.testing.assert_array_equal(again.arrays["REF_q"].ravel(), [-1.0, 0.5, 0.5])
     assert again.info["REF_gap"].item() == 1.5
@@ -33,7 +33,8 @@ def test_scalars_are_read_under_the_first_of_their_keys_and_survive_a_canonical_
 def test_scalars_of_arrays_are_told_apart_by_what_they_belong_to(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {"gap": rng.normal(size=4), "q": rng.normal(size=(4, 3))}
-    np.savez(tmp_path / "a.npz", z=[8, 1, 1], R=rng.normal(size=(4, 3, 3)), **arrays)
+    positions = rng.normal(size=(4, 3, 3))
+    np.savez(tmp_path / "a.npz", z=[8, 1, 1], R=positions, gap=arrays["gap"], q=arrays["q"])
     tensors = {
         "gap": {"key": "gap"},
         "charge_q": {"key": "Q", "aliases": ["q"], "per": "atom"},

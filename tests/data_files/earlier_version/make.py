@@ -61,7 +61,7 @@ def write(path: str, content: dict[str, Any]) -> None:
 
 def write_structures() -> None:
     """Write six structures of ethanol, and the same with every other one called a cation."""
-    frames = ase.io.read(EXAMPLE, "::100")[:6]
+    frames = list(ase.io.iread(EXAMPLE, "::100"))[:6]
     for index, atoms in enumerate(frames):
         atoms.info = {
             "REF_energy": atoms.get_potential_energy(),

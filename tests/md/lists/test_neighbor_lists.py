@@ -133,5 +133,6 @@ def test_calculator_and_dynamics_have_every_input_of_the_structure(on_device, ch
     np.testing.assert_allclose(sample.forces, calculated.get_forces(), atol=1e-9)
     simulation.run(20)
     assert_has_inputs(simulation.engine.neighbors.graph, structure)
-    assert calculator._neighborhood is not None
-    assert_has_inputs(calculator._neighborhood.graph, structure)
+    neighborhood = calculator._evaluator.neighborhood
+    assert neighborhood is not None
+    assert_has_inputs(neighborhood.graph, structure)

@@ -71,7 +71,7 @@ def copies(tree) -> list[bytes]:
     return [np.array(leaf, copy=True).tobytes() for leaf in jax.tree.leaves(tree)]
 
 
-ONE = np.float32(1.0)
+ONE = np.asarray(1.0, np.float32)
 
 
 def test_steps_find_the_stiffness_and_compile_once():
