@@ -43,7 +43,7 @@ def test_a_model_predicts_what_it_did(name):
     potential = load_model(FOLDER / "models" / f"{name}.safetensors", dtype="float64")
     structures = FOLDER / ("cations.xyz" if name in CHARGED else "ethanol.xyz")
     expected = json.loads((FOLDER / "predictions.json").read_text())[name]
-    found = potential.evaluate(ase.io.read(structures, ":2"), tuple(expected[0]))
+    found = potential.evaluate(list(ase.io.iread(structures, ":2")), tuple(expected[0]))
     for prediction, former in zip(found, expected, strict=True):
         for key, value in former.items():
             np.testing.assert_allclose(prediction[key], value, rtol=1e-10, atol=1e-9, err_msg=key)
@@ -94,8 +94,8 @@ def test_a_simulation_goes_on_like_the_one_in_one_piece(earlier, engine):
     whole = sorted(FOLDER.glob(f"{engine}*_40_steps.xyz"))
     assert len(whole) == (2 if engine == "device" else 1)
     for path in whole:
-        expected = ase.io.read(path, ":")
-        found = ase.io.read(Path("md") / path.name.replace("_40_steps", ""), ":")
+        expected = list(ase.io.iread(path, ":"))
+        found = list(ase.io.iread(Path("md") / path.name.replace("_40_steps", ""), ":"))
         assert len(found) == len(expected) == 5
         for frame, other in zip(found, expected, strict=True):
             assert frame.info["step"] == other.info["step"]

@@ -61,7 +61,7 @@ def write(path: str, content: dict[str, Any]) -> None:
 
 def write_structures() -> None:
     """Write six structures of ethanol, and the same with every other one called a cation."""
-    frames = ase.io.read(EXAMPLE, "::100")[:6]
+    frames = list(ase.io.iread(EXAMPLE, "::100"))[:6]
     for index, atoms in enumerate(frames):
         atoms.info = {
             "REF_energy": atoms.get_potential_energy(),
@@ -103,7 +103,7 @@ def evaluate_models() -> dict[str, Any]:
     found = {}
     for path in sorted(Path("models").glob("*.safetensors")):
         potential = tensornet_jax.load_model(path, dtype="float64")
-        frames = ase.io.read(STRUCTURES.get(path.stem, "ethanol.xyz"), ":2")
+        frames = list(ase.io.iread(STRUCTURES.get(path.stem, "ethanol.xyz"), ":2"))
         compute = [name for name in potential.properties if name not in LEFT_OUT]
         predictions = potential.evaluate(frames, tuple(compute))
         found[path.stem] = [
