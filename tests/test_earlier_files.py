@@ -43,7 +43,7 @@ def test_a_model_predicts_what_it_did(name):
     potential = load_model(FOLDER / "models" / f"{name}.safetensors", dtype="float64")
     structures = FOLDER / ("cations.xyz" if name in CHARGED else "ethanol.xyz")
     expected = json.loads((FOLDER / "predictions.json").read_text())[name]
-    found = potential.evaluate(ase.io.read(structures, ":2"), tuple(expected[0]))
+    found = potential.evaluate(list(ase.io.iread(structures, ":2")), tuple(expected[0]))
     for prediction, former in zip(found, expected, strict=True):
         for key, value in former.items():
             np.testing.assert_allclose(prediction[key], value, rtol=1e-10, atol=1e-9, err_msg=key)

@@ -10,7 +10,7 @@ import pytest
 
 from tensornet_jax.md import CSVR, Langevin, Simulation
 from tensornet_jax.md.output.recorder import OutputExistsError, Recorder
-from tensornet_jax.md.output.restart_file import read_restart
+from tensornet_jax.md.output.restart_file import FORMAT, read_restart
 from tensornet_jax.md.restart import RestartError, load_restart, save_restart
 from tensornet_jax.models import MODELS
 from tests.md.analytic import LennardJones, LennardJonesConfig, analytic, argon
@@ -64,7 +64,7 @@ def test_a_run_of_the_first_version_goes_on_with_its_replicas(old):
     whole = simulation()
     whole.run(40)
     np.testing.assert_allclose(run.sample().positions, whole.sample().positions, atol=1e-9)
-    assert read_restart(Path(f"{old}.restart")).version == 2
+    assert read_restart(Path(f"{old}.restart")).version == FORMAT.version
 
 
 def test_a_run_of_the_first_version_goes_on_where_the_model_has_a_new_setting(old, later):

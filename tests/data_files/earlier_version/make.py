@@ -103,7 +103,7 @@ def evaluate_models() -> dict[str, Any]:
     found = {}
     for path in sorted(Path("models").glob("*.safetensors")):
         potential = tensornet_jax.load_model(path, dtype="float64")
-        frames = ase.io.read(STRUCTURES.get(path.stem, "ethanol.xyz"), ":2")
+        frames = list(ase.io.iread(STRUCTURES.get(path.stem, "ethanol.xyz"), ":2"))
         compute = [name for name in potential.properties if name not in LEFT_OUT]
         predictions = potential.evaluate(frames, tuple(compute))
         found[path.stem] = [
