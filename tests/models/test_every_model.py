@@ -103,9 +103,9 @@ class Laws:
     def test_curvature_vanishes_at_the_cutoff(self, potential: Potential) -> None:
         if potential.config.reach > potential.cutoff:
             # That of a reaction field does not; what its charges depend on must.
-            silent = config_of(potential, TensorNet2Config).coulomb.model_copy(
-                update={"scale": 0.0}
-            )
+            coulomb = config_of(potential, TensorNet2Config).coulomb
+            assert coulomb is not None
+            silent = coulomb.model_copy(update={"scale": 0.0})
             config = potential.config.model_copy(update={"coulomb": silent})
             potential = potential.replace(config=config)
         depths = 0.02 * 0.5 ** np.arange(5)
