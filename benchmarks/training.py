@@ -106,13 +106,15 @@ class OurStep:
         self.state, scalars = self.train_step(self.state, self.graph, self.targets, self.scale)
         return scalars["loss"]
 
-    def loss_and_gradient(self) -> tuple[float, dict[str, Any]]:
+    def loss_and_gradient(self) -> tuple[float, dict[Any, Any]]:
         """Return what a step differentiates: an optimizer that keeps the gradient is given it."""
         step, state = self._made(optax.trace(decay=0.0))
         state, scalars = step(state, self.graph, self.targets, self.scale)
         kept = state.optimizer
         assert isinstance(kept, optax.TraceState)
-        return float(scalars["loss"]), dict(kept.trace)
+        gradient = kept.trace
+        assert isinstance(gradient, dict)
+        return float(scalars["loss"]), gradient
 
     def compiled(self) -> Work:
         """Return the step for its memory and operations; it is not what is timed."""

@@ -87,7 +87,9 @@ def test_an_energy_that_is_not_finite_stops_the_run(md, molecules, monkeypatch):
         def __init__(self, potential, **_):
             super().__init__()
 
-        def get_potential_energy(self, atoms=None, force_consistent=False):
+        def get_potential_energy(  # pyright: ignore[reportIncompatibleMethodOverride]
+            self, atoms=None, *arguments, **options
+        ):
             return float("nan")
 
     monkeypatch.setattr("tensornet_jax.calculator.TensorNetCalculator", Broken)

@@ -120,7 +120,7 @@ def test_the_plateau_scale_multiplies_the_update():
     for scale in (1.0, 0.25):
         step, state = step_and_state()
         before = np.array(state.params["stiffness"]["kernel"])
-        state, scalars = step(state, *batch(), np.float32(scale))
+        state, scalars = step(state, *batch(), np.asarray(scale, np.float32))
         moves.append(np.asarray(state.params["stiffness"]["kernel"]) - before)
         np.testing.assert_allclose(scalars["learning_rate"], 0.1 * scale, rtol=1e-6)
     np.testing.assert_allclose(moves[1], 0.25 * moves[0], rtol=1e-4)
