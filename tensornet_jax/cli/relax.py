@@ -183,11 +183,12 @@ def _relax_all(
     paths: "dict[int, StepPaths]",
     batch_size: int,
 ) -> None:
+    from tensornet_jax.md.engines.loading import relaxer_of
     from tensornet_jax.md.relaxation_settings import relaxing_of
 
     typer.echo("structure   steps   energy change (eV)   largest force (eV/Å)")
     todo = {index: run.structures[index].to_atoms(notes=False) for index in run.todo}
-    relaxer = relaxing_of(engine).load()
+    relaxer = relaxer_of(relaxing_of(engine))
     for index, result in relaxer(potential, todo, how, paths, batch_size=batch_size):
         if isinstance(result, Exception):
             run.fail(index, result)

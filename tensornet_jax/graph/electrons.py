@@ -6,7 +6,8 @@ import ase
 import numpy as np
 from jaxtyping import Float
 
-from tensornet_jax.data.labels.electronic_state import STATE_ALIASES, stated_charge, stated_spin
+from tensornet_jax.data.labels.config import STATE_ALIASES
+from tensornet_jax.data.labels.electronic_state import stated_charge, stated_spin
 
 
 def total_charge(atoms: ase.Atoms) -> float:

@@ -1,40 +1,10 @@
-"""Which cells a stress is defined in, and which may change under a pressure."""
+"""Which cells may change under a pressure."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import ase
 import numpy as np
-from jaxtyping import Bool, Float
-
-if TYPE_CHECKING:
-    from tensornet_jax.md.ensembles.ensemble import Ensemble
-
-
-def check_cells(
-    structures: Sequence[ase.Atoms],
-    mobile: Sequence[Bool[np.ndarray, " atoms"]],
-    ensemble: "Ensemble",
-    stress: bool,
-) -> None:
-    """Raise ValueError unless every structure is what its ensemble and its stress need.
-
-    Args:
-        structures: at the start.
-        mobile: of each, False for fixed atoms.
-        ensemble: what is sampled.
-        stress: whether the stress is asked for.
-    """
-    for index, atoms in enumerate(structures):
-        try:
-            ensemble.check_structure(atoms, mobile[index])
-        except ValueError as error:
-            raise ValueError(f"structure {index} {error}") from None
-        if (stress or ensemble.needs_volume) and atoms.cell.rank != 3:
-            raise ValueError(
-                f"structure {index} has no volume, to which stress and pressure refer: set a cell "
-                "with three vectors, also along open directions, or do not ask for its stress"
-            )
+from jaxtyping import Float
 
 
 def check_periodic(atoms: ase.Atoms, shape: str) -> None:

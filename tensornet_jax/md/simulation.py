@@ -6,6 +6,7 @@ import ase
 
 from tensornet_jax.md.config import FirstVelocities, MDConfig, Record
 from tensornet_jax.md.engines.dynamics import Dynamics
+from tensornet_jax.md.engines.loading import class_of
 from tensornet_jax.md.engines.registry import ENGINES
 from tensornet_jax.md.ensembles.ensemble import Ensemble
 from tensornet_jax.md.ensembles.registry import Langevin
@@ -81,7 +82,7 @@ def _made(
     stress: bool = False,
     record: Record | None = None,
 ) -> Dynamics:
-    return ENGINES[run.engine].load()(
+    return class_of(ENGINES[run.engine])(
         potential,
         starts,
         ensemble,

@@ -13,8 +13,8 @@ from tensornet_jax.data.auditing.unused_keys import unused_keys
 from tensornet_jax.data.formats.species import HEAVIEST
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.bookkeeping import BOOKKEEPING
-from tensornet_jax.data.labels.config import PROPERTIES, LabelConfig, matrix_of_six
-from tensornet_jax.data.labels.electronic_state import STATE_ALIASES, take_state
+from tensornet_jax.data.labels.config import PROPERTIES, STATE_ALIASES, LabelConfig, matrix_of_six
+from tensornet_jax.data.labels.electronic_state import take_state
 from tensornet_jax.data.labels.labels import CANONICAL, Labels
 from tensornet_jax.data.labels.picking import FREE_ENERGIES, pick_labels
 from tensornet_jax.data.labels.stated_units import (

@@ -9,10 +9,15 @@ import pydantic
 from pydantic import Field
 
 from tensornet_jax.config import Config
-from tensornet_jax.data.labels.electronic_state import STATE_ALIASES
 from tensornet_jax.data.labels.tensors import KeyOrTensorLabel
 from tensornet_jax.properties import KINDS, LABELLED
 from tensornet_jax.units import Quantity, conversion_factor
+
+STATE_ALIASES = {
+    "charge": ("charge", "total_charge"),
+    "spin": ("spin", "spin_multiplicity", "multiplicity"),
+}
+"""Keys of `Atoms.info`, the package's own first."""
 
 PROPERTIES = tuple(row.name for row in LABELLED)
 # Searched in this order where the configuration names no key. `gradient` is dE/dr, minus the

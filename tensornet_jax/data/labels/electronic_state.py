@@ -7,24 +7,16 @@ calculator gets from whoever has made them, they stand under their usual names i
 import warnings
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
 
+from tensornet_jax.data.labels.config import STATE_ALIASES, LabelConfig
 from tensornet_jax.data.labels.total_charge import unstated_ion
 from tensornet_jax.runtime.notices import Notice
 
-if TYPE_CHECKING:
-    from tensornet_jax.data.labels.config import LabelConfig
-
 T = TypeVar("T")
-
-STATE_ALIASES = {
-    "charge": ("charge", "total_charge"),
-    "spin": ("spin", "spin_multiplicity", "multiplicity"),
-}
-"""Keys of `Atoms.info`, the package's own first."""
 
 
 class InitialChargesWarning(Notice):
@@ -51,7 +43,7 @@ class ElectronicState:
 
 
 def take_state(
-    info: MutableMapping[str, object], config: "LabelConfig", source: str
+    info: MutableMapping[str, object], config: LabelConfig, source: str
 ) -> tuple[ElectronicState, dict[str, str]]:
     """Take charge and spin out of what a file says of a structure.
 
@@ -86,7 +78,7 @@ def take_state(
 
 
 def _stated(
-    info: Mapping[str, object], kind: str, config: "LabelConfig", source: str
+    info: Mapping[str, object], kind: str, config: LabelConfig, source: str
 ) -> tuple[float | None, str | None]:
     """Return total charge or spin; an array under the same name, of the atoms, is not it."""
     found: dict[str, float] = {}

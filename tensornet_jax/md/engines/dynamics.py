@@ -7,9 +7,8 @@ from typing import ClassVar
 
 import ase
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from tensornet_jax.md.cells import check_cells
 from tensornet_jax.md.config import FirstVelocities, Record
 from tensornet_jax.md.engines.capabilities import Demand
 from tensornet_jax.md.engines.registry import refusals
@@ -204,7 +203,7 @@ class Dynamics(abc.ABC):
             raise ValueError(f"{len(self.replicas)} replica numbers for {len(structures)} atoms")
         wanted = {"stress": self._stress, "records": self.record is not None}
         check_supported(self.engine_name, self.ensemble, structures, **wanted)
-        check_cells(structures, list(map(free_atoms, structures)), self.ensemble, self._stress)
+        _check_cells(structures, list(map(free_atoms, structures)), self.ensemble, self._stress)
         if self.record is not None:
             check_recorded(self.potential, self.record.properties, structures)
         for index, each in enumerate(structures if velocities == "keep" else ()):
@@ -249,3 +248,29 @@ def _without_results(atoms: ase.Atoms) -> ase.Atoms:
     template = atoms.copy()
     template.calc = None
     return template
+
+
+def _check_cells(
+    structures: Sequence[ase.Atoms],
+    mobile: Sequence[Bool[np.ndarray, " atoms"]],
+    ensemble: Ensemble,
+    stress: bool,
+) -> None:
+    """Raise ValueError unless every structure is what its ensemble and its stress need.
+
+    Args:
+        structures: at the start.
+        mobile: of each, False for fixed atoms.
+        ensemble: what is sampled.
+        stress: whether the stress is asked for.
+    """
+    for index, atoms in enumerate(structures):
+        try:
+            ensemble.check_structure(atoms, mobile[index])
+        except ValueError as error:
+            raise ValueError(f"structure {index} {error}") from None
+        if (stress or ensemble.needs_volume) and atoms.cell.rank != 3:
+            raise ValueError(
+                f"structure {index} has no volume, to which stress and pressure refer: set a cell "
+                "with three vectors, also along open directions, or do not ask for its stress"
+            )

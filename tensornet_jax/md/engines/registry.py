@@ -2,15 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING
 
 from tensornet_jax.config import KeyPath
 from tensornet_jax.md.engines.capabilities import Capabilities, Demand, EnsemblesWith, lacks
-
-if TYPE_CHECKING:
-    from tensornet_jax.md.engines.dynamics import Dynamics
-    from tensornet_jax.md.relaxers import Relaxer
 
 
 @dataclass(frozen=True)
@@ -30,10 +24,6 @@ class Relaxing:
     symmetry: bool = False
     together: bool = False
 
-    def load(self) -> "Relaxer":
-        """Return its function."""
-        return getattr(import_module(self.home), self.function_name)
-
 
 @dataclass(frozen=True)
 class Engine:
@@ -51,10 +41,6 @@ class Engine:
     about: str
     can: Capabilities
     relaxing: Relaxing | None = None
-
-    def load(self) -> "type[Dynamics]":
-        """Return its class."""
-        return getattr(import_module(self.home), self.class_name)
 
 
 ENGINES: dict[str, Engine] = {

@@ -55,8 +55,6 @@ class Ensemble(Config):
     @classmethod
     def choices(cls) -> tuple[type[Config], ...]:
         """Return the registered ensembles, where any may stand."""
-        from tensornet_jax.md.ensembles.registry import ENSEMBLES
-
         return tuple(ENSEMBLES.values()) if cls is Ensemble else (cls,)
 
     # --- what takes its steps ----------------------------------------------------------------
@@ -119,3 +117,7 @@ class Ensemble(Config):
             if ramp.time is None
         }
         return self.model_copy(update=timed)
+
+
+ENSEMBLES: dict[str, type[Ensemble]] = {}
+"""Name in a configuration → section; `registry` has the package's own."""

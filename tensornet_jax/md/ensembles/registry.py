@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema
 
 from tensornet_jax.config import problem_at, unknown_name
 from tensornet_jax.md.cells import check_periodic, planes_of
-from tensornet_jax.md.ensembles.ensemble import AseDynamics, Ensemble
+from tensornet_jax.md.ensembles.ensemble import ENSEMBLES, AseDynamics, Ensemble
 from tensornet_jax.md.ensembles.numbers import PerReplica, Positive, Ramp, Temperature
 
 if TYPE_CHECKING:
@@ -179,14 +179,13 @@ class NPT(Ensemble):
         )
 
 
-ENSEMBLES: dict[str, type[Ensemble]] = {
+ENSEMBLES |= {
     "nve": NVE,
     "langevin": Langevin,
     "nose_hoover": NoseHoover,
     "csvr": CSVR,
     "npt": NPT,
 }
-"""Name in a configuration → section."""
 
 
 def _by_name(value: object) -> object:

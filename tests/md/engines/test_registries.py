@@ -24,6 +24,7 @@ from tensornet_jax.md.config import MDConfig
 from tensornet_jax.md.engines.ase import AseSimulation
 from tensornet_jax.md.engines.capabilities import Capabilities, Demand
 from tensornet_jax.md.engines.dynamics import Dynamics
+from tensornet_jax.md.engines.loading import class_of
 from tensornet_jax.md.engines.registry import ENGINES, Engine, refusals
 from tensornet_jax.md.ensembles.ensemble import Ensemble
 from tensornet_jax.md.ensembles.numbers import Positive
@@ -223,7 +224,7 @@ def test_and_by_the_engine_itself(drifting):
 
 def test_every_engine_is_the_one_that_its_entry_names():
     for name, engine in ENGINES.items():
-        assert engine.load().engine_name == name
+        assert class_of(engine).engine_name == name
         assert set(engine.can.ensembles) <= set(ENSEMBLES)
     assert list(ENGINES["device"].can.ensembles) == list(ENSEMBLES)
     assert list(ENGINES["ase"].can.ensembles) == ["nve", "langevin"]
