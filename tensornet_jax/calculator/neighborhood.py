@@ -118,8 +118,8 @@ class Neighborhood:
         # Infinite positions are not covered, and refused where the new list is made.
         with np.errstate(invalid="ignore"):
             inside = atoms.positions - self.images @ cell
-            waves = self.graph.waves is not None
-            left = self.skin.left(OneStructure(), inside, cutoff, stretch, waves=waves)
+            k_vectors = self.graph.k_vectors is not None
+            left = self.skin.left(OneStructure(), inside, cutoff, stretch, k_vectors=k_vectors)
         return bool(left.skin[0] >= 0)
 
     def _is_for(self, atoms: ase.Atoms) -> bool:

@@ -27,8 +27,8 @@ class Capacity(NamedTuple):
     """Static sizes of an `AtomGraph`: graphs, atoms, neighbor pairs, edge slots per atom.
 
     One atom and one pair of each list are always padding: padding edges connect the padding atom
-    to itself. Where the long list has no room, there is none. Waves, and points of the mesh along
-    each lattice vector, are those of Ewald sums, and the most that any of the structures has.
+    to itself. Where the long list has no room, there is none. The k vectors, and the points of the
+    mesh along each lattice vector, are those of Ewald sums, and the most that any structure has.
     """
 
     graphs: int
@@ -37,7 +37,7 @@ class Capacity(NamedTuple):
     slots: int
     long_pairs: int = 0
     long_slots: int = 0
-    waves: int = 0
+    k_vectors: int = 0
     mesh_a: int = 0
     mesh_b: int = 0
     mesh_c: int = 0
@@ -64,7 +64,7 @@ class Capacity(NamedTuple):
         atoms, near, far = _sizes(structures)
         graphs = max(len(structures), 1)
         lists = *room(near), *(room(far) if far else (0, 0))
-        return cls(graphs, rung(atoms + 1), *lists, *waves_and_mesh(structures))
+        return cls(graphs, rung(atoms + 1), *lists, *k_vectors_and_mesh(structures))
 
     def holds(self, structures: Sequence[Structure]) -> bool:
         """Tell whether these structures fit."""
@@ -80,7 +80,7 @@ class Capacity(NamedTuple):
             and (far is None or fits(far, self.long_pairs, self.long_slots))
             and all(
                 needed <= size
-                for needed, size in zip(_exact_waves(structures), self[-4:], strict=True)
+                for needed, size in zip(_exact_k_vectors(structures), self[-4:], strict=True)
             )
         )
 
@@ -93,20 +93,20 @@ def rung(size: int) -> int:
     return -(-size // step) * step
 
 
-def waves_and_mesh(structures: Sequence[Structure]) -> tuple[int, int, int, int]:
-    """Waves, and points of the mesh along each lattice vector, that any structure needs; or 0."""
-    waves, *mesh = _exact_waves(structures)
+def k_vectors_and_mesh(structures: Sequence[Structure]) -> tuple[int, int, int, int]:
+    """The most k vectors, and points of the mesh along lattice vectors, of any structure; or 0."""
+    k_vectors, *mesh = _exact_k_vectors(structures)
     a, b, c = mesh
-    return rung(waves) if waves else 0, a, b, c
+    return rung(k_vectors) if k_vectors else 0, a, b, c
 
 
-def _exact_waves(structures: Sequence[Structure]) -> tuple[int, int, int, int]:
+def _exact_k_vectors(structures: Sequence[Structure]) -> tuple[int, int, int, int]:
     far = [s.far for s in structures if s.far is not None]
     meshes = [(0, 0, 0), *(each.mesh for each in far if each.mesh is not None)]
     a, b, c = (max(sizes) for sizes in zip(*meshes, strict=True))
-    summed = [each.waves for each in far if each.waves is not None and each.mesh is None]
+    summed = [each.k_vectors for each in far if each.k_vectors is not None and each.mesh is None]
     # A cell too small for any wave has room for one, by which it is known to be an Ewald sum.
-    return max((0, *(max(len(waves), 1) for waves in summed))), a, b, c
+    return max((0, *(max(len(k_vectors), 1) for k_vectors in summed))), a, b, c
 
 
 def _sizes(
@@ -147,7 +147,7 @@ class AtomGraph(Generic[ArrayT]):
     graph_mask: False for padding.
     long_edges: the pairs that energies beyond the cutoff need; None where there are none.
     initial_charges: e, of a potential with fixed charges; None without.
-    waves: integers of the reciprocal lattice vectors of an Ewald sum, 0 for padding and in
+    k_vectors: integers of the reciprocal lattice vectors of an Ewald sum, 0 for padding and in
         structures without; None where no structure has an Ewald sum.
     mesh: points along each lattice vector of the mesh of the others (static); None without.
     """
@@ -164,7 +164,7 @@ class AtomGraph(Generic[ArrayT]):
     graph_mask: Bool[ArrayT, " structures"]
     long_edges: EdgeList[ArrayT] | None = None
     initial_charges: Float[ArrayT, " atoms"] | None = None
-    waves: Int[ArrayT, "structures waves 3"] | None = None
+    k_vectors: Int[ArrayT, "structures k_vectors 3"] | None = None
     mesh: MeshShape | None = field(default=None, metadata={"static": True})
 
     @property
@@ -220,7 +220,7 @@ def batch_structures(
         long_edges=pack_pairs(far, offsets, atoms, capacity.long_pairs, capacity.long_slots)
         if capacity.long_pairs
         else None,
-        waves=_packed_waves(structures, capacity),
+        k_vectors=_packed_k_vectors(structures, capacity),
         mesh=capacity.mesh,
         **_packed_inputs(structures, rows, capacity, dtype),
     )
@@ -244,16 +244,16 @@ def _packed_inputs(
     return packed
 
 
-def _packed_waves(
+def _packed_k_vectors(
     structures: Sequence[Structure], capacity: Capacity
-) -> Int32[np.ndarray, "structures waves 3"] | None:
-    if not (capacity.waves or capacity.mesh):
+) -> Int32[np.ndarray, "structures k_vectors 3"] | None:
+    if not (capacity.k_vectors or capacity.mesh):
         return None
-    waves = np.zeros((capacity.graphs, capacity.waves, 3), np.int32)
+    k_vectors = np.zeros((capacity.graphs, capacity.k_vectors, 3), np.int32)
     for index, structure in enumerate(structures):
-        if structure.far is not None and structure.far.waves is not None:
-            waves[index, : len(structure.far.waves)] = structure.far.waves
-    return waves
+        if structure.far is not None and structure.far.k_vectors is not None:
+            k_vectors[index, : len(structure.far.k_vectors)] = structure.far.k_vectors
+    return k_vectors
 
 
 def _described(structures: Sequence[Structure]) -> str:

@@ -95,7 +95,7 @@ def _grown(capacity: Capacity, growth: float) -> Capacity:
         slots=slots(capacity.slots),
         long_pairs=more(capacity.long_pairs),
         long_slots=slots(capacity.long_slots) if capacity.long_pairs else 0,
-        waves=more(capacity.waves),
+        k_vectors=more(capacity.k_vectors),
     )
 
 

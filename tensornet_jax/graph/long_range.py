@@ -1,7 +1,7 @@
 """What energies beyond a network's cutoff need of a structure: farther pairs, and waves.
 
 A Coulomb energy counts every pair of a molecule. In a crystal it is an Ewald sum: pairs within a
-cutoff, and waves of the reciprocal lattice, by a sum or by a mesh.
+cutoff, and k vectors of the reciprocal lattice, by a sum or by a mesh.
 """
 
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ from tensornet_jax.ops.interactions.reciprocal_space import (
 EwaldMethod = Literal["auto", "sum", "mesh"]
 
 STRETCH = 1.05
-"""How far a cell may stretch in any direction before it needs more waves; the volume may grow, and
-pressure be exact, up to there."""
+"""How far a cell may stretch in any direction before it needs more k vectors; the volume may
+grow, and pressure be exact, up to there."""
 
 NEUTRAL = 0.01
 """Total charge in e up to which a cell is taken for neutral: charges of atoms are often rounded."""
 
 LARGEST_SUM = 20_000
-"""Atoms times waves up to which the sum over waves is preferred to the mesh; on two cores it took
-0.6 ms there, as the mesh did."""
+"""Atoms times k vectors up to which the sum over k vectors is preferred to the mesh; on two cores
+it took 0.6 ms there, as the mesh did."""
 
 
 @dataclass(frozen=True)
-class Waves:
+class KVectors:
     """How fine an Ewald sum has to resolve the reciprocal space.
 
     cutoff: Å⁻¹, of the sum over reciprocal lattice vectors.
@@ -48,17 +48,17 @@ class Waves:
 
     def of(
         self, cell: Float[np.ndarray, "3 3"], num_atoms: int
-    ) -> tuple[Int32[np.ndarray, "waves 3"], MeshShape | None]:
-        """Return integers of the waves to sum, and the mesh if there is one instead.
+    ) -> tuple[Int32[np.ndarray, "k_vectors 3"], MeshShape | None]:
+        """Return integers of the k vectors to sum, and the mesh if there is one instead.
 
         Args:
             cell: rows are lattice vectors, Å.
             num_atoms: of the structure.
         """
-        # A stretched cell's waves are longer, more of them fall below the cutoff.
+        # A stretched cell's k vectors are longer, more of them fall below the cutoff.
         cutoff = STRETCH * self.cutoff
-        waves = abs(np.linalg.det(cell)) * cutoff**3 / (12 * np.pi**2)
-        few = num_atoms * waves <= LARGEST_SUM
+        k_vectors = abs(np.linalg.det(cell)) * cutoff**3 / (12 * np.pi**2)
+        few = num_atoms * k_vectors <= LARGEST_SUM
         if self.method == "sum" or (self.method == "auto" and few):
             return reciprocal_indices(cell, cutoff), None
         return np.zeros((0, 3), np.int32), mesh_shape(cell, self.spacing / STRETCH)
@@ -68,12 +68,12 @@ class FarField(NamedTuple):
     """What of a structure lies beyond the network's cutoff.
 
     pairs: pairs of the long list.
-    waves: integers of reciprocal lattice vectors; None for a molecule.
+    k_vectors: integers of reciprocal lattice vectors; None for a molecule.
     mesh: points of a mesh in their place.
     """
 
     pairs: Pairs
-    waves: Int32[np.ndarray, "waves 3"] | None = None
+    k_vectors: Int32[np.ndarray, "k_vectors 3"] | None = None
     mesh: MeshShape | None = None
 
 
@@ -83,12 +83,12 @@ class LongRange:
 
     molecule: Å, reach of pairs in a structure that is not periodic; may be infinite.
     periodic: Å, reach of pairs in one that is.
-    waves: of an Ewald sum over periodic structures; None without.
+    k_vectors: of an Ewald sum over periodic structures; None without.
     """
 
     molecule: float
     periodic: float
-    waves: Waves | None = None
+    k_vectors: KVectors | None = None
 
     def reach(self, pbc: Bool[np.ndarray, "3"]) -> float:
         """Reach of pairs in Å, given which directions are periodic."""
@@ -123,15 +123,15 @@ class LongRange:
             pairs = near
         else:
             pairs = neighbor_pairs(positions, cell, pbc, reach + skin)
-        if self.waves is None or not np.any(pbc):
+        if self.k_vectors is None or not np.any(pbc):
             return FarField(pairs)
         return FarField(pairs, *self.reciprocal(cell, pbc, len(positions)))
 
     def reciprocal(
         self, cell: Float[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"], num_atoms: int
-    ) -> tuple[Int32[np.ndarray, "waves 3"] | None, MeshShape | None]:
-        """Return waves and mesh of a periodic structure, as `FarField` has them."""
-        if self.waves is None:
+    ) -> tuple[Int32[np.ndarray, "k_vectors 3"] | None, MeshShape | None]:
+        """Return k vectors and mesh of a periodic structure, as `FarField` has them."""
+        if self.k_vectors is None:
             return None, None
         if not np.all(pbc):
             raise ValueError(
@@ -139,7 +139,7 @@ class LongRange:
                 f"{np.asarray(pbc).tolist()}: set atoms.pbc to True with a vacuum along the open "
                 "ones, or give the model's Coulomb section a cutoff, 12 Å say"
             )
-        return self.waves.of(cell, num_atoms)
+        return self.k_vectors.of(cell, num_atoms)
 
     def check_neutral(self, pbc: Bool[np.ndarray, "3"], total: float) -> None:
         """Refuse a total charge, in e, that an Ewald sum would repeat without end.
@@ -147,7 +147,7 @@ class LongRange:
         Raises:
             ValueError: the structure is periodic and charged, and there is to be no background.
         """
-        if self.waves is None or self.waves.background or not np.any(pbc):
+        if self.k_vectors is None or self.k_vectors.background or not np.any(pbc):
             return
         if abs(total) > NEUTRAL:
             raise ValueError(

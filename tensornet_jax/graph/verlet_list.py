@@ -3,7 +3,7 @@
 With F the deformation of the lattice and u what atoms moved besides, a vector v became
 vF + u_j − u_i. One that is not in the list was at least cutoff + reach long, and is now at least
 σ_min(F)(cutoff + reach) − 2 max|u| long: the list holds while this is not below the cutoff. u
-leaves out what all atoms of a structure moved together. Waves of an Ewald sum are enough while
+leaves out what all atoms of a structure moved together. k vectors of an Ewald sum are enough while
 σ_max(F) does not exceed a certain stretch.
 
 All of it takes numpy's arrays, or JAX's under jit.
@@ -125,7 +125,7 @@ class VerletSkin(Generic[ArrayT]):
         cutoff: float,
         stretch: Stretch[ArrayT] | None = None,
         *,
-        waves: bool = False,
+        k_vectors: bool = False,
     ) -> Left[ArrayT]:
         """Return by how much the list of each structure holds.
 
@@ -135,7 +135,7 @@ class VerletSkin(Generic[ArrayT]):
             cutoff: Å.
             stretch: of the cell, by one of the functions below; None promises that it is that of
                 the list.
-            waves: whether there are waves of an Ewald sum, which a stretched cell may use up.
+            k_vectors: whether there is an Ewald sum, whose k vectors a stretched cell may use up.
         """
         xp = _library(self.reach)
         length, before = 1.0, self.positions
@@ -147,7 +147,7 @@ class VerletSkin(Generic[ArrayT]):
         moved = moved - members.of_atoms(drift)
         farthest = xp.sqrt(members.largest((moved**2).sum(axis=-1)))
         skin = length * (cutoff + self.reach) - 2 * farthest - cutoff
-        if stretch is not None and waves:
+        if stretch is not None and k_vectors:
             skin = xp.where(stretch.growing > STRETCH - 1, -1.0, skin)
         return Left(skin, drift)
 

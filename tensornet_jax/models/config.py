@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from tensornet_jax.config import NOT_SET_BY_USERS, Config
 from tensornet_jax.graph.long_range import LongRange
 from tensornet_jax.models.heads.tensor_config import NamedTensorHead, check_reachable
-from tensornet_jax.models.physics.config import AnyPrior, Coulomb, CoulombRange, finest_waves
+from tensornet_jax.models.physics.config import AnyPrior, Coulomb, CoulombRange, finest_k_vectors
 from tensornet_jax.properties import PROPERTIES, Property
 
 
@@ -74,7 +74,7 @@ class ModelConfig(Config):
         if self.compression is not None and not self.compressible:
             raise ValueError("compression: this model has no functions of distance alone")
         check_reachable(self.tensors, self.highest_degree, self.degree_remedy)
-        finest_waves(self.coulomb_ranges, self.cutoff)
+        finest_k_vectors(self.coulomb_ranges, self.cutoff)
         return self
 
     @model_validator(mode="after")
@@ -116,8 +116,8 @@ class ModelConfig(Config):
             return None
         reaches = [each.periodic_reach(self.cutoff) for each in self.coulomb_ranges]
         reaches += [prior.periodic_reach(self.cutoff) for prior in self.priors]
-        waves = finest_waves(self.coulomb_ranges, self.cutoff)
-        return LongRange(self.reach, max([self.cutoff, *reaches]), waves)
+        k_vectors = finest_k_vectors(self.coulomb_ranges, self.cutoff)
+        return LongRange(self.reach, max([self.cutoff, *reaches]), k_vectors)
 
     @property
     def needs_charges(self) -> bool:

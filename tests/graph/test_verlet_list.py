@@ -83,7 +83,7 @@ def test_a_cell_stretched_too_far_for_its_waves_ends_the_list():
         for scale, holds in ((1.01, True), (STRETCH + 0.001, False)):
             stretch = stretch_of(skin.strain(skin.cell * [[[scale], [1.0], [1.0]]]))
             strain = np.eye(3) + stretch.strain[0]
-            found = left(skin, skin.positions @ strain, stretch, waves=True)
+            found = left(skin, skin.positions @ strain, stretch, k_vectors=True)
             assert (found >= 0) == holds
 
 

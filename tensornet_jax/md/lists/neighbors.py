@@ -94,8 +94,8 @@ class Neighbors:
             changes_cell: False promises that the cell is that of the list.
         """
         stretch = bounded_stretch(self.skin.strain(cell)) if changes_cell else None
-        waves = self.graph.waves is not None
-        left = self.skin.left(_Members(system), positions, cutoff, stretch, waves=waves)
+        k_vectors = self.graph.k_vectors is not None
+        left = self.skin.left(_Members(system), positions, cutoff, stretch, k_vectors=k_vectors)
         # A structure carried away as a whole keeps its list, but loses digits.
         carried = jnp.sqrt(jnp.sum(left.drift**2, axis=-1))
         return jnp.where(carried > FARTHEST_DRIFT, -1.0, left.skin)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from tensornet_jax.config import NOT_SET_BY_USERS, Config
-from tensornet_jax.graph.long_range import EwaldMethod, Waves
+from tensornet_jax.graph.long_range import EwaldMethod, KVectors
 from tensornet_jax.ops.interactions.reciprocal_space import (
     mesh_spacing,
     reciprocal_cutoff,
@@ -32,7 +32,7 @@ class Ewald(Config):
     )
     method: EwaldMethod = Field(
         default="auto",
-        description="sum over waves, particle mesh for large cells, or auto for the faster one",
+        description="sum over k vectors, particle mesh for large cells, or auto for the faster one",
     )
     background: bool = Field(
         default=False,
@@ -75,12 +75,12 @@ class CoulombRange(Config):
         """α of the Ewald sum in Å⁻¹, given the network's cutoff."""
         return splitting_of(self.periodic_reach(cutoff), self.ewald.accuracy)
 
-    def waves(self, cutoff: float) -> Waves | None:
-        """Waves its Ewald sum needs, given the network's cutoff; None if there is a cutoff."""
+    def k_vectors(self, cutoff: float) -> KVectors | None:
+        """k vectors its Ewald sum needs, given the network's cutoff; None if there is a cutoff."""
         if self.cutoff is not None:
             return None
         splitting, accuracy = self.splitting(cutoff), self.ewald.accuracy
-        return Waves(
+        return KVectors(
             reciprocal_cutoff(splitting, accuracy),
             mesh_spacing(splitting, accuracy),
             self.ewald.method,
@@ -88,26 +88,26 @@ class CoulombRange(Config):
         )
 
 
-def finest_waves(ranges: Sequence[CoulombRange], cutoff: float) -> Waves | None:
-    """Waves that are enough for all of several Coulomb energies; None where none needs any.
+def finest_k_vectors(ranges: Sequence[CoulombRange], cutoff: float) -> KVectors | None:
+    """k vectors that are enough for all of several Coulomb energies; None where none needs any.
 
     Raises:
         ValueError: their methods differ.
     """
-    found = [waves for each in ranges if (waves := each.waves(cutoff)) is not None]
+    found = [k_vectors for each in ranges if (k_vectors := each.k_vectors(cutoff)) is not None]
     if not found:
         return None
-    methods = {waves.method for waves in found}
+    methods = {k_vectors.method for k_vectors in found}
     if len(methods) > 1:
         raise ValueError(
-            f"Coulomb energies of one model share their waves, and ewald.method is "
+            f"Coulomb energies of one model share their k vectors, and ewald.method is "
             f"{' and '.join(sorted(methods))}: choose one"
         )
-    return Waves(
-        max(waves.cutoff for waves in found),
-        min(waves.spacing for waves in found),
+    return KVectors(
+        max(k_vectors.cutoff for k_vectors in found),
+        min(k_vectors.spacing for k_vectors in found),
         found[0].method,
-        all(waves.background for waves in found),
+        all(k_vectors.background for k_vectors in found),
     )
 
 

@@ -49,8 +49,8 @@ def coulomb_energies(
         dielectric = among.dielectric or math.inf
         kernel = (1 - missing) * reaction_field(distances, among.cutoff, dielectric)
     periodic = None
-    if among.cutoff is None and graph.waves is not None:
-        # Without waves all structures are molecules.
+    if among.cutoff is None and graph.k_vectors is not None:
+        # Without k vectors all structures are molecules.
         periodic = jnp.any(graph.pbc, axis=-1)
         near = ewald.screened(distances, among.splitting(cutoff)) - missing / distances
         near = jnp.where(distances < among.periodic_reach(cutoff), near, 0)
@@ -73,11 +73,11 @@ def _far_potentials(
     """All of the potential in periodic structures but that of near pairs, (N, C) e/Å."""
     place = graph.positions, graph.cell, graph.node_graph
     found = ewald.constant_potentials(charges, *place[1:], periodic, splitting)
-    if graph.waves is not None and graph.waves.shape[1]:
-        found = found + ewald.reciprocal_potentials(charges, *place, graph.waves, splitting)
+    if graph.k_vectors is not None and graph.k_vectors.shape[1]:
+        found = found + ewald.reciprocal_potentials(charges, *place, graph.k_vectors, splitting)
     if graph.mesh is not None:
-        # Those that have no waves have a mesh.
-        meshed = periodic & ~jnp.any(graph.waves != 0, axis=(1, 2))
+        # Those that have no k vectors have a mesh.
+        meshed = periodic & ~jnp.any(graph.k_vectors != 0, axis=(1, 2))
         found = found + mesh_potentials(charges, *place, meshed, graph.mesh, splitting)
     return found
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tensornet_jax.graph.atom_graph import Capacity, waves_and_mesh
+from tensornet_jax.graph.atom_graph import Capacity, k_vectors_and_mesh
 from tensornet_jax.graph.structure import Structure
 
 # Another compilation must save at least this share of the work on the batches it serves.
@@ -52,12 +52,12 @@ class Capacities:
         alone = [Capacity.holding([s]) for s in structures]
         slots = max(capacity.slots for capacity in alone)
         long_slots = max(capacity.long_slots for capacity in alone)
-        waves = waves_and_mesh(structures)
+        k_vectors = k_vectors_and_mesh(structures)
 
         def capacity(atoms: float, pairs: float, long_pairs: float) -> Capacity:
             far = (_rounded(long_pairs + 1), long_slots) if long_slots else (0, 0)
             near = _rounded(atoms + 1), _rounded(pairs + 1), slots
-            return Capacity(batch_size, *near, *far, *waves)
+            return Capacity(batch_size, *near, *far, *k_vectors)
 
         sums = np.array([counts[batch].sum(axis=0) for batch in examples])
         ladder = [capacity(*np.sort(counts, axis=0)[-batch_size:].sum(axis=0))]

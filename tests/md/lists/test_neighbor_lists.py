@@ -47,7 +47,7 @@ def both(structure: Structure) -> tuple[NeighborLists, NeighborLists]:
 
 
 def test_every_field_of_a_graph_is_an_input_or_made_for_the_batch():
-    made = {"node_graph", "node_mask", "graph_mask", "edges", "long_edges", "waves", "mesh"}
+    made = {"node_graph", "node_mask", "graph_mask", "edges", "long_edges", "k_vectors", "mesh"}
     assert {field.name for field in fields(AtomGraph)} == INPUTS.keys() | made
     lists = {"pairs", "far"}
     assert {field.name for field in fields(Structure)} == INPUTS.keys() | lists

@@ -23,12 +23,12 @@ from tests.builders import evaluating_in_one_shape
 from tests.md.analytic import ANALYTIC, analytic
 from tests.models.every_model import NUMBERS, SMALL
 
-# So accurate that waves which come and go as the cell is strained leave no step in the energy.
+# So accurate that k vectors which come and go as the cell is strained leave no step in the energy.
 FINE = {"accuracy": 1e-10, "method": "sum"}
 MESH = {"accuracy": 1e-6, "method": "mesh"}
 UNSWITCHED = {"switch_from": 0.1, "switch_to": 0.2}
 SHAPE = Capacity(
-    graphs=16, atoms=32, pairs=384, slots=32, long_pairs=1024, long_slots=64, waves=384
+    graphs=16, atoms=32, pairs=384, slots=32, long_pairs=1024, long_slots=64, k_vectors=384
 )
 COMPUTE = ("energy", "forces", "charges")
 
@@ -163,7 +163,9 @@ def test_molecules_crystals_and_a_mesh_in_one_batch_are_as_alone():
 )
 def test_predicted_charges_of_every_model(name, method):
     potential = predicting(name, method)
-    shape = SHAPE if method == "sum" else SHAPE._replace(waves=0, mesh_a=20, mesh_b=20, mesh_c=20)
+    shape = (
+        SHAPE if method == "sum" else SHAPE._replace(k_vectors=0, mesh_a=20, mesh_b=20, mesh_c=20)
+    )
     with evaluating_in_one_shape(shape):
         atoms = crystal()
         check_forces(potential, atoms, tolerance=tolerances.FINITE_DIFFERENCE_FORCES)
@@ -198,7 +200,7 @@ def test_predicted_charges_of_every_model(name, method):
 
 @pytest.mark.slow
 def test_calculator_follows_a_cell_that_stretches_beyond_its_waves(tmp_path):
-    """The list of pairs would last; the waves do not."""
+    """The list of pairs would last; the k vectors do not."""
     potential, atoms = fixed(ewald={"cutoff": 6.0, "accuracy": 1e-8, "method": "sum"}), salt()
     save_model(tmp_path / "model.safetensors", potential)
     loaded = load_model(tmp_path / "model.safetensors")
@@ -206,7 +208,7 @@ def test_calculator_follows_a_cell_that_stretches_beyond_its_waves(tmp_path):
     atoms.calc = calculator
     for _ in range(9):
         atoms.set_cell(atoms.cell.array * [[1.02], [1.0], [0.995]], scale_atoms=True)
-        with evaluating_in_one_shape(SHAPE._replace(waves=512)):
+        with evaluating_in_one_shape(SHAPE._replace(k_vectors=512)):
             (expected,) = potential.evaluate(atoms, ("energy", "forces", "stress"))
         assert atoms.get_potential_energy() == pytest.approx(expected["energy"], abs=1e-5)
         np.testing.assert_allclose(atoms.get_forces(), expected["forces"], atol=1e-6)
