@@ -29,7 +29,7 @@ plot: false
 """
 PLANS = {
     "device": {"steps": 3000, "interval": 2, "formats": "[extxyz, traj, hdf5]"},
-    "ase": {"steps": 600, "interval": 2, "formats": "[extxyz, hdf5]"},
+    "ase": {"steps": 1200, "interval": 2, "formats": "[extxyz, hdf5]"},
 }
 
 
