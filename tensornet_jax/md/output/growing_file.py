@@ -11,6 +11,8 @@ import h5py
 import numpy as np
 from jaxtyping import Shaped
 
+from tensornet_jax.runtime.whole_files import replacing
+
 SHORTER = (
     "{} is shorter than when the restart file was written: restore it, or start anew with resume: "
     "false, which overwrites what is left"
@@ -96,8 +98,10 @@ def _growing(file: h5py.File) -> list[h5py.Dataset]:
 
 def _rewrite(path: Path) -> None:
     """Put a copy that can be written in the place of an old file, or of a killed writer's."""
-    partial = path.with_name(f".{path.name}.partial")
-    with h5py.File(path, "r", swmr=True) as old, h5py.File(partial, "w", libver=FORMAT) as new:
+    with (
+        replacing(path) as partial,
+        h5py.File(path, "r", swmr=True) as old,
+        h5py.File(partial, "w", libver=FORMAT) as new,
+    ):
         for name in old:
             old.copy(name, new)
-    partial.replace(path)
