@@ -119,16 +119,12 @@ def _predict_batch(potential: "Potential", indices: Sequence[int], run: GrowingO
 
 
 def _computed(potential: "Potential", atoms: "Atoms") -> tuple[str, ...]:
+    from tensornet_jax.potential.preparation import properties_at_hand
+
     periodic = bool(atoms.pbc.any())
     # Of a molecule in a box nobody wants the stress.
     has_volume = periodic and atoms.cell.volume > 0
-    return tuple(
-        name
-        for name, row in potential.rows.items()
-        if not row.costly
-        and name != "free_energy"
-        and row.why_not(periodic=periodic, has_volume=has_volume) is None
-    )
+    return properties_at_hand(potential.rows, periodic=periodic, has_volume=has_volume)
 
 
 def _evaluated(

@@ -12,6 +12,7 @@ from tensornet_jax.md.output.relaxation_files import StepFiles, StepPaths
 from tensornet_jax.md.relaxation import RelaxationStep, Relaxed, relax
 from tensornet_jax.md.relaxation_settings import Relaxation
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.preparation import properties_at_hand
 from tensornet_jax.potential.results_on_atoms import attach_results
 
 # What one structure may raise: what is wrong with it, an explosion, a symmetry that is lost.
@@ -150,10 +151,5 @@ def _with_all_results(potential: Potential, found: Relaxed) -> Iterator[tuple[as
 
 def computed_properties(potential: Potential, atoms: ase.Atoms) -> tuple[str, ...]:
     """Return the names of everything that a model can compute for a structure."""
-    wanted = (
-        *("energy", "energies", "forces", "charges"),
-        *(("stress",) if atoms.cell.volume > 0 else ()),
-        *(() if atoms.pbc.any() else ("dipole",)),
-        *(head.name for head in potential.tensor_heads),
-    )
-    return tuple(name for name in wanted if name in potential.properties)
+    periodic, has_volume = bool(atoms.pbc.any()), bool(atoms.cell.volume > 0)
+    return properties_at_hand(potential.rows, periodic=periodic, has_volume=has_volume)

@@ -1,11 +1,12 @@
 """What a model needs of a structure before it is asked, and what it cannot be asked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ase
 
 from tensornet_jax.graph.structure import Structure, make_structure
 from tensornet_jax.models.config import ModelConfig
+from tensornet_jax.properties import Property
 
 
 def prepare_structure(
@@ -60,3 +61,22 @@ def check_visible(
                 f"the {name}; train one with {name} in model.electronic_state, or, if the {name} "
                 "does not matter, leave it out of the structure"
             )
+
+
+def properties_at_hand(
+    rows: Mapping[str, Property], *, periodic: bool, has_volume: bool
+) -> tuple[str, ...]:
+    """Return what one pass gives of a structure: neither costly, nor named twice, nor senseless.
+
+    Args:
+        rows: what the model predicts, by name.
+        periodic: whether the structure is, in any direction.
+        has_volume: whether its cell has one that a stress is wanted for.
+    """
+    return tuple(
+        name
+        for name, row in rows.items()
+        if not row.costly
+        and name != "free_energy"
+        and row.why_not(periodic=periodic, has_volume=has_volume) is None
+    )
