@@ -2,9 +2,14 @@
 
 import os
 import sys
+from typing import Any
 
 import pytest
 
+from tensornet_jax import properties
+from tensornet_jax.data.formats.registry import FORMATS
+from tensornet_jax.md.engines.registry import ENGINES
+from tensornet_jax.md.ensembles.registry import ENSEMBLES
 from tensornet_jax.models import MODELS
 from tensornet_jax.runtime.quiet_imports import e3nn_jax  # noqa: F401 (pages import it as their readers do)
 from tests.docs.files import NAMES, OPTIONS, make_files
@@ -13,6 +18,8 @@ from tests.docs.pages import PAGES, Runner, blocks_of, commands_of, parse_comman
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 # Those that need another program, a GPU or minutes. One more is a decision, not an accident.
 MOST_NOT_RUN = 12
+# What blocks may add to, for the tests that come after in the same process.
+REGISTRIES: tuple[dict[str, Any], ...] = (MODELS, ENGINES, ENSEMBLES, FORMATS, properties._rows)
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +48,11 @@ def as_for_a_reader(monkeypatch, tmp_path):
     monkeypatch.setitem(os.environ, "COLUMNS", "200")
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
-    registered = dict(MODELS)
+    registered = [dict(registry) for registry in REGISTRIES]
     yield
-    MODELS.clear()
-    MODELS.update(registered)
+    for registry, rows in zip(REGISTRIES, registered, strict=True):
+        registry.clear()
+        registry.update(rows)
     for name in set(sys.modules) - before:
         if name == "exported_potential":
             del sys.modules[name]

@@ -100,7 +100,8 @@ def relax(
             the loop apart and is slower.
 
     Raises:
-        ValueError: unknown element or constraint, or a cell to relax that is not periodic.
+        ValueError: unknown element or constraint, a cell to relax that is not periodic, or a model
+            without energies.
         SimulationError: an energy that is not finite, or a cell that collapses.
     """
     structures = [atoms] if isinstance(atoms, ase.Atoms) else list(atoms)

@@ -9,6 +9,7 @@ import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.seams.variants import SIZES, potential, properties, structure
 # Files keep eight digits of positions, and repulsive nuclei are steep.
 ENERGY = 1e-5  # eV
 FORCES = 1e-5  # eV/Å
+ENGINES = ("ase", "device")
 MESH = 30.0  # how much less exact energies of 512 charges are, 2e-4 eV when translated
 
 
@@ -162,22 +164,22 @@ def data(setting: Setting) -> None:
         assert float(row["mae"]) < 1e-5, row
 
 
-def relax(setting: Setting) -> None:
+def relax(setting: Setting, engine: str) -> None:
     """Every structure moves, and is written with its own energy and forces."""
     arguments = ("model.safetensors", "structures.xyz", "out.xyz", "--steps", 2)
-    setting.succeed("relax", *arguments, codes=(0, 1))
+    setting.succeed("relax", *arguments, "--engine", engine, codes=(0, 1))
     frames = setting.read("out.xyz")
     for atoms, start in zip(frames, setting.structures(), strict=True):
         assert not np.allclose(atoms.positions, start.positions, rtol=0, atol=1e-5)
     setting.check_frames(frames)
 
 
-def relax_cell(setting: Setting) -> None:
+def relax_cell(setting: Setting, engine: str) -> None:
     """The cell moves too."""
     crystal = structure(setting.potential, "crystal")
     ase.io.write(setting.folder / "crystal.xyz", crystal, format="extxyz")
     arguments = ("model.safetensors", "crystal.xyz", "out.xyz", "--steps", 2, "--cell")
-    setting.succeed("relax", *arguments, codes=(0, 1))
+    setting.succeed("relax", *arguments, "--engine", engine, codes=(0, 1))
     frames = setting.read("out.xyz")
     assert not np.allclose(frames[0].cell.array, crystal.cell.array, rtol=0, atol=1e-5)
     setting.check_frames(frames)
@@ -189,10 +191,10 @@ def dynamics(setting: Setting, size: str) -> None:
     rng = np.random.default_rng(0)
     atoms.set_velocities(0.01 * rng.normal(size=(len(atoms), 3)))
     ase.io.write(setting.folder / "moving.xyz", atoms, format="extxyz")
-    names = {"charges", "dipole", "polarizability", "shielding"}
+    names = {"charges", "dipole", *(head.name for head in setting.potential.tensor_heads)}
     recorded = [name for name in properties(setting.potential, atoms) if name in names]
     last, series = {}, {}
-    for engine in ("device", "ase"):
+    for engine in ENGINES:
         output = f"{engine}-{len(atoms)}"
         _run(setting, engine, output, recorded)
         assert [row["step"] for row in rows_of(setting.folder / f"{output}.csv")] == list("024")
@@ -284,9 +286,9 @@ COMMANDS: dict[str, Callable[[Setting], None]] = {
     "predict": predict,
     "evaluate": evaluate,
     "data": data,
-    "relax": relax,
-    "relax --cell": relax_cell,
-    **{f"md of {size}": lambda setting, size=size: dynamics(setting, size) for size in SIZES},
+    **{f"relax on {engine}": partial(relax, engine=engine) for engine in ENGINES},
+    **{f"relax --cell on {engine}": partial(relax_cell, engine=engine) for engine in ENGINES},
+    **{f"md of {size}": partial(dynamics, size=size) for size in SIZES},
     "compress": compress,
     "export": export,
     "train": train,
@@ -299,9 +301,9 @@ REFUSALS: dict[tuple[str, str], str] = {
     ("compress", "escn"): "escn cannot be compressed",
     ("compress", "compressed"): "compressed already",
     ("train", "compressed"): "is a compressed model, which cannot be trained",
-    ("relax", "tensors alone"): "energ",
-    ("relax --cell", "tensors alone"): "energ",
-    **{(f"md of {size}", "tensors alone"): "energ" for size in SIZES},
+    **{(f"relax on {engine}", "tensors alone"): "no energy" for engine in ENGINES},
+    **{(f"relax --cell on {engine}", "tensors alone"): "no energy" for engine in ENGINES},
+    **{(f"md of {size}", "tensors alone"): "predicts no energy" for size in SIZES},
 }
 
 

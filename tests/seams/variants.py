@@ -39,6 +39,8 @@ TENSORS: dict[str, Any] = {
     "tensors": [
         {"name": "polarizability", "width": 4},
         {"name": "shielding", "symmetry": "ij", "per": "atom", "width": 4},
+        {"name": "band_gap", "symmetry": "scalar", "mean": True, "width": 4},
+        {"name": "reactivity", "symmetry": "scalar", "per": "atom", "width": 4},
     ],
 }
 

@@ -82,9 +82,11 @@ class Dynamics(abc.ABC):
 
         Raises:
             ValueError: what the engine cannot do, an unknown element, a stress or pressure without
-                periodic cell, no velocities to keep, a property that the model does not predict.
+                periodic cell, no velocities to keep, a model without energies, a property that it
+                does not predict.
         """
         structures = [atoms] if isinstance(atoms, ase.Atoms) else list(atoms)
+        potential.require_energy()
         self.potential, self.ensemble, self.record = potential, ensemble, record
         self.timestep, self.seed, self.skin = float(timestep), seed, float(skin)
         self.structures = tuple(map(_without_results, structures))
