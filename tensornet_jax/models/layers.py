@@ -1,19 +1,22 @@
 """Layers and initializers that models share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float
+
+from tensornet_jax.ops.kernels.choice import for_gpu
 
 
 def torch_uniform(fan_in: int) -> Callable[..., Array]:
     """PyTorch's default for Linear weights and biases: uniform in ±1/√fan_in."""
 
-    def init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         bound = fan_in**-0.5
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
@@ -33,6 +36,20 @@ def dense(
         kernel_init=torch_uniform(fan_in),
         bias_init=torch_uniform(fan_in),
     )
+
+
+def side_by_side(
+    layers: Sequence[nn.Dense], values: Float[Array, "*rows old"]
+) -> list[Float[Array, "*rows new"]]:
+    """Return what several linear layers, all with biases, make of the same numbers."""
+    if not for_gpu() or layers[0].is_initializing():
+        return [layer(values) for layer in layers]
+    # One product for all, and one for all of their derivatives.
+    kernels, biases = (
+        jnp.concatenate([layer.get_variable("params", name) for layer in layers], axis=-1)
+        for name in ("kernel", "bias")
+    )
+    return jnp.split(values @ kernels + biases, len(layers), axis=-1)
 
 
 def layer_norm(dtype: str) -> nn.LayerNorm:

@@ -14,13 +14,15 @@ the same kind. The products below carry that rule, and stay one fused loop at an
 differentiation.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
+
+from tensornet_jax.ops.kernels.choice import for_gpu
 
 _ROOT_2 = 2**0.5
 _ROOT_3 = 3**0.5
@@ -55,19 +57,72 @@ class RankTwo(NamedTuple):
         """Each part times its own factor, (..., 1, F) or broadcastable to it, for I, A, S."""
         return RankTwo(*(part * factor for part, factor in zip(self, factors, strict=True)))
 
+    def plus_scalar(self, added: Float[Array, "..."]) -> "RankTwo":
+        """The tensor with something added to the coordinate along Id."""
+        return self._replace(scalar=self.scalar + added)
+
     @property
     def transposed(self) -> "RankTwo":
         """The matrix transposes."""
         return self._replace(vector=-self.vector)
 
 
-def squared_norms(tensor: RankTwo) -> Float[Array, "*batch 3 channels"]:
-    """‖I‖², ‖A‖², ‖S‖² (squared Frobenius norms) as (..., 3, F)."""
+class Components(NamedTuple):
+    """One tensor by its components, as kernels know it: arrays over atoms or channels alike.
+
+    What functions do with `RankTwo` they do with it, too: `scaled`, `scaled_by_part`, sums,
+    `squared_norm` and the products.
+    """
+
+    scalar: tuple[Array, ...]
+    vector: tuple[Array, ...]
+    deviator: tuple[Array, ...]
+
+    @classmethod
+    def of(cls, components: Sequence[Array]) -> "Components":
+        """Return the tensor with these nine components."""
+        return cls(tuple(components[:1]), tuple(components[1:4]), tuple(components[4:]))
+
+    def __add__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, other: "Components"
+    ) -> "Components":
+        """Sum of the tensors."""
+        pairs = zip(self, other, strict=True)
+        return Components(*(tuple(map(jnp.add, one, two)) for one, two in pairs))
+
+    def scaled(self, factor: Array | float) -> "Components":
+        """All components times one factor."""
+        return self.scaled_by_part([factor] * 3)
+
+    def scaled_by_part(self, factors: Sequence[Array | float]) -> "Components":
+        """Each part times its own factor, for I, A, S."""
+        pairs = zip(self, factors, strict=True)
+        return Components(*(tuple(x * factor for x in part) for part, factor in pairs))
+
+    def plus_scalar(self, added: Array) -> "Components":
+        """The tensor with something added to the coordinate along Id."""
+        return self._replace(scalar=(self.scalar[0] + added,))
+
+
+Numbers = tuple[Array, ...]
+Tensor = TypeVar("Tensor", RankTwo, Components)
+
+
+@overload
+def squared_norms(tensor: RankTwo) -> Float[Array, "*batch 3 channels"]: ...
+@overload
+def squared_norms(tensor: Components) -> Numbers: ...
+def squared_norms(tensor: RankTwo | Components) -> Float[Array, "*batch 3 channels"] | Numbers:
+    """‖I‖², ‖A‖², ‖S‖² (squared Frobenius norms) as (..., 3, F), of components as three."""
+    if isinstance(tensor, Components):
+        return tuple(_sum(x * x for x in part) for part in tensor)
     return jnp.concatenate([jnp.sum(part**2, axis=-2, keepdims=True) for part in tensor], axis=-2)
 
 
-def squared_norm(tensor: RankTwo) -> Float[Array, "*batch 1 channels"]:
+def squared_norm(tensor: RankTwo | Components) -> Float[Array, "*batch channels"]:
     """‖X‖² = ‖I‖² + ‖A‖² + ‖S‖², (..., 1, F): the parts are orthogonal."""
+    if isinstance(tensor, Components):
+        return _sum(x * x for part in tensor for x in part)
     scalar, vector, deviator = (jnp.sum(part**2, axis=-2, keepdims=True) for part in tensor)
     return scalar + vector + deviator
 
@@ -105,25 +160,55 @@ def from_matrix(matrix: Float[Array, "*batch 3 3 channels"]) -> RankTwo:
     return _compact([[matrix[..., i, j, :] for j in range(3)] for i in range(3)])
 
 
-@jax.custom_vjp
-def matmul(a: RankTwo, b: RankTwo) -> RankTwo:
+def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The matrix product a b, channel by channel."""
-    x, y = _entries(a), _entries(b)
-    return _compact(
-        [[sum(x[i][k] * y[k][j] for k in range(3)) for j in range(3)] for i in range(3)]
-    )
+    if isinstance(a, Components) and isinstance(b, Components):
+        return _in_kernel(_product_entries, a, b)
+    return _matmul(a, b)
+
+
+def anticommutator(a: Tensor, b: Tensor) -> Tensor:
+    """The matrix products a b + b a: what keeps parity in TensorNet's O(3) interaction."""
+    if isinstance(a, Components) and isinstance(b, Components):
+        return _in_kernel(_anticommutator_entries, a, b)
+    return _anticommutator(a, b)
+
+
+Entries = list[list[Array]]
+
+
+def _in_kernel(
+    product: Callable[[Entries, Entries], Entries], a: Components, b: Components
+) -> Components:
+    found = product(*(_matrix(t.scalar[0], t.vector, t.deviator) for t in (a, b)))
+    scalar, vector, deviator = _parts(found)
+    return Components((scalar,), tuple(vector), tuple(deviator))
+
+
+def _product_entries(x: Entries, y: Entries) -> Entries:
+    return [[_sum(x[i][k] * y[k][j] for k in range(3)) for j in range(3)] for i in range(3)]
+
+
+def _anticommutator_entries(x: Entries, y: Entries) -> Entries:
+    return [
+        [_sum(x[i][k] * y[k][j] + y[i][k] * x[k][j] for k in range(3)) for j in range(3)]
+        for i in range(3)
+    ]
+
+
+def _sum(terms: Iterable[Array]) -> Array:
+    first, *others = terms
+    return sum(others, first)
 
 
 @jax.custom_vjp
-def anticommutator(a: RankTwo, b: RankTwo) -> RankTwo:
-    """The matrix products a b + b a: what keeps parity in TensorNet's O(3) interaction."""
-    x, y = _entries(a), _entries(b)
-    return _compact(
-        [
-            [sum(x[i][k] * y[k][j] + y[i][k] * x[k][j] for k in range(3)) for j in range(3)]
-            for i in range(3)
-        ]
-    )
+def _matmul(a: RankTwo, b: RankTwo) -> RankTwo:
+    return _compact(_product_entries(_entries(a), _entries(b)))
+
+
+@jax.custom_vjp
+def _anticommutator(a: RankTwo, b: RankTwo) -> RankTwo:
+    return _compact(_anticommutator_entries(_entries(a), _entries(b)))
 
 
 def _keep(product):
@@ -131,12 +216,12 @@ def _keep(product):
 
 
 # ⟨C, a b⟩ = ⟨C bᵀ, a⟩ = ⟨aᵀ C, b⟩ in the Frobenius product, and alike for a b + b a.
-matmul.defvjp(
-    _keep(matmul), lambda ab, c: (matmul(c, ab[1].transposed), matmul(ab[0].transposed, c))
+_matmul.defvjp(
+    _keep(_matmul), lambda ab, c: (_matmul(c, ab[1].transposed), _matmul(ab[0].transposed, c))
 )
-anticommutator.defvjp(
-    _keep(anticommutator),
-    lambda ab, c: (anticommutator(c, ab[1].transposed), anticommutator(c, ab[0].transposed)),
+_anticommutator.defvjp(
+    _keep(_anticommutator),
+    lambda ab, c: (_anticommutator(c, ab[1].transposed), _anticommutator(c, ab[0].transposed)),
 )
 
 
@@ -146,12 +231,16 @@ def _components(part: Array) -> list[Array]:
     return [x.squeeze(axis) for x in lax.split(part, (1,) * part.shape[axis], axis=axis)]
 
 
-def _entries(tensor: RankTwo) -> list[list[Array]]:
+def _entries(tensor: RankTwo) -> Entries:
     # Nine arrays (..., F) rather than one (..., 3, 3, F): the channel axis stays the contiguous,
     # vectorized one, and XLA fuses a whole product into one loop without a 3×3 intermediate.
-    t = tensor.scalar.squeeze(-2) * (1 / _ROOT_3)
-    ax, ay, az = _components(tensor.vector * _ROOT_HALF)
-    deviator = _components(tensor.deviator)
+    scalar, vector, deviator = tensor.scalar.squeeze(-2), tensor.vector, tensor.deviator
+    return _matrix(scalar, _components(vector), _components(deviator))
+
+
+def _matrix(scalar: Array, vector: Sequence[Array], deviator: Sequence[Array]) -> Entries:
+    t = scalar * (1 / _ROOT_3)
+    ax, ay, az = (x * _ROOT_HALF for x in vector)
     xy, xz, yz, half = (x * _ROOT_HALF for x in deviator[:4])
     zz = deviator[4] * _ROOT_2_3
     return [
@@ -161,7 +250,7 @@ def _entries(tensor: RankTwo) -> list[list[Array]]:
     ]
 
 
-def _compact(m) -> RankTwo:
+def _parts(m: Entries) -> tuple[Array, list[Array], list[Array]]:
     vector = [
         (m[2][1] - m[1][2]) * _ROOT_HALF,
         (m[0][2] - m[2][0]) * _ROOT_HALF,
@@ -174,8 +263,13 @@ def _compact(m) -> RankTwo:
         (m[0][0] - m[1][1]) * _ROOT_HALF,
         (2 * m[2][2] - m[0][0] - m[1][1]) * (1 / _ROOT_6),
     ]
-    scalar = (m[0][0] + m[1][1] + m[2][2]) * (1 / _ROOT_3)
-    # Without the barrier XLA's CPU compiler fuses the arithmetic into the concatenation, whose
-    # loop then branches at every element and cannot be vectorized: ten times slower.
-    scalar, vector, deviator = lax.optimization_barrier((scalar, vector, deviator))
+    return (m[0][0] + m[1][1] + m[2][2]) * (1 / _ROOT_3), vector, deviator
+
+
+def _compact(m: Entries) -> RankTwo:
+    scalar, vector, deviator = _parts(m)
+    if not for_gpu():
+        # Without the barrier XLA's CPU compiler fuses the arithmetic into the concatenation, whose
+        # loop then branches at every element and cannot be vectorized: ten times slower.
+        scalar, vector, deviator = lax.optimization_barrier((scalar, vector, deviator))
     return RankTwo(scalar[..., None, :], jnp.stack(vector, axis=-2), jnp.stack(deviator, axis=-2))

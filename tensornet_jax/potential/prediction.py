@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.physics.priors import prior_energies
+from tensornet_jax.ops.segments import sum_of_segments
 
 Variables: TypeAlias = dict[str, Collection]
 """Of a module: its "params" and "buffers", as flax has them."""
@@ -20,7 +21,7 @@ Variables: TypeAlias = dict[str, Collection]
 Outputs: TypeAlias = dict[str, Array]
 """Padded arrays by name of property, without E0."""
 
-_Evaluated: TypeAlias = Callable[[Array, Array], tuple[Array, Outputs]]
+_Evaluated: TypeAlias = Callable[[Array, Array | None], tuple[Array, Outputs]]
 
 
 def predict(
@@ -49,11 +50,12 @@ def predict(
         (N, 3, …); padding rows are 0. Energy and energies are there if the model has them.
     """
 
-    def strained(positions: Array, strain: Array) -> tuple[Array, Outputs]:
-        symmetric = 0.5 * (strain + strain.mT)
-        moved = positions + jnp.einsum("na,nab->nb", positions, symmetric[graph.node_graph])
-        cell = graph.cell + graph.cell @ symmetric
-        now = graph.replace(positions=moved, cell=cell)
+    def strained(positions: Array, strain: Array | None) -> tuple[Array, Outputs]:
+        now = graph.replace(positions=positions)
+        if strain is not None:
+            symmetric = 0.5 * (strain + strain.mT)
+            moved = positions + jnp.einsum("na,nab->nb", positions, symmetric[graph.node_graph])
+            now = graph.replace(positions=moved, cell=graph.cell + graph.cell @ symmetric)
         outputs = _outputs_in_eV(module, variables, now, energy_scale)
         if "energies" not in outputs:
             return jnp.zeros((), positions.dtype), outputs
@@ -61,9 +63,7 @@ def predict(
 
     outputs = _with_gradients(strained, graph, compute)
     if "energies" in outputs:
-        outputs["energy"] = jax.ops.segment_sum(
-            outputs["energies"], graph.node_graph, graph.num_graphs, indices_are_sorted=True
-        )
+        outputs["energy"] = sum_of_segments(outputs["energies"], graph.node_graph, graph.num_graphs)
     if "polar_tensors" in compute:
         outputs["polar_tensors"] = _polar_tensors(strained, graph)
     # What nobody asked for must not be returned, or a compiled function would have to compute it.
@@ -93,7 +93,7 @@ def _outputs_in_eV(  # noqa: N802 (the unit's name)
 
 def _with_gradients(strained: _Evaluated, graph: AtomGraph, compute: tuple[str, ...]) -> Outputs:
     """Return outputs with forces and stress, as far as they are asked for."""
-    strain = jnp.zeros_like(graph.cell)
+    strain = jnp.zeros_like(graph.cell) if "stress" in compute else None
     wanted = tuple(k for k, name in enumerate(("forces", "stress")) if name in compute)
     if not wanted:
         return strained(graph.positions, strain)[1]
@@ -112,8 +112,7 @@ def _with_gradients(strained: _Evaluated, graph: AtomGraph, compute: tuple[str, 
 
 def _polar_tensors(strained: _Evaluated, graph: AtomGraph) -> Float[Array, "atoms 3 3"]:
     """Return ∂μ_a/∂r_ib at [i, a, b], e."""
-    strain = jnp.zeros_like(graph.cell)
-    moment, pullback = jax.vjp(lambda r: strained(r, strain)[1]["dipole"], graph.positions)
+    moment, pullback = jax.vjp(lambda r: strained(r, None)[1]["dipole"], graph.positions)
     directions = jnp.eye(3, dtype=moment.dtype)[:, None] + jnp.zeros_like(moment)
     (rows,) = jax.vmap(pullback)(directions)
     return rows.transpose(1, 0, 2)

@@ -13,7 +13,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.stress import full_3x3_to_voigt_6_stress
@@ -24,6 +23,7 @@ from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.ops.safe import divide
+from tensornet_jax.ops.segments import sum_of_segments
 from tensornet_jax.potential.element_table import ElementTable
 
 # Energy and free energy are floats, all others arrays, which no type of a dict can say.
@@ -210,9 +210,7 @@ def about_center_of_mass(
 
     def center(weights: Array) -> Array:
         rows = jnp.concatenate([weights * graph.positions, weights], axis=1)
-        sums = jax.ops.segment_sum(
-            rows, graph.node_graph, graph.num_graphs, indices_are_sorted=True
-        )
+        sums = sum_of_segments(rows, graph.node_graph, graph.num_graphs)
         return divide(sums[:, :3], sums[:, 3:])
 
     means, centers = center(inside), center(inside * masses[:, None])

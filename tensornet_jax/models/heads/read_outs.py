@@ -2,7 +2,6 @@
 
 import ase.data
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -16,6 +15,7 @@ from tensornet_jax.models.heads.tensors import TensorHeads, TensorReadout
 from tensornet_jax.models.layers import dense
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.safe import divide
+from tensornet_jax.ops.segments import sum_of_segments
 
 
 class ScalarReadout(nn.Module):
@@ -176,4 +176,4 @@ def centered_dipole(
 
 def _total(values: Float[Array, "atoms ..."], graph: AtomGraph) -> Float[Array, "structures ..."]:
     """Sums over the atoms of each structure."""
-    return jax.ops.segment_sum(values, graph.node_graph, graph.num_graphs, indices_are_sorted=True)
+    return sum_of_segments(values, graph.node_graph, graph.num_graphs)

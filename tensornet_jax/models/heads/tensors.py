@@ -17,6 +17,7 @@ from tensornet_jax.models.heads.features import AtomFeatures
 from tensornet_jax.models.heads.tensor_config import TensorHead, coupled_degrees
 from tensornet_jax.models.layers import dense
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
+from tensornet_jax.ops.segments import sum_of_segments
 
 FLOOR = 1e-2
 """Square root of the smallest eigenvalue of a positive definite tensor, over its scale."""
@@ -161,7 +162,7 @@ def _normalized(parts: list[Array]) -> list[Array]:
 
 
 def _sum(values: Array, graph: AtomGraph) -> Array:
-    return jax.ops.segment_sum(values, graph.node_graph, graph.num_graphs, indices_are_sorted=True)
+    return sum_of_segments(values, graph.node_graph, graph.num_graphs)
 
 
 def _num_atoms(graph: AtomGraph, rank: int) -> Array:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.layers import Perceptron
 from tensornet_jax.ops.safe import divide
+from tensornet_jax.ops.segments import sum_of_segments
 
 
 class ElectronicState(nn.Module):
@@ -83,7 +84,5 @@ def _shared_out(
     amounts: Float[Array, " structures"], weights: Float[Array, " atoms"], graph: AtomGraph
 ) -> Float[Array, " atoms"]:
     """Share amounts out to the atoms in proportion to weights."""
-    totals = jax.ops.segment_sum(
-        weights, graph.node_graph, graph.num_graphs, indices_are_sorted=True
-    )
+    totals = sum_of_segments(weights, graph.node_graph, graph.num_graphs)
     return weights * divide(amounts, totals)[graph.node_graph]

@@ -4,18 +4,25 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.layers import dense, layer_norm
+from tensornet_jax.models.layers import dense, layer_norm, side_by_side
 from tensornet_jax.models.physics.electronic_state import ElectronicState
 from tensornet_jax.models.tensornet.config import CartesianConfig
-from tensornet_jax.models.tensornet.layers import LinearFilter, Mixing
+from tensornet_jax.models.tensornet.layers import Matrix, Mixing
 from tensornet_jax.models.tensornet.radial import AtDistances, RadialValues
 from tensornet_jax.ops.activations import ACTIVATIONS
-from tensornet_jax.ops.cartesian import RankTwo, parts_of_unit_vectors, squared_norm
+from tensornet_jax.ops.by_atoms import Deferred, by_atoms, deferred
+from tensornet_jax.ops.cartesian import (
+    Components,
+    RankTwo,
+    Tensor,
+    parts_of_unit_vectors,
+    squared_norm,
+)
+from tensornet_jax.ops.kernels.choice import for_gpu
 from tensornet_jax.ops.messages.densities import neighbor_densities
 from tensornet_jax.ops.messages.message import (
     EdgeIndex,
@@ -89,9 +96,7 @@ class Embedding(nn.Module):
         c, dtype, width = self.config, self.dtype, self.config.num_channels
         tables = SpeciesTables if c.compression else SpeciesPair
         self.pair_species = tables(self.num_species, width, dtype)
-        self.filters = [
-            LinearFilter(c.basis_size, width, dtype, not c.compression) for _ in range(3)
-        ]
+        self.filters = [Matrix(c.basis_size, width, dtype, not c.compression) for _ in range(3)]
         self.norm = layer_norm(dtype)
         self.gate_hidden = dense(width, 2 * width, dtype)
         self.gates = [dense(2 * width, width, dtype) for _ in range(3)]
@@ -101,7 +106,7 @@ class Embedding(nn.Module):
 
     def __call__(
         self, graph: AtomGraph, directions: Float[Array, "pairs 3"], radial: RadialValues
-    ) -> RankTwo:
+    ) -> RankTwo | Deferred:
         """Return the tensors of the atoms, (N, 1 | 3 | 5, F).
 
         Args:
@@ -116,16 +121,17 @@ class Embedding(nn.Module):
         basis = self._with_bias(*radial.pairs)
         geometry = parts_of_unit_vectors(directions)
         sums = self._by_species if self.num_species <= MOST_SPECIES else self._by_edges
-        tensor = RankTwo(*sums(species, edges, geometry, basis, weights, tables))
+        tensor = sums(species, edges, geometry, basis, weights, tables)
+        own = None
         if radial.origin is not None:
             at_origin = self._with_bias(*radial.origin) @ weights[0]
-            to_itself = (tables[0] + tables[1])[species] * at_origin
-            tensor = tensor._replace(scalar=tensor.scalar + geometry[0][0] * to_itself[:, None, :])
-        hidden = self.gate_hidden(self.norm(squared_norm(tensor)))
+            own = geometry[0][0] * ((tables[0] + tables[1])[species] * at_origin)[:, None, :]
+        tensor, size = by_atoms(_with_itself_and_norm, tensor, own)
+        hidden = self.gate_hidden(self.norm(size))
         if self.config.electronic_state:
             hidden = hidden + self.state(graph)[:, None]
-        hidden = act(hidden)
-        return self.mixing(tensor).scaled_by_part([act(layer(hidden)) for layer in self.gates])
+        gates = [act(gate) for gate in side_by_side(self.gates, act(hidden))]
+        return deferred(_scaled_by_part, self.mixing(tensor), gates)
 
     def filters_of(self, values: AtDistances) -> list[Float[Array, "pairs channels"]]:
         """Filters of I, A and S with the cutoff function."""
@@ -149,17 +155,27 @@ class Embedding(nn.Module):
         basis: Float[Array, "pairs radial"],
         weights: Sequence[Float[Array, "radial channels"]],
         tables: SpeciesVectors,
-    ) -> list[Float[Array, "atoms _ channels"]]:
+    ) -> RankTwo | Deferred:
         of_centre, of_neighbour = tables
-        signs = np.array([1] + [-1] * 3 + [1] * 5)
-        sides = on_both_edges(jnp.concatenate(geometry, axis=-1), signs)
-        densities = neighbor_densities(sides, basis, species, self.num_species, edges)
+        first_edges = jnp.concatenate(geometry, axis=-1)
+        signs = (1, *(-1,) * 3, *(1,) * 5)
+        densities = neighbor_densities(first_edges, basis, species, self.num_species, edges, signs)
+        if for_gpu():
+            # One product, a matrix for each component, with the species of the neighbors and
+            # without, which then meet that of the center.
+            matrices = jnp.stack([weights[part] for part in (0, *(1,) * 3, *(2,) * 5)])[:, None]
+            factors = jnp.stack([of_neighbour, jnp.ones_like(of_neighbour)], axis=1)
+            matrices = matrices[..., None, :] * factors[:, None]
+            flat = densities.reshape(*densities.shape[:2], -1)
+            both = jnp.einsum("nca,caf->ncf", flat, matrices.reshape(9, flat.shape[2], -1))
+            both = both.reshape(both.shape[0], 18, -1)
+            return deferred(_seen_from_center, both, of_centre[species][:, None])
         found = []
         for part, matrix in zip(jnp.split(densities, (1, 4), axis=1), weights, strict=True):
             both = (of_neighbour[:, None] * matrix).reshape(-1, matrix.shape[1])
             every = part.reshape(*part.shape[:2], -1) @ both
             found.append(every + of_centre[species][:, None] * (jnp.sum(part, axis=2) @ matrix))
-        return found
+        return RankTwo(*found)
 
     def _by_edges(
         self,
@@ -169,10 +185,27 @@ class Embedding(nn.Module):
         basis: Float[Array, "pairs radial"],
         weights: Sequence[Float[Array, "radial channels"]],
         tables: SpeciesVectors,
-    ) -> list[Float[Array, "atoms _ channels"]]:
+    ) -> RankTwo:
         of_centre, of_neighbour = (table[species] for table in tables)
         factor = at_receivers(of_centre, edges) + at_senders(of_neighbour, edges)
         identity, skew, symmetric = geometry
         sides = on_both_edges(identity), on_both_edges(skew, -1), on_both_edges(symmetric)
         filters = [on_both_edges(basis @ matrix) * factor for matrix in weights]
-        return list(collect(sides, tuple(filters), edges))
+        return RankTwo(*collect(sides, tuple(filters), edges))
+
+
+def _seen_from_center(both: Sequence[Array], of_center: Array) -> Components:
+    """The neighbors' sums, of each component with their species and with that of the center."""
+    around, unweighted = Components.of(both[::2]), Components.of(both[1::2])
+    return around + unweighted.scaled(of_center)
+
+
+def _with_itself_and_norm(tensor: Tensor, own: Array | None) -> list[Tensor | Array]:
+    """The tensor with what an atom adds to its own, if anything, and its squared norm."""
+    if own is not None:
+        tensor = tensor.plus_scalar(own)
+    return [tensor, squared_norm(tensor)]
+
+
+def _scaled_by_part(tensor: Tensor, factors: Sequence[Array]) -> Tensor:
+    return tensor.scaled_by_part(factors)

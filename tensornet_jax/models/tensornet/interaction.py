@@ -1,16 +1,29 @@
 """TensorNet's interaction layer: messages between atoms and products of tensors."""
 
+from collections.abc import Sequence
+from functools import partial
+from typing import cast
+
 import flax.linen as nn
 from jax import Array
 from jaxtyping import Float
 
-from tensornet_jax.models.layers import dense
+from tensornet_jax.models.layers import dense, side_by_side
 from tensornet_jax.models.tensornet.config import TensorNetConfig
-from tensornet_jax.models.tensornet.layers import LinearFilter, Mixing
+from tensornet_jax.models.tensornet.layers import (
+    Matrix,
+    Mixing,
+    normalized,
+    normalized_product,
+    updated,
+)
 from tensornet_jax.models.tensornet.radial import AtDistances, RadialValues
 from tensornet_jax.ops.activations import ACTIVATIONS
-from tensornet_jax.ops.cartesian import RankTwo, anticommutator, matmul, squared_norm
-from tensornet_jax.ops.messages.message import EdgeIndex, convolve, on_both_edges, sum_at_receivers
+from tensornet_jax.ops.by_atoms import Deferred, by_atoms, deferred
+from tensornet_jax.ops.cartesian import RankTwo
+from tensornet_jax.ops.messages.combined_filters import convolve_combined
+from tensornet_jax.ops.messages.message import EdgeIndex, on_both_edges, sum_at_receivers
+from tensornet_jax.ops.messages.pair_filters import convolve_filtered
 
 
 class Interaction(nn.Module):
@@ -24,7 +37,7 @@ class Interaction(nn.Module):
         c, dtype = self.config, self.dtype
         width = c.num_channels
         if c.compression:
-            self.filters = [LinearFilter(c.basis_size, width, dtype, False) for _ in range(3)]
+            self.filters = [Matrix(c.basis_size, width, dtype, False) for _ in range(3)]
         else:
             self.filter_hidden = [dense(c.num_radial, width, dtype), dense(width, 2 * width, dtype)]
             self.filters = [dense(2 * width, width, dtype) for _ in range(3)]
@@ -33,30 +46,36 @@ class Interaction(nn.Module):
 
     def __call__(
         self,
-        tensor: RankTwo,
+        tensor: RankTwo | Deferred,
         edges: EdgeIndex,
         radial: RadialValues,
         charge_factor: Float[Array, "atoms 1 1"],
-    ) -> RankTwo:
+    ) -> RankTwo | Deferred:
         """Return updated tensors; arguments as `Embedding`, the factor multiplies products."""
-        filters = tuple(self.filters_of(radial.pairs))
-        tensor = tensor.scaled(1 / (squared_norm(tensor) + 1))
-        y = self.mixing_before(tensor)
-        if self.config.messages == "neighbours":
-            message = RankTwo(*convolve(filters, y, edges))
+        scaled: RankTwo = by_atoms(normalized, tensor)
+        y = self.mixing_before(scaled)
+        y, message = self._with_messages(y, edges, radial.pairs)
+        own = None if radial.origin is None else self.filters_of(radial.origin)
+        product = partial(normalized_product, self.config.group)
+        update = self.mixing_after(by_atoms(product, y, message, own, charge_factor))
+        return deferred(updated, scaled, update, charge_factor)
+
+    def _with_messages(
+        self, features: RankTwo, edges: EdgeIndex, values: AtDistances
+    ) -> tuple[RankTwo, RankTwo]:
+        """Return what atoms send, and the sum of what reaches each."""
+        if self.config.messages != "neighbours":
+            filters = [on_both_edges(each) for each in self.filters_of(values)]
+            around = [sum_at_receivers(each, edges) for each in filters]
+            return features, features.scaled_by_part(around)
+        if self.config.compression:
+            basis, envelope = values
+            matrices = tuple(layer.matrix() for layer in self.filters)
+            both = convolve_combined(basis * envelope[:, None], matrices, features, edges)
         else:
-            around = [sum_at_receivers(on_both_edges(f), edges) for f in filters]
-            message = y.scaled_by_part(around)
-        if radial.origin is not None:
-            message = message + y.scaled_by_part(self.filters_of(radial.origin))
-        if self.config.group == "O(3)":
-            product = anticommutator(y, message).scaled(charge_factor)
-        else:
-            product = matmul(y, message).scaled(2.0)
-        update = self.mixing_after(product.scaled(1 / (squared_norm(product) + 1)))
-        # ΔX ΔX is half an anticommutator, the product that is at hand already.
-        square = anticommutator(update, update).scaled(0.5)
-        return tensor + update + square.scaled(charge_factor)
+            both = convolve_filtered(tuple(self.filters_of(values)), features, edges)
+        sent, received = (RankTwo(*parts) for parts in both)
+        return sent, received
 
     def filters_of(self, values: AtDistances) -> list[Float[Array, "pairs 1 channels"]]:
         """Filters of I, A and S with the cutoff function."""
@@ -68,4 +87,5 @@ class Interaction(nn.Module):
         act = ACTIVATIONS[self.config.activation]
         for layer in self.filter_hidden:
             basis = act(layer(basis))
-        return [act(layer(basis[:, None])) * envelope[:, None, None] for layer in self.filters]
+        filters = side_by_side(cast(Sequence[nn.Dense], self.filters), basis[:, None])
+        return [act(each) * envelope[:, None, None] for each in filters]

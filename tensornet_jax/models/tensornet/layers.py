@@ -1,12 +1,17 @@
-"""The linear maps of TensorNet's tensors and radial functions."""
+"""The linear maps of TensorNet's tensors and radial functions, and the products of tensors."""
+
+from collections.abc import Sequence
+from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from tensornet_jax.models.layers import dense, torch_uniform
-from tensornet_jax.ops.cartesian import RankTwo
+from tensornet_jax.models.layers import torch_uniform
+from tensornet_jax.ops.cartesian import RankTwo, Tensor, anticommutator, matmul, squared_norm
+from tensornet_jax.ops.kernels.choice import for_gpu
+from tensornet_jax.ops.messages.message import split_parts
 
 
 class Mixing(nn.Module):
@@ -18,25 +23,77 @@ class Mixing(nn.Module):
     def setup(self) -> None:
         """Create the three matrices."""
         width = self.num_channels
-        self.parts = [dense(width, width, self.dtype, use_bias=False) for _ in range(3)]
+        self.parts = [Matrix(width, width, self.dtype, False) for _ in range(3)]
 
     def __call__(self, tensor: RankTwo) -> RankTwo:
-        """(..., d, F) → (..., d, F), part by part."""
-        return RankTwo(*(layer(x) for layer, x in zip(self.parts, tensor, strict=True)))
+        """(N, d, F) → (N, d, F), part by part."""
+        matrices = [layer.matrix() for layer in self.parts]
+        if not for_gpu():
+            return RankTwo(*(x @ matrix for matrix, x in zip(matrices, tensor, strict=True)))
+        # One product, a matrix for each component, in one kernel instead of three.
+        sizes = [part.shape[1] for part in tensor]
+        each = jnp.stack([m for m, size in zip(matrices, sizes, strict=True) for _ in range(size)])
+        mixed = jnp.einsum("ncf,cfg->ncg", jnp.concatenate(tensor, axis=1), each)
+        return RankTwo(*split_parts(mixed, sizes))
 
 
-class LinearFilter(nn.Module):
-    """The matrix of a filter that is linear in R radial functions; with a bias as the last row."""
+def normalized(tensor: Tensor) -> Tensor:
+    """X / (‖X‖² + 1), before channels mix."""
+    return tensor.scaled(1 / (squared_norm(tensor) + 1))
 
-    num_radial: int
-    num_channels: int
+
+def normalized_product(
+    group: Literal["O(3)", "SO(3)"],
+    tensor: Tensor,
+    message: Tensor,
+    own: Sequence[Array] | None,
+    charge_factor: Array | None,
+) -> Tensor:
+    """The product of tensors and messages, normalized (Eq. 12).
+
+    Args:
+        group: O(3): Y M + M Y; SO(3): 2 Y M.
+        tensor: Y.
+        message: M without what an atom sends itself.
+        own: filters of I, A and S of the edge from an atom to itself, if there is one.
+        charge_factor: multiplies the product in O(3).
+    """
+    if own is not None:
+        message = message + tensor.scaled_by_part(own)
+    if group == "O(3)":
+        product = anticommutator(tensor, message)
+        if charge_factor is not None:
+            product = product.scaled(charge_factor)
+    else:
+        product = matmul(tensor, message).scaled(2.0)
+    return normalized(product)
+
+
+def updated(tensor: Tensor, update: Tensor, charge_factor: Array | None) -> Tensor:
+    """X + ΔX + ΔX ΔX, the square times a factor if there is one (Eq. 13)."""
+    # ΔX ΔX is half an anticommutator, the product that is at hand already.
+    square = anticommutator(update, update).scaled(0.5)
+    if charge_factor is not None:
+        square = square.scaled(charge_factor)
+    return tensor + update + square
+
+
+class Matrix(nn.Module):
+    """A learned matrix; with a bias, that is its last row.
+
+    rows: numbers that come in, without the one that a bias meets.
+    columns: numbers that come out.
+    """
+
+    rows: int
+    columns: int
     dtype: str
     use_bias: bool
 
     @nn.compact
-    def matrix(self) -> Float[Array, "radial channels"]:
-        """Return a row for each radial function and, with a bias, one more."""
-        init, shape = torch_uniform(self.num_radial), (self.num_radial, self.num_channels)
+    def matrix(self) -> Float[Array, "rows columns"]:
+        """Return a row for each number that comes in and, with a bias, one more."""
+        init, shape = torch_uniform(self.rows), (self.rows, self.columns)
         kernel = self.param("kernel", init, shape, self.dtype)
         if not self.use_bias:
             return kernel

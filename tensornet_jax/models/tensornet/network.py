@@ -24,6 +24,7 @@ from tensornet_jax.models.tensornet.embedding import Embedding
 from tensornet_jax.models.tensornet.interaction import Interaction
 from tensornet_jax.models.tensornet.radial import AtDistances, RadialBasis, envelope, pair_geometry
 from tensornet_jax.ops.activations import ACTIVATIONS
+from tensornet_jax.ops.by_atoms import Deferred, by_atoms, settled
 from tensornet_jax.ops.cartesian import RankTwo, squared_norms
 
 
@@ -50,18 +51,19 @@ class TensorNet(Model[TensorNetConfig]):
         tensor = self.tensors(graph)[-1]
         features = self.features(tensor)
         read_outs = {head: readout(features) for head, readout in self.readouts.items()}
-        return self.outputs(graph, read_outs, AtomFeatures(features, parts_of_tensors(tensor)))
+        parts = parts_of_tensors(settled(tensor))
+        return self.outputs(graph, read_outs, AtomFeatures(features, parts))
 
-    def features(self, tensor: RankTwo) -> Float[Array, "atoms channels"]:
+    def features(self, tensor: RankTwo | Deferred) -> Float[Array, "atoms channels"]:
         """Invariant features of atoms with these tensors."""
-        invariants = squared_norms(tensor)
+        invariants = by_atoms(squared_norms, tensor)
         invariants = invariants.reshape(invariants.shape[0], -1)
         features = self.linear(self.norm(invariants))
         if self.config.readout == "gated":
             return features
         return ACTIVATIONS[self.config.activation](features)
 
-    def tensors(self, graph: AtomGraph) -> list[RankTwo]:
+    def tensors(self, graph: AtomGraph) -> list[RankTwo | Deferred]:
         """Tensors of the atoms after the embedding and after every layer."""
         c, edges = self.config, graph.edges.index
         directions, radial = pair_geometry(c, graph, self._at, self_edges=c.self_edges)

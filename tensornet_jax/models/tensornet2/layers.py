@@ -1,5 +1,7 @@
 """TensorNet2's layers: charges of the atoms, and messages that know them."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
@@ -7,17 +9,17 @@ from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.layers import dense, layer_norm
-from tensornet_jax.models.tensornet.layers import Mixing
+from tensornet_jax.models.tensornet.layers import (
+    Mixing,
+    normalized,
+    normalized_product,
+    updated,
+)
 from tensornet_jax.models.tensornet.radial import RadialValues
 from tensornet_jax.models.tensornet2.config import TensorNet2Config
 from tensornet_jax.ops.activations import ACTIVATIONS
-from tensornet_jax.ops.cartesian import (
-    RankTwo,
-    anticommutator,
-    matmul,
-    squared_norm,
-    squared_norms,
-)
+from tensornet_jax.ops.by_atoms import Deferred, by_atoms, deferred, settled
+from tensornet_jax.ops.cartesian import RankTwo, squared_norms
 from tensornet_jax.ops.interactions.coulomb import equilibrated
 from tensornet_jax.ops.messages.directed_message import convolve_directed
 from tensornet_jax.ops.messages.message import EdgeIndex, at_receivers, at_senders, on_both_edges
@@ -65,8 +67,11 @@ class Charges(nn.Module):
         self.norm = layer_norm(dtype)
         self.mlp = MLP((width, width, 2 * c.num_charges), c.activation, dtype)
 
-    def __call__(self, tensor: RankTwo, graph: AtomGraph) -> Float[Array, "atoms charges"]:
+    def __call__(
+        self, tensor: RankTwo | Deferred, graph: AtomGraph
+    ) -> Float[Array, "atoms charges"]:
         """Return sets of charges side by side, e, 0 for padding."""
+        tensor = settled(tensor)
         # The scalar part as it is, with its sign: tr X / 3, where the coordinate is √3 times that.
         norms = squared_norms(tensor)[:, 1:].reshape(tensor.scalar.shape[0], -1)
         features = jnp.concatenate([tensor.scalar[:, 0] * 3**-0.5, norms], axis=-1)
@@ -96,11 +101,11 @@ class ChargedInteraction(nn.Module):
 
     def __call__(
         self,
-        tensor: RankTwo,
+        tensor: RankTwo | Deferred,
         charges: Float[Array, "atoms charges"],
         edges: EdgeIndex,
         radial: RadialValues,
-    ) -> RankTwo:
+    ) -> RankTwo | Deferred:
         """Return updated tensors.
 
         Args:
@@ -112,22 +117,17 @@ class ChargedInteraction(nn.Module):
         ends = jnp.concatenate([at_receivers(charges, edges), at_senders(charges, edges)], axis=-1)
         of_pairs = on_both_edges(self.of_radial(radial.pairs.basis))
         filters = self._filters(of_pairs, ends, on_both_edges(radial.pairs.envelope))
-        tensor = tensor.scaled(1 / (squared_norm(tensor) + 1))
-        y = self.mixing_before(tensor)
+        scaled: RankTwo = by_atoms(normalized, tensor)
+        y = self.mixing_before(scaled)
         message = RankTwo(*convolve_directed(tuple(filters), y, edges))
+        own = None
         if radial.origin is not None:
             basis, envelope = radial.origin
             ends = jnp.concatenate([charges, charges], axis=-1)
-            message = message + y.scaled_by_part(
-                self._filters(self.of_radial(basis), ends, envelope)
-            )
-        if self.config.group == "O(3)":
-            product = anticommutator(y, message)
-        else:
-            product = matmul(y, message).scaled(2.0)
-        update = self.mixing_after(product.scaled(1 / (squared_norm(product) + 1)))
-        # ΔX ΔX is half an anticommutator, the product that is at hand already.
-        return tensor + update + anticommutator(update, update).scaled(0.5)
+            own = self._filters(self.of_radial(basis), ends, envelope)
+        product = partial(normalized_product, self.config.group)
+        update = self.mixing_after(by_atoms(product, y, message, own, None))
+        return deferred(updated, scaled, update, None)
 
     def _filters(
         self,

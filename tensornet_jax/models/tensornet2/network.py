@@ -24,6 +24,7 @@ from tensornet_jax.models.tensornet.radial import AtDistances, RadialBasis, enve
 from tensornet_jax.models.tensornet2.config import PredictedCoulomb, TensorNet2Config
 from tensornet_jax.models.tensornet2.layers import MLP, ChargedInteraction, Charges
 from tensornet_jax.ops.activations import ACTIVATIONS
+from tensornet_jax.ops.by_atoms import settled
 from tensornet_jax.ops.cartesian import RankTwo, squared_norms
 from tensornet_jax.ops.interactions.coulomb import overlap_damping
 
@@ -75,7 +76,7 @@ class TensorNet2(Model[TensorNet2Config]):
         for layer, charges in zip(self.layers, self.charges[1:], strict=True):
             tensor = layer(tensor, stages[-1], edges, radial)
             stages.append(charges(tensor, graph))
-        return tensor, jnp.concatenate(stages, axis=-1)
+        return settled(tensor), jnp.concatenate(stages, axis=-1)
 
     def _coulomb(
         self, charges: Float[Array, "atoms charges"], coulomb: PredictedCoulomb, graph: AtomGraph

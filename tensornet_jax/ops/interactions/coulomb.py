@@ -2,13 +2,13 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
 from tensornet_jax.ops.messages.message import convolve
+from tensornet_jax.ops.segments import sum_of_segments
 
 
 def reaction_field(
@@ -78,12 +78,8 @@ def equilibrated(
     Returns:
         (N, C) e, 0 for padding.
     """
-    sums = jax.ops.segment_sum(
-        jnp.concatenate([charges, softness], axis=-1),
-        node_graph,
-        total.shape[0],
-        indices_are_sorted=True,
-    )
+    both = jnp.concatenate([charges, softness], axis=-1)
+    sums = sum_of_segments(both, node_graph, total.shape[0])
     sum_of_charges, sum_of_softness = jnp.split(sums, 2, axis=-1)
     missing = (total[:, None] - sum_of_charges) / (sum_of_softness + 1e-6)
     return charges + softness * missing[node_graph]

@@ -18,6 +18,8 @@ from jax import Array
 from jax.scipy.special import erfc
 from jaxtyping import Bool, Float, Int
 
+from tensornet_jax.ops.segments import sum_of_segments
+
 
 def reciprocal_lattice(
     cell: Float[Array, "structures 3 3"], periodic: Bool[Array, " structures"]
@@ -121,7 +123,7 @@ def constant_potentials(
         (N, C) e/Å.
     """
     _, volume = reciprocal_lattice(cell, periodic)
-    total = jax.ops.segment_sum(charges, node_graph, cell.shape[0], indices_are_sorted=True)
+    total = sum_of_segments(charges, node_graph, cell.shape[0])
     background = jnp.pi / splitting**2 * total / volume[:, None]
     own = 2 * splitting / math.sqrt(math.pi) * charges
     return jnp.where(periodic[node_graph, None], -own - background[node_graph], 0)

@@ -6,7 +6,7 @@ shapes suit it, everywhere else the plain form does. The environment variable
 
     auto       kernels on NVIDIA GPUs, where JAX's default backend is one (default)
     on         kernels on NVIDIA GPUs, also where JAX only compiles for one
-    off        plain forms everywhere
+    off        the forms that a CPU has, everywhere
     interpret  kernels everywhere, step by step as Pallas interprets them: to check their numbers
 """
 
@@ -48,6 +48,19 @@ def kernel_mode() -> KernelMode:
     return _mode.value or _checked(os.environ.get(VARIABLE, "") or "auto", VARIABLE)
 
 
+def for_gpu(*arrays: Array) -> bool:
+    """Tell whether what is traced now is for a GPU, whose programs want other forms than a CPU's.
+
+    Where there are two forms of one function in plain JAX, this decides between them, and whether
+    kernels may run. It is not so if a size is a symbol, as in programs to be exported.
+    """
+    static = all(isinstance(size, int) for array in arrays for size in array.shape)
+    mode = kernel_mode()
+    return static and (
+        mode in ("on", "interpret") or (mode == "auto" and jax.default_backend() == "gpu")
+    )
+
+
 def choose(
     kernel: Callable[..., _Result], plain: Callable[..., _Result], *arguments: object, fits: bool
 ) -> _Result:
@@ -59,12 +72,10 @@ def choose(
         arguments: trees of arrays.
         fits: whether the kernel takes these shapes.
     """
-    mode = kernel_mode()
     # Where there are CPUs alone, kernels need not be traced to be left out.
-    off = mode == "off" or (mode == "auto" and jax.default_backend() != "gpu")
-    if off or not fits:
+    if not (fits and for_gpu()):
         return plain(*arguments)
-    if mode == "interpret":
+    if kernel_mode() == "interpret":
         return kernel(*arguments, interpret=True)
 
     def on_gpu(*arguments: object) -> _Result:
@@ -78,8 +89,3 @@ def _checked(mode: str, name: str) -> KernelMode:
         if mode == known:
             return known
     raise ValueError(f"{name} {mode!r}: use one of {', '.join(get_args(KernelMode))}")
-
-
-def is_static(*arrays: Array) -> bool:
-    """Tell whether all sizes are numbers; those of exported programs may be symbols."""
-    return all(isinstance(size, int) for array in arrays for size in array.shape)

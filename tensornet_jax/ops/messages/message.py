@@ -18,7 +18,7 @@ keeps the accumulator in cache and is several times faster. On an accelerator th
 sum fuse into one kernel.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -130,6 +130,11 @@ def to_slots(
     atom. Unused slots hold 0.
     """
     return _to_slots(values, edges)
+
+
+def split_parts(stacked: Float[Array, "atoms components channels"], sizes: Sequence[int]) -> Parts:
+    """Components side by side (N, D, F) → per part (N, d, F), of the given sizes."""
+    return tuple(lax.split(stacked, sizes, axis=1))
 
 
 Term = Callable[..., Parts]

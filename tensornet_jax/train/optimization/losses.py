@@ -17,6 +17,7 @@ import numpy as np
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.targets import Targets
+from tensornet_jax.ops.segments import sum_of_segments
 from tensornet_jax.properties import LABELLED
 from tensornet_jax.train.config.run import LossConfig, LossTerm, TensorLossTerm
 
@@ -74,9 +75,8 @@ def loss_terms(
         batch holds none; a label of weight 0 is none. The energy error of a structure is divided by
         its number of atoms first, and that of a head by the term's scale.
     """
-    num_atoms = jax.ops.segment_sum(
-        graph.node_mask.astype(jnp.int32), graph.node_graph, num_segments=graph.num_graphs
-    )
+    inside = graph.node_mask.astype(jnp.int32)
+    num_atoms = sum_of_segments(inside, graph.node_graph, graph.num_graphs)
     values = {}
     for name, term in terms.items():
         target = targets.of(name)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tensornet_jax.ops.kernels.choice import VARIABLE, choose, kernel_mode, use_kernels
+from tensornet_jax.ops.kernels.choice import VARIABLE, KernelMode, choose, kernel_mode, use_kernels
 
 
 def plain(x):
@@ -29,7 +29,8 @@ def test_the_plain_form_runs_where_there_is_no_gpu():
 
 
 def test_modes_hold_within_their_scope_also_for_compiled_functions():
-    for mode, expected in (("interpret", 10), ("off", 1), ("auto", 1), ("interpret", 10)):
+    modes: list[tuple[KernelMode, int]] = [("interpret", 10), ("off", 1), ("auto", 1)]
+    for mode, expected in (*modes, *modes):
         with use_kernels(mode):
             assert kernel_mode() == mode
             assert float(chosen(jnp.zeros(()))) == expected

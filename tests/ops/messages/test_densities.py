@@ -29,13 +29,17 @@ def test_densities_are_sums_over_the_neighbors_of_each_species(potential):
     graph = graph_of(potential)
     edges = graph.edges.index
     rng = np.random.default_rng(0)
-    geometry = rng.normal(size=(2 * edges.num_pairs, 3))
+    signs = (1, -1, 1)
+    geometry = rng.normal(size=(edges.num_pairs, 3))
     basis = rng.normal(size=(edges.num_pairs, 4)) * np.asarray(graph.edges.pair_mask)[:, None]
     species = np.asarray(graph.species)
     expected = np.zeros((len(species), 3, 5, 4))
     for e, (i, j) in enumerate(zip(edges.receivers, edges.senders, strict=True)):
-        expected[i, :, species[j]] += np.outer(geometry[e], basis[e % edges.num_pairs])
-    found = neighbor_densities(jnp.asarray(geometry), jnp.asarray(basis), graph.species, 5, edges)
+        pair = e % edges.num_pairs
+        turned = np.array(signs) if e >= edges.num_pairs else 1
+        expected[i, :, species[j]] += np.outer(turned * geometry[pair], basis[pair])
+    arrays = jnp.asarray(geometry), jnp.asarray(basis), graph.species
+    found = neighbor_densities(*arrays, 5, edges, signs)
     np.testing.assert_allclose(found, expected, atol=tolerances.OP * 100)
 
 

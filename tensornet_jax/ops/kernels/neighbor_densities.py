@@ -1,0 +1,111 @@
+"""Kernels for densities of the neighbors by species, and for what each pair of atoms gives back.
+
+D_isc = Σ_{e: s_j = s} y_ec b_p of `ops.messages.densities`: a program belongs to an atom and a
+species, walks along the atom's slots and keeps a row of R radial functions for each of the few
+components of the geometry. What pairs give back, a program of each computes from the rows of its
+two atoms.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float, Int
+
+from tensornet_jax.ops.kernels.neighbor_sums import call_kernel, neighbors_of, rounded_up
+from tensornet_jax.ops.messages.edge_index import EdgeIndex
+
+MOST_FUNCTIONS = 128
+"""Radial functions that the kernels take."""
+
+
+def densities(
+    geometry: Float[Array, "pairs components"],
+    basis: Float[Array, "pairs radial"],
+    species: Int[Array, " atoms"],
+    edges: EdgeIndex,
+    *,
+    signs: tuple[int, ...],
+    num_species: int,
+    interpret: bool,
+) -> Float[Array, "atoms components species radial"]:
+    """The densities around every atom; arguments as `ops.messages.densities.neighbor_densities`."""
+    from jax.experimental import pallas as pl
+
+    basis, functions = _padded(basis), basis.shape[1]
+    num_atoms, wide, num_pairs = species.shape[0], basis.shape[1], edges.num_pairs
+
+    def program(
+        ys: Any, bs: Any, kinds: Any, pairs: Any, slots: Any, senders: Any, counts: Any, out: Any
+    ) -> None:
+        atom, kind = pl.program_id(0), pl.program_id(1)
+
+        def add(slot: Array, total: tuple[Array, ...]) -> tuple[Array, ...]:
+            pair = pairs[atom, slot]
+            counted = jnp.where(kinds[senders[atom, slot]] == kind, bs[pair, :], 0)
+            reverse = slots[atom, slot] >= num_pairs
+            return tuple(
+                known + _turned(ys[pair, c], reverse, sign) * counted
+                for c, (known, sign) in enumerate(zip(total, signs, strict=True))
+            )
+
+        zero = tuple(jnp.zeros(wide, basis.dtype) for _ in signs)
+        for c, row in enumerate(lax.fori_loop(0, counts[atom], add, zero)):
+            out[atom, c, kind, :] = row
+
+    pairs, senders, counts = neighbors_of(edges)
+    shape = jax.ShapeDtypeStruct((num_atoms, len(signs), num_species, wide), basis.dtype)
+    call = call_kernel(program, shape, (num_atoms, num_species), 1, interpret)
+    found = call(geometry, basis, species, pairs, edges.slots, senders, counts)
+    return found[..., :functions]
+
+
+def pair_gradients(
+    geometry: Float[Array, "pairs components"],
+    basis: Float[Array, "pairs radial"],
+    weights: Float[Array, "atoms components species radial"],
+    species: Int[Array, " atoms"],
+    edges: EdgeIndex,
+    *,
+    signs: tuple[int, ...],
+    interpret: bool,
+) -> tuple[Float[Array, "pairs components"], Float[Array, "pairs radial"]]:
+    """Derivatives of Σ D · weights by geometry and radial functions of every pair."""
+    from jax.experimental import pallas as pl
+
+    basis, functions = _padded(basis), basis.shape[1]
+    weights = _padded(weights)
+    wide, num_pairs = basis.shape[1], edges.num_pairs
+
+    def program(
+        ys: Any, bs: Any, ws: Any, kinds: Any, receivers: Any, senders: Any, of_y: Any, of_b: Any
+    ) -> None:
+        pair = pl.program_id(0)
+        i, j = receivers[pair], senders[pair]
+        kind_i, kind_j = kinds[i], kinds[j]
+        values, total = bs[pair, :], jnp.zeros(wide, basis.dtype)
+        for c, sign in enumerate(signs):
+            row = ws[i, c, kind_j, :] + sign * ws[j, c, kind_i, :]
+            of_y[pair, c] = jnp.sum(values * row)
+            total = total + ys[pair, c] * row
+        of_b[pair, :] = total
+
+    shapes = (
+        jax.ShapeDtypeStruct((num_pairs, len(signs)), basis.dtype),
+        jax.ShapeDtypeStruct((num_pairs, wide), basis.dtype),
+    )
+    call = call_kernel(program, shapes, (num_pairs,), 1, interpret)
+    of_geometry, of_basis = call(geometry, basis, weights, species, edges.receivers, edges.senders)
+    return of_geometry, of_basis[:, :functions]
+
+
+def _turned(value: Array, reverse: Array, sign: int) -> Array:
+    """The value on an edge, given that of its pair's first edge."""
+    return jnp.where(reverse, -value, value) if sign < 0 else value
+
+
+def _padded(values: Float[Array, "*rows radial"]) -> Float[Array, "*rows wide"]:
+    """Rows as long as arrays within kernels have to be."""
+    short = rounded_up(values.shape[-1]) - values.shape[-1]
+    return jnp.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, short)]) if short else values

@@ -1,0 +1,311 @@
+"""Kernels for sums over the neighbors of an atom and for what each pair of atoms gives back.
+
+A program of a sum belongs to one atom and a block of channels: it walks along the atom's slots and
+keeps its sums in registers, so that nothing of the size of edges × components × channels is ever
+written. A program of a pair reads the rows of its two atoms. Every number is written once, by one
+program: no atomics, and the same result every time.
+
+Components of atoms are side by side, (N, D, F), and belong to parts of given sizes, (1, 3, 5) in
+TensorNet, which have filters of their own: given as (P, S, F), or combined from R functions b of
+the pair's distance, f_p = Σ_r b_pr W_r, where not even the filters are written.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float, Int
+
+from tensornet_jax.ops.messages.edge_index import EdgeIndex
+
+Sizes = tuple[int, ...]
+
+WIDEST = 128
+NARROWEST = 16
+MOST_FUNCTIONS = 32
+PAIRS_A_GROUP = 64
+
+
+class Neighbors(NamedTuple):
+    """Who is around each atom, as the kernels read it.
+
+    pairs: (N, K) the pair of each slot.
+    senders: (N, K) the atom at its other end.
+    counts: (N,) slots up to the last one that is used.
+    """
+
+    pairs: Int[Array, "atoms slots"]
+    senders: Int[Array, "atoms slots"]
+    counts: Int[Array, " atoms"]
+
+
+def neighbors_of(edges: EdgeIndex) -> Neighbors:
+    """Return pairs and senders of the slots of every atom."""
+    used = edges.slots != 2 * edges.num_pairs - 1
+    places = jnp.arange(1, edges.slots.shape[1] + 1, dtype=edges.slots.dtype)
+    return Neighbors(
+        edges.slots % edges.num_pairs,
+        edges.senders[edges.slots],
+        jnp.max(jnp.where(used, places, 0), axis=1),
+    )
+
+
+def kernel_takes(channels: int) -> bool:
+    """Tell whether the kernels take so many channels: a multiple of 16."""
+    return channels % NARROWEST == 0
+
+
+def channel_block(channels: int) -> int:
+    """Return how many channels a program takes: a power of two that divides them."""
+    return min(channels & -channels, WIDEST)
+
+
+def rounded_up(count: int) -> int:
+    """Return the next power of two, as which arrays within a kernel have to be long."""
+    return 1 << (count - 1).bit_length()
+
+
+# --- sums over neighbors -------------------------------------------------------------------------
+
+
+def convolve(
+    filters: Float[Array, "pairs parts channels"],
+    features: Float[Array, "atoms components channels"],
+    start: Float[Array, "atoms components channels"] | None,
+    edges: EdgeIndex,
+    *,
+    sizes: Sizes,
+    interpret: bool,
+) -> Float[Array, "atoms components channels"]:
+    """Start + Σ_j f_p ∘ Y_j at every atom; see `ops.messages.filtered`."""
+
+    def filters_of(arrays: Sequence[Any], pair: Array, channels: Any) -> list[Array]:
+        given, *_ = arrays
+        return [given[pair, part, channels] for part in range(len(sizes))]
+
+    return _sum_over_slots(filters_of, (filters,), features, start, edges, sizes, interpret)
+
+
+def convolve_combined(
+    basis: Float[Array, "pairs functions"],
+    weights: Float[Array, "parts functions channels"],
+    features: Float[Array, "atoms components channels"],
+    start: Float[Array, "atoms components channels"] | None,
+    edges: EdgeIndex,
+    *,
+    sizes: Sizes,
+    interpret: bool,
+) -> Float[Array, "atoms components channels"]:
+    """Start + Σ_j (b_p W) ∘ Y_j at every atom; see `ops.messages.combined_filters`."""
+    functions = range(basis.shape[1])
+
+    def filters_of(arrays: Sequence[Any], pair: Array, channels: Any) -> list[Array]:
+        given, matrices, *_ = arrays
+        values = [given[pair, r] for r in functions]
+        found = []
+        for part in range(len(sizes)):
+            total = values[0] * matrices[part, 0, channels]
+            for r in functions[1:]:
+                total = total + values[r] * matrices[part, r, channels]
+            found.append(total)
+        return found
+
+    return _sum_over_slots(filters_of, (basis, weights), features, start, edges, sizes, interpret)
+
+
+def _sum_over_slots(
+    filters_of: Callable[[Sequence[Any], Array, Any], list[Array]],
+    arrays: tuple[Array, ...],
+    features: Float[Array, "atoms components channels"],
+    start: Float[Array, "atoms components channels"] | None,
+    edges: EdgeIndex,
+    sizes: Sizes,
+    interpret: bool,
+) -> Float[Array, "atoms components channels"]:
+    from jax.experimental import pallas as pl
+
+    num_atoms, _, width = features.shape
+    block = channel_block(width)
+    part_of = [part for part, size in enumerate(sizes) for _ in range(size)]
+
+    def program(*refs: Any) -> None:
+        *given, rows, pairs, senders, counts, out = refs
+        atom, channels = pl.program_id(0), pl.ds(pl.program_id(1) * block, block)
+
+        def add(slot: Array, total: tuple[Array, ...]) -> tuple[Array, ...]:
+            sender = senders[atom, slot]
+            filters = filters_of(given, pairs[atom, slot], channels)
+            return tuple(
+                known + filters[part] * rows[sender, component, channels]
+                for component, (known, part) in enumerate(zip(total, part_of, strict=True))
+            )
+
+        known = tuple(
+            jnp.zeros(block, features.dtype)
+            if start is None
+            else given[-1][atom, component, channels]
+            for component in range(len(part_of))
+        )
+        for component, total in enumerate(lax.fori_loop(0, counts[atom], add, known)):
+            out[atom, component, channels] = total
+
+    shape = jax.ShapeDtypeStruct(features.shape, features.dtype)
+    call = call_kernel(program, shape, (num_atoms, width // block), max(1, block // 32), interpret)
+    started = () if start is None else (start,)
+    return call(*arrays, *started, features, *neighbors_of(edges))
+
+
+# --- what pairs give back ------------------------------------------------------------------------
+
+
+def pair_products(
+    a: Float[Array, "atoms components channels"],
+    b: Float[Array, "atoms components channels"],
+    edges: EdgeIndex,
+    *,
+    sizes: Sizes,
+    interpret: bool,
+) -> Float[Array, "pairs parts channels"]:
+    """Σ_c a_ic b_jc + a_jc b_ic of every pair and part; see `ops.messages.message`."""
+    from jax.experimental import pallas as pl
+
+    width, num_pairs = a.shape[-1], edges.num_pairs
+    block = channel_block(width)
+
+    def program(first: Any, second: Any, receivers: Any, senders: Any, out: Any) -> None:
+        pair, channels = pl.program_id(0), pl.ds(pl.program_id(1) * block, block)
+        found = _products(first, second, receivers[pair], senders[pair], channels, sizes)
+        for part, values in enumerate(found):
+            out[pair, part, channels] = values
+
+    shape = jax.ShapeDtypeStruct((num_pairs, len(sizes), width), a.dtype)
+    call = call_kernel(program, shape, (num_pairs, width // block), 1, interpret)
+    return call(a, b, edges.receivers, edges.senders)
+
+
+def combined_overlaps(
+    weights: Float[Array, "parts functions channels"],
+    a: Float[Array, "atoms components channels"],
+    b: Float[Array, "atoms components channels"],
+    edges: EdgeIndex,
+    *,
+    sizes: Sizes,
+    interpret: bool,
+) -> Float[Array, "pairs functions"]:
+    """Σ_F W_rF (a_iF b_jF + a_jF b_iF) of every pair; see `ops.messages.combined_filters`."""
+    from jax.experimental import pallas as pl
+
+    width, num_pairs, functions = a.shape[-1], edges.num_pairs, weights.shape[1]
+    block, padded = channel_block(width), rounded_up(functions)
+    if padded != functions:
+        weights = jnp.pad(weights, ((0, 0), (0, padded - functions), (0, 0)))
+
+    def program(
+        matrices: Any, first: Any, second: Any, receivers: Any, senders: Any, out: Any
+    ) -> None:
+        pair = pl.program_id(0)
+        i, j = receivers[pair], senders[pair]
+
+        def add(number: Array, total: Array) -> Array:
+            channels = pl.ds(number * block, block)
+            found = _products(first, second, i, j, channels, sizes)
+            for part, values in enumerate(found):
+                total = total + matrices[part, :, channels] * values
+            return total
+
+        zero = jnp.zeros((padded, block), a.dtype)
+        total = lax.fori_loop(0, width // block, add, zero)
+        out[pair, :] = jnp.sum(total, axis=1)
+
+    shape = jax.ShapeDtypeStruct((num_pairs, padded), a.dtype)
+    found = call_kernel(program, shape, (num_pairs,), 1, interpret)(
+        weights, a, b, edges.receivers, edges.senders
+    )
+    return found[:, :functions]
+
+
+def combined_weights(
+    basis: Float[Array, "pairs functions"],
+    a: Float[Array, "atoms components channels"],
+    b: Float[Array, "atoms components channels"],
+    edges: EdgeIndex,
+    *,
+    sizes: Sizes,
+    interpret: bool,
+) -> Float[Array, "parts functions channels"]:
+    """Σ_p b_pr (a_iF b_jF + a_jF b_iF); see `ops.messages.combined_filters`.
+
+    Pairs are summed in groups, and the groups by XLA.
+    """
+    from jax.experimental import pallas as pl
+
+    num_pairs, functions = basis.shape
+    width, parts, block = a.shape[-1], len(sizes), channel_block(a.shape[-1])
+    groups, padded = -(-num_pairs // PAIRS_A_GROUP), rounded_up(functions)
+    basis = jnp.pad(basis, ((0, 0), (0, padded - functions)))
+
+    def program(
+        values: Any, first: Any, second: Any, receivers: Any, senders: Any, out: Any
+    ) -> None:
+        group, channels = pl.program_id(0), pl.ds(pl.program_id(1) * block, block)
+        begin = group * PAIRS_A_GROUP
+
+        def add(pair: Array, total: tuple[Array, ...]) -> tuple[Array, ...]:
+            found = _products(first, second, receivers[pair], senders[pair], channels, sizes)
+            given = values[pair, :][:, None]
+            return tuple(
+                known + given * product[None] for known, product in zip(total, found, strict=True)
+            )
+
+        zero = (jnp.zeros((padded, block), a.dtype),) * parts
+        end = jnp.minimum(begin + PAIRS_A_GROUP, num_pairs)
+        for part, total in enumerate(lax.fori_loop(begin, end, add, zero)):
+            out[group, part, :, channels] = total
+
+    shape = jax.ShapeDtypeStruct((groups, parts, padded, width), a.dtype)
+    call = call_kernel(program, shape, (groups, width // block), max(1, block // 32), interpret)
+    found = jnp.sum(call(basis, a, b, edges.receivers, edges.senders), axis=0)
+    return found[:, :functions]
+
+
+def _products(
+    first: Any, second: Any, i: Array, j: Array, channels: Any, sizes: Sizes
+) -> list[Array]:
+    """Σ_c a_ic b_jc + a_jc b_ic over the components of each part."""
+    found, begin = [], 0
+    for size in sizes:
+        terms = [
+            first[i, c, channels] * second[j, c, channels]
+            + first[j, c, channels] * second[i, c, channels]
+            for c in range(begin, begin + size)
+        ]
+        found.append(sum(terms[1:], terms[0]))
+        begin += size
+    return found
+
+
+def call_kernel(
+    program: Callable[..., None],
+    shapes: Any,
+    grid: tuple[int, ...],
+    num_warps: int,
+    interpret: bool,
+) -> Callable[..., Any]:
+    """Return a function of arrays that runs a program everywhere on a grid.
+
+    Args:
+        program: reads and writes references to whole arrays.
+        shapes: of what comes out.
+        grid: how many programs along each axis.
+        num_warps: threads a program has, by 32.
+        interpret: run step by step in plain JAX.
+    """
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import triton
+
+    parameters = None if interpret else triton.CompilerParams(num_warps=num_warps, num_stages=1)
+    call = partial(pl.pallas_call, grid=grid, interpret=interpret)
+    return call(program, out_shape=shapes, compiler_params=parameters)
