@@ -19,7 +19,7 @@ import ase
 import jax
 from gpu.cases import BATCH, BATCHED, Case, all_cases
 from gpu.compiling import MissingCompilerError, as_on_gpu, compile_for, prepare
-from gpu.cost import cheapest, cost_of, scatters, stepwise
+from gpu.cost import Stepwise, cheapest, cost_of, scatters, stepwise
 from gpu.devices import DEVICES, LAUNCH, Device
 from gpu.programs import program_of
 from gpu.report import Record, plot, report
@@ -59,7 +59,10 @@ def measured(case: Case, device: Device, mode: str) -> Record:
     assert text is not None
     assert memory is not None
     # Of dynamics, one step with a list that still holds, and one that makes a new list.
-    taken, with_list = stepwise(cost_of(text, cheapest)), stepwise(cost_of(text))
+    whole, kept = cost_of(text), cost_of(text, cheapest)
+    with_list, taken = Stepwise(whole, 1, 0), Stepwise(whole, 1, 0)
+    if case.takes_steps:
+        with_list, taken = stepwise(whole), stepwise(kept)
     step = taken.step
     floor = memory.argument_size_in_bytes + memory.output_size_in_bytes
     held = floor - memory.alias_size_in_bytes
@@ -76,8 +79,8 @@ def measured(case: Case, device: Device, mode: str) -> Record:
         "held_bytes": held,
         "floor_bytes": floor,
         # All of the program's, since each of them waits for the host.
-        "dynamic_loops": cost_of(text).dynamic_loops,
-        "conditionals": cost_of(text).conditionals,
+        "dynamic_loops": whole.dynamic_loops,
+        "conditionals": whole.conditionals,
         "scatters": scatters(text),
         "predicted_s": device.seconds(step.launches, step.bytes),
         "predicted_without_graph_s": device.seconds(step.launches, step.bytes, LAUNCH),

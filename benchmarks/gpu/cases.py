@@ -18,6 +18,7 @@ BATCH = 8
 BATCHED = f"{BATCH} aspirins"
 ENSEMBLES = ("NVE", "Langevin", "NPT")
 LISTS = ("host list", "device list")
+NEW_LIST = "new list on the device"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Case:
     system: str
 
     @property
+    def takes_steps(self) -> bool:
+        """Whether it is a loop over steps of dynamics."""
+        return self.task.startswith(ENSEMBLES)
+
+    @property
     def is_typical(self) -> bool:
         """Whether it is one of the few that are compiled for every GPU."""
         of_box = self.task in (FORCES, f"{ENSEMBLES[1]}, {LISTS[1]}") and self.system == BOXES[0]
@@ -47,7 +53,7 @@ class Case:
 
 def all_cases() -> list[Case]:
     """Return all programs, in the order of the tables."""
-    return [*_evaluations(), *_steps_of_dynamics(), *_training()]
+    return [*_evaluations(), *_dynamics(), *_training()]
 
 
 def _evaluations() -> Iterator[Case]:
@@ -58,13 +64,15 @@ def _evaluations() -> Iterator[Case]:
                     yield Case(model, form, task, system)
 
 
-def _steps_of_dynamics() -> Iterator[Case]:
+def _dynamics() -> Iterator[Case]:
     for system in (MOLECULES[0], BOXES[0]):
         for ensemble in ENSEMBLES:
             for lists in LISTS:
                 # A molecule has no volume, and its list is complete from the start.
                 if system in BOXES or (ensemble != "NPT" and lists == LISTS[0]):
                     yield Case("tensornet", COMPRESSED, f"{ensemble}, {lists}", system)
+    for system in BOXES:
+        yield Case("tensornet", COMPRESSED, NEW_LIST, system)
 
 
 def _training() -> Iterator[Case]:

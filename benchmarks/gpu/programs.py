@@ -15,6 +15,7 @@ from tensornet_jax.graph.targets import Targets, batch_targets
 from tensornet_jax.md import NPT, NVE, Langevin, Simulation
 from tensornet_jax.md.engines import compiled_loop
 from tensornet_jax.md.lists import choice
+from tensornet_jax.md.lists.device_lists import DeviceLists
 from tensornet_jax.models import MODELS
 from tensornet_jax.models.config import Compression
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
@@ -25,7 +26,7 @@ from tensornet_jax.train.optimization.optimizer import make_optimizer
 from tensornet_jax.train.optimization.state import TrainState
 from tensornet_jax.train.optimization.step import TrainStep
 
-from .cases import COMPRESSED, FORCES, GRADIENT, LISTS, STRESS, TRAINING, Case
+from .cases import COMPRESSED, FORCES, GRADIENT, LISTS, NEW_LIST, STRESS, TRAINING, Case
 from .compiling import Jitted
 
 CUTOFF = 4.5
@@ -74,6 +75,8 @@ def program_of(case: Case, structures: list[ase.Atoms]) -> Program:
         targets = batch_targets(labels, capacity, potential.dtype)
         made = _gradient if case.task == GRADIENT else _training_step
         return Program(*made(potential, graph, targets), *size)
+    if case.task == NEW_LIST:
+        return Program(*_new_list(potential, structures), *size)
     arguments, named = _call_of_engine(potential, structures, case.task)
     return Program(compiled_loop.run_chunk, arguments, *size, named)
 
@@ -137,6 +140,15 @@ def _training_step(
     return jax.jit(step, donate_argnums=0), (state, graph, targets, np.float32(1))
 
 
+def _new_list(
+    potential: Potential, structures: list[ase.Atoms]
+) -> tuple[Jitted, tuple[object, ...]]:
+    with mock.patch.object(choice, "lists_on_device", return_value=True):
+        engine = Simulation(potential, structures, NVE(), timestep=TIMESTEP).engine
+    assert isinstance(engine.lists, DeviceLists)
+    return jax.jit(engine.lists.loop.made), (engine.neighbors,)
+
+
 class _CaughtError(Exception):
     """Carries the arguments of a call that was not made."""
 
@@ -154,9 +166,8 @@ def _call_of_engine(
     def catch(*arguments: object, **named: object) -> NoReturn:
         raise _CaughtError(arguments, named)
 
-    on_device = lists == LISTS[1]
     with (
-        mock.patch.object(choice, "lists_on_device", return_value=on_device),
+        mock.patch.object(choice, "lists_on_device", return_value=lists == LISTS[1]),
         mock.patch.object(compiled_loop, "run_chunk", catch),
     ):
         simulation = Simulation(potential, structures, ENSEMBLES[ensemble], timestep=TIMESTEP)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .cases import BOXES, ENSEMBLES, FORCES, GRADIENT, STRESS, TRAINING, Case, all_cases
+from .cases import BOXES, FORCES, GRADIENT, NEW_LIST, STRESS, TRAINING, Case, all_cases
 from .devices import ATTAINED, DEVICES, GIGABYTE, LAUNCH, LAUNCH_IN_GRAPH
 
 Record: TypeAlias = dict[str, Any]
@@ -93,7 +93,7 @@ def _versions(records: Sequence[Record]) -> str:
 
 def _tables(records: Sequence[Record]) -> list[str]:
     """Return the tables of one device."""
-    dynamics = [case for case in all_cases() if case.task.startswith(ENSEMBLES)]
+    dynamics = [case for case in all_cases() if case.takes_steps or case.task == NEW_LIST]
     training = [case for case in all_cases() if case.task in (GRADIENT, TRAINING)]
     evaluations = [case for case in all_cases() if case.task in (FORCES, STRESS)]
     return [
@@ -109,12 +109,12 @@ def _dynamics(cases: Sequence[Case], records: Sequence[Record]) -> list[str]:
     around: Column = "around the steps", lambda r: f"{r['launches_around_steps']:,}"
     block: Column = "steps", lambda r: f"{r['steps_in_block']}"
     columns = (_COLUMNS[0], with_list, around, block, *_COLUMNS[1:])
-    lines = _table("A step of dynamics", cases, records, columns)
+    lines = _table("Dynamics", cases, records, columns)
     if not lines:
         return lines
     lines[3:3] = [
-        "Kernels of one turn of the loop over steps, with a list that still holds, and where the "
-        "device makes a new one. *Around the steps*: launched once a block, of so many *steps* as "
+        "Kernels of one turn of the loop over steps, with a list that still holds, and where a "
+        "turn makes a new one. *Around the steps*: launched once a block, of so many *steps* as "
         "XLA knows of: 1 where the loop ends when the device says so. Temporary memory, scatters "
         "and waits are those of the whole program.",
         "",

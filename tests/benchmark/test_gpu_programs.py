@@ -224,7 +224,7 @@ def test_plain_forms_and_kernels_stand_in_one_row_in_the_order_of_the_cases(resu
     heads = [line for line in text.splitlines() if line.startswith("###")]
     assert heads == [
         "### Energy, forces and stress",
-        "### A step of dynamics",
+        "### Dynamics",
         "### Training",
         "### Memory",
     ]
