@@ -1,6 +1,11 @@
 """The programs of the cases, as their callers compile them, with arguments of the right shapes."""
 
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from inspect import signature
+from types import ModuleType
 from typing import NoReturn
 from unittest import mock
 
@@ -12,8 +17,7 @@ from flax.typing import Collection
 
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures
 from tensornet_jax.graph.targets import Targets, batch_targets
-from tensornet_jax.md import NPT, NVE, Langevin, Simulation
-from tensornet_jax.md.engines import compiled_loop
+from tensornet_jax.md import NPT, NVE, Langevin, Simulation, engines
 from tensornet_jax.md.lists import choice
 from tensornet_jax.md.lists.device_lists import DeviceLists
 from tensornet_jax.models import MODELS
@@ -77,8 +81,8 @@ def program_of(case: Case, structures: list[ase.Atoms]) -> Program:
         return Program(*made(potential, graph, targets), *size)
     if case.task == NEW_LIST:
         return Program(*_new_list(potential, structures), *size)
-    arguments, named = _call_of_engine(potential, structures, case.task)
-    return Program(compiled_loop.run_chunk, arguments, *size, named)
+    function, arguments, named = _call_of_engine(potential, structures, case.task)
+    return Program(function, arguments, *size, named)
 
 
 def _shapes_of(case: Case, structures: list[ase.Atoms]) -> Potential:
@@ -150,29 +154,47 @@ def _new_list(
 
 
 class _CaughtError(Exception):
-    """Carries the arguments of a call that was not made."""
+    """Carries a call that was not made."""
 
-    def __init__(self, arguments: tuple[object, ...], named: dict[str, object]) -> None:
+    def __init__(
+        self, function: Jitted, arguments: tuple[object, ...], named: dict[str, object]
+    ) -> None:
         super().__init__()
-        self.arguments, self.named = arguments, named
+        self.function, self.arguments, self.named = function, arguments, named
 
 
 def _call_of_engine(
     potential: Potential, structures: list[ase.Atoms], task: str
-) -> tuple[tuple[object, ...], dict[str, object]]:
-    """Return what the engine calls its compiled loop with."""
+) -> tuple[Jitted, tuple[object, ...], dict[str, object]]:
+    """Return the first call of a compiled loop that the engine makes."""
     ensemble, lists = task.split(", ")
 
-    def catch(*arguments: object, **named: object) -> NoReturn:
-        raise _CaughtError(arguments, named)
+    def caught(function: Jitted) -> Callable[..., NoReturn]:
+        def catch(*arguments: object, **named: object) -> NoReturn:
+            raise _CaughtError(function, arguments, named)
 
-    with (
-        mock.patch.object(choice, "lists_on_device", return_value=lists == LISTS[1]),
-        mock.patch.object(compiled_loop, "run_chunk", catch),
-    ):
+        return catch
+
+    with ExitStack() as patches:
+        on_device = lists == LISTS[1]
+        patches.enter_context(mock.patch.object(choice, "lists_on_device", return_value=on_device))
+        for module, name, function in _compiled_loops():
+            patches.enter_context(mock.patch.object(module, name, caught(function)))
         simulation = Simulation(potential, structures, ENSEMBLES[ensemble], timestep=TIMESTEP)
         try:
             simulation.engine.advance(STEPS)
-        except _CaughtError as caught:
-            return caught.arguments, caught.named
-    raise RuntimeError("the engine has not called its loop")
+        except _CaughtError as found:
+            return found.function, found.arguments, found.named
+    raise RuntimeError("the engine has called none of its compiled loops")
+
+
+def _compiled_loops() -> list[tuple[ModuleType, str, Jitted]]:
+    """Return the jitted functions of the engine that take a `Program`, wherever it names them."""
+    within = f"{engines.__name__}."
+    modules = [module for name, module in sys.modules.items() if name.startswith(within)]
+    return [
+        (module, name, value)
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, jax.stages.Wrapped) and "program" in signature(value).parameters
+    ]
