@@ -1,0 +1,1 @@
+"""What `benchmarks/gpu_programs.py` compiles, counts and reports."""
