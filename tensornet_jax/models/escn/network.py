@@ -24,6 +24,8 @@ from tensornet_jax.models.physics.electronic_state import ElectronicState
 from tensornet_jax.models.spherical.features import split_degrees
 from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.messages.message import sum_at_receivers
+from tensornet_jax.ops.rotations.edge_features import to_atoms
+from tensornet_jax.ops.rotations.edge_layout import EdgeLayout
 
 
 class ESCN(Model[ESCNConfig]):
@@ -71,9 +73,15 @@ class ESCN(Model[ESCNConfig]):
         c = self.config
         degrees = Degrees(0, c.l_max)
         weights = self.surroundings(edges).reshape(-1, degrees.count, c.num_channels)
-        harmonics = edges.harmonics[:, : degrees.size, None]
-        around = harmonics * weights[:, degrees.of_components]
-        around = sum_at_receivers(around, edges.connectivity) * c.message_scale
+        if edges.matrices is not None:
+            # The harmonics are the rows of order 0 of rotations onto the edges.
+            layout, rows = EdgeLayout(c.l_max, 0, 1), edges.harmonics.T
+            around = to_atoms(layout, None, rows, (weights[:, None],), edges.connectivity)
+        else:
+            harmonics = edges.harmonics[:, : degrees.size, None]
+            around = harmonics * weights[:, degrees.of_components]
+            around = sum_at_receivers(around, edges.connectivity)
+        around = around * c.message_scale
         scalars = self.table[graph.species]
         if c.electronic_state:
             scalars = scalars + self.state(graph)
