@@ -23,6 +23,7 @@ from tensornet_jax.models.layers import Perceptron
 from tensornet_jax.models.physics.electronic_state import ElectronicState
 from tensornet_jax.models.spherical.features import split_degrees
 from tensornet_jax.ops.harmonics.degrees import Degrees
+from tensornet_jax.ops.messages.edge_index import with_isolated_atoms
 from tensornet_jax.ops.messages.message import sum_at_receivers
 from tensornet_jax.ops.rotations.edge_features import to_atoms
 from tensornet_jax.ops.rotations.edge_layout import EdgeLayout
@@ -51,14 +52,27 @@ class ESCN(Model[ESCNConfig]):
     def __call__(self, graph: AtomGraph) -> ModelOutputs:
         """Return what the heads of `config` predict."""
         edges = edges_of(graph, self.config)
-        features = self._features(self._start(graph, edges), edges)
-        scalars = features[:, 0]
+        start = self._start(graph, edges)
         # The same network on atoms without neighbors: what it makes of them is E0 by definition.
-        alone = self._features(self._isolated(self.table), None)[:, 0]
-        read_outs = {}
-        for head, readout in self.readouts.items():
-            values = readout(scalars) - readout(alone)[graph.species]
-            read_outs[head] = values[:, 0]
+        alone = self._isolated(self.table)
+        if edges.matrices is not None:
+            # Few operations cost an accelerator less than few rows.
+            num_atoms = len(start)
+            apart = edges._replace(connectivity=with_isolated_atoms(edges.connectivity, len(alone)))
+            both = self._features(jnp.concatenate([start, alone]), apart)
+            features = both[:num_atoms]
+            read_outs = {
+                head: values[:num_atoms] - values[num_atoms:][graph.species]
+                for head, values in ((h, r(both[:, 0])[:, 0]) for h, r in self.readouts.items())
+            }
+        else:
+            features = self._features(start, edges)
+            alone = self._features(alone, None)[:, 0]
+            read_outs = {
+                head: (readout(features[:, 0]) - readout(alone)[graph.species])[:, 0]
+                for head, readout in self.readouts.items()
+            }
+        scalars = features[:, 0]
         return self.outputs(graph, read_outs, AtomFeatures(scalars, split_degrees(features)))
 
     def _isolated(
