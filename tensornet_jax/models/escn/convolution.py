@@ -152,7 +152,7 @@ def _gated(messages: Orders, gates: Perceptron) -> Orders:
     """As `_activate`, in the layout of `EdgeLayout`."""
     scalars = messages[0][:, 0, 0]
     channels, l_max = scalars.shape[-1], messages[0].shape[2] - 1
-    factors = jax.nn.sigmoid(gates(scalars)).reshape(-1, l_max, channels)
+    factors = jax.nn.sigmoid(gates(scalars)).reshape(len(scalars), l_max, channels)
     # Scalars too are multiplied: silu(x) = x sigmoid(x).
     own = SILU_GAIN * jax.nn.sigmoid(scalars)[:, None]
     return scale_degrees(messages, jnp.concatenate([own, factors], axis=1))

@@ -61,10 +61,13 @@ class ESCN(Model[ESCNConfig]):
             apart = edges._replace(connectivity=with_isolated_atoms(edges.connectivity, len(alone)))
             both = self._features(jnp.concatenate([start, alone]), apart)
             features = both[:num_atoms]
-            read_outs = {
-                head: values[:num_atoms] - values[num_atoms:][graph.species]
-                for head, values in ((h, r(both[:, 0])[:, 0]) for h, r in self.readouts.items())
-            }
+            # Not a gather, whose derivative is a scatter.
+            own = graph.species[:, None] == jnp.arange(len(alone))
+            read_outs = {}
+            for head, readout in self.readouts.items():
+                values = readout(both[:, 0])[:, 0]
+                of_species = jnp.sum(jnp.where(own, values[num_atoms:], 0), axis=1)
+                read_outs[head] = values[:num_atoms] - of_species
         else:
             features = self._features(start, edges)
             alone = self._features(alone, None)[:, 0]

@@ -38,10 +38,12 @@ def to_edges(
     """See `edge_features.to_edges`."""
     channels, num_edges = features.shape[-1], matrices.shape[-1]
 
-    def kernel(x, w, d, index, *out) -> None:
+    def kernel(x, w, d, receivers, senders, *out) -> None:
         block, end = edges_of_program(num_edges), program(1)
         lanes = span(end * channels, channels)
-        atoms = index[end, block]
+        atoms = receivers[block]
+        if layout.ends == 2:
+            atoms = jnp.where(end == 0, atoms, senders[block])
         for degree in layout.degrees:
             parts = [x[atoms, c, :] for c in layout.components(degree)]
             scale = None if weights is None else w[block, degree, lanes]
@@ -53,7 +55,7 @@ def to_edges(
 
     shapes = layout.shapes(num_edges, channels)
     run = call(kernel, (grid(num_edges), layout.ends), shapes, features.dtype, interpret)
-    return tuple(run(features, weights, matrices, _atoms(edges)))
+    return tuple(run(features, weights, matrices, edges.receivers, edges.senders))
 
 
 def to_atoms(
@@ -118,11 +120,11 @@ def cotangents(
     """See `edge_features.cotangents`."""
     channels, num_edges = features.shape[-1], matrices.shape[-1]
 
-    def kernel(x, w, d, index, *refs) -> None:
+    def kernel(x, w, d, receivers, senders, *refs) -> None:
         g, out = refs[: layout.m_max + 1], refs[layout.m_max + 1 :]
         block = edges_of_program(num_edges)
         ends = [span(end * channels, channels) for end in range(layout.ends)]
-        atoms = [index[end, block] for end in range(layout.ends)]
+        atoms = [receivers[block], senders[block]][: layout.ends]
         for degree in layout.degrees:
             parts = [[x[a, c, :] for a in atoms] for c in layout.components(degree)]
             scales = [None if weights is None else w[block, degree, end] for end in ends]
@@ -146,13 +148,8 @@ def cotangents(
 
     shapes = [matrices.shape] if weights is None else [matrices.shape, weights.shape]
     run = call(kernel, (grid(num_edges),), shapes, features.dtype, interpret)
-    found = run(features, weights, matrices, _atoms(edges), *messages)
+    found = run(features, weights, matrices, edges.receivers, edges.senders, *messages)
     return (None if weights is None else found[1]), found[0]
-
-
-def _atoms(edges: EdgeIndex) -> Array:
-    """(2, E) receivers and senders."""
-    return jnp.stack([edges.receivers, edges.senders])
 
 
 def _sum(terms: Iterable[Array]) -> Array:
