@@ -16,7 +16,6 @@ from typing import Any
 
 import ase
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import torchmdnet_peer
@@ -87,7 +86,7 @@ class OurStep:
         self.graph: AtomGraph = to_device(batch_structures(prepared, capacity, "float32"))
         self.targets: Targets = to_device(batch_targets(targets, capacity, "float32"))
         self.potential = potential
-        self.scale = jnp.float32(1)
+        self.scale = np.ones((), np.float32)
         config = OptimizerConfig(name="adamw", learning_rate=LEARNING_RATE)
         schedule = learning_rate_schedule(config, 10**6, 10**6)
         self.train_step, self.state = self._made(make_optimizer(config, schedule))

@@ -142,7 +142,7 @@ def _replaced(
     """Take entries that belong to an added element, on any axis, from `fresh`."""
     new = np.zeros(value.shape, bool)
     for axis in axes:
-        new |= np.expand_dims(added, [k for k in range(value.ndim) if k != axis])
+        new |= np.expand_dims(added, tuple(k for k in range(value.ndim) if k != axis))
     return np.where(new, fresh, value)
 
 

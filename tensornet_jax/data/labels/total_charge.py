@@ -92,7 +92,7 @@ def unstated_ion(name: str, charges: ArrayLike, where: str = "") -> str | None:
         charges: (N,) e.
         where: how the message names the structure, e.g. ``" (structure 3)"``.
     """
-    ion = whole(float(np.sum(charges)))
+    ion = whole(float(np.sum(np.asarray(charges, float))))
     if not ion:
         return None
     return (

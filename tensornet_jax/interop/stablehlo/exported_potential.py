@@ -264,7 +264,7 @@ def incoming_edges(pairs: np.ndarray, num_atoms: int) -> np.ndarray:
     edges = edges[np.argsort(receivers[edges], kind="stable")]
     owners = receivers[edges]
     places = np.arange(len(edges)) - np.searchsorted(owners, owners)
-    width = -(-_round_up(places.max(initial=0) + 1) // SLOT_BLOCK) * SLOT_BLOCK
+    width = -(-_round_up(int(places.max(initial=0)) + 1) // SLOT_BLOCK) * SLOT_BLOCK
     table = np.full((num_atoms, width), 2 * len(pairs) - 1, np.int32)
     table[owners, places] = edges
     return table

@@ -72,7 +72,7 @@ def test_arrays_one_entry_too_small_grow_and_change_nothing(monkeypatch):
             """Return exactly what is needed; slots come in blocks of four."""
             graphs, atoms, *_ = tight(structures)
             pairs = sum(len(each.pairs) for each in structures)
-            slots = max(np.bincount(each.pairs.directed()[0]).max() for each in structures)
+            slots = max(int(np.bincount(each.pairs.directed()[0]).max()) for each in structures)
             return host_lists.Capacity(graphs, atoms, pairs + 1, -(-slots // 4) * 4)
 
     monkeypatch.setattr(host_lists, "Capacity", Exact)
