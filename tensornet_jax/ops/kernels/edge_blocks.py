@@ -1,6 +1,7 @@
 """What kernels for features of edges share: a program takes a few edges and all channels."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
@@ -30,7 +31,7 @@ def grid(num_edges: int) -> int:
     return -(-num_edges // EDGES)
 
 
-def edges_of_program(num_edges: int) -> "pl.Slice":
+def edges_of_program(num_edges: int) -> "slice | pl.Slice":
     """The edges of a program; the last two may share some, for which they find the same."""
     return span(jnp.minimum(program(0) * EDGES, num_edges - EDGES), EDGES)
 
@@ -42,7 +43,15 @@ def program(axis: int) -> Array:
     return pl.program_id(axis)
 
 
-def span(start: Array | int, size: int) -> "pl.Slice":
+def one_each(axis: int, numbers: Iterable[int], body: Callable[[int], None]) -> None:
+    """Run in each program the body for its number along an axis of the grid, one of those given."""
+    import jax.experimental.pallas as pl
+
+    for number in numbers:
+        pl.when(pl.program_id(axis) == number)(partial(body, number))
+
+
+def span(start: Array | int, size: int) -> "slice | pl.Slice":
     """Indices from `start` on."""
     import jax.experimental.pallas as pl
 

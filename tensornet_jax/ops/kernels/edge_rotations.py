@@ -1,7 +1,8 @@
 """Kernels for features of atoms in frames of edges: gather, rotate and scale in one go, and back.
 
-They compute the functions of `ops.rotations.edge_features`, which has the formulas. The edges of a
-program are a few; each component of theirs is a tile of (edges, channels) in registers.
+They compute the functions of `ops.rotations.edge_features`, which has the formulas. Programs take
+a few edges, or one atom, and one degree; each component is a tile of (edges, channels) in
+registers.
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from tensornet_jax.ops.kernels.edge_blocks import (
     call,
     edges_of_program,
     grid,
+    one_each,
     program,
     span,
 )
@@ -44,7 +46,8 @@ def to_edges(
         atoms = receivers[block]
         if layout.ends == 2:
             atoms = jnp.where(end == 0, atoms, senders[block])
-        for degree in layout.degrees:
+
+        def turn(degree: int) -> None:
             parts = [x[atoms, c, :] for c in layout.components(degree)]
             scale = None if weights is None else w[block, degree, lanes]
             for order in layout.orders(degree):
@@ -53,8 +56,11 @@ def to_edges(
                 array, sign, place = layout.place(degree, order)
                 out[array][block, sign, place, lanes] = value if scale is None else value * scale
 
+        one_each(2, layout.degrees, turn)
+
     shapes = layout.shapes(num_edges, channels)
-    run = call(kernel, (grid(num_edges), layout.ends), shapes, features.dtype, interpret)
+    programs = (grid(num_edges), layout.ends, len(layout.degrees))
+    run = call(kernel, programs, shapes, features.dtype, interpret)
     return tuple(run(features, weights, matrices, edges.receivers, edges.senders))
 
 
@@ -77,33 +83,38 @@ def to_atoms(
         *g, out = refs
         atom = program(0)
 
-        def add_neighbors(turn: Array, totals: tuple[Array, ...]) -> tuple[Array, ...]:
-            found = list(totals)
-            arriving = slots[atom, span(turn * _NEIGHBORS, _NEIGHBORS)]
-            used = (arriving != padding).astype(dtype)
-            half = jnp.asarray(num_edges // 2, arriving.dtype)
-            leaving = jnp.where(arriving < half, arriving + half, arriving - half)
-            for end, block in enumerate((arriving, leaving)[: layout.ends]):
-                lanes = span(end * channels, channels)
-                for degree in layout.degrees:
-                    scale = None if weights is None else w[block, degree, lanes]
-                    for order in layout.orders(degree):
-                        array, sign, place = layout.place(degree, order)
-                        value = g[array][block, sign, place, lanes]
-                        value = value if scale is None else value * scale
-                        entries = layout.entries(degree, order)
-                        for c, k in zip(layout.components(degree), entries, strict=True):
-                            found[c] += (d[k, block] * used)[:, None] * value
-            return tuple(found)
+        def total(degree: int) -> None:
+            components = layout.components(degree)
 
-        zero = jnp.zeros((_NEIGHBORS, channels), dtype)
-        totals = (zero,) * layout.num_components
-        totals = lax.fori_loop(0, num_slots // _NEIGHBORS, add_neighbors, totals)
-        for c, total in enumerate(totals):
-            out[atom, c, :] = jnp.sum(total, axis=0)
+            def add_neighbors(turn: Array, totals: tuple[Array, ...]) -> tuple[Array, ...]:
+                # A loop, not both ends written out, which take the compiler four times as long.
+                end = lax.rem(turn, jnp.asarray(layout.ends, turn.dtype))
+                first = lax.div(turn, jnp.asarray(layout.ends, turn.dtype)) * _NEIGHBORS
+                block = slots[atom, span(first, _NEIGHBORS)]
+                scale = (block != padding).astype(dtype)[:, None]
+                half = jnp.asarray(num_edges // 2, block.dtype)
+                reverse = jnp.where(block < half, block + half, block - half)
+                block = jnp.where(end == 0, block, reverse)
+                lanes = span(end * channels, channels)
+                if weights is not None:
+                    scale = scale * w[block, degree, lanes]
+                for order in layout.orders(degree):
+                    array, sign, place = layout.place(degree, order)
+                    value = g[array][block, sign, place, lanes] * scale
+                    row = [d[k, block][:, None] for k in layout.entries(degree, order)]
+                    totals = tuple(a + b * value for a, b in zip(totals, row, strict=True))
+                return totals
+
+            zero = jnp.zeros((_NEIGHBORS, channels), dtype)
+            turns = num_slots // _NEIGHBORS * layout.ends
+            totals = lax.fori_loop(0, turns, add_neighbors, (zero,) * len(components))
+            for c, found in zip(components, totals, strict=True):
+                out[atom, c, :] = jnp.sum(found, axis=0)
+
+        one_each(1, layout.degrees, total)
 
     shape = (num_atoms, layout.num_components, channels)
-    run = call(kernel, (num_atoms,), (shape,), dtype, interpret)
+    run = call(kernel, (num_atoms, len(layout.degrees)), (shape,), dtype, interpret)
     return run(edges.slots, weights, matrices, *messages)[0]
 
 
@@ -125,29 +136,31 @@ def cotangents(
         block = edges_of_program(num_edges)
         ends = [span(end * channels, channels) for end in range(layout.ends)]
         atoms = [receivers[block], senders[block]][: layout.ends]
-        for degree in layout.degrees:
+
+        def overlap(degree: int) -> None:
             parts = [[x[a, c, :] for a in atoms] for c in layout.components(degree)]
-            scales = [None if weights is None else w[block, degree, end] for end in ends]
-            of_weights = [jnp.zeros((EDGES, channels), features.dtype)] * layout.ends
+            scales = [] if weights is None else [w[block, degree, end] for end in ends]
+            of_weights = [jnp.zeros((EDGES, channels), features.dtype)] * len(scales)
             for order in layout.orders(degree):
                 array, sign, place = layout.place(degree, order)
                 own = [g[array][block, sign, place, end] for end in ends]
                 entries = layout.entries(degree, order)
-                if weights is not None:
+                for end, scale in enumerate(scales):
                     row = [d[k, block][:, None] for k in entries]
-                    for end, value in enumerate(own):
-                        turned = _sum(a * b[end] for a, b in zip(row, parts, strict=True))
-                        of_weights[end] += value * turned
-                    own = [a * b for a, b in zip(own, scales, strict=True)]
+                    turned = _sum(a * b[end] for a, b in zip(row, parts, strict=True))
+                    of_weights[end] += own[end] * turned
+                    own[end] *= scale
                 for k, part in zip(entries, parts, strict=True):
                     product = _sum(a * b for a, b in zip(own, part, strict=True))
                     out[0][k, block] = jnp.sum(product, axis=1)
-            if weights is not None:
-                for end, value in zip(ends, of_weights, strict=True):
-                    out[1][block, degree, end] = value
+            for end, value in zip(ends, of_weights, strict=False):
+                out[1][block, degree, end] = value
+
+        one_each(1, layout.degrees, overlap)
 
     shapes = [matrices.shape] if weights is None else [matrices.shape, weights.shape]
-    run = call(kernel, (grid(num_edges),), shapes, features.dtype, interpret)
+    programs = (grid(num_edges), len(layout.degrees))
+    run = call(kernel, programs, shapes, features.dtype, interpret)
     found = run(features, weights, matrices, edges.receivers, edges.senders, *messages)
     return (None if weights is None else found[1]), found[0]
 

@@ -30,9 +30,11 @@ from tensornet_jax.ops.messages.edge_index import EdgeIndex, reversed_edges
 from tensornet_jax.ops.messages.message import aggregate, rows
 from tensornet_jax.ops.rotations.edge_layout import EdgeLayout, Orders
 
+# Kernels write out all entries: more take minutes to compile.
+_MOST_ENTRIES = 256
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def to_edges(
+
+def _to_edges(
     layout: EdgeLayout,
     features: Float[Array, "atoms components channels"],
     weights: Float[Array, "edges degrees both"] | None,
@@ -62,8 +64,7 @@ def to_edges(
     )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def to_atoms(
+def _to_atoms(
     layout: EdgeLayout,
     weights: Float[Array, "edges degrees both"] | None,
     matrices: Float[Array, "entries edges"],
@@ -93,8 +94,7 @@ def to_atoms(
     )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def cotangents(
+def _cotangents(
     layout: EdgeLayout,
     features: Float[Array, "atoms components channels"],
     weights: Float[Array, "edges degrees both"] | None,
@@ -122,6 +122,11 @@ def cotangents(
         edges,
         fits=_fits(features.shape[-1], matrices),
     )
+
+
+to_edges = jax.custom_vjp(_to_edges, nondiff_argnums=(0,))
+to_atoms = jax.custom_vjp(_to_atoms, nondiff_argnums=(0,))
+cotangents = jax.custom_vjp(_cotangents, nondiff_argnums=(0,))
 
 
 def _to_edges_backward(layout: EdgeLayout, residuals, cotangent):
@@ -156,12 +161,9 @@ def _keep_arguments(function):
     return lambda layout, *arguments: (function(layout, *arguments), arguments)
 
 
-for _function, _backward in (
-    (to_edges, _to_edges_backward),
-    (to_atoms, _to_atoms_backward),
-    (cotangents, _cotangents_backward),
-):
-    _function.defvjp(_keep_arguments(_function), _backward)
+to_edges.defvjp(_keep_arguments(to_edges), _to_edges_backward)
+to_atoms.defvjp(_keep_arguments(to_atoms), _to_atoms_backward)
+cotangents.defvjp(_keep_arguments(cotangents), _cotangents_backward)
 
 
 def _plain_to_edges(
@@ -229,7 +231,7 @@ def _plain_cotangents(
 
 
 def _fits(channels: int, matrices: Array) -> bool:
-    return fits(matrices.shape[-1], channels, matrices)
+    return matrices.shape[0] <= _MOST_ENTRIES and fits(matrices.shape[-1], channels, matrices)
 
 
 def _slice(found: range) -> slice:

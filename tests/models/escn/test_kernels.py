@@ -8,7 +8,7 @@ import pytest
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures
 from tensornet_jax.models.escn.config import ESCNConfig
-from tensornet_jax.ops.kernels.choice import use_kernels
+from tensornet_jax.ops.kernels.choice import KernelMode, use_kernels
 from tensornet_jax.potential.potential import ElementTable, create_potential
 from tests.builders import UNOPTIMIZED
 
@@ -45,7 +45,8 @@ def test_energy_forces_and_the_gradient_of_a_loss_of_forces_are_the_same(trained
         return found["energy"], found["forces"], gradient
 
     results = []
-    for mode in ("off", "interpret"):
+    modes: tuple[KernelMode, ...] = ("off", "interpret")
+    for mode in modes:
         with use_kernels(mode), potential.precision():
             run = jax.jit(everything, compiler_options=UNOPTIMIZED)
             results.append(run(potential.variables["params"], graph))

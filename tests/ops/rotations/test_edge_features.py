@@ -9,7 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 from tensornet_jax.graph.edges import slot_table
-from tensornet_jax.ops.kernels.choice import use_kernels
+from tensornet_jax.ops.kernels.choice import KernelMode, use_kernels
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
 from tensornet_jax.ops.messages.message import at_receivers, at_senders, sum_at_receivers
 from tensornet_jax.ops.rotations import edge_features
@@ -19,6 +19,7 @@ from tensornet_jax.ops.rotations.frame_matrices import frame_matrices
 from tests.builders import UNOPTIMIZED
 from tests.tolerances import OP
 
+BOTH: tuple[KernelMode, ...] = ("off", "interpret")
 NUM_ATOMS, NUM_PAIRS, CHANNELS = 4, 6, 4
 
 
@@ -60,7 +61,7 @@ def waves(tree) -> jax.Array:
     return sum((jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(tree)), jnp.zeros(()))
 
 
-def found_by(mode: str, function, given, *, order: int):
+def found_by(mode: KernelMode, function, given, *, order: int):
     """The function's values, and gradients of a wave of it and of a wave of these."""
 
     def derivatives(*given):
@@ -84,7 +85,7 @@ def test_kernels_are_the_plain_forms_to_second_order(name, weighted):
     function = partial(getattr(edge_features, name), layout)
     given = (*arguments(layout, name, weighted=weighted), some_edges())
     call = lambda *arrays: function(*arrays, given[-1])  # noqa: E731
-    expected, found = (found_by(m, call, given[:-1], order=2) for m in ("off", "interpret"))
+    expected, found = (found_by(m, call, given[:-1], order=2) for m in BOTH)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=OP * max(1.0, np.abs(b).max()))
 
@@ -94,7 +95,7 @@ def test_kernels_are_the_plain_forms_in_float32(name):
     layout = EdgeLayout(2, 1, 2)
     function = partial(getattr(edge_features, name), layout)
     given = (*arguments(layout, name, "float32"), some_edges())
-    expected, found = (found_by(m, function, given, order=0) for m in ("off", "interpret"))
+    expected, found = (found_by(m, function, given, order=0) for m in BOTH)
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == np.float32
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())

@@ -12,12 +12,10 @@ from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan, is_tria
 from tensornet_jax.ops.harmonics.degrees import Degrees, Normalization
 from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
 from tensornet_jax.ops.rotations.edge_frames import edge_frames, order_indices
-from tensornet_jax.ops.rotations.edge_layout import EdgeLayout
 from tensornet_jax.ops.rotations.rotation import aligning_rotation, rotate, wigner_matrices
 from tensornet_jax.ops.so2.convolution import (
     SO2Weights,
     clebsch_gordan_weights_from_so2,
-    convolve_in_layout,
     edge_convolution,
     so2_convolution,
     so2_weights_from_clebsch_gordan,
@@ -342,29 +340,3 @@ def test_unfit_arguments_are_refused():
         so2_weights_from_clebsch_gordan(jnp.ones(4), 1, 1, 1)
     with pytest.raises(ValueError, match="m_max 2"):
         so2_weights_from_clebsch_gordan(jnp.ones(5), 1, 1, 1, m_max=2)
-
-
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("mirror", [True, False])
-def test_layout_of_accelerators_gives_the_same_convolution(mirror):
-    l_max, m_max, c_in, c_out, num_edges = 3, 2, 3, 2, 4
-    rng = np.random.default_rng(11)
-
-    def matrices(first):
-        shapes = [(c_out, c_in, l_max + 1 - m, l_max + 1 - m) for m in range(first, m_max + 1)]
-        return tuple(jnp.asarray(rng.normal(size=shape)) for shape in shapes)
-
-    weights = SO2Weights(matrices(0), None if mirror else matrices(1))
-    layout = EdgeLayout(l_max, m_max, 1)
-    aligned = [jnp.asarray(rng.normal(size=s)) for s in layout.shapes(num_edges, c_in)]
-    features = np.zeros((num_edges, c_in, layout.num_components))
-    for degree, order in layout.rows:
-        array, sign, row = layout.place(degree, order)
-        features[..., degree**2 + degree + order] = aligned[array][:, sign, row]
-    expected = so2_convolution(jnp.asarray(features), weights, mix_channels=True)
-    found = convolve_in_layout(tuple(aligned), weights)
-    for degree, order in layout.rows:
-        array, sign, row = layout.place(degree, order)
-        np.testing.assert_allclose(
-            found[array][:, sign, row], expected[..., degree**2 + degree + order], atol=100 * OP
-        )

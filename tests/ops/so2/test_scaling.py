@@ -7,13 +7,13 @@ from jax.test_util import check_grads
 
 from tensornet_jax.ops.rotations.edge_layout import EdgeLayout
 from tensornet_jax.ops.so2 import scaling
-from tests.ops.rotations.test_edge_features import found_by
+from tests.ops.rotations.test_edge_features import BOTH, found_by
 from tests.tolerances import OP
 
 NUM_EDGES, CHANNELS = 12, 4
 
 
-def arguments(name: str, dtype: str = "float64"):
+def arguments(name: str, dtype: str = "float64") -> tuple:
     rng = np.random.default_rng(0)
     layout = EdgeLayout(2, 1, 1)
     shapes = layout.shapes(NUM_EDGES, CHANNELS)
@@ -28,7 +28,7 @@ def arguments(name: str, dtype: str = "float64"):
 @pytest.mark.parametrize("name", ["scale_degrees", "cotangents"])
 def test_kernels_are_the_plain_forms_to_second_order(name):
     function, given = getattr(scaling, name), arguments(name)
-    expected, found = (found_by(m, function, given, order=2) for m in ("off", "interpret"))
+    expected, found = (found_by(m, function, given, order=2) for m in BOTH)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=OP * max(1.0, np.abs(b).max()))
 
@@ -36,7 +36,7 @@ def test_kernels_are_the_plain_forms_to_second_order(name):
 @pytest.mark.parametrize("name", ["scale_degrees", "cotangents"])
 def test_kernels_are_the_plain_forms_in_float32(name):
     function, given = getattr(scaling, name), arguments(name, "float32")
-    expected, found = (found_by(m, function, given, order=0) for m in ("off", "interpret"))
+    expected, found = (found_by(m, function, given, order=0) for m in BOTH)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
 
