@@ -12,45 +12,49 @@ from tensornet_jax.models.escn.edges import EdgeNetwork, Edges
 from tensornet_jax.models.layers import SILU_GAIN, Perceptron, normal_kernel
 from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.messages.message import at_receivers, at_senders, sum_at_receivers
+from tensornet_jax.ops.rotations.edge_features import to_atoms, to_edges
 from tensornet_jax.ops.rotations.edge_frames import ByOrder, order_indices
+from tensornet_jax.ops.rotations.edge_layout import EdgeLayout, Orders
 from tensornet_jax.ops.so2.by_paths import convolve_by_paths
-from tensornet_jax.ops.so2.convolution import SO2Weights, convolve_by_order
+from tensornet_jax.ops.so2.convolution import SO2Weights, convolve_by_order, convolve_in_layout
+from tensornet_jax.ops.so2.scaling import scale_degrees
 
 
-class SO2Linear(nn.Module):
-    """An SO(2) convolution with the same weights for all edges, mixing channels."""
+class SO2Matrices(nn.Module):
+    """The weights of an SO(2) convolution, the same for all edges, that mixes channels.
+
+    channels, features: channels that go in and come out.
+    """
 
     config: ESCNConfig
+    channels: int
     features: int
     dtype: str
 
     @nn.compact
-    def __call__(self, messages: ByOrder, edges: Edges) -> ByOrder:
-        """(components, E, C) → (components, E, features)."""
-        c, channels = self.config, messages.cosine.shape[-1]
+    def __call__(self) -> SO2Weights:
+        """Return the matrices, (features, channels, degrees, degrees) an order."""
+        c = self.config
 
         def matrices(name: str, first: int) -> tuple[Array, ...]:
             found = []
             for m in range(first, c.highest_order + 1):
                 degrees = c.l_max + 1 - m
-                shape = (self.features, channels, degrees, degrees)
-                init = normal_kernel(channels * degrees)
+                shape = (self.features, self.channels, degrees, degrees)
+                init = normal_kernel(self.channels * degrees)
                 found.append(self.param(f"{name}_{m}", init, shape, self.dtype))
             return tuple(found)
 
         cross = matrices("cross", 1) if c.group == "SO(3)" else None
-        weights = SO2Weights(matrices("same", 0), cross)
-        if c.convolution == "so2":
-            return convolve_by_order(messages, weights, c.l_max, True)
-        turned = messages.cosine.transpose(1, 0, 2)
-        result = convolve_by_paths(turned, edges.harmonics, weights).transpose(1, 0, 2)
-        return ByOrder(result, result[:0])
+        return SO2Weights(matrices("same", 0), cross)
 
 
 class Convolution(nn.Module):
     """Messages: two SO(2) convolutions of both ends' features, with gates between them.
 
-    By Clebsch–Gordan paths features need no frame: all components then stand under "cosine".
+    There are three ways to the same numbers: in frames and in the layout of a CPU, in frames and in
+    that of accelerators, and by Clebsch–Gordan paths, for which features need no frame: all
+    components then stand under "cosine".
     """
 
     config: ESCNConfig
@@ -64,47 +68,117 @@ class Convolution(nn.Module):
         """Return the messages, summed over the neighbors."""
         c, dtype = self.config, self.dtype
         channels, hidden = c.num_channels, c.hidden_channels
-        degrees, m_max = Degrees(0, c.l_max), c.highest_order
-        weights = EdgeNetwork(c, self.num_species, 2 * channels * degrees.count, dtype)(edges)
-        weights = weights.reshape(-1, degrees.count, 2 * channels)[:, degrees.of_components]
-        ends = at_receivers(features, edges.connectivity), at_senders(features, edges.connectivity)
-        both = jnp.concatenate(ends, axis=-1) * weights
-        if c.convolution == "so2":
-            messages = edges.frames.align(both.mT, m_max)
-            parts = order_indices(c.l_max, m_max)
+        count = c.l_max + 1
+        weights = EdgeNetwork(c, self.num_species, 2 * channels * count, dtype)(edges)
+        weights = weights.reshape(-1, count, 2 * channels)
+        first = SO2Matrices(c, 2 * channels, hidden, dtype, name="first")()
+        second = SO2Matrices(c, hidden, channels, dtype, name="second")()
+        gates = Perceptron((), c.l_max * hidden, dtype, name="gates")
+        if edges.matrices is not None:
+            found = self._in_layout(features, weights, edges, first, second, gates)
+        elif edges.frames is not None:
+            found = self._in_frames(features, weights, edges, first, second, gates)
         else:
-            whole = both.transpose(1, 0, 2)
-            messages, parts = ByOrder(whole, whole[:0]), (slice(None), slice(0))
-        messages = SO2Linear(c, hidden, dtype, name="first")(messages, edges)
-        messages = self._activate(messages, *(degrees.of_components[part] for part in parts))
-        messages = SO2Linear(c, channels, dtype, name="second")(messages, edges)
-        if c.convolution == "so2":
-            messages = edges.frames.restore(messages, c.l_max, m_max).mT
-        else:
-            messages = messages.cosine.transpose(1, 0, 2)
-        return sum_at_receivers(messages, edges.connectivity) * c.message_scale
+            found = self._by_paths(features, weights, edges, first, second, gates)
+        return found * c.message_scale
 
-    def _activate(
+    def _in_layout(
         self,
-        messages: ByOrder,
-        cosine: Int[np.ndarray, " cosines"],
-        sine: Int[np.ndarray, " sines"],
-    ) -> ByOrder:
-        """Scalars by silu, components of the given degrees by gates made of scalars."""
-        c, hidden = self.config, self.config.hidden_channels
-        gates = Perceptron((), c.l_max * hidden, self.dtype, name="gates")(messages.cosine[0])
-        gates = jax.nn.sigmoid(gates).reshape(-1, c.l_max, hidden).transpose(1, 0, 2)
-        scalars = SILU_GAIN * jax.nn.silu(messages.cosine[:1])
-        return ByOrder(
-            jnp.concatenate(
-                [
-                    scalars if degree == 0 else part[None] * gates[degree - 1]
-                    for degree, part in zip(cosine, messages.cosine, strict=True)
-                ]
-            ),
-            jnp.stack(
-                [part * gates[degree - 1] for degree, part in zip(sine, messages.sine, strict=True)]
-            )
-            if len(sine)
-            else messages.sine,
+        features: Array,
+        weights: Array,
+        edges: Edges,
+        first: SO2Weights,
+        second: SO2Weights,
+        gates: Perceptron,
+    ) -> Array:
+        """In the layout of accelerators, so that arrays of edges are written but once each."""
+        c, matrices = self.config, edges.matrices
+        assert matrices is not None
+        l_max, m_max, index = c.l_max, c.highest_order, edges.connectivity
+        messages = to_edges(EdgeLayout(l_max, m_max, 2), features, weights, matrices, index)
+        messages = _gated(convolve_in_layout(messages, first), gates)
+        messages = convolve_in_layout(messages, second)
+        return to_atoms(EdgeLayout(l_max, m_max, 1), None, matrices, messages, index)
+
+    def _in_frames(
+        self,
+        features: Array,
+        weights: Array,
+        edges: Edges,
+        first: SO2Weights,
+        second: SO2Weights,
+        gates: Perceptron,
+    ) -> Array:
+        c, frames = self.config, edges.frames
+        assert frames is not None
+        l_max, m_max = c.l_max, c.highest_order
+        messages = frames.align(_both_ends(features, weights, edges).mT, m_max)
+        messages = convolve_by_order(messages, first, l_max, True)
+        degrees = Degrees(0, l_max).of_components
+        cosine, sine = order_indices(l_max, m_max)
+        messages = _activate(messages, degrees[cosine], degrees[sine], gates)
+        messages = convolve_by_order(messages, second, l_max, True)
+        return sum_at_receivers(frames.restore(messages, l_max, m_max).mT, edges.connectivity)
+
+    def _by_paths(
+        self,
+        features: Array,
+        weights: Array,
+        edges: Edges,
+        first: SO2Weights,
+        second: SO2Weights,
+        gates: Perceptron,
+    ) -> Array:
+        degrees = Degrees(0, self.config.l_max).of_components
+        messages = _both_ends(features, weights, edges)
+        messages = convolve_by_paths(messages, edges.harmonics, first).transpose(1, 0, 2)
+        messages = _activate(ByOrder(messages, messages[:0]), degrees, degrees[:0], gates).cosine
+        messages = convolve_by_paths(messages.transpose(1, 0, 2), edges.harmonics, second)
+        return sum_at_receivers(messages, edges.connectivity)
+
+
+def _both_ends(
+    features: Float[Array, "atoms components channels"],
+    weights: Float[Array, "edges degrees both"],
+    edges: Edges,
+) -> Float[Array, "edges components both"]:
+    """Features of receivers and then of senders, times the edges' weights."""
+    weights = weights[:, Degrees(0, weights.shape[1] - 1).of_components]
+    ends = at_receivers(features, edges.connectivity), at_senders(features, edges.connectivity)
+    return jnp.concatenate(ends, axis=-1) * weights
+
+
+def _gated(messages: Orders, gates: Perceptron) -> Orders:
+    """As `_activate`, in the layout of `EdgeLayout`."""
+    scalars = messages[0][:, 0, 0]
+    channels, l_max = scalars.shape[-1], messages[0].shape[2] - 1
+    factors = jax.nn.sigmoid(gates(scalars)).reshape(len(scalars), l_max, channels)
+    # Scalars too are multiplied: silu(x) = x sigmoid(x).
+    own = SILU_GAIN * jax.nn.sigmoid(scalars)[:, None]
+    return scale_degrees(messages, jnp.concatenate([own, factors], axis=1))
+
+
+def _activate(
+    messages: ByOrder,
+    cosine: Int[np.ndarray, " cosines"],
+    sine: Int[np.ndarray, " sines"],
+    gates: Perceptron,
+) -> ByOrder:
+    """Scalars by silu, components of the given degrees by gates made of scalars."""
+    hidden = messages.cosine.shape[-1]
+    factors = jax.nn.sigmoid(gates(messages.cosine[0]))
+    factors = factors.reshape(len(factors), -1, hidden).transpose(1, 0, 2)
+    scalars = SILU_GAIN * jax.nn.silu(messages.cosine[:1])
+    return ByOrder(
+        jnp.concatenate(
+            [
+                scalars if degree == 0 else part[None] * factors[degree - 1]
+                for degree, part in zip(cosine, messages.cosine, strict=True)
+            ]
+        ),
+        jnp.stack(
+            [part * factors[degree - 1] for degree, part in zip(sine, messages.sine, strict=True)]
         )
+        if len(sine)
+        else messages.sine,
+    )

@@ -11,15 +11,18 @@ from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.escn.config import ESCNConfig
 from tensornet_jax.models.layers import SILU_GAIN, Perceptron
 from tensornet_jax.models.spherical.geometry import edge_geometry, radial_basis
+from tensornet_jax.ops.kernels.choice import is_for_accelerators
 from tensornet_jax.ops.messages.message import EdgeIndex, on_both_edges
 from tensornet_jax.ops.rotations.edge_frames import EdgeFrames, edge_frames
+from tensornet_jax.ops.rotations.frame_matrices import frame_matrices
 
 
 class Edges(NamedTuple):
     """What the layers share of a graph's edges.
 
     connectivity: which atoms they join.
-    frames: of all edges, (E, 1).
+    frames: of all edges, (E, 1), for the layout of a CPU; None for the others.
+    matrices: rotations onto all edges, for the layout of accelerators; None for the others.
     harmonics: of degrees 0 … l_max, normalization ``component``; to 2 l_max for convolutions by
         paths.
     basis: radial functions times the cutoff function, 0 for padding.
@@ -27,7 +30,8 @@ class Edges(NamedTuple):
     """
 
     connectivity: EdgeIndex
-    frames: EdgeFrames
+    frames: EdgeFrames | None
+    matrices: Float[Array, "entries edges"] | None
     harmonics: Float[Array, "edges components"]
     basis: Float[Array, "edges radial"]
     species: tuple[Int[Array, " edges"], Int[Array, " edges"]]
@@ -42,10 +46,12 @@ def edges_of(graph: AtomGraph, config: ESCNConfig) -> Edges:
         lambda distances: radial_basis(distances, config),
     )
     directions = on_both_edges(geometry.directions, -1)
-    edges = graph.edges
+    edges, in_layout = graph.edges, is_for_accelerators() and not by_paths
+    frames = None if by_paths or in_layout else edge_frames(directions[:, None], config.l_max)
     return Edges(
         edges.index,
-        edge_frames(directions[:, None], config.l_max),
+        frames,
+        frame_matrices(directions, config.l_max, config.highest_order) if in_layout else None,
         geometry.harmonics,
         on_both_edges(geometry.basis),
         (graph.species[edges.receivers], graph.species[edges.senders]),

@@ -23,7 +23,10 @@ from tensornet_jax.models.layers import Perceptron
 from tensornet_jax.models.physics.electronic_state import ElectronicState
 from tensornet_jax.models.spherical.features import split_degrees
 from tensornet_jax.ops.harmonics.degrees import Degrees
+from tensornet_jax.ops.messages.edge_index import with_isolated_atoms
 from tensornet_jax.ops.messages.message import sum_at_receivers
+from tensornet_jax.ops.rotations.edge_features import to_atoms
+from tensornet_jax.ops.rotations.edge_layout import EdgeLayout
 
 
 class ESCN(Model[ESCNConfig]):
@@ -49,14 +52,30 @@ class ESCN(Model[ESCNConfig]):
     def __call__(self, graph: AtomGraph) -> ModelOutputs:
         """Return what the heads of `config` predict."""
         edges = edges_of(graph, self.config)
-        features = self._features(self._start(graph, edges), edges)
-        scalars = features[:, 0]
+        start = self._start(graph, edges)
         # The same network on atoms without neighbors: what it makes of them is E0 by definition.
-        alone = self._features(self._isolated(self.table), None)[:, 0]
-        read_outs = {}
-        for head, readout in self.readouts.items():
-            values = readout(scalars) - readout(alone)[graph.species]
-            read_outs[head] = values[:, 0]
+        alone = self._isolated(self.table)
+        if edges.matrices is not None:
+            # Few operations cost an accelerator less than few rows.
+            num_atoms = len(start)
+            apart = edges._replace(connectivity=with_isolated_atoms(edges.connectivity, len(alone)))
+            both = self._features(jnp.concatenate([start, alone]), apart)
+            features = both[:num_atoms]
+            # Not a gather, whose derivative is a scatter.
+            own = graph.species[:, None] == jnp.arange(len(alone))
+            read_outs = {}
+            for head, readout in self.readouts.items():
+                values = readout(both[:, 0])[:, 0]
+                of_species = jnp.sum(jnp.where(own, values[num_atoms:], 0), axis=1)
+                read_outs[head] = values[:num_atoms] - of_species
+        else:
+            features = self._features(start, edges)
+            alone = self._features(alone, None)[:, 0]
+            read_outs = {
+                head: (readout(features[:, 0]) - readout(alone)[graph.species])[:, 0]
+                for head, readout in self.readouts.items()
+            }
+        scalars = features[:, 0]
         return self.outputs(graph, read_outs, AtomFeatures(scalars, split_degrees(features)))
 
     def _isolated(
@@ -71,9 +90,15 @@ class ESCN(Model[ESCNConfig]):
         c = self.config
         degrees = Degrees(0, c.l_max)
         weights = self.surroundings(edges).reshape(-1, degrees.count, c.num_channels)
-        harmonics = edges.harmonics[:, : degrees.size, None]
-        around = harmonics * weights[:, degrees.of_components]
-        around = sum_at_receivers(around, edges.connectivity) * c.message_scale
+        if edges.matrices is not None:
+            # The harmonics are the rows of order 0 of rotations onto the edges.
+            layout, rows = EdgeLayout(c.l_max, 0, 1), edges.harmonics.T
+            around = to_atoms(layout, None, rows, (weights[:, None],), edges.connectivity)
+        else:
+            harmonics = edges.harmonics[:, : degrees.size, None]
+            around = harmonics * weights[:, degrees.of_components]
+            around = sum_at_receivers(around, edges.connectivity)
+        around = around * c.message_scale
         scalars = self.table[graph.species]
         if c.electronic_state:
             scalars = scalars + self.state(graph)

@@ -32,3 +32,9 @@ def reversed_edges(edges: EdgeIndex) -> EdgeIndex:
         edges.slots == padding, padding, (edges.slots + edges.num_pairs) % (2 * edges.num_pairs)
     )
     return EdgeIndex(edges.senders, edges.receivers, reverse)
+
+
+def with_isolated_atoms(edges: EdgeIndex, count: int) -> EdgeIndex:
+    """Return the same connections with so many atoms without neighbors after the others."""
+    padding = 2 * edges.num_pairs - 1
+    return edges._replace(slots=jnp.pad(edges.slots, [(0, count), (0, 0)], constant_values=padding))

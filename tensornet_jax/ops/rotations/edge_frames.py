@@ -21,9 +21,9 @@ from tensornet_jax.ops.linear import transform_first
 from tensornet_jax.ops.rotations.rotation import angle_multiples, in_chart
 
 # Rotations by 90° about y, and such that turn the axes x and z onto the polar axis y.
-_ABOUT_Y = np.array([[0, 0, -1], [0, 1, 0], [1, 0, 0]])
-_X_POLAR = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]])
-_Z_POLAR = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
+ABOUT_Y = np.array([[0, 0, -1], [0, 1, 0], [1, 0, 0]])
+X_POLAR = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]])
+Z_POLAR = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
 class ByOrder(NamedTuple):
@@ -203,7 +203,7 @@ class _FrameConstants(NamedTuple):
 @cache
 def _frame_constants(l_max: int, m_max: int) -> _FrameConstants:
     degrees = Degrees(0, l_max)
-    to_x, to_z, about_y = (_constant_d(l_max, r) for r in (_X_POLAR, _Z_POLAR, _ABOUT_Y))
+    to_x, to_z, about_y = (constant_d(l_max, r) for r in (X_POLAR, Z_POLAR, ABOUT_Y))
     parts, orders = [], []
     for parity in (0, 1):
         pairs = [
@@ -233,7 +233,7 @@ def _frame_constants(l_max: int, m_max: int) -> _FrameConstants:
     )
 
 
-def _constant_d(l_max: int, rotation: np.ndarray) -> np.ndarray:
+def constant_d(l_max: int, rotation: np.ndarray) -> np.ndarray:
     """Block-diagonal Wigner matrix of a constant rotation, from Y(R r) = D Y(r) at many points."""
     points = np.random.default_rng(0).normal(size=(8 * (l_max + 1) ** 2, 3))
     points /= np.linalg.norm(points, axis=-1, keepdims=True)

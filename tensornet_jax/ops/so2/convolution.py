@@ -20,6 +20,7 @@ from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 from tensornet_jax.ops.harmonics.degrees import Normalization
 from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
 from tensornet_jax.ops.rotations.edge_frames import ByOrder, EdgeFrames, order_indices
+from tensornet_jax.ops.rotations.edge_layout import Orders
 from tensornet_jax.ops.tensor_products.coupling import ClebschGordan
 from tensornet_jax.ops.tensor_products.protocol import Parity, Path
 
@@ -261,6 +262,29 @@ def convolve_by_order(
         start = stop
     cosine = jnp.concatenate(cosines)
     return ByOrder(cosine, jnp.concatenate(sines) if sines else cosine[:0])
+
+
+def convolve_in_layout(aligned: Orders, weights: SO2Weights) -> Orders:
+    """The convolution with mixed channels of features as `EdgeLayout` has them.
+
+    One matrix product an order, of arrays as they stand: no copy of any edge is written.
+
+    Args:
+        aligned: features of orders to the weights' m_max, with C_in channels.
+        weights: (C_out, C_in, l_out_max + 1 − m, l_in_max + 1 − m), the same for all edges.
+    """
+    found = []
+    for m, (features, same) in enumerate(zip(aligned, weights.same, strict=True)):
+        c_out, c_in, n_out, n_in = same.shape
+        matrix = same.transpose(3, 1, 2, 0).reshape(n_in * c_in, n_out * c_out)
+        columns = features.reshape(-1, n_in * c_in)
+        if m and weights.cross is not None:
+            other = weights.cross[m - 1].transpose(3, 1, 2, 0).reshape(matrix.shape)
+            matrix = jnp.block([[matrix, other], [-other, matrix]])
+            columns = features.reshape(-1, 2 * n_in * c_in)
+        product = jnp.matmul(columns, matrix, precision=HIGHEST)
+        found.append(product.reshape(*features.shape[:2], n_out, c_out))
+    return tuple(found)
 
 
 def _axis_factor(product: ClebschGordan, path: Path) -> float:
