@@ -1,16 +1,14 @@
 """What the kernels of `path_message` do: sums and products of one atom, or of one pair's edges."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from tensornet_jax.ops.kernels.channel_blocks import Ref
 from tensornet_jax.ops.kernels.path_terms import Entry, PathTerms, Place
-
-# References to arrays in the memory of the GPU, which have no type of their own.
-Ref: TypeAlias = Any
 
 
 class _Slots(NamedTuple):

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from tensornet_jax.ops.kernels.channel_blocks import can_be_split, channel_width
 from tensornet_jax.ops.kernels.path_kernels import edge_kernel, features_kernel, message_kernel
 from tensornet_jax.ops.kernels.path_terms import PathTerms
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
@@ -30,8 +31,6 @@ _MOST_SUMS = 96
 """Components of a message above which the sums of one thread no longer fit its registers."""
 _MOST_TERMS = 600
 """Coefficients above which compiling takes longer than a model is worth."""
-_WIDTHS = (64, 32, 16)
-"""Channels of one program: the largest of which there is a whole number."""
 _PAIRS = 4
 """Most pairs of one program."""
 
@@ -39,9 +38,7 @@ _PAIRS = 4
 def takes(terms: PathTerms, features: Array, weights: Array) -> bool:
     """Tell whether the kernels take a product and (N, a, C) features."""
     return (
-        features.shape[-1] % _WIDTHS[-1] == 0
-        and features.dtype == weights.dtype
-        and features.dtype in (jnp.float32, jnp.float64)
+        can_be_split(features, weights)
         and len(terms.places) <= _MOST_SUMS
         and terms.num_terms <= _MOST_TERMS
     )
@@ -117,7 +114,7 @@ def _compute_edge_cotangents(
 
     terms, interpret = static
     num_pairs, _, channels = weights.shape
-    width, taken = _width(channels), gcd(num_pairs, _PAIRS)
+    width, taken = channel_width(channels), gcd(num_pairs, _PAIRS)
     blocks = channels // width
     of_harmonics = jax.ShapeDtypeStruct((blocks, *harmonics.shape), weights.dtype)
     call = pl.pallas_call(
@@ -188,10 +185,6 @@ _features_cotangent.defvjp(_features_forward, _features_backward)
 _edge_cotangents.defvjp(_edges_forward, _edges_backward)
 
 
-def _width(channels: int) -> int:
-    return next(width for width in _WIDTHS if channels % width == 0)
-
-
 def _over_atoms(
     name: str,
     kernel: Callable[..., None],
@@ -205,7 +198,7 @@ def _over_atoms(
     import jax.experimental.pallas as pl
     import jax.experimental.pallas.triton as plgpu
 
-    width = _width(channels)
+    width = channel_width(channels)
     taken = 8 if slots.shape[1] % 8 == 0 else 4
     return pl.pallas_call(
         partial(kernel, terms, width, taken),
