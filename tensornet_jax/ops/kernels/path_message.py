@@ -199,12 +199,14 @@ def _over_atoms(
     import jax.experimental.pallas.triton as plgpu
 
     width = channel_width(channels)
-    taken = 8 if slots.shape[1] % 8 == 0 else 4
+    # Where there are many sums, a thread has those of one channel and slot alone.
+    many = kernel is message_kernel and len(terms.places) > _MOST_SUMS // 2
+    taken = 4 if many or slots.shape[1] % 8 else 8
     return pl.pallas_call(
         partial(kernel, terms, width, taken),
         out_shape=shapes,
         grid=(slots.shape[0], channels // width),
-        compiler_params=plgpu.CompilerParams(num_warps=taken, num_stages=1),
+        compiler_params=plgpu.CompilerParams(num_warps=max(1, min(8, taken * width // 32)), num_stages=1),
         interpret=interpret,
         name=f"path_message_{name}",
     )
