@@ -206,7 +206,9 @@ def _over_atoms(
         partial(kernel, terms, width, taken),
         out_shape=shapes,
         grid=(slots.shape[0], channels // width),
-        compiler_params=plgpu.CompilerParams(num_warps=max(1, min(8, taken * width // 32)), num_stages=1),
+        compiler_params=plgpu.CompilerParams(
+            num_warps=max(1, min(8, taken * width // 32)), num_stages=1
+        ),
         interpret=interpret,
         name=f"path_message_{name}",
     )

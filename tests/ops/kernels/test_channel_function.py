@@ -27,7 +27,10 @@ def in_both_forms(function, *arguments):
     found = []
     for mode in ("interpret", "off"):
         with use_kernels(mode):
-            found.append(jax.tree.leaves(jax.jit(lambda *each: function(*each))(*arguments)))
+            # It runs once, so that optimizing it would take longer than it can save.
+            quick = {"xla_backend_optimization_level": 0}
+            run = jax.jit(lambda *each: function(*each), compiler_options=quick)
+            found.append(jax.tree.leaves(run(*arguments)))
     return found
 
 
