@@ -12,6 +12,9 @@ from jaxtyping import Float, Int
 
 from tensornet_jax.models.layers import normal_kernel
 from tensornet_jax.ops.harmonics.degrees import Degrees
+from tensornet_jax.ops.kernels.channel_blocks import can_be_split
+from tensornet_jax.ops.kernels.choice import choose
+from tensornet_jax.ops.kernels.degree_linear import degree_linear
 
 
 class DegreeLinear(nn.Module):
@@ -32,20 +35,37 @@ class DegreeLinear(nn.Module):
         species: Int[Array, " atoms"] | None = None,
     ) -> list[Float[Array, "atoms components channels"]]:
         """By degree, 2l + 1 components; channels may differ from degree to degree."""
-        found = []
+        kernels = []
         for degree, part in enumerate(parts):
             fan_in = part.shape[-1]
             shape = (fan_in, self.features)
             shape = (self.num_species, *shape) if self.num_species else shape
-            kernel = self.param(f"kernel_{degree}", normal_kernel(fan_in), shape, self.dtype)
-            if not self.num_species:
-                found.append(part @ kernel)
-                continue
-            assert species is not None
-            every = jnp.einsum("nmc,scd->snmd", part, kernel)
-            own = species == jnp.arange(self.num_species)[:, None]
-            found.append(jnp.sum(jnp.where(own[:, :, None, None], every, 0), axis=0))
-        return found
+            kernels.append(self.param(f"kernel_{degree}", normal_kernel(fan_in), shape, self.dtype))
+        return list(
+            choose(
+                degree_linear,
+                _each_degree,
+                tuple(parts),
+                tuple(kernels),
+                species if self.num_species else None,
+                # A single matrix product is what libraries are best at.
+                fits=(len(parts) > 1 or self.num_species > 0) and can_be_split(*parts, *kernels),
+            )
+        )
+
+
+def _each_degree(
+    parts: tuple[Array, ...], kernels: tuple[Array, ...], species: Array | None
+) -> tuple[Array, ...]:
+    found = []
+    for part, kernel in zip(parts, kernels, strict=True):
+        if species is None:
+            found.append(part @ kernel)
+            continue
+        every = jnp.einsum("nmc,scd->snmd", part, kernel)
+        own = species == jnp.arange(len(kernel))[:, None]
+        found.append(jnp.sum(jnp.where(own[:, :, None, None], every, 0), axis=0))
+    return tuple(found)
 
 
 def split_degrees(

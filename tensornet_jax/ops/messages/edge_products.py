@@ -8,7 +8,7 @@ loops run over them.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import jax.numpy as jnp
@@ -17,6 +17,9 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.degrees import Degrees
+from tensornet_jax.ops.kernels.choice import choose
+from tensornet_jax.ops.kernels.path_message import path_message, takes
+from tensornet_jax.ops.kernels.path_terms import Entry, PathTerms, Place
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
 from tensornet_jax.ops.messages.edge_matrices import mix
 from tensornet_jax.ops.messages.message import (
@@ -105,6 +108,40 @@ class PathProduct(EdgeProduct):
         edges: EdgeIndex,
     ) -> list[Float[Array, "atoms _ _"]]:
         """See `EdgeProduct`."""
+        terms = self.terms
+        return choose(
+            partial(path_message, terms),
+            self._by_matrices,
+            weights,
+            features,
+            harmonics,
+            edges,
+            fits=takes(terms, features, weights),
+        )
+
+    @cached_property
+    def terms(self) -> PathTerms:
+        """The coefficients, one by one."""
+        first, second, third = self.product.degrees
+        coefficients = self.product.coefficients()
+        copies = dict.fromkeys(third, 0)
+        entries = []
+        for number, path in enumerate(self.product.paths):
+            place = first.slice(path.l1), second.slice(path.l2), third.slice(path.l3)
+            table = coefficients[place]
+            for a, m in np.argwhere(table.any(axis=1)).tolist():
+                factors = tuple(
+                    (place[1].start + b, float(table[a, b, m]))
+                    for b in np.flatnonzero(table[a, :, m]).tolist()
+                )
+                result = Place(path.l3, m, copies[path.l3])
+                entries.append(Entry(number, place[0].start + a, result, factors))
+            copies[path.l3] += 1
+        return PathTerms((first.size, second.size), self.num_copies, tuple(entries))
+
+    def _by_matrices(
+        self, weights: Array, features: Array, harmonics: Array, edges: EdgeIndex
+    ) -> list[Array]:
         # One matrix product an atom and path, over neighbors and components at once: nothing of
         # the size edges × paths × components × channels but its right side is written down.
         neighbors = to_slots(at_senders(features, edges), edges)

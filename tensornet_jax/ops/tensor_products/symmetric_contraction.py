@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import combinations_with_replacement, product
 from math import factorial, prod
 from typing import Literal, NamedTuple
@@ -14,9 +14,17 @@ from jaxtyping import Float, Int
 
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 from tensornet_jax.ops.harmonics.degrees import Degrees
+from tensornet_jax.ops.kernels.channel_blocks import can_be_split
+from tensornet_jax.ops.kernels.channel_function import apply_to_channels
+from tensornet_jax.ops.kernels.choice import choose
+from tensornet_jax.ops.kernels.symmetric_polynomials import SymmetricPolynomials
 
 # Below it, the rest of a vector that the others span already is rounding.
 _INDEPENDENT = 1e-6
+# Relative to the largest coefficient, what is left of a zero.
+_ROUNDING = 1e-12
+# Coefficients above which compiling the kernel takes longer than a model is worth.
+_MOST_TERMS = 1000
 
 
 class Contraction(NamedTuple):
@@ -95,6 +103,38 @@ class SymmetricContraction:
         Returns:
             (N, (l_out_max + 1)², C).
         """
+        polynomials = self.by_monomial
+        return choose(
+            partial(_in_registers, polynomials),
+            self._by_matrices,
+            x,
+            weights,
+            species,
+            fits=polynomials.num_factors <= _MOST_TERMS and can_be_split(weights, x),
+        )
+
+    @cached_property
+    def by_monomial(self) -> SymmetricPolynomials:
+        """The polynomials, with those coefficients alone that are not zero."""
+        found: dict[tuple[int, ...], dict[int, list[tuple[int, float]]]] = {}
+        number = 0
+        for block in self.contractions:
+            components = range((self.l_max + 1) ** 2)
+            monomials = list(combinations_with_replacement(components, block.order))
+            first = Degrees(0, self.l_out_max).slice(block.degree).start
+            largest = np.abs(block.polynomials).max()
+            present = np.argwhere(np.abs(block.polynomials) > _ROUNDING * largest)
+            for row, component, path in present.tolist():
+                sums = found.setdefault(monomials[row], {}).setdefault(first + component, [])
+                sums.append((number + path, float(block.polynomials[row, component, path])))
+            number += len(block.factors)
+        terms = tuple(
+            (monomial, tuple((m, tuple(sums)) for m, sums in found[monomial].items()))
+            for monomial in sorted(found)
+        )
+        return SymmetricPolynomials((self.l_out_max + 1) ** 2, terms)
+
+    def _by_matrices(self, x: Array, weights: Array, species: Array) -> Array:
         features = jnp.transpose(x, (2, 1, 0))
         if weights.shape[0] * (self.l_out_max + 1) ** 2 <= self._by_path.shape[0]:
             return self._contract_by_species(features, weights, species)
@@ -193,6 +233,12 @@ class SymmetricContraction:
 
 
 HIGHEST = lax.Precision.HIGHEST
+
+
+def _in_registers(
+    polynomials: SymmetricPolynomials, x: Array, weights: Array, species: Array, *, interpret: bool
+) -> Array:
+    return apply_to_channels(polynomials, weights, species, (x,), interpret=interpret)[0]
 
 
 def _products_of_others(x: Array, order: int) -> list[Array]:
