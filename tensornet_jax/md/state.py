@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int32, Key, PyTree, UInt32
 
+from tensornet_jax.md.draws import Ahead
 from tensornet_jax.units import conversion_factor
 
 FEMTOSECOND = units.fs
@@ -41,6 +42,9 @@ class System:
     degrees_of_freedom: how many carry kinetic energy.
     timestep: Å·√(amu/eV).
     keys: random key of each structure.
+    rows: rows of each structure's atoms, filled up with a row that is not there; None where sums
+        over atoms are taken atom by atom in order, as a CPU does it fastest.
+    ahead: random numbers drawn before a block of steps; None where each step draws its own.
     """
 
     masses: Float[Array, " atoms"]
@@ -51,6 +55,8 @@ class System:
     degrees_of_freedom: Float[Array, " structures"]
     timestep: Float[Array, ""]
     keys: UInt32[Array, "structures 2"]
+    rows: Int32[Array, "structures most"] | None = None
+    ahead: Ahead | None = None
 
     @property
     def num_graphs(self) -> int:
@@ -59,6 +65,8 @@ class System:
 
     def per_graph(self, values: Float[Array, "atoms ..."]) -> Float[Array, "structures ..."]:
         """Sum over the atoms of each structure."""
+        if self.rows is not None:
+            return jnp.sum(self._of_structures(values, self.rows), axis=1)
         return jax.ops.segment_sum(
             values, self.node_graph, self.num_graphs, indices_are_sorted=True
         )
@@ -66,9 +74,26 @@ class System:
     def largest(self, values: Float[Array, " atoms"]) -> Float[Array, " structures"]:
         """Largest of values ≥ 0 over the atoms of each structure, padding left out."""
         values = jnp.where(self.node_mask, values, 0)
+        if self.rows is not None:
+            return jnp.max(self._of_structures(values, self.rows), axis=1)
         return jax.ops.segment_max(
             values, self.node_graph, self.num_graphs, indices_are_sorted=True
         )
+
+    def all_finite(self, values: Float[Array, "atoms 3"]) -> Bool[Array, ""]:
+        """Tell whether no value is infinite or not a number."""
+        finite = jnp.isfinite(values)
+        if self.rows is not None:
+            # Row by row, like the sums over atoms, whose kernel it can share.
+            finite = finite[:, 0] & finite[:, 1] & finite[:, 2]
+        return jnp.all(finite)
+
+    def _of_structures(
+        self, values: Float[Array, "atoms ..."], rows: Int32[Array, "structures most"]
+    ) -> Float[Array, "structures most ..."]:
+        if self.num_graphs == 1:
+            return values[None]
+        return values.at[rows].get(mode="fill", fill_value=0, indices_are_sorted=True)
 
     def kinetic_energy(self, velocities: Float[Array, "atoms 3"]) -> Float[Array, " structures"]:
         """½ Σ m v² of each structure, eV."""

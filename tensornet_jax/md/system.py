@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Bool
+from jaxtyping import Bool, Int32
 
 from tensornet_jax.md.lists.neighbor_lists import NeighborLists
 from tensornet_jax.md.state import System, replica_keys
@@ -54,3 +54,17 @@ def make_system(
         timestep=jnp.asarray(timestep, dtype),
         keys=replica_keys(seed, jnp.asarray(numbers, jnp.int32)),
     )
+
+
+def rows_of(atoms: Sequence[slice], num_rows: int) -> Int32[Array, "structures most"]:
+    """Return the rows of each structure's atoms, as `System` has them.
+
+    Args:
+        atoms: rows of each structure.
+        num_rows: how many there are, with padding.
+    """
+    most = max(here.stop - here.start for here in atoms)
+    rows = np.full((len(atoms), most), num_rows, np.int32)
+    for index, here in enumerate(atoms):
+        rows[index, : here.stop - here.start] = np.arange(here.start, here.stop)
+    return jnp.asarray(rows)

@@ -1,7 +1,7 @@
 """The compiled loop: steps of an integrator until one cannot be done."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,6 +12,8 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int32, PyTree
 
 from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.md.draws import draw_ahead
+from tensornet_jax.md.engines.packing import Packing
 from tensornet_jax.md.integrators.barostat import volume
 from tensornet_jax.md.integrators.integrator import Integrator
 from tensornet_jax.md.integrators.ramps import at_step, has_ramps, work_of_ramps
@@ -19,7 +21,7 @@ from tensornet_jax.md.limits import Limits, Report, Status, status_of
 from tensornet_jax.md.lists.host_lists import KeptLists
 from tensornet_jax.md.lists.neighbor_lists import ListUpdate
 from tensornet_jax.md.lists.neighbors import Neighbors
-from tensornet_jax.md.output.records import Buffer, Recording
+from tensornet_jax.md.output.records import MOST_ROWS, Buffer, Recording
 from tensornet_jax.md.state import State, System, select
 from tensornet_jax.potential.prediction import predict
 from tensornet_jax.potential.results import about_center_of_mass
@@ -38,6 +40,7 @@ class Program:
     finished: ends a chunk early; a function of a module, or equal programs would not be equal.
     lists: what becomes of lists within the loop.
     recording: properties to record; None without.
+    turns: steps of a block, see `tensornet_jax.md.blocks`; None for a loop that ends itself.
     compiled: gets one entry each time the loop is traced.
     """
 
@@ -47,6 +50,7 @@ class Program:
     finished: Finished | None = None
     lists: ListUpdate = field(default_factory=KeptLists)
     recording: Recording | None = None
+    turns: int | None = None
     compiled: list[None] = field(default_factory=list, compare=False)
 
 
@@ -124,7 +128,11 @@ def run_chunk(
     # Python runs this only while JAX traces.
     program.compiled.append(None)
     loop = _Loop(program, inputs, integrator, neighbors, until)
-    end = lax.while_loop(loop.goes_on, loop.step, loop.start(state))
+    start = loop.start(state)
+    if program.turns is None:
+        end = lax.while_loop(loop.goes_on, loop.step, start)
+    else:
+        end = loop.with_draws(state.step).after_block(start, program.turns)
     system, state = inputs.system, end.state
     measured = Measured(
         system.kinetic_energy(state.velocities),
@@ -157,18 +165,49 @@ class _Loop(NamedTuple):
         traveling = self.neighbors if self.program.lists.makes_lists else None
         return _Carry(state, traveling, report, self._empty_buffer(state))
 
+    def with_draws(self, step: Int32[Array, ""]) -> "_Loop":
+        """Return the loop with the random numbers of a block that begins at a step."""
+        assert self.program.turns is not None
+        system, dtype = self.inputs.system, self.inputs.energy_scale.dtype
+        ahead = draw_ahead(self.integrator.draws, system, step, self.program.turns, dtype)
+        return self._replace(inputs=self.inputs._replace(system=replace(system, ahead=ahead)))
+
+    def after_block(self, start: _Carry, turns: int) -> _Carry:
+        """Return what so many turns leave.
+
+        A turn changes nothing but the report where no step is to be taken, and where its step
+        cannot be: the next one tries the same step and reports the same.
+        """
+        packing = Packing(start._replace(buffer=None), start.state.positions.dtype)
+        cell = None if self.integrator.changes_cell else start.state.cell
+
+        def turn(_: Array, carried: tuple[Array, Buffer | None]) -> tuple[Array, Buffer | None]:
+            carry = packing.unpack(carried[0])._replace(buffer=carried[1])
+            if cell is not None:
+                # What the compiler knows not to change takes no kernel.
+                carry = carry._replace(state=carry.state.replace(cell=cell))
+            carry = self.step(carry, self._more(carry))
+            return packing.pack(carry._replace(buffer=None)), carry.buffer
+
+        packed = packing.pack(start._replace(buffer=None))
+        packed, buffer = lax.fori_loop(0, turns, turn, (packed, start.buffer))
+        return packing.unpack(packed)._replace(buffer=buffer)
+
     def goes_on(self, carry: _Carry) -> Bool[Array, ""]:
-        """Tell whether another step is to be taken."""
+        """Tell whether another step is to be taken, and the last one was."""
+        return self._more(carry) & (carry.report.status == Status.DONE)
+
+    def _more(self, carry: _Carry) -> Bool[Array, ""]:
         state, finished = carry.state, self.program.finished
         more = (state.step < self.until) | ~state.ready
         if finished is not None:
             more = more & ~(state.ready & finished(self.integrator, self.inputs.system, state))
         if carry.buffer is not None:
             more = more & ~carry.buffer.full
-        return more & (carry.report.status == Status.DONE)
+        return more
 
-    def step(self, carry: _Carry) -> _Carry:
-        """Take a step, or find out why it cannot be taken."""
+    def step(self, carry: _Carry, wanted: Bool[Array, ""] | None = None) -> _Carry:
+        """Take a step, or find out why it cannot be taken; none unless it is wanted."""
         old, system = carry.state, self.inputs.system
         # A step is taken with the numbers of its end, so that the last one has the last numbers.
         now, state = at_step(self.integrator, old.step + 1), old
@@ -191,8 +230,10 @@ class _Loop(NamedTuple):
         )
         temperature = system.temperature(new.velocities)
         status = status_of(system, self.inputs.limits, state, moved, left, temperature)
-        report = Report(status, *place, new.velocities, new.energy, temperature, left)
         done = status == Status.DONE
+        if wanted is not None:
+            done, status = done & wanted, jnp.where(wanted, status, jnp.int32(Status.DONE))
+        report = Report(status, *place, new.velocities, new.energy, temperature, left)
         buffer = self._recorded(carry.buffer, done, new, temperature, outputs, graph)
         traveling = None if carry.neighbors is None else lists
         return _Carry(select(done, new, old), traveling, report, buffer)
@@ -239,4 +280,9 @@ class _Loop(NamedTuple):
             ),
             self.neighbors.graph,
         )
-        return Buffer.empty(state.energy, {name: shapes[name] for name in recording.names})
+        turns = self.program.turns
+        return Buffer.empty(
+            state.energy,
+            {name: shapes[name] for name in recording.names},
+            MOST_ROWS if turns is None else turns // recording.interval + 1,
+        )

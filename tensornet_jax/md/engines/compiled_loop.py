@@ -1,9 +1,10 @@
 """The engine: steps of an integrator in one compiled loop, and what has to happen between loops.
 
-A chunk is one `lax.while_loop` on the device. It ends before the step that cannot be done, because
-a neighbor list no longer covers it or because the simulation explodes, so that nothing has to be
-undone: the host makes a new list, around the positions of that very step, and goes on. The list of
-one large structure is made within the loop, which ends for it only if it outgrows its arrays.
+A chunk is one loop on the device. It ends before the step that cannot be done, because a neighbor
+list no longer covers it or because the simulation explodes, so that nothing has to be undone: the
+host makes a new list, around the positions of that very step, and goes on. On a CPU the list of one
+large structure is made within the loop, which ends for it only if it outgrows its arrays. On a GPU
+chunks are blocks (`tensornet_jax.md.blocks`), and the device makes this list between two of them.
 """
 
 import time
@@ -17,6 +18,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from tensornet_jax.md.blocks import in_blocks
 from tensornet_jax.md.engines.chunk import (
     Chunk,
     Finished,
@@ -25,6 +27,7 @@ from tensornet_jax.md.engines.chunk import (
     Program,
     run_chunk,
 )
+from tensornet_jax.md.engines.pace import Pace
 from tensornet_jax.md.integrators.integrator import Integrator
 from tensornet_jax.md.limits import (
     REMEDY,
@@ -36,18 +39,20 @@ from tensornet_jax.md.limits import (
 )
 from tensornet_jax.md.lists.choice import choose_lists
 from tensornet_jax.md.lists.frame import Frame
+from tensornet_jax.md.lists.host_lists import KeptLists
 from tensornet_jax.md.lists.neighbor_lists import NeighborLists
 from tensornet_jax.md.output.records import Buffer, Recording
 from tensornet_jax.md.state import State, System, state_at_rest
+from tensornet_jax.md.system import rows_of
 from tensornet_jax.potential.potential import Potential
 
 # A list with less than this share of its skin left is renewed along with one that ran out.
 NEARLY_USED_UP = 0.3
 # Lists made for one step before giving up; the second absorbs the rounding of the first.
 ATTEMPTS = 4
-# Steps of the first chunk, and seconds that a later one takes at most: between two chunks a run can
-# be interrupted. How a run is cut into chunks does not change what it computes.
-FIRST_CHUNK, LONGEST_CHUNK = 64, 1.0
+# A list that the device makes in less time than a step is renewed after the block that leaves less
+# than this share of its skin: the next one would stop halfway.
+SOON_USED_UP = 0.4
 
 
 class CompiledLoop:
@@ -98,12 +103,16 @@ class CompiledLoop:
         self._program = Program(
             potential.module, potential.list_cutoff, with_stress, finished, recording=recording
         )
-        self._made, self._pace = 0, FIRST_CHUNK
+        self._made, self._pace = 0, Pace(blocks=in_blocks())
         self._recorded: list[Buffer] = []
         positions, cell = self.frame.start
         with potential.precision():
             self.neighbors = self.lists.build(positions, cell)
+            self._pace.made_lists(0, self.neighbors.reach)
             self.system = system(self.lists)
+            if self._pace.blocks:
+                rows = rows_of(self.lists.atoms, self.lists.padded_atoms)
+                self.system = replace(self.system, rows=rows)
             start = state_at_rest(
                 jnp.asarray(self._padded(positions)), jnp.asarray(cell, potential.dtype)
             )
@@ -143,16 +152,18 @@ class CompiledLoop:
         """
         attempts, last = 0, -1
         with self.potential.precision():
+            turns = self._pace.turns(until - self.step)
             while True:
                 begun, compiles, before = time.monotonic(), self.num_compiles, self.step
-                end = min(until, before + self._pace)
-                report = self._run(end).report
+                steps = self._pace.steps(before, until - before, turns)
+                report = self._run(before, steps, turns)
                 status, step = Status(int(report.status)), self.step
                 if self.num_compiles == compiles and step > before:
-                    rate = (step - before) / (time.monotonic() - begun)
-                    self._pace = max(1, int(rate * LONGEST_CHUNK))
+                    self._pace.ran(step - before, time.monotonic() - begun)
                 if status is Status.DONE:
-                    ended_early = step < end and self._program.finished is not None
+                    if turns is not None and self.lists.on_device:
+                        self._renew_in_time(report)
+                    ended_early = step < before + steps and self._program.finished is not None
                     # Else the chunk was a short one, or what is recorded has filled its arrays.
                     if step >= until or ended_early:
                         return
@@ -177,33 +188,60 @@ class CompiledLoop:
         with self.potential.precision():
             self.neighbors = self.lists.build(positions, cell)
             self.state = _copied(state)
+        self._pace.made_lists(self.step, self.neighbors.reach)
         self.measured = None
         self._recorded = []
 
-    def _run(self, until: int) -> Chunk:
-        """Run one chunk, and take over what it leaves."""
+    def _run(self, step: int, steps: int, turns: int | None) -> Report:
+        """Run one chunk, or blocks one after the other, and take over what they leave.
+
+        Args:
+            step: steps done.
+            steps: how many to go.
+            turns: steps of a block; None without blocks.
+        """
         scale = jnp.asarray(self.potential.energy_scale, self.potential.dtype)
-        chunk = run_chunk(
-            replace(self._program, lists=self.lists.loop),
-            Inputs(self.potential.variables, scale, self.system, self.limits),
-            self.integrator,
-            self.state,
-            self.neighbors,
-            np.int32(until),
-        )
-        self.state, self.measured = chunk.state, chunk.measured
-        if chunk.neighbors is not None:
-            self.neighbors = chunk.neighbors
-        if chunk.buffer is not None and int(chunk.buffer.filled):
-            self._recorded.append(jax.tree.map(np.asarray, chunk.buffer))
-        return chunk
+        # Between blocks the host sees to lists, wherever they are made.
+        lists = self.lists.loop if turns is None else KeptLists()
+        program = replace(self._program, lists=lists, turns=turns)
+        inputs = Inputs(self.potential.variables, scale, self.system, self.limits)
+        chunks: list[Chunk] = []
+        for _ in range(1 if turns is None else max(1, -(-steps // turns))):
+            until = np.int32(step + steps)
+            chunk = run_chunk(program, inputs, self.integrator, self.state, self.neighbors, until)
+            self.state, self.measured = chunk.state, chunk.measured
+            if chunk.neighbors is not None:
+                self.neighbors = chunk.neighbors
+            chunks.append(chunk)
+        for buffer in jax.device_get([chunk.buffer for chunk in chunks]):
+            if buffer is not None and int(buffer.filled):
+                self._recorded.append(buffer)
+        return chunks[-1].report
 
     def _padded(self, rows: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "padded 3"]:
         padded = np.zeros((self.neighbors.positions.shape[0], 3), self.potential.dtype)
         padded[: len(rows)] = rows
         return padded
 
+    def _renew_in_time(self, report: Report) -> None:
+        """Renew a list that the next block is likely to use up."""
+        if bool(np.all(np.asarray(report.left) < SOON_USED_UP * np.asarray(self.neighbors.reach))):
+            self._renewed_on_device(self.state.positions, self.state.cell)
+
+    def _renewed_on_device(
+        self, positions: Float[Array, "atoms 3"], cell: Float[Array, "structures 3 3"]
+    ) -> bool:
+        """Renew the lists without the host if that can be done; tell whether it could."""
+        changes_cell = self.integrator.changes_cell
+        new = self.lists.renewed(self.neighbors, positions, cell, changes_cell)
+        if new is not None:
+            self.neighbors = new
+            self._pace.made_lists(self.step, new.reach)
+        return new is not None
+
     def _renew_lists(self, report: Report, step: int) -> None:
+        if self._pace.blocks and self._renewed_on_device(report.positions, report.cell):
+            return
         count = self.lists.num_atoms
         positions, cell = np.asarray(report.positions)[:count], np.asarray(report.cell)
         left, reach = np.asarray(report.left), np.asarray(self.neighbors.reach)
@@ -219,6 +257,7 @@ class CompiledLoop:
         self._made += int(self.neighbors.made)
         try:
             self.neighbors = self.lists.build(positions, cell, which)
+            self._pace.made_lists(step, self.neighbors.reach)
         except ValueError as error:
             raise SimulationError(
                 f"step {step + 1}: {error}. The simulation has exploded: {REMEDY}", step

@@ -1,17 +1,30 @@
 """Constant temperature and pressure: stochastic cell rescaling."""
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jax.typing import DTypeLike
+from jaxtyping import Float, Int32
 
-from tensornet_jax.md.integrators.csvr import rescaled
+from tensornet_jax.md.blocks import in_blocks
+from tensornet_jax.md.draws import Draw
+from tensornet_jax.md.integrators.csvr import RESCALING, rescaled
 from tensornet_jax.md.state import State, System, accelerate, drift, step_keys
 
-STRAIN = 3
+_STRAIN = 3
+
+
+def _strain_noise(
+    system: System, step: Int32[Array, ""], dtype: DTypeLike
+) -> Float[Array, "structures 3 3"]:
+    keys = step_keys(system, step, _STRAIN)
+    return jax.vmap(lambda key: jax.random.normal(key, (3, 3), dtype))(keys)
+
+
+STRAIN = Draw("strain", _strain_noise)
 
 CellShape = Literal["isotropic", "lengths", "full", "in_plane"]
 """What of the cell may change: its size; the lengths along x, y and z; size and shape; size and
@@ -31,6 +44,8 @@ class Rescaling(NamedTuple):
 
 def exponential(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"]:
     """Return exp of matrices whose norm is not far above 1, exact to rounding."""
+    if in_blocks():
+        return _exponential_by_components(matrix)
     small = matrix / 8
     result = term = jnp.broadcast_to(jnp.eye(3, dtype=matrix.dtype), matrix.shape)
     for order in range(1, 11):
@@ -39,6 +54,25 @@ def exponential(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"
     for _ in range(3):
         result = result @ result
     return result
+
+
+def _exponential_by_components(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"]:
+    """The same in one kernel: a product of small matrices would be one for itself."""
+    one, nothing = jnp.ones_like(matrix[..., 0, 0]), jnp.zeros_like(matrix[..., 0, 0])
+    identity = [[one if i == j else nothing for j in range(3)] for i in range(3)]
+    small = [[matrix[..., i, j] / 8 for j in range(3)] for i in range(3)]
+    result = identity
+    # Horner's rule.
+    for order in range(10, 0, -1):
+        result = _product(result, small)
+        result = [[identity[i][j] + result[i][j] / order for j in range(3)] for i in range(3)]
+    for _ in range(3):
+        result = _product(result, result)
+    return jnp.stack([jnp.stack(row, axis=-1) for row in result], axis=-2)
+
+
+def _product(a: list[list[Array]], b: list[list[Array]]) -> list[list[Array]]:
+    return [[row[0] * b[0][j] + row[1] * b[1][j] + row[2] * b[2][j] for j in range(3)] for row in a]
 
 
 def volume(cell: Float[Array, "structures 3 3"]) -> Float[Array, " structures"]:
@@ -80,6 +114,8 @@ class StochasticCellRescaling:
     plane: projector on the plane of `in_plane`; None for other shapes.
     shape: what of the cell may change (static).
     """
+
+    draws: ClassVar[tuple[Draw, ...]] = (*RESCALING, STRAIN)
 
     thermal_energy: Float[Array, " structures"]
     relaxation_time: Float[Array, " structures"]
@@ -134,8 +170,7 @@ class StochasticCellRescaling:
         inside = system.kinetic_tensor(state.velocities) / size[:, None, None] - state.stress
         rate = self.compressibility / self.pressure_time * system.timestep
         width = jnp.sqrt(2 * self.thermal_energy * rate / size)
-        keys = step_keys(system, state.step, STRAIN)
-        noise = jax.vmap(lambda key: jax.random.normal(key, (3, 3), dtype))(keys)
+        noise = STRAIN.of(system, state.step, dtype)
         identity = jnp.eye(3, dtype=dtype)
         if self.shape == "isotropic":
             excess = jnp.trace(inside, axis1=-2, axis2=-1) / 3 - self.pressure

@@ -58,11 +58,11 @@ class DeviceSearch:
         return lax.cond(
             jnp.all(left >= 0),
             lambda old, *_: (old, left),
-            partial(self._renewed, changes_cell=changes_cell),
+            partial(self.renewed, changes_cell=changes_cell),
             *(neighbors, positions, cell),
         )
 
-    def _renewed(
+    def renewed(
         self,
         old: Neighbors,
         positions: Float[Array, "atoms 3"],
@@ -70,6 +70,14 @@ class DeviceSearch:
         *,
         changes_cell: bool,
     ) -> tuple[Neighbors, Float[Array, "1"]]:
+        """Return a new list, and Å it has left: less than 0 where the host has to make it.
+
+        Args:
+            old: the list before.
+            positions: Å.
+            cell: Å.
+            changes_cell: False promises that the cell is that of the list.
+        """
         inverse = jnp.linalg.inv(cell) if changes_cell else old.skin.inverse
         skin = VerletSkin(positions, cell, inverse, old.skin.reach)
         new, overflow = self.made(Neighbors(old.graph, skin, old.made + 1))
@@ -101,6 +109,17 @@ class DeviceSearch:
 @partial(jax.jit, static_argnames="search")
 def _made(search: DeviceSearch, neighbors: Neighbors) -> tuple[Neighbors, Bool[Array, ""]]:
     return search.made(neighbors)
+
+
+@partial(jax.jit, static_argnames=("search", "changes_cell"))
+def _renewed(
+    search: DeviceSearch,
+    old: Neighbors,
+    positions: Float[Array, "atoms 3"],
+    cell: Float[Array, "1 3 3"],
+    changes_cell: bool,
+) -> tuple[Neighbors, Float[Array, "1"]]:
+    return search.renewed(old, positions, cell, changes_cell=changes_cell)
 
 
 class DeviceLists:
@@ -141,6 +160,19 @@ class DeviceLists:
         """How a list is made within the loop."""
         assert self.capacity is not None
         return DeviceSearch(self._pbc, self.cutoff + self.skin, self.capacity)
+
+    def renewed(
+        self,
+        neighbors: Neighbors,
+        positions: Float[Array, "atoms 3"],
+        cell: Float[Array, "1 3 3"],
+        changes_cell: bool,
+    ) -> Neighbors | None:
+        """Make a list anew between two blocks of steps, as `NeighborLists` has it."""
+        # Copies: the loop uses the memory of its state again.
+        place = jnp.array(positions, copy=True), jnp.array(cell, copy=True)
+        new, left = _renewed(self.loop, neighbors, *place, changes_cell)
+        return new if bool(jnp.all(left >= 0)) else None
 
     def build(
         self,

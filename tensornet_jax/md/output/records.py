@@ -53,10 +53,17 @@ class Buffer(NamedTuple):
         cls,
         temperature: Float[Array, " structures"],
         values: Mapping[str, jax.ShapeDtypeStruct],
+        most: int = MOST_ROWS,
     ) -> "Buffer":
-        """Return room for rows like these arrays, of which only shapes and dtypes count."""
+        """Return room for rows like these arrays, of which only shapes and dtypes count.
+
+        Args:
+            temperature: like a row of temperatures and of volumes.
+            values: like a row of each property, by name.
+            most: rows there are at most.
+        """
         widest = sum(value.size * value.dtype.itemsize for value in values.values())
-        rows = max(1, min(MOST_ROWS, MOST_BYTES // max(widest, 1)))
+        rows = max(1, min(most, MOST_BYTES // max(widest, 1)))
 
         def room(like: Array | jax.ShapeDtypeStruct) -> Array:
             return jnp.zeros((rows, *like.shape), like.dtype)
