@@ -6,6 +6,8 @@ of a number of steps known when it is compiled, of few and larger kernels, and t
 block how far it came.
 """
 
+from contextlib import AbstractContextManager
+
 import jax
 
 from tensornet_jax.ops.kernels.choice import kernel_mode
@@ -13,11 +15,21 @@ from tensornet_jax.ops.kernels.choice import kernel_mode
 BLOCK = 10
 """Steps of a block: most intervals between two samples are multiples of it."""
 
+# Part of what jit compares, so that a loop compiled in one form does not serve the other.
+_chosen = jax.make_user_context(default_value=None)
+
+
+def use_blocks(chosen: bool) -> AbstractContextManager[None]:
+    """Return a scope in which simulations are made and run in blocks, or are not."""
+    return _chosen(chosen)
+
 
 def in_blocks() -> bool:
-    """Tell whether the loop that is traced now is one of blocks.
+    """Tell whether the loop that is made or traced now is one of blocks.
 
-    So it is on accelerators, and where kernels for them are compiled ahead or interpreted: in mode
-    "on" or "interpret" of `tensornet_jax.ops.kernels.choice`.
+    Where `use_blocks` does not say, it is on accelerators, and where kernels for them are compiled
+    ahead or interpreted: in mode "on" or "interpret" of `tensornet_jax.ops.kernels.choice`.
     """
+    if _chosen.value is not None:
+        return _chosen.value
     return jax.default_backend() != "cpu" or kernel_mode() in ("on", "interpret")

@@ -126,7 +126,7 @@ def _bounded_gamma(key: Key[Array, ""], shape: Float[Array, ""]) -> Float[Array,
             found.append(jax.random.normal(one, (), shape.dtype))
         return jnp.stack(found)
 
-    _, (normal_keys, uniform_keys) = lax.scan(chained, key, length=CANDIDATES)
+    _, (normal_keys, uniform_keys) = lax.scan(chained, key, length=CANDIDATES, unroll=True)
     x = jax.vmap(normals)(normal_keys)
     first = jnp.argmax(1 + c * x > 0, axis=1)
     x = jnp.take_along_axis(x, first[:, None], axis=1)[:, 0]
