@@ -3,22 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pydantic import TypeAdapter
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, rung, to_device
 from tensornet_jax.graph.cell_capacity import cell_list_capacity
-from tensornet_jax.graph.cell_grid import CellListCapacity, Periodic
+from tensornet_jax.graph.cell_grid import CellListCapacity, Periodic, inverse_of
 from tensornet_jax.graph.cell_list import device_pairs
 from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.graph.neighbors import Pairs
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.graph.verlet_list import VerletSkin, periodic_inverse
+from tensornet_jax.md.blocks import in_blocks
 from tensornet_jax.md.lists.neighbor_lists import HEADROOM
 from tensornet_jax.md.lists.neighbors import Neighbors
 from tensornet_jax.md.state import System
@@ -78,7 +80,7 @@ class DeviceSearch:
             cell: Å.
             changes_cell: False promises that the cell is that of the list.
         """
-        inverse = jnp.linalg.inv(cell) if changes_cell else old.skin.inverse
+        inverse = _inverse(cell) if changes_cell else old.skin.inverse
         skin = VerletSkin(positions, cell, inverse, old.skin.reach)
         new, overflow = self.made(Neighbors(old.graph, skin, old.made + 1))
         fractions = jnp.einsum("na,ab->nb", positions, inverse[0])
@@ -111,6 +113,20 @@ def _made(search: DeviceSearch, neighbors: Neighbors) -> tuple[Neighbors, Bool[A
     return search.made(neighbors)
 
 
+def _inverse(cell: Float[Array, "1 3 3"]) -> Float[Array, "1 3 3"]:
+    # A GPU would call a solver of linear equations.
+    return inverse_of(cell[0], jnp)[None] if in_blocks() else jnp.linalg.inv(cell)
+
+
+class _New(NamedTuple):
+    """What of `Neighbors` a new list changes: all else would be copied."""
+
+    edges: EdgeList
+    inverse: Float[Array, "1 3 3"]
+    made: Int[Array, ""]
+    holds: Bool[Array, ""]
+
+
 @partial(jax.jit, static_argnames=("search", "changes_cell"))
 def _renewed(
     search: DeviceSearch,
@@ -118,8 +134,9 @@ def _renewed(
     positions: Float[Array, "atoms 3"],
     cell: Float[Array, "1 3 3"],
     changes_cell: bool,
-) -> tuple[Neighbors, Float[Array, "1"]]:
-    return search.renewed(old, positions, cell, changes_cell=changes_cell)
+) -> _New:
+    new, left = search.renewed(old, positions, cell, changes_cell=changes_cell)
+    return _New(new.graph.edges, new.skin.inverse, new.made, jnp.all(left >= 0))
 
 
 class DeviceLists:
@@ -169,10 +186,13 @@ class DeviceLists:
         changes_cell: bool,
     ) -> Neighbors | None:
         """Make a list anew between two blocks of steps, as `NeighborLists` has it."""
+        new = _renewed(self.loop, neighbors, positions, cell, changes_cell)
+        if not bool(new.holds):
+            return None
         # Copies: the loop uses the memory of its state again.
         place = jnp.array(positions, copy=True), jnp.array(cell, copy=True)
-        new, left = _renewed(self.loop, neighbors, *place, changes_cell)
-        return new if bool(jnp.all(left >= 0)) else None
+        graph = neighbors.graph.replace(edges=new.edges)
+        return Neighbors(graph, VerletSkin(*place, new.inverse, neighbors.reach), new.made)
 
     def build(
         self,
