@@ -29,6 +29,17 @@ GIGAPASCAL = conversion_factor("GPa", "stress")
 TreeT = TypeVar("TreeT", bound=PyTree[Array])
 
 
+class Rows(NamedTuple):
+    """Where the atoms of each structure are.
+
+    numbers: of their rows, filled up with that of a row that is not there.
+    sizes: how many they are.
+    """
+
+    numbers: Int32[Array, "structures most"]
+    sizes: Int32[Array, " structures"]
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class System:
@@ -42,8 +53,7 @@ class System:
     degrees_of_freedom: how many carry kinetic energy.
     timestep: Å·√(amu/eV).
     keys: random key of each structure.
-    rows: rows of each structure's atoms, filled up with a row that is not there; None where sums
-        over atoms are taken atom by atom in order, as a CPU does it fastest.
+    rows: None where sums over atoms are taken atom by atom in order, as a CPU does it fastest.
     ahead: random numbers drawn before a block of steps; None where each step draws its own.
     """
 
@@ -55,7 +65,7 @@ class System:
     degrees_of_freedom: Float[Array, " structures"]
     timestep: Float[Array, ""]
     keys: UInt32[Array, "structures 2"]
-    rows: Int32[Array, "structures most"] | None = None
+    rows: Rows | None = None
     ahead: Ahead | None = None
 
     @property
@@ -66,16 +76,22 @@ class System:
     def per_graph(self, values: Float[Array, "atoms ..."]) -> Float[Array, "structures ..."]:
         """Sum over the atoms of each structure."""
         if self.rows is not None:
-            return jnp.sum(self._of_structures(values, self.rows), axis=1)
+            return jnp.sum(self._of_structures(values, self.rows.numbers), axis=1)
         return jax.ops.segment_sum(
             values, self.node_graph, self.num_graphs, indices_are_sorted=True
         )
+
+    def num_atoms(self, dtype: DTypeLike) -> Float[Array, " structures"]:
+        """Number of atoms of each structure, padding left out."""
+        if self.rows is not None:
+            return self.rows.sizes.astype(dtype)
+        return self.per_graph(self.node_mask.astype(dtype))
 
     def largest(self, values: Float[Array, " atoms"]) -> Float[Array, " structures"]:
         """Largest of values ≥ 0 over the atoms of each structure, padding left out."""
         values = jnp.where(self.node_mask, values, 0)
         if self.rows is not None:
-            return jnp.max(self._of_structures(values, self.rows), axis=1)
+            return jnp.max(self._of_structures(values, self.rows.numbers), axis=1)
         return jax.ops.segment_max(
             values, self.node_graph, self.num_graphs, indices_are_sorted=True
         )

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool
 
 from tensornet_jax.md.lists.neighbor_lists import NeighborLists
-from tensornet_jax.md.state import System, replica_keys
+from tensornet_jax.md.state import Rows, System, replica_keys
 
 
 def make_system(
@@ -56,15 +56,15 @@ def make_system(
     )
 
 
-def rows_of(atoms: Sequence[slice], num_rows: int) -> Int32[Array, "structures most"]:
-    """Return the rows of each structure's atoms, as `System` has them.
+def rows_of(atoms: Sequence[slice], num_rows: int) -> Rows:
+    """Return the rows of each structure's atoms.
 
     Args:
         atoms: rows of each structure.
         num_rows: how many there are, with padding.
     """
-    most = max(here.stop - here.start for here in atoms)
-    rows = np.full((len(atoms), most), num_rows, np.int32)
-    for index, here in enumerate(atoms):
-        rows[index, : here.stop - here.start] = np.arange(here.start, here.stop)
-    return jnp.asarray(rows)
+    sizes = np.array([here.stop - here.start for here in atoms], np.int32)
+    numbers = np.full((len(atoms), sizes.max()), num_rows, np.int32)
+    for row, here in zip(numbers, atoms, strict=True):
+        row[: here.stop - here.start] = np.arange(here.start, here.stop)
+    return Rows(jnp.asarray(numbers), jnp.asarray(sizes))

@@ -1,7 +1,7 @@
 """The compiled loop: steps of an integrator until one cannot be done."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,8 +12,6 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int32, PyTree
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.md.draws import draw_ahead
-from tensornet_jax.md.engines.packing import Packing
 from tensornet_jax.md.integrators.barostat import volume
 from tensornet_jax.md.integrators.integrator import Integrator
 from tensornet_jax.md.integrators.ramps import at_step, has_ramps, work_of_ramps
@@ -94,7 +92,7 @@ class Chunk(NamedTuple):
     buffer: Buffer | None
 
 
-class _Carry(NamedTuple):
+class Carry(NamedTuple):
     """What travels through the loop; a list that stays the same does not."""
 
     state: State
@@ -127,22 +125,35 @@ def run_chunk(
     """
     # Python runs this only while JAX traces.
     program.compiled.append(None)
-    loop = _Loop(program, inputs, integrator, neighbors, until)
-    start = loop.start(state)
-    if program.turns is None:
-        end = lax.while_loop(loop.goes_on, loop.step, start)
-    else:
-        end = loop.with_draws(state.step).after_block(start, program.turns)
-    system, state = inputs.system, end.state
-    measured = Measured(
+    loop = Loop(program, inputs, integrator, neighbors, until)
+    end = lax.while_loop(loop.goes_on, loop.step, loop.start(state))
+    measured = measured_of(integrator, inputs.system, end.state)
+    return Chunk(end.state, end.neighbors, measured, end.report, end.buffer)
+
+
+def measured_of(integrator: Integrator, system: System, state: State) -> Measured:
+    """Return the scalars of a state."""
+    return Measured(
         system.kinetic_energy(state.velocities),
         system.temperature(state.velocities),
         at_step(integrator, state.step).conserved(system, state),
     )
-    return Chunk(state, end.neighbors, measured, end.report, end.buffer)
 
 
-class _Loop(NamedTuple):
+def first_report(state: State) -> Report:
+    """Return the report before the first step is tried."""
+    return Report(
+        jnp.int32(Status.DONE),
+        state.positions,
+        state.cell,
+        state.velocities,
+        state.energy,
+        jnp.zeros_like(state.energy),
+        jnp.zeros_like(state.energy),
+    )
+
+
+class Loop(NamedTuple):
     """The loop while JAX traces it; the arguments are those of `run_chunk`."""
 
     program: Program
@@ -151,53 +162,17 @@ class _Loop(NamedTuple):
     neighbors: Neighbors
     until: Int32[Array, ""]
 
-    def start(self, state: State) -> _Carry:
+    def start(self, state: State) -> Carry:
         """Return what the loop begins with."""
-        report = Report(
-            jnp.int32(Status.DONE),
-            state.positions,
-            state.cell,
-            state.velocities,
-            state.energy,
-            jnp.zeros_like(state.energy),
-            jnp.zeros_like(state.energy),
-        )
         traveling = self.neighbors if self.program.lists.makes_lists else None
-        return _Carry(state, traveling, report, self._empty_buffer(state))
+        return Carry(state, traveling, first_report(state), self.empty_buffer(state))
 
-    def with_draws(self, step: Int32[Array, ""]) -> "_Loop":
-        """Return the loop with the random numbers of a block that begins at a step."""
-        assert self.program.turns is not None
-        system, dtype = self.inputs.system, self.inputs.energy_scale.dtype
-        ahead = draw_ahead(self.integrator.draws, system, step, self.program.turns, dtype)
-        return self._replace(inputs=self.inputs._replace(system=replace(system, ahead=ahead)))
-
-    def after_block(self, start: _Carry, turns: int) -> _Carry:
-        """Return what so many turns leave.
-
-        A turn changes nothing but the report where no step is to be taken, and where its step
-        cannot be: the next one tries the same step and reports the same.
-        """
-        packing = Packing(start._replace(buffer=None), start.state.positions.dtype)
-        cell = None if self.integrator.changes_cell else start.state.cell
-
-        def turn(_: Array, carried: tuple[Array, Buffer | None]) -> tuple[Array, Buffer | None]:
-            carry = packing.unpack(carried[0])._replace(buffer=carried[1])
-            if cell is not None:
-                # What the compiler knows not to change takes no kernel.
-                carry = carry._replace(state=carry.state.replace(cell=cell))
-            carry = self.step(carry, self._more(carry))
-            return packing.pack(carry._replace(buffer=None)), carry.buffer
-
-        packed = packing.pack(start._replace(buffer=None))
-        packed, buffer = lax.fori_loop(0, turns, turn, (packed, start.buffer))
-        return packing.unpack(packed)._replace(buffer=buffer)
-
-    def goes_on(self, carry: _Carry) -> Bool[Array, ""]:
+    def goes_on(self, carry: Carry) -> Bool[Array, ""]:
         """Tell whether another step is to be taken, and the last one was."""
-        return self._more(carry) & (carry.report.status == Status.DONE)
+        return self.wants_more(carry) & (carry.report.status == Status.DONE)
 
-    def _more(self, carry: _Carry) -> Bool[Array, ""]:
+    def wants_more(self, carry: Carry) -> Bool[Array, ""]:
+        """Tell whether another step is to be taken."""
         state, finished = carry.state, self.program.finished
         more = (state.step < self.until) | ~state.ready
         if finished is not None:
@@ -206,7 +181,7 @@ class _Loop(NamedTuple):
             more = more & ~carry.buffer.full
         return more
 
-    def step(self, carry: _Carry, wanted: Bool[Array, ""] | None = None) -> _Carry:
+    def step(self, carry: Carry, wanted: Bool[Array, ""] | None = None) -> Carry:
         """Take a step, or find out why it cannot be taken; none unless it is wanted."""
         old, system = carry.state, self.inputs.system
         # A step is taken with the numbers of its end, so that the last one has the last numbers.
@@ -236,7 +211,7 @@ class _Loop(NamedTuple):
         report = Report(status, *place, new.velocities, new.energy, temperature, left)
         buffer = self._recorded(carry.buffer, done, new, temperature, outputs, graph)
         traveling = None if carry.neighbors is None else lists
-        return _Carry(select(done, new, old), traveling, report, buffer)
+        return Carry(select(done, new, old), traveling, report, buffer)
 
     @property
     def _derivatives(self) -> tuple[str, ...]:
@@ -270,7 +245,8 @@ class _Loop(NamedTuple):
         values = about_center_of_mass(self.program.module.config, outputs, graph, masses)
         return buffer.appended(due, state.step, temperature, volume(state.cell), values)
 
-    def _empty_buffer(self, state: State) -> Buffer | None:
+    def empty_buffer(self, state: State) -> Buffer | None:
+        """Return room for what is recorded."""
         recording = self.program.recording
         if recording is None:
             return None

@@ -19,20 +19,13 @@ from jax import Array
 from jaxtyping import Float
 
 from tensornet_jax.md.blocks import in_blocks
-from tensornet_jax.md.engines.chunk import (
-    Chunk,
-    Finished,
-    Inputs,
-    Measured,
-    Program,
-    run_chunk,
-)
+from tensornet_jax.md.engines.chunk import Finished, Inputs, Measured, Program
 from tensornet_jax.md.engines.pace import Pace
+from tensornet_jax.md.engines.runners import Ran, runner_of
 from tensornet_jax.md.integrators.integrator import Integrator
 from tensornet_jax.md.limits import (
     REMEDY,
     Limits,
-    Report,
     SimulationError,
     Status,
     explanation,
@@ -56,11 +49,7 @@ SOON_USED_UP = 0.4
 
 
 class CompiledLoop:
-    """A batch of structures, its state on the device and the compiled loop that advances it.
-
-    state: the last good state.
-    measured: its scalars.
-    """
+    """A batch of structures, its state on the device and the compiled loop that advances it."""
 
     def __init__(
         self,
@@ -113,11 +102,27 @@ class CompiledLoop:
             if self._pace.blocks:
                 rows = rows_of(self.lists.atoms, self.lists.padded_atoms)
                 self.system = replace(self.system, rows=rows)
-            start = state_at_rest(
-                jnp.asarray(self._padded(positions)), jnp.asarray(cell, potential.dtype)
-            )
-            self.state = _copied(integrator.start(self.system, start))
-        self.measured: Measured | None = None
+            place = _padded(positions, self.neighbors.positions), cell.astype(potential.dtype)
+            start = state_at_rest(*map(jnp.asarray, place))
+            start = _copied(integrator.start(self.system, start))
+            self._runner = runner_of(start, blocks=self._pace.blocks)
+
+    @property
+    def state(self) -> State:
+        """The last good state."""
+        with self.potential.precision():
+            return self._runner.state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        with self.potential.precision():
+            self._runner.state = state
+
+    @property
+    def measured(self) -> Measured | None:
+        """Scalars of the state; None before the loop has run."""
+        with self.potential.precision():
+            return self._runner.measured
 
     @property
     def num_compiles(self) -> int:
@@ -141,8 +146,8 @@ class CompiledLoop:
     def set_velocities(self, velocities: Float[np.ndarray, "atoms 3"]) -> None:
         """Replace all velocities, Å/(Å·√(amu/eV))."""
         with self.potential.precision():
-            padded = self._padded(velocities)
-            self.state = self.state.replace(velocities=jnp.asarray(padded))
+            padded = jnp.asarray(_padded(velocities, self.neighbors.positions))
+            self.state = self.state.replace(velocities=padded)
 
     def advance(self, until: int) -> None:
         """Go on to a step; the first call also evaluates the first forces.
@@ -152,26 +157,35 @@ class CompiledLoop:
         """
         attempts, last = 0, -1
         with self.potential.precision():
-            turns = self._pace.turns(until - self.step)
+            before = self.step
+            turns = self._pace.turns(until - before)
             while True:
-                begun, compiles, before = time.monotonic(), self.num_compiles, self.step
+                begun, compiles = time.monotonic(), self.num_compiles
                 steps = self._pace.steps(before, until - before, turns)
-                report = self._run(before, steps, turns)
-                status, step = Status(int(report.status)), self.step
+                ran = self._run(before, before + steps, turns)
+                status, step = ran.status, ran.step
                 if self.num_compiles == compiles and step > before:
                     self._pace.ran(step - before, time.monotonic() - begun)
+                ended_early = step < before + steps and self._program.finished is not None
+                before = step
                 if status is Status.DONE:
-                    if turns is not None and self.lists.on_device:
-                        self._renew_in_time(report)
-                    ended_early = step < before + steps and self._program.finished is not None
+                    if turns is not None and _soon_used_up(ran.left, self.neighbors.reach):
+                        self._renewed_on_device(self.state.positions, self.state.cell)
                     # Else the chunk was a short one, or what is recorded has filled its arrays.
                     if step >= until or ended_early:
                         return
                     continue
                 attempts, last = (attempts + 1 if step == last else 1), step
                 if status is not Status.NO_LIST or attempts > ATTEMPTS:
-                    raise SimulationError(self._explanation(report), step)
-                self._renew_lists(report, step)
+                    about = float(self.system.timestep), self.limits, self.lists.atoms, self.symbols
+                    raise SimulationError(
+                        explanation(self._runner.report, self.state, *about), step
+                    )
+                self._renew_lists(step)
+
+    def _explanation(self) -> str:
+        about = float(self.system.timestep), self.limits, self.lists.atoms, self.symbols
+        return explanation(self._runner.report, self.state, *about)
 
     def take_buffers(self) -> list[Buffer]:
         """Return what was recorded since the last call, on the host."""
@@ -187,59 +201,35 @@ class CompiledLoop:
         """Take over a state, and the lists made for other positions and cells, Å."""
         with self.potential.precision():
             self.neighbors = self.lists.build(positions, cell)
-            self.state = _copied(state)
+            self._runner = runner_of(_copied(state), blocks=self._pace.blocks)
         self._pace.made_lists(self.step, self.neighbors.reach)
-        self.measured = None
         self._recorded = []
 
-    def _run(self, step: int, steps: int, turns: int | None) -> Report:
-        """Run one chunk, or blocks one after the other, and take over what they leave.
-
-        Args:
-            step: steps done.
-            steps: how many to go.
-            turns: steps of a block; None without blocks.
-        """
+    def _run(self, step: int, end: int, turns: int | None) -> Ran:
+        """Run from a step to another, or not as far, and take over what that leaves."""
         scale = jnp.asarray(self.potential.energy_scale, self.potential.dtype)
         # Between blocks the host sees to lists, wherever they are made.
         lists = self.lists.loop if turns is None else KeptLists()
         program = replace(self._program, lists=lists, turns=turns)
         inputs = Inputs(self.potential.variables, scale, self.system, self.limits)
-        chunks: list[Chunk] = []
-        for _ in range(1 if turns is None else max(1, -(-steps // turns))):
-            until = np.int32(step + steps)
-            chunk = run_chunk(program, inputs, self.integrator, self.state, self.neighbors, until)
-            self.state, self.measured = chunk.state, chunk.measured
-            if chunk.neighbors is not None:
-                self.neighbors = chunk.neighbors
-            chunks.append(chunk)
-        for buffer in jax.device_get([chunk.buffer for chunk in chunks]):
-            if buffer is not None and int(buffer.filled):
-                self._recorded.append(buffer)
-        return chunks[-1].report
-
-    def _padded(self, rows: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "padded 3"]:
-        padded = np.zeros((self.neighbors.positions.shape[0], 3), self.potential.dtype)
-        padded[: len(rows)] = rows
-        return padded
-
-    def _renew_in_time(self, report: Report) -> None:
-        """Renew a list that the next block is likely to use up."""
-        if bool(np.all(np.asarray(report.left) < SOON_USED_UP * np.asarray(self.neighbors.reach))):
-            self._renewed_on_device(self.state.positions, self.state.cell)
+        ran = self._runner.run(program, inputs, self.integrator, self.neighbors, (step, end))
+        self.neighbors = ran.neighbors
+        self._recorded += ran.buffers
+        return ran
 
     def _renewed_on_device(
         self, positions: Float[Array, "atoms 3"], cell: Float[Array, "structures 3 3"]
     ) -> bool:
         """Renew the lists without the host if that can be done; tell whether it could."""
-        changes_cell = self.integrator.changes_cell
-        new = self.lists.renewed(self.neighbors, positions, cell, changes_cell)
+        place = positions, cell, self.integrator.changes_cell
+        new = self.lists.renewed(self.neighbors, *place)
         if new is not None:
             self.neighbors = new
             self._pace.made_lists(self.step, new.reach)
         return new is not None
 
-    def _renew_lists(self, report: Report, step: int) -> None:
+    def _renew_lists(self, step: int) -> None:
+        report = self._runner.report
         if self._pace.blocks and self._renewed_on_device(report.positions, report.cell):
             return
         count = self.lists.num_atoms
@@ -252,7 +242,7 @@ class CompiledLoop:
         if shift.any():
             shift = shift.astype(self.potential.dtype)
             positions = positions - shift
-            moved = self.state.positions - jnp.asarray(self._padded(shift))
+            moved = self.state.positions - jnp.asarray(_padded(shift, self.state.positions))
             self.state = self.state.replace(positions=moved)
         self._made += int(self.neighbors.made)
         try:
@@ -263,11 +253,16 @@ class CompiledLoop:
                 f"step {step + 1}: {error}. The simulation has exploded: {REMEDY}", step
             ) from error
 
-    def _explanation(self, report: Report) -> str:
-        timestep = float(self.system.timestep)
-        return explanation(
-            report, self.state, timestep, self.limits, self.lists.atoms, self.symbols
-        )
+
+def _soon_used_up(left: np.ndarray, reach: Array) -> bool:
+    # Lists that the host makes are not renewed by this: they are better used up.
+    return bool(np.all(left < SOON_USED_UP * np.asarray(reach)))
+
+
+def _padded(rows: Float[np.ndarray, "atoms 3"], like: Array) -> Float[np.ndarray, "padded 3"]:
+    padded = np.zeros(like.shape, like.dtype)
+    padded[: len(rows)] = rows
+    return padded
 
 
 def _copied(state: State) -> State:

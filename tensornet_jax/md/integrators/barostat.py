@@ -12,6 +12,7 @@ from jaxtyping import Float, Int32
 from tensornet_jax.md.blocks import in_blocks
 from tensornet_jax.md.draws import Draw
 from tensornet_jax.md.integrators.csvr import RESCALING, rescaled
+from tensornet_jax.md.matrices import product, times_of_structures
 from tensornet_jax.md.state import State, System, accelerate, drift, step_keys
 
 _STRAIN = 3
@@ -142,9 +143,9 @@ class StochasticCellRescaling:
         before = system.kinetic_energy(state.velocities) + self.pressure * volume(state.cell)
         half_work = 0.5 * volume(state.cell) * contracted(state.stress, strain)
         state = state.replace(
-            positions=jnp.einsum("na,nab->nb", state.positions, scaling[of_atoms]),
-            velocities=jnp.einsum("na,nab->nb", state.velocities, inverse[of_atoms]),
-            cell=state.cell @ scaling,
+            positions=times_of_structures(state.positions, scaling, of_atoms),
+            velocities=times_of_structures(state.velocities, inverse, of_atoms),
+            cell=product(state.cell, scaling),
             extra=Rescaling(strain, half_work),
         )
         after = system.kinetic_energy(state.velocities) + self.pressure * volume(state.cell)

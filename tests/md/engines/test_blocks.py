@@ -7,6 +7,7 @@ from ase import units
 
 from tensornet_jax.md import CSVR, NPT, NVE, Langevin, NoseHoover, Ramp, Record, Simulation, relax
 from tensornet_jax.md.blocks import BLOCK, in_blocks, use_blocks
+from tensornet_jax.md.engines import runners
 from tensornet_jax.md.limits import SimulationError
 from tensornet_jax.md.restart import load_restart, save_restart
 from tensornet_jax.ops.kernels.choice import use_kernels
@@ -218,17 +219,15 @@ def test_a_relaxation_ends_at_the_same_step(optimizer):
 
 def test_a_block_has_no_loop_whose_length_only_the_device_knows():
     """A whole program, with random numbers of all kinds and records."""
-    from tensornet_jax.md.engines import compiled_loop
-
     traced = []
-    run_chunk = compiled_loop.run_chunk
+    run_block = runners.run_block
 
     def spy(*arguments):
-        traced.append(str(run_chunk.trace(*arguments).jaxpr))
-        return run_chunk(*arguments)
+        traced.append(str(run_block.trace(*arguments).jaxpr))
+        return run_block(*arguments)
 
     with use_blocks(True), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled_loop, "run_chunk", spy)
+        patch.setattr(runners, "run_block", spy)
         Simulation(network(), [ethanol()], CSVR(), timestep=0.5).run(BLOCK)
     assert traced
     for program in traced:

@@ -17,7 +17,8 @@ def test_arrays_flags_and_integers_come_back(dtype, x64):
         "none": jnp.zeros((0, 3), dtype),
         "one": jnp.asarray(2.0, dtype),
     }
-    packing = Packing(tree, dtype)
+    packing = Packing.of(tree, dtype)
+    assert hash(packing) == hash(Packing.of(jax.tree.map(jnp.zeros_like, tree), dtype))
     packed = jax.jit(packing.pack)(tree)
     assert packed.shape == (13,)
     back = jax.jit(lambda numbers: packing.unpack(jnp.where(jnp.isnan(numbers), numbers, numbers)))(
