@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool
 
+from tensornet_jax.md.blocks import in_blocks
 from tensornet_jax.md.lists.neighbor_lists import NeighborLists
 from tensornet_jax.md.state import Rows, System, replica_keys
 
@@ -53,10 +54,11 @@ def make_system(
         degrees_of_freedom=jnp.asarray(degrees_of_freedom, dtype),
         timestep=jnp.asarray(timestep, dtype),
         keys=replica_keys(seed, jnp.asarray(numbers, jnp.int32)),
+        rows=_rows_of(lists.atoms, padded) if in_blocks() else None,
     )
 
 
-def rows_of(atoms: Sequence[slice], num_rows: int) -> Rows:
+def _rows_of(atoms: Sequence[slice], num_rows: int) -> Rows:
     """Return the rows of each structure's atoms.
 
     Args:

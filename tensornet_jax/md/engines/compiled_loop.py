@@ -36,7 +36,6 @@ from tensornet_jax.md.lists.host_lists import KeptLists
 from tensornet_jax.md.lists.neighbor_lists import NeighborLists
 from tensornet_jax.md.output.records import Buffer, Recording
 from tensornet_jax.md.state import State, System, state_at_rest
-from tensornet_jax.md.system import rows_of
 from tensornet_jax.potential.potential import Potential
 
 # A list with less than this share of its skin left is renewed along with one that ran out.
@@ -99,13 +98,9 @@ class CompiledLoop:
             self.neighbors = self.lists.build(positions, cell)
             self._pace.made_lists(0, self.neighbors.reach)
             self.system = system(self.lists)
-            if self._pace.blocks:
-                rows = rows_of(self.lists.atoms, self.lists.padded_atoms)
-                self.system = replace(self.system, rows=rows)
             place = _padded(positions, self.neighbors.positions), cell.astype(potential.dtype)
-            start = state_at_rest(*map(jnp.asarray, place))
-            start = _copied(integrator.start(self.system, start))
-            self._runner = runner_of(start, blocks=self._pace.blocks)
+            start = integrator.start(self.system, state_at_rest(*map(jnp.asarray, place)))
+            self._runner = runner_of(_copied(start), blocks=self._pace.blocks)
 
     @property
     def state(self) -> State:

@@ -1,5 +1,7 @@
 """Blocks of a fixed number of steps, as on a GPU: the same run as in one loop that ends itself."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from tests.builders import ethanol, small_potential
 from tests.md.analytic import analytic, argon, cluster, diatomic, network
 from tests.tolerances import MD_SAME_PATH
 
-BAROSTAT = {"pressure_time": 300.0, "compressibility": 0.4}
+BAROSTAT: dict[str, Any] = {"pressure_time": 300.0, "compressibility": 0.4}
 ENSEMBLES = {
     "nve": NVE(temperature=300),
     "langevin": Langevin(temperature=200),
@@ -140,7 +142,12 @@ def test_an_atom_that_wanders_off_is_taken_home_between_blocks(on_device):
     atoms = argon(2, rattle=0.0)[:3]
     atoms.set_velocities([[1.0, 0.3, 0.0]] + [[0.0, 0.0, 0.0]] * 2)
     potential = analytic("lennard_jones", cutoff=2.0, dtype="float32")
-    options = {"velocities": "keep", "max_displacement": 2.0, "timestep": 10.0, "skin": 1.0}
+    options: dict[str, Any] = {
+        "velocities": "keep",
+        "max_displacement": 2.0,
+        "timestep": 10.0,
+        "skin": 1.0,
+    }
     with use_blocks(True):
         simulation = Simulation(potential, atoms, NVE(), **options)
         (final,) = simulation.run(600)
@@ -187,7 +194,7 @@ def test_a_run_in_blocks_restarts_bitwise(device, on_device, tmp_path):
 
     def run(steps, restart=None):
         potential = analytic("lennard_jones", cutoff=5.0)
-        options = {"timestep": 5.0, "skin": 0.5}
+        options: dict[str, Any] = {"timestep": 5.0, "skin": 0.5}
         simulation = Simulation(potential, argon(3 if device else 2), ENSEMBLES["nve"], **options)
         if restart is not None:
             load_restart(restart, simulation)

@@ -1,11 +1,11 @@
 """How far a run goes before the host looks: as far as lists can be relied upon, and as is quick."""
 
-import numpy as np
+import jax.numpy as jnp
 
 from tensornet_jax.md.blocks import BLOCK
 from tensornet_jax.md.engines.pace import FIRST_CHUNK, Pace
 
-ENDING, ENDLESS = np.array([0.5]), np.array([np.inf])
+ENDING, ENDLESS = jnp.array([0.5]), jnp.array([jnp.inf])
 
 
 def test_a_loop_that_ends_itself_goes_to_the_end_of_the_interval_in_time():
