@@ -86,7 +86,7 @@ def status_of(
 ) -> Int32[Array, ""]:
     """Return the first thing that is wrong with a step, in the order of its causes."""
     fastest = jnp.max(system.largest(jnp.sum(moved.velocities**2, axis=-1)))
-    sound = jnp.all(jnp.isfinite(moved.positions))
+    sound = system.all_finite(moved.positions)
     # Written so that NaN counts as too fast.
     sound = sound & (jnp.sqrt(fastest) * system.timestep <= limits.displacement)
     periodic = jnp.abs(jnp.linalg.det(before.cell)) > 0
@@ -98,7 +98,7 @@ def status_of(
         (Status.MOTION, sound),
         (Status.CELL, jnp.all(dilation <= LARGEST_DILATION)),
         (Status.NO_LIST, jnp.all(left >= 0)),
-        (Status.ENERGY, jnp.all(jnp.isfinite(moved.energy)) & jnp.all(jnp.isfinite(moved.forces))),
+        (Status.ENERGY, jnp.all(jnp.isfinite(moved.energy)) & system.all_finite(moved.forces)),
         (Status.TEMPERATURE, jnp.all(temperature <= limits.temperature)),
     )
     status = jnp.int32(Status.DONE)

@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int32, Key, PyTree, UInt32
 
+from tensornet_jax.md.draws import Ahead
 from tensornet_jax.units import conversion_factor
 
 FEMTOSECOND = units.fs
@@ -26,6 +27,17 @@ GIGAPASCAL = conversion_factor("GPa", "stress")
 """eV/Å³."""
 
 TreeT = TypeVar("TreeT", bound=PyTree[Array])
+
+
+class Rows(NamedTuple):
+    """Where the atoms of each structure are.
+
+    numbers: of their rows, filled up with that of a row that is not there.
+    sizes: how many they are.
+    """
+
+    numbers: Int32[Array, "structures most"]
+    sizes: Int32[Array, " structures"]
 
 
 @jax.tree_util.register_dataclass
@@ -41,6 +53,8 @@ class System:
     degrees_of_freedom: how many carry kinetic energy.
     timestep: Å·√(amu/eV).
     keys: random key of each structure.
+    rows: None where sums over atoms are taken atom by atom in order, as a CPU does it fastest.
+    ahead: random numbers drawn before a block of steps; None where each step draws its own.
     """
 
     masses: Float[Array, " atoms"]
@@ -51,6 +65,8 @@ class System:
     degrees_of_freedom: Float[Array, " structures"]
     timestep: Float[Array, ""]
     keys: UInt32[Array, "structures 2"]
+    rows: Rows | None = None
+    ahead: Ahead | None = None
 
     @property
     def num_graphs(self) -> int:
@@ -59,16 +75,41 @@ class System:
 
     def per_graph(self, values: Float[Array, "atoms ..."]) -> Float[Array, "structures ..."]:
         """Sum over the atoms of each structure."""
+        if self.rows is not None:
+            return jnp.sum(self._of_structures(values, self.rows.numbers), axis=1)
         return jax.ops.segment_sum(
             values, self.node_graph, self.num_graphs, indices_are_sorted=True
         )
 
+    def num_atoms(self, dtype: DTypeLike) -> Float[Array, " structures"]:
+        """Number of atoms of each structure, padding left out."""
+        if self.rows is not None:
+            return self.rows.sizes.astype(dtype)
+        return self.per_graph(self.node_mask.astype(dtype))
+
     def largest(self, values: Float[Array, " atoms"]) -> Float[Array, " structures"]:
         """Largest of values ≥ 0 over the atoms of each structure, padding left out."""
         values = jnp.where(self.node_mask, values, 0)
+        if self.rows is not None:
+            return jnp.max(self._of_structures(values, self.rows.numbers), axis=1)
         return jax.ops.segment_max(
             values, self.node_graph, self.num_graphs, indices_are_sorted=True
         )
+
+    def all_finite(self, values: Float[Array, "atoms 3"]) -> Bool[Array, ""]:
+        """Tell whether no value is infinite or not a number."""
+        finite = jnp.isfinite(values)
+        if self.rows is not None:
+            # Row by row, like the sums over atoms, whose kernel it can share.
+            finite = finite[:, 0] & finite[:, 1] & finite[:, 2]
+        return jnp.all(finite)
+
+    def _of_structures(
+        self, values: Float[Array, "atoms ..."], rows: Int32[Array, "structures most"]
+    ) -> Float[Array, "structures most ..."]:
+        if self.num_graphs == 1:
+            return values[None]
+        return values.at[rows].get(mode="fill", fill_value=0, indices_are_sorted=True)
 
     def kinetic_energy(self, velocities: Float[Array, "atoms 3"]) -> Float[Array, " structures"]:
         """½ Σ m v² of each structure, eV."""

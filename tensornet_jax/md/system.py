@@ -9,8 +9,9 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool
 
+from tensornet_jax.md.blocks import in_blocks
 from tensornet_jax.md.lists.neighbor_lists import NeighborLists
-from tensornet_jax.md.state import System, replica_keys
+from tensornet_jax.md.state import Rows, System, replica_keys
 
 
 def make_system(
@@ -53,4 +54,19 @@ def make_system(
         degrees_of_freedom=jnp.asarray(degrees_of_freedom, dtype),
         timestep=jnp.asarray(timestep, dtype),
         keys=replica_keys(seed, jnp.asarray(numbers, jnp.int32)),
+        rows=_rows_of(lists.atoms, padded) if in_blocks() else None,
     )
+
+
+def _rows_of(atoms: Sequence[slice], num_rows: int) -> Rows:
+    """Return the rows of each structure's atoms.
+
+    Args:
+        atoms: rows of each structure.
+        num_rows: how many there are, with padding.
+    """
+    sizes = np.array([here.stop - here.start for here in atoms], np.int32)
+    numbers = np.full((len(atoms), sizes.max()), num_rows, np.int32)
+    for row, here in zip(numbers, atoms, strict=True):
+        row[: here.stop - here.start] = np.arange(here.start, here.stop)
+    return Rows(jnp.asarray(numbers), jnp.asarray(sizes))

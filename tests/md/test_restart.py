@@ -238,8 +238,8 @@ def test_other_formats_than_before_are_refused(tmp_path):
 def test_how_a_run_is_cut_into_chunks_changes_nothing(monkeypatch):
     whole = simulation_of(ENSEMBLES["npt"])
     whole.run(40)
-    monkeypatch.setattr("tensornet_jax.md.engines.compiled_loop.FIRST_CHUNK", 3)
-    monkeypatch.setattr("tensornet_jax.md.engines.compiled_loop.LONGEST_CHUNK", 0.0)
+    monkeypatch.setattr("tensornet_jax.md.engines.pace.FIRST_CHUNK", 3)
+    monkeypatch.setattr("tensornet_jax.md.engines.pace.LONGEST_CHUNK", 0.0)
     parts = simulation_of(ENSEMBLES["npt"])
     parts.run(40)
     assert_identical(whole, parts)

@@ -19,7 +19,7 @@ from tensornet_jax.md.limits import Limits, Report, Status, status_of
 from tensornet_jax.md.lists.host_lists import KeptLists
 from tensornet_jax.md.lists.neighbor_lists import ListUpdate
 from tensornet_jax.md.lists.neighbors import Neighbors
-from tensornet_jax.md.output.records import Buffer, Recording
+from tensornet_jax.md.output.records import MOST_ROWS, Buffer, Recording
 from tensornet_jax.md.state import State, System, select
 from tensornet_jax.potential.prediction import predict
 from tensornet_jax.potential.results import about_center_of_mass
@@ -38,6 +38,7 @@ class Program:
     finished: ends a chunk early; a function of a module, or equal programs would not be equal.
     lists: what becomes of lists within the loop.
     recording: properties to record; None without.
+    turns: steps of a block, see `tensornet_jax.md.blocks`; None for a loop that ends itself.
     compiled: gets one entry each time the loop is traced.
     """
 
@@ -47,6 +48,7 @@ class Program:
     finished: Finished | None = None
     lists: ListUpdate = field(default_factory=KeptLists)
     recording: Recording | None = None
+    turns: int | None = None
     compiled: list[None] = field(default_factory=list, compare=False)
 
 
@@ -90,7 +92,7 @@ class Chunk(NamedTuple):
     buffer: Buffer | None
 
 
-class _Carry(NamedTuple):
+class Carry(NamedTuple):
     """What travels through the loop; a list that stays the same does not."""
 
     state: State
@@ -123,18 +125,35 @@ def run_chunk(
     """
     # Python runs this only while JAX traces.
     program.compiled.append(None)
-    loop = _Loop(program, inputs, integrator, neighbors, until)
+    loop = Loop(program, inputs, integrator, neighbors, until)
     end = lax.while_loop(loop.goes_on, loop.step, loop.start(state))
-    system, state = inputs.system, end.state
-    measured = Measured(
+    measured = measured_of(integrator, inputs.system, end.state)
+    return Chunk(end.state, end.neighbors, measured, end.report, end.buffer)
+
+
+def measured_of(integrator: Integrator, system: System, state: State) -> Measured:
+    """Return the scalars of a state."""
+    return Measured(
         system.kinetic_energy(state.velocities),
         system.temperature(state.velocities),
         at_step(integrator, state.step).conserved(system, state),
     )
-    return Chunk(state, end.neighbors, measured, end.report, end.buffer)
 
 
-class _Loop(NamedTuple):
+def first_report(state: State) -> Report:
+    """Return the report before the first step is tried."""
+    return Report(
+        jnp.int32(Status.DONE),
+        state.positions,
+        state.cell,
+        state.velocities,
+        state.energy,
+        jnp.zeros_like(state.energy),
+        jnp.zeros_like(state.energy),
+    )
+
+
+class Loop(NamedTuple):
     """The loop while JAX traces it; the arguments are those of `run_chunk`."""
 
     program: Program
@@ -143,21 +162,16 @@ class _Loop(NamedTuple):
     neighbors: Neighbors
     until: Int32[Array, ""]
 
-    def start(self, state: State) -> _Carry:
+    def start(self, state: State) -> Carry:
         """Return what the loop begins with."""
-        report = Report(
-            jnp.int32(Status.DONE),
-            state.positions,
-            state.cell,
-            state.velocities,
-            state.energy,
-            jnp.zeros_like(state.energy),
-            jnp.zeros_like(state.energy),
-        )
         traveling = self.neighbors if self.program.lists.makes_lists else None
-        return _Carry(state, traveling, report, self._empty_buffer(state))
+        return Carry(state, traveling, first_report(state), self.empty_buffer(state))
 
-    def goes_on(self, carry: _Carry) -> Bool[Array, ""]:
+    def goes_on(self, carry: Carry) -> Bool[Array, ""]:
+        """Tell whether another step is to be taken, and the last one was."""
+        return self.wants_more(carry) & (carry.report.status == Status.DONE)
+
+    def wants_more(self, carry: Carry) -> Bool[Array, ""]:
         """Tell whether another step is to be taken."""
         state, finished = carry.state, self.program.finished
         more = (state.step < self.until) | ~state.ready
@@ -165,10 +179,10 @@ class _Loop(NamedTuple):
             more = more & ~(state.ready & finished(self.integrator, self.inputs.system, state))
         if carry.buffer is not None:
             more = more & ~carry.buffer.full
-        return more & (carry.report.status == Status.DONE)
+        return more
 
-    def step(self, carry: _Carry) -> _Carry:
-        """Take a step, or find out why it cannot be taken."""
+    def step(self, carry: Carry, wanted: Bool[Array, ""] | None = None) -> Carry:
+        """Take a step, or find out why it cannot be taken; none unless it is wanted."""
         old, system = carry.state, self.inputs.system
         # A step is taken with the numbers of its end, so that the last one has the last numbers.
         now, state = at_step(self.integrator, old.step + 1), old
@@ -191,11 +205,13 @@ class _Loop(NamedTuple):
         )
         temperature = system.temperature(new.velocities)
         status = status_of(system, self.inputs.limits, state, moved, left, temperature)
-        report = Report(status, *place, new.velocities, new.energy, temperature, left)
         done = status == Status.DONE
+        if wanted is not None:
+            done, status = done & wanted, jnp.where(wanted, status, jnp.int32(Status.DONE))
+        report = Report(status, *place, new.velocities, new.energy, temperature, left)
         buffer = self._recorded(carry.buffer, done, new, temperature, outputs, graph)
         traveling = None if carry.neighbors is None else lists
-        return _Carry(select(done, new, old), traveling, report, buffer)
+        return Carry(select(done, new, old), traveling, report, buffer)
 
     @property
     def _derivatives(self) -> tuple[str, ...]:
@@ -229,7 +245,8 @@ class _Loop(NamedTuple):
         values = about_center_of_mass(self.program.module.config, outputs, graph, masses)
         return buffer.appended(due, state.step, temperature, volume(state.cell), values)
 
-    def _empty_buffer(self, state: State) -> Buffer | None:
+    def empty_buffer(self, state: State) -> Buffer | None:
+        """Return room for what is recorded."""
         recording = self.program.recording
         if recording is None:
             return None
@@ -239,4 +256,9 @@ class _Loop(NamedTuple):
             ),
             self.neighbors.graph,
         )
-        return Buffer.empty(state.energy, {name: shapes[name] for name in recording.names})
+        turns = self.program.turns
+        return Buffer.empty(
+            state.energy,
+            {name: shapes[name] for name in recording.names},
+            MOST_ROWS if turns is None else turns // recording.interval + 1,
+        )

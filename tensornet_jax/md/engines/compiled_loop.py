@@ -1,9 +1,10 @@
 """The engine: steps of an integrator in one compiled loop, and what has to happen between loops.
 
-A chunk is one `lax.while_loop` on the device. It ends before the step that cannot be done, because
-a neighbor list no longer covers it or because the simulation explodes, so that nothing has to be
-undone: the host makes a new list, around the positions of that very step, and goes on. The list of
-one large structure is made within the loop, which ends for it only if it outgrows its arrays.
+A chunk is one loop on the device. It ends before the step that cannot be done, because a neighbor
+list no longer covers it or because the simulation explodes, so that nothing has to be undone: the
+host makes a new list, around the positions of that very step, and goes on. On a CPU the list of one
+large structure is made within the loop, which ends for it only if it outgrows its arrays. On a GPU
+chunks are blocks (`tensornet_jax.md.blocks`), and the device makes this list between two of them.
 """
 
 import time
@@ -17,25 +18,21 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from tensornet_jax.md.engines.chunk import (
-    Chunk,
-    Finished,
-    Inputs,
-    Measured,
-    Program,
-    run_chunk,
-)
+from tensornet_jax.md.blocks import in_blocks
+from tensornet_jax.md.engines.chunk import Finished, Inputs, Measured, Program
+from tensornet_jax.md.engines.pace import Pace
+from tensornet_jax.md.engines.runners import Ran, runner_of
 from tensornet_jax.md.integrators.integrator import Integrator
 from tensornet_jax.md.limits import (
     REMEDY,
     Limits,
-    Report,
     SimulationError,
     Status,
     explanation,
 )
 from tensornet_jax.md.lists.choice import choose_lists
 from tensornet_jax.md.lists.frame import Frame
+from tensornet_jax.md.lists.host_lists import KeptLists
 from tensornet_jax.md.lists.neighbor_lists import NeighborLists
 from tensornet_jax.md.output.records import Buffer, Recording
 from tensornet_jax.md.state import State, System, state_at_rest
@@ -45,17 +42,13 @@ from tensornet_jax.potential.potential import Potential
 NEARLY_USED_UP = 0.3
 # Lists made for one step before giving up; the second absorbs the rounding of the first.
 ATTEMPTS = 4
-# Steps of the first chunk, and seconds that a later one takes at most: between two chunks a run can
-# be interrupted. How a run is cut into chunks does not change what it computes.
-FIRST_CHUNK, LONGEST_CHUNK = 64, 1.0
+# A list that the device makes in less time than a step is renewed after the block that leaves less
+# than this share of its skin: the next one would stop halfway.
+SOON_USED_UP = 0.4
 
 
 class CompiledLoop:
-    """A batch of structures, its state on the device and the compiled loop that advances it.
-
-    state: the last good state.
-    measured: its scalars.
-    """
+    """A batch of structures, its state on the device and the compiled loop that advances it."""
 
     def __init__(
         self,
@@ -98,17 +91,33 @@ class CompiledLoop:
         self._program = Program(
             potential.module, potential.list_cutoff, with_stress, finished, recording=recording
         )
-        self._made, self._pace = 0, FIRST_CHUNK
+        self._made, self._pace = 0, Pace(blocks=in_blocks())
         self._recorded: list[Buffer] = []
         positions, cell = self.frame.start
         with potential.precision():
             self.neighbors = self.lists.build(positions, cell)
+            self._pace.made_lists(0, self.neighbors.reach)
             self.system = system(self.lists)
-            start = state_at_rest(
-                jnp.asarray(self._padded(positions)), jnp.asarray(cell, potential.dtype)
-            )
-            self.state = _copied(integrator.start(self.system, start))
-        self.measured: Measured | None = None
+            place = _padded(positions, self.neighbors.positions), cell.astype(potential.dtype)
+            start = integrator.start(self.system, state_at_rest(*map(jnp.asarray, place)))
+            self._runner = runner_of(_copied(start), blocks=self._pace.blocks)
+
+    @property
+    def state(self) -> State:
+        """The last good state."""
+        with self.potential.precision():
+            return self._runner.state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        with self.potential.precision():
+            self._runner.state = state
+
+    @property
+    def measured(self) -> Measured | None:
+        """Scalars of the state; None before the loop has run."""
+        with self.potential.precision():
+            return self._runner.measured
 
     @property
     def num_compiles(self) -> int:
@@ -132,8 +141,8 @@ class CompiledLoop:
     def set_velocities(self, velocities: Float[np.ndarray, "atoms 3"]) -> None:
         """Replace all velocities, Å/(Å·√(amu/eV))."""
         with self.potential.precision():
-            padded = self._padded(velocities)
-            self.state = self.state.replace(velocities=jnp.asarray(padded))
+            padded = jnp.asarray(_padded(velocities, self.neighbors.positions))
+            self.state = self.state.replace(velocities=padded)
 
     def advance(self, until: int) -> None:
         """Go on to a step; the first call also evaluates the first forces.
@@ -143,24 +152,35 @@ class CompiledLoop:
         """
         attempts, last = 0, -1
         with self.potential.precision():
+            before = self.step
+            turns = self._pace.turns(until - before)
             while True:
-                begun, compiles, before = time.monotonic(), self.num_compiles, self.step
-                end = min(until, before + self._pace)
-                report = self._run(end).report
-                status, step = Status(int(report.status)), self.step
+                begun, compiles = time.monotonic(), self.num_compiles
+                steps = self._pace.steps(before, until - before, turns)
+                ran = self._run(before, before + steps, turns)
+                status, step = ran.status, ran.step
                 if self.num_compiles == compiles and step > before:
-                    rate = (step - before) / (time.monotonic() - begun)
-                    self._pace = max(1, int(rate * LONGEST_CHUNK))
+                    self._pace.ran(step - before, time.monotonic() - begun)
+                ended_early = step < before + steps and self._program.finished is not None
+                before = step
                 if status is Status.DONE:
-                    ended_early = step < end and self._program.finished is not None
+                    if turns is not None and _soon_used_up(ran.left, self.neighbors.reach):
+                        self._renewed_on_device(self.state.positions, self.state.cell)
                     # Else the chunk was a short one, or what is recorded has filled its arrays.
                     if step >= until or ended_early:
                         return
                     continue
                 attempts, last = (attempts + 1 if step == last else 1), step
                 if status is not Status.NO_LIST or attempts > ATTEMPTS:
-                    raise SimulationError(self._explanation(report), step)
-                self._renew_lists(report, step)
+                    about = float(self.system.timestep), self.limits, self.lists.atoms, self.symbols
+                    raise SimulationError(
+                        explanation(self._runner.report, self.state, *about), step
+                    )
+                self._renew_lists(step)
+
+    def _explanation(self) -> str:
+        about = float(self.system.timestep), self.limits, self.lists.atoms, self.symbols
+        return explanation(self._runner.report, self.state, *about)
 
     def take_buffers(self) -> list[Buffer]:
         """Return what was recorded since the last call, on the host."""
@@ -176,34 +196,37 @@ class CompiledLoop:
         """Take over a state, and the lists made for other positions and cells, Å."""
         with self.potential.precision():
             self.neighbors = self.lists.build(positions, cell)
-            self.state = _copied(state)
-        self.measured = None
+            self._runner = runner_of(_copied(state), blocks=self._pace.blocks)
+        self._pace.made_lists(self.step, self.neighbors.reach)
         self._recorded = []
 
-    def _run(self, until: int) -> Chunk:
-        """Run one chunk, and take over what it leaves."""
+    def _run(self, step: int, end: int, turns: int | None) -> Ran:
+        """Run from a step to another, or not as far, and take over what that leaves."""
         scale = jnp.asarray(self.potential.energy_scale, self.potential.dtype)
-        chunk = run_chunk(
-            replace(self._program, lists=self.lists.loop),
-            Inputs(self.potential.variables, scale, self.system, self.limits),
-            self.integrator,
-            self.state,
-            self.neighbors,
-            np.int32(until),
-        )
-        self.state, self.measured = chunk.state, chunk.measured
-        if chunk.neighbors is not None:
-            self.neighbors = chunk.neighbors
-        if chunk.buffer is not None and int(chunk.buffer.filled):
-            self._recorded.append(jax.tree.map(np.asarray, chunk.buffer))
-        return chunk
+        # Between blocks the host sees to lists, wherever they are made.
+        lists = self.lists.loop if turns is None else KeptLists()
+        program = replace(self._program, lists=lists, turns=turns)
+        inputs = Inputs(self.potential.variables, scale, self.system, self.limits)
+        ran = self._runner.run(program, inputs, self.integrator, self.neighbors, (step, end))
+        self.neighbors = ran.neighbors
+        self._recorded += ran.buffers
+        return ran
 
-    def _padded(self, rows: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "padded 3"]:
-        padded = np.zeros((self.neighbors.positions.shape[0], 3), self.potential.dtype)
-        padded[: len(rows)] = rows
-        return padded
+    def _renewed_on_device(
+        self, positions: Float[Array, "atoms 3"], cell: Float[Array, "structures 3 3"]
+    ) -> bool:
+        """Renew the lists without the host if that can be done; tell whether it could."""
+        place = positions, cell, self.integrator.changes_cell
+        new = self.lists.renewed(self.neighbors, *place)
+        if new is not None:
+            self.neighbors = new
+            self._pace.made_lists(self.step, new.reach)
+        return new is not None
 
-    def _renew_lists(self, report: Report, step: int) -> None:
+    def _renew_lists(self, step: int) -> None:
+        report = self._runner.report
+        if self._pace.blocks and self._renewed_on_device(report.positions, report.cell):
+            return
         count = self.lists.num_atoms
         positions, cell = np.asarray(report.positions)[:count], np.asarray(report.cell)
         left, reach = np.asarray(report.left), np.asarray(self.neighbors.reach)
@@ -214,21 +237,27 @@ class CompiledLoop:
         if shift.any():
             shift = shift.astype(self.potential.dtype)
             positions = positions - shift
-            moved = self.state.positions - jnp.asarray(self._padded(shift))
+            moved = self.state.positions - jnp.asarray(_padded(shift, self.state.positions))
             self.state = self.state.replace(positions=moved)
         self._made += int(self.neighbors.made)
         try:
             self.neighbors = self.lists.build(positions, cell, which)
+            self._pace.made_lists(step, self.neighbors.reach)
         except ValueError as error:
             raise SimulationError(
                 f"step {step + 1}: {error}. The simulation has exploded: {REMEDY}", step
             ) from error
 
-    def _explanation(self, report: Report) -> str:
-        timestep = float(self.system.timestep)
-        return explanation(
-            report, self.state, timestep, self.limits, self.lists.atoms, self.symbols
-        )
+
+def _soon_used_up(left: np.ndarray, reach: Array) -> bool:
+    # Lists that the host makes are not renewed by this: they are better used up.
+    return bool(np.all(left < SOON_USED_UP * np.asarray(reach)))
+
+
+def _padded(rows: Float[np.ndarray, "atoms 3"], like: Array) -> Float[np.ndarray, "padded 3"]:
+    padded = np.zeros(like.shape, like.dtype)
+    padded[: len(rows)] = rows
+    return padded
 
 
 def _copied(state: State) -> State:

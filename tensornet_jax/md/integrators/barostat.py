@@ -1,17 +1,32 @@
 """Constant temperature and pressure: stochastic cell rescaling."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jax.typing import DTypeLike
+from jaxtyping import Float, Int32
 
-from tensornet_jax.md.integrators.csvr import rescaled
+from tensornet_jax.md.blocks import in_blocks
+from tensornet_jax.md.draws import Draw
+from tensornet_jax.md.integrators.csvr import RESCALING, rescaled
+from tensornet_jax.md.matrices import product, times_of_structures
 from tensornet_jax.md.state import State, System, accelerate, drift, step_keys
 
-STRAIN = 3
+_STRAIN = 3
+
+
+def _strain_noise(
+    system: System, step: Int32[Array, ""], dtype: DTypeLike
+) -> Float[Array, "structures 3 3"]:
+    keys = step_keys(system, step, _STRAIN)
+    return jax.vmap(lambda key: jax.random.normal(key, (3, 3), dtype))(keys)
+
+
+STRAIN = Draw("strain", _strain_noise)
 
 CellShape = Literal["isotropic", "lengths", "full", "in_plane"]
 """What of the cell may change: its size; the lengths along x, y and z; size and shape; size and
@@ -38,6 +53,47 @@ def exponential(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"
         result = result + term
     for _ in range(3):
         result = result @ result
+    return result
+
+
+def exponential_and_inverse(
+    matrix: Float[Array, "structures 3 3"],
+) -> tuple[Float[Array, "structures 3 3"], Float[Array, "structures 3 3"]]:
+    """Return exp of matrices and of their negatives, as `exponential` does, but for derivatives."""
+    if not in_blocks():
+        return exponential(matrix), exponential(-matrix)
+    # By components, which takes a GPU a few kernels instead of one for each product; even and odd
+    # powers apart, since they are the same for both signs.
+    small = [[matrix[:, i, j] / 8 for j in range(3)] for i in range(3)]
+    squared = _product(small, small)
+    even, odd = _series(squared, (10, 8, 6, 4, 2)), _series(squared, (9, 7, 5, 3))
+    odd = _product(odd, small)
+    results = []
+    for sign in (1, -1):
+        result = [[even[i][j] + sign * odd[i][j] for j in range(3)] for i in range(3)]
+        for _ in range(3):
+            result = _product(result, result)
+        results.append(jnp.stack([jnp.stack(row, axis=-1) for row in result], axis=-2))
+    return results[0], results[1]
+
+
+_Components: TypeAlias = list[list[Array]]
+
+
+def _product(a: _Components, b: _Components) -> _Components:
+    return [[row[0] * b[0][j] + row[1] * b[1][j] + row[2] * b[2][j] for j in range(3)] for row in a]
+
+
+def _series(squared: _Components, orders: Sequence[int]) -> _Components:
+    """Return 1 + x²/(n(n − 1))·(1 + …), with n each of the orders from the last on."""
+    one, nothing = jnp.ones_like(squared[0][0]), jnp.zeros_like(squared[0][0])
+    identity = [[one if i == j else nothing for j in range(3)] for i in range(3)]
+    result = identity
+    for order in orders:
+        # The first product is one with the identity.
+        result = squared if result is identity else _product(result, squared)
+        factor = 1 / (order * (order - 1))
+        result = [[identity[i][j] + factor * result[i][j] for j in range(3)] for i in range(3)]
     return result
 
 
@@ -81,6 +137,8 @@ class StochasticCellRescaling:
     shape: what of the cell may change (static).
     """
 
+    draws: ClassVar[tuple[Draw, ...]] = (*RESCALING, STRAIN)
+
     thermal_energy: Float[Array, " structures"]
     relaxation_time: Float[Array, " structures"]
     pressure: Float[Array, " structures"]
@@ -101,14 +159,14 @@ class StochasticCellRescaling:
         """Half a kick, the cell's step, and all of the drift."""
         strain = self._strain(system, state)
         state = accelerate(system, state)
-        scaling, inverse = exponential(strain), exponential(-strain)
+        scaling, inverse = exponential_and_inverse(strain)
         of_atoms = system.node_graph
         before = system.kinetic_energy(state.velocities) + self.pressure * volume(state.cell)
         half_work = 0.5 * volume(state.cell) * contracted(state.stress, strain)
         state = state.replace(
-            positions=jnp.einsum("na,nab->nb", state.positions, scaling[of_atoms]),
-            velocities=jnp.einsum("na,nab->nb", state.velocities, inverse[of_atoms]),
-            cell=state.cell @ scaling,
+            positions=times_of_structures(state.positions, scaling, of_atoms),
+            velocities=times_of_structures(state.velocities, inverse, of_atoms),
+            cell=product(state.cell, scaling),
             extra=Rescaling(strain, half_work),
         )
         after = system.kinetic_energy(state.velocities) + self.pressure * volume(state.cell)
@@ -134,8 +192,7 @@ class StochasticCellRescaling:
         inside = system.kinetic_tensor(state.velocities) / size[:, None, None] - state.stress
         rate = self.compressibility / self.pressure_time * system.timestep
         width = jnp.sqrt(2 * self.thermal_energy * rate / size)
-        keys = step_keys(system, state.step, STRAIN)
-        noise = jax.vmap(lambda key: jax.random.normal(key, (3, 3), dtype))(keys)
+        noise = STRAIN.of(system, state.step, dtype)
         identity = jnp.eye(3, dtype=dtype)
         if self.shape == "isotropic":
             excess = jnp.trace(inside, axis1=-2, axis2=-1) / 3 - self.pressure

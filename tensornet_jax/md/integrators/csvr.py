@@ -1,16 +1,48 @@
 """Constant temperature: canonical sampling through velocity rescaling."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jax.typing import DTypeLike
+from jaxtyping import Float, Int32
 
+from tensornet_jax.md.draws import Draw, bounded_gamma
 from tensornet_jax.md.state import State, System, accelerate, drift, step_keys
 
 # Streams of random numbers; the barostat, which may come with this thermostat, has others.
-NORMAL, GAMMA = 1, 2
+_NORMAL, _GAMMA = 1, 2
+
+
+def _normal(
+    system: System, step: Int32[Array, ""], dtype: DTypeLike
+) -> Float[Array, " structures"]:
+    keys = step_keys(system, step, _NORMAL)
+    return jax.vmap(lambda key: jax.random.normal(key, (), dtype))(keys)
+
+
+def _gamma_shapes(system: System) -> Float[Array, " structures"]:
+    # The sum of N_f − 1 squared normal numbers is twice a gamma variable.
+    return 0.5 * jnp.maximum(system.degrees_of_freedom - 1, 0)
+
+
+def _gamma(system: System, step: Int32[Array, ""], dtype: DTypeLike) -> Float[Array, " structures"]:
+    keys, shapes = step_keys(system, step, _GAMMA), _gamma_shapes(system)
+    return jax.vmap(lambda key, a: jax.random.gamma(key, jnp.maximum(a, 0.5), dtype=dtype))(
+        keys, shapes
+    )
+
+
+def _gamma_in_few_kernels(
+    system: System, step: Int32[Array, ""], dtype: DTypeLike
+) -> Float[Array, " structures"]:
+    shapes = jnp.maximum(_gamma_shapes(system), 0.5).astype(dtype)
+    return bounded_gamma(step_keys(system, step, _GAMMA), shapes)
+
+
+RESCALING = (Draw("normal", _normal), Draw("gamma", _gamma, _gamma_in_few_kernels))
 
 
 def rescaled(
@@ -32,15 +64,8 @@ def rescaled(
     """
     dtype = state.velocities.dtype
     kinetic = system.kinetic_energy(state.velocities)
-    normal = jax.vmap(lambda key: jax.random.normal(key, (), dtype))(
-        step_keys(system, state.step, NORMAL)
-    )
-    # The sum of N_f − 1 squared normal numbers is twice a gamma variable.
-    shape = 0.5 * jnp.maximum(system.degrees_of_freedom - 1, 0)
-    others = 2 * jax.vmap(lambda key, a: jax.random.gamma(key, jnp.maximum(a, 0.5), dtype=dtype))(
-        step_keys(system, state.step, GAMMA), shape
-    )
-    others = jnp.where(shape > 0, others, 0)
+    normal, gamma = (draw.of(system, state.step, dtype) for draw in RESCALING)
+    others = jnp.where(_gamma_shapes(system) > 0, 2 * gamma, 0)
     moves = kinetic > 0
     ratio = 0.5 * thermal_energy / jnp.where(moves, kinetic, 1)
     fresh = (1 - decay) * ratio
@@ -66,6 +91,8 @@ class VelocityRescaling:
     thermal_energy: k_B·T, eV.
     relaxation_time: τ, Å·√(amu/eV).
     """
+
+    draws: ClassVar[tuple[Draw, ...]] = RESCALING
 
     thermal_energy: Float[Array, " structures"]
     relaxation_time: Float[Array, " structures"]

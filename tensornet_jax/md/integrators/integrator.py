@@ -1,15 +1,22 @@
 """What every way to take a step has in common."""
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from jax import Array
 from jaxtyping import Float
 
+from tensornet_jax.md.draws import Draw
 from tensornet_jax.md.state import State, System
 
 
 class Integrator(Protocol):
-    """One way to take a step; see `tensornet_jax.md.integrators.verlet.VelocityVerlet`."""
+    """One way to take a step; see `tensornet_jax.md.integrators.verlet.VelocityVerlet`.
+
+    draws: the random numbers that a step uses, for a block of steps to draw them ahead; one that
+        is not listed is drawn by each step.
+    """
+
+    draws: ClassVar[tuple[Draw, ...]]
 
     @property
     def needs_stress(self) -> bool:

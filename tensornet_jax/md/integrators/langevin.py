@@ -1,15 +1,23 @@
 """Constant temperature: Langevin dynamics."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jax.typing import DTypeLike
+from jaxtyping import Float, Int32
 
+from tensornet_jax.md.draws import Draw
 from tensornet_jax.md.state import State, System, accelerate, atom_normals, drift
 
-NOISE = 0
+
+def _noise(system: System, step: Int32[Array, ""], dtype: DTypeLike) -> Float[Array, "atoms 3"]:
+    return atom_normals(system, step, 0, dtype)
+
+
+NOISE = Draw("noise", _noise)
 
 
 @jax.tree_util.register_dataclass
@@ -25,6 +33,8 @@ class LangevinBaoab:
     thermal_energy: k_B·T, eV.
     friction: 1/(Å·√(amu/eV)).
     """
+
+    draws: ClassVar[tuple[Draw, ...]] = (NOISE,)
 
     thermal_energy: Float[Array, " structures"]
     friction: Float[Array, " structures"]
@@ -42,7 +52,7 @@ class LangevinBaoab:
         before = system.kinetic_energy(state.velocities)
         kept = jnp.exp(-self.friction * system.timestep)[system.node_graph]
         width = jnp.sqrt((1 - kept**2) * self.thermal_energy[system.node_graph] / system.masses)
-        noise = atom_normals(system, state.step, NOISE, state.velocities.dtype)
+        noise = NOISE.of(system, state.step, state.velocities.dtype)
         velocities = kept[:, None] * state.velocities + width[:, None] * noise
         velocities = jnp.where(system.mobile[:, None], velocities, 0)
         state = state.replace(velocities=velocities)

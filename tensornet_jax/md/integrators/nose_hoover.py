@@ -1,13 +1,14 @@
 """Constant temperature: Nosé–Hoover chains."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from tensornet_jax.md.draws import Draw
 from tensornet_jax.md.state import State, System, accelerate, drift
 
 # Suzuki's fourth-order weights: the chain is integrated in so many parts.
@@ -40,6 +41,8 @@ class NoseHooverChain:
     relaxation_time: τ, Å·√(amu/eV).
     length: number of thermostats M in the chain (static).
     """
+
+    draws: ClassVar[tuple[Draw, ...]] = ()
 
     thermal_energy: Float[Array, " structures"]
     relaxation_time: Float[Array, " structures"]

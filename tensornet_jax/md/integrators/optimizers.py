@@ -1,13 +1,14 @@
 """Minimizers of atoms and cell, in the shape of integrators: every structure has its own step."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
+from tensornet_jax.md.draws import Draw
 from tensornet_jax.md.integrators.cell_coordinates import CellCoordinates, Vector
 from tensornet_jax.md.state import State, System
 
@@ -85,6 +86,8 @@ class Fire:
     criterion: when a structure stays where it is.
     max_step: Å, the longest way of an atom in one step.
     """
+
+    draws: ClassVar[tuple[Draw, ...]] = ()
 
     coordinates: CellCoordinates
     criterion: Criterion
@@ -194,6 +197,8 @@ class Lbfgs:
     max_step: Å, the largest radius.
     memory: number of pairs (static).
     """
+
+    draws: ClassVar[tuple[Draw, ...]] = ()
 
     coordinates: CellCoordinates
     criterion: Criterion

@@ -1,11 +1,13 @@
 """Constant energy: velocity Verlet."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import jax
 from jax import Array
 from jaxtyping import Float
 
+from tensornet_jax.md.draws import Draw
 from tensornet_jax.md.state import State, System, accelerate, drift
 
 
@@ -19,6 +21,8 @@ class VelocityVerlet:
 
     Conserved: kinetic + potential energy.
     """
+
+    draws: ClassVar[tuple[Draw, ...]] = ()
 
     needs_stress: bool = field(default=False, metadata={"static": True})
     changes_cell: bool = field(default=False, metadata={"static": True})

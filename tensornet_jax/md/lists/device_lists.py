@@ -3,22 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pydantic import TypeAdapter
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, rung, to_device
 from tensornet_jax.graph.cell_capacity import cell_list_capacity
-from tensornet_jax.graph.cell_grid import CellListCapacity, Periodic
+from tensornet_jax.graph.cell_grid import CellListCapacity, Periodic, inverse_of
 from tensornet_jax.graph.cell_list import device_pairs
 from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.graph.neighbors import Pairs
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.graph.verlet_list import VerletSkin, periodic_inverse
+from tensornet_jax.md.blocks import in_blocks
 from tensornet_jax.md.lists.neighbor_lists import HEADROOM
 from tensornet_jax.md.lists.neighbors import Neighbors
 from tensornet_jax.md.state import System
@@ -58,11 +60,11 @@ class DeviceSearch:
         return lax.cond(
             jnp.all(left >= 0),
             lambda old, *_: (old, left),
-            partial(self._renewed, changes_cell=changes_cell),
+            partial(self.renewed, changes_cell=changes_cell),
             *(neighbors, positions, cell),
         )
 
-    def _renewed(
+    def renewed(
         self,
         old: Neighbors,
         positions: Float[Array, "atoms 3"],
@@ -70,7 +72,15 @@ class DeviceSearch:
         *,
         changes_cell: bool,
     ) -> tuple[Neighbors, Float[Array, "1"]]:
-        inverse = jnp.linalg.inv(cell) if changes_cell else old.skin.inverse
+        """Return a new list, and Å it has left: less than 0 where the host has to make it.
+
+        Args:
+            old: the list before.
+            positions: Å.
+            cell: Å.
+            changes_cell: False promises that the cell is that of the list.
+        """
+        inverse = _inverse(cell) if changes_cell else old.skin.inverse
         skin = VerletSkin(positions, cell, inverse, old.skin.reach)
         new, overflow = self.made(Neighbors(old.graph, skin, old.made + 1))
         fractions = jnp.einsum("na,ab->nb", positions, inverse[0])
@@ -101,6 +111,32 @@ class DeviceSearch:
 @partial(jax.jit, static_argnames="search")
 def _made(search: DeviceSearch, neighbors: Neighbors) -> tuple[Neighbors, Bool[Array, ""]]:
     return search.made(neighbors)
+
+
+def _inverse(cell: Float[Array, "1 3 3"]) -> Float[Array, "1 3 3"]:
+    # A GPU would call a solver of linear equations.
+    return inverse_of(cell[0], jnp)[None] if in_blocks() else jnp.linalg.inv(cell)
+
+
+class _New(NamedTuple):
+    """What of `Neighbors` a new list changes: all else would be copied."""
+
+    edges: EdgeList
+    inverse: Float[Array, "1 3 3"]
+    made: Int[Array, ""]
+    holds: Bool[Array, ""]
+
+
+@partial(jax.jit, static_argnames=("search", "changes_cell"))
+def _renewed(
+    search: DeviceSearch,
+    old: Neighbors,
+    positions: Float[Array, "atoms 3"],
+    cell: Float[Array, "1 3 3"],
+    changes_cell: bool,
+) -> _New:
+    new, left = search.renewed(old, positions, cell, changes_cell=changes_cell)
+    return _New(new.graph.edges, new.skin.inverse, new.made, jnp.all(left >= 0))
 
 
 class DeviceLists:
@@ -141,6 +177,22 @@ class DeviceLists:
         """How a list is made within the loop."""
         assert self.capacity is not None
         return DeviceSearch(self._pbc, self.cutoff + self.skin, self.capacity)
+
+    def renewed(
+        self,
+        neighbors: Neighbors,
+        positions: Float[Array, "atoms 3"],
+        cell: Float[Array, "1 3 3"],
+        changes_cell: bool,
+    ) -> Neighbors | None:
+        """Make a list anew between two blocks of steps, as `NeighborLists` has it."""
+        new = _renewed(self.loop, neighbors, positions, cell, changes_cell)
+        if not bool(new.holds):
+            return None
+        # Copies: the loop uses the memory of its state again.
+        place = jnp.array(positions, copy=True), jnp.array(cell, copy=True)
+        graph = neighbors.graph.replace(edges=new.edges)
+        return Neighbors(graph, VerletSkin(*place, new.inverse, neighbors.reach), new.made)
 
     def build(
         self,

@@ -84,6 +84,16 @@ class HostLists:
         self.num_atoms = sum(len(s) for s in structures)
         self.padded_atoms = rung(self.num_atoms + 1)
 
+    def renewed(
+        self,
+        neighbors: Neighbors,
+        positions: Float[Array, "atoms 3"],
+        cell: Float[Array, "structures 3 3"],
+        changes_cell: bool,
+    ) -> Neighbors | None:
+        """Leave it to the host, as `NeighborLists` has it."""
+        return None
+
     def build(
         self,
         positions: Float[np.ndarray, "atoms 3"],

@@ -71,6 +71,23 @@ class NeighborLists(Protocol):
         """What becomes of the lists that were made last within the compiled loop."""
         ...
 
+    def renewed(
+        self,
+        neighbors: Neighbors,
+        positions: Float[Array, "atoms 3"],
+        cell: Float[Array, "structures 3 3"],
+        changes_cell: bool,
+    ) -> Neighbors | None:
+        """Make lists anew on the device between two blocks of steps; None where the host has to.
+
+        Args:
+            neighbors: the lists before.
+            positions: of the atoms now, Å.
+            cell: Å.
+            changes_cell: False promises that the cell is that of the lists.
+        """
+        ...
+
     def build(
         self,
         positions: Float[np.ndarray, "atoms 3"],

@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.verlet_list import VerletSkin, bounded_stretch
+from tensornet_jax.md.blocks import in_blocks
+from tensornet_jax.md.matrices import product, times_of_structures
 from tensornet_jax.md.state import System
 
 FARTHEST_DRIFT = 20.0
@@ -24,7 +26,7 @@ class _Members(NamedTuple):
 
     def mean(self, values: Float[Array, "atoms 3"]) -> Float[Array, "structures 3"]:
         system = self.system
-        count = jnp.maximum(system.per_graph(system.node_mask.astype(values.dtype)), 1)
+        count = jnp.maximum(system.num_atoms(values.dtype), 1)
         return system.per_graph(values) / count[:, None]
 
     def largest(self, values: Float[Array, " atoms"]) -> Float[Array, " structures"]:
@@ -36,7 +38,7 @@ class _Members(NamedTuple):
     def times(
         self, vectors: Float[Array, "atoms 3"], matrices: Float[Array, "structures 3 3"]
     ) -> Float[Array, "atoms 3"]:
-        return jnp.einsum("na,nab->nb", vectors, matrices[self.system.node_graph])
+        return times_of_structures(vectors, matrices, self.system.node_graph)
 
 
 @jax.tree_util.register_dataclass
@@ -93,9 +95,14 @@ class Neighbors:
             cutoff: Å.
             changes_cell: False promises that the cell is that of the list.
         """
-        stretch = bounded_stretch(self.skin.strain(cell)) if changes_cell else None
+        stretch = bounded_stretch(self._strain(cell)) if changes_cell else None
         k_vectors = self.graph.k_vectors is not None
         left = self.skin.left(_Members(system), positions, cutoff, stretch, k_vectors=k_vectors)
         # A structure carried away as a whole keeps its list, but loses digits.
         carried = jnp.sqrt(jnp.sum(left.drift**2, axis=-1))
         return jnp.where(carried > FARTHEST_DRIFT, -1.0, left.skin)
+
+    def _strain(self, cell: Float[Array, "structures 3 3"]) -> Float[Array, "structures 3 3"]:
+        if in_blocks():
+            return product(self.skin.inverse, cell - self.skin.cell)
+        return self.skin.strain(cell)

@@ -12,9 +12,10 @@ import ase
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Float, Int, Int32, Shaped
 
+from tensornet_jax.md.blocks import in_blocks
 from tensornet_jax.potential.potential import ENERGY_PROPERTIES, Potential
 
 # Records on the device before the host takes them over: enough for the transfer to cost nothing,
@@ -53,10 +54,17 @@ class Buffer(NamedTuple):
         cls,
         temperature: Float[Array, " structures"],
         values: Mapping[str, jax.ShapeDtypeStruct],
+        most: int = MOST_ROWS,
     ) -> "Buffer":
-        """Return room for rows like these arrays, of which only shapes and dtypes count."""
+        """Return room for rows like these arrays, of which only shapes and dtypes count.
+
+        Args:
+            temperature: like a row of temperatures and of volumes.
+            values: like a row of each property, by name.
+            most: rows there are at most.
+        """
         widest = sum(value.size * value.dtype.itemsize for value in values.values())
-        rows = max(1, min(MOST_ROWS, MOST_BYTES // max(widest, 1)))
+        rows = max(1, min(most, MOST_BYTES // max(widest, 1)))
 
         def room(like: Array | jax.ShapeDtypeStruct) -> Array:
             return jnp.zeros((rows, *like.shape), like.dtype)
@@ -83,12 +91,7 @@ class Buffer(NamedTuple):
         values: Mapping[str, Float[Array, "..."]],
     ) -> "Buffer":
         """Return the buffer with one more row if it is due, else as it is."""
-        # A row outside the array is not written.
-        row = jnp.where(due, self.filled, len(self.step))
-
-        def put(rows: Array, value: Array) -> Array:
-            return rows.at[row].set(value, mode="drop")
-
+        put = self._written_in_place(due) if in_blocks() else self._scattered(due)
         return Buffer(
             self.filled + due.astype(jnp.int32),
             put(self.step, step),
@@ -96,6 +99,20 @@ class Buffer(NamedTuple):
             put(self.volume, volume),
             {name: put(rows, values[name]) for name, rows in self.values.items()},
         )
+
+    def _scattered(self, due: Bool[Array, ""]) -> Callable[[Array, Array], Array]:
+        # A row outside the array is not written.
+        row = jnp.where(due, self.filled, len(self.step))
+        return lambda rows, value: rows.at[row].set(value, mode="drop")
+
+    def _written_in_place(self, due: Bool[Array, ""]) -> Callable[[Array, Array], Array]:
+        row = jnp.minimum(self.filled, len(self.step) - 1)
+
+        def put(rows: Array, value: Array) -> Array:
+            value = jnp.where(due, value, lax.dynamic_index_in_dim(rows, row, keepdims=False))
+            return lax.dynamic_update_index_in_dim(rows, value, row, 0)
+
+        return put
 
 
 @dataclass(frozen=True)
