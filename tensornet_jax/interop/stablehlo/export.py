@@ -24,6 +24,7 @@ from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.interop.stablehlo import exported_potential
 from tensornet_jax.interop.stablehlo.exported_potential import Manifest
+from tensornet_jax.ops.kernels.choice import use_kernels
 from tensornet_jax.potential.model_file import UNITS
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.prediction import Outputs
@@ -173,7 +174,8 @@ def _serialized(potential: Potential) -> bytes:
         shape = tuple(sizes[size] if size in sizes else int(size) for size in named)
         return jax.ShapeDtypeStruct(shape, argument.dtype)
 
-    with potential.precision():
+    # Sizes are symbols, which kernels do not take, and one program serves CPUs and GPUs.
+    with potential.precision(), use_kernels("off"):
         arguments = {name: abstract(spec) for name, spec in _inputs(potential).items()}
         exported = jax.export.export(jax.jit(_function(potential)), platforms=PLATFORMS)(arguments)
         try:

@@ -11,7 +11,7 @@ from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.escn.config import ESCNConfig
 from tensornet_jax.models.layers import SILU_GAIN, Perceptron
 from tensornet_jax.models.spherical.geometry import edge_geometry, radial_basis
-from tensornet_jax.ops.kernels.choice import is_for_accelerators
+from tensornet_jax.ops.kernels.choice import for_gpu
 from tensornet_jax.ops.messages.message import EdgeIndex, on_both_edges
 from tensornet_jax.ops.rotations.edge_frames import EdgeFrames, edge_frames
 from tensornet_jax.ops.rotations.frame_matrices import frame_matrices
@@ -46,7 +46,7 @@ def edges_of(graph: AtomGraph, config: ESCNConfig) -> Edges:
         lambda distances: radial_basis(distances, config),
     )
     directions = on_both_edges(geometry.directions, -1)
-    edges, in_layout = graph.edges, is_for_accelerators() and not by_paths
+    edges, in_layout = graph.edges, for_gpu() and not by_paths
     frames = None if by_paths or in_layout else edge_frames(directions[:, None], config.l_max)
     return Edges(
         edges.index,

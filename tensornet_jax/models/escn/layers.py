@@ -15,7 +15,7 @@ from tensornet_jax.models.escn.config import ESCNConfig
 from tensornet_jax.models.layers import SILU_GAIN, Perceptron, normal_kernel
 from tensornet_jax.models.spherical.features import DegreeLinear, split_degrees
 from tensornet_jax.ops.harmonics.degrees import Degrees
-from tensornet_jax.ops.kernels.choice import is_for_accelerators
+from tensornet_jax.ops.kernels.choice import for_gpu
 from tensornet_jax.ops.tensor_products import GauntGrid
 
 
@@ -36,7 +36,7 @@ class Normalization(nn.Module):
         count, channels = round(np.sqrt(features.shape[1])), features.shape[-1]
         degrees = Degrees(0, count - 1)
         weights = self.param("weights", nn.initializers.ones, (count, channels), self.dtype)
-        if is_for_accelerators():
+        if for_gpu():
             is_scalar = (np.arange(degrees.size) == 0)[:, None]
             mean = jnp.mean(features[:, :1], axis=-1, keepdims=True)
             features = features - jnp.where(is_scalar, mean, 0)
@@ -95,7 +95,7 @@ class FeedForward(nn.Module):
     ) -> Float[Array, "atoms components channels"]:
         """Return features of the same degrees."""
         c, dtype, width = self.config, self.dtype, self.config.num_channels
-        if c.activation == "gate" and is_for_accelerators():
+        if c.activation == "gate" and for_gpu():
             return self._gated(features)
         parts = split_degrees(features)
         hidden = DegreeLinear(width, dtype, name="first")(parts)

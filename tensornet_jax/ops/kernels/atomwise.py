@@ -16,8 +16,9 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Float
 
+from tensornet_jax.ops.kernels.channel_blocks import channel_width, kernels_take
 from tensornet_jax.ops.kernels.choice import choose
-from tensornet_jax.ops.kernels.neighbor_sums import call_kernel, channel_block, kernel_takes
+from tensornet_jax.ops.kernels.launch import Ref, launch
 
 Components = tuple[Array, ...]
 """The components of one input or output, each an array over atoms and channels."""
@@ -82,7 +83,7 @@ def _atomwise(
         return tuple(jnp.stack(parts, axis=1) for parts in found)
 
     kernel = partial(_kernel, function, shape)
-    return choose(kernel, plain, *inputs, fits=kernel_takes(shape[1]))
+    return choose(kernel, plain, *inputs, fits=kernels_take(shape[1], *inputs))
 
 
 def _components(array: Array, shape: tuple[int, int]) -> Components:
@@ -95,14 +96,14 @@ def _kernel(
     from jax.experimental import pallas as pl
 
     num_atoms, width = shape
-    block, dtype = channel_block(width), inputs[0].dtype
+    block, dtype = channel_width(width, widest=128), inputs[0].dtype
     vector = jax.ShapeDtypeStruct((block,), dtype)
     outputs = jax.eval_shape(function, *((vector,) * x.shape[1] for x in inputs))
 
-    def program(*refs: Any) -> None:
+    def program(*refs: Ref) -> None:
         atom, channels = pl.program_id(0), pl.ds(pl.program_id(1) * block, block)
 
-        def load(ref: Any, component: int) -> Array:
+        def load(ref: Ref, component: int) -> Array:
             row = atom if ref.shape[0] > 1 else 0
             return jnp.broadcast_to(
                 ref[row, component, channels if ref.shape[2] > 1 else 0], (block,)
@@ -115,7 +116,15 @@ def _kernel(
 
     shapes = [jax.ShapeDtypeStruct((num_atoms, len(out), width), dtype) for out in outputs]
     grid = (num_atoms, width // block)
-    return tuple(call_kernel(program, shapes, grid, max(1, block // 32), interpret)(*inputs))
+    call = launch(
+        program,
+        shapes,
+        grid,
+        num_warps=max(1, block // 32),
+        interpret=interpret,
+        name="atomwise",
+    )
+    return tuple(call(*inputs))
 
 
 def _forward(function: Function, shape: tuple[int, int], inputs: Any) -> Any:

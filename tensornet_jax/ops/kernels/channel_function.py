@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from tensornet_jax.ops.kernels.channel_blocks import Ref, channel_width
+from tensornet_jax.ops.kernels.channel_blocks import channel_width
+from tensornet_jax.ops.kernels.launch import Ref, launch
 
 Components = list[Array]
 """The components of a field, each of some channels of one atom."""
@@ -94,20 +95,16 @@ class _Pullback(ChannelFunction):
 def _compute(
     static: tuple[ChannelFunction, bool], weights: Array, species: Array, fields: Fields
 ) -> Fields:
-    import jax.experimental.pallas as pl
-    import jax.experimental.pallas.triton as plgpu
 
     function, interpret = static
     num_atoms, _, channels = fields[0].shape
     width = channel_width(channels)
     sizes = function.sizes(weights.shape[1], [field.shape[1] for field in fields])
-    call = pl.pallas_call(
+    call = launch(
         partial(_kernel, function, width, len(fields)),
-        out_shape=tuple(
-            jax.ShapeDtypeStruct((num_atoms, size, channels), weights.dtype) for size in sizes
-        ),
-        grid=(num_atoms, channels // width),
-        compiler_params=plgpu.CompilerParams(num_warps=max(1, width // 32), num_stages=1),
+        tuple(jax.ShapeDtypeStruct((num_atoms, size, channels), weights.dtype) for size in sizes),
+        (num_atoms, channels // width),
+        num_warps=max(1, width // 32),
         interpret=interpret,
         name="channel_function",
     )

@@ -84,11 +84,6 @@ def choose(
     return lax.platform_dependent(*arguments, cuda=on_gpu, default=plain)
 
 
-def is_for_accelerators() -> bool:
-    """Tell whether a program is traced for accelerators, whose layouts may differ from a CPU's."""
-    return jax.default_backend() != "cpu" or kernel_mode() in ("on", "interpret")
-
-
 def _checked(mode: str, name: str) -> KernelMode:
     for known in get_args(KernelMode):
         if mode == known:

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from tensornet_jax.ops.kernels.channel_blocks import Ref, channel_width
+from tensornet_jax.ops.kernels.channel_blocks import channel_width
+from tensornet_jax.ops.kernels.launch import Ref, launch
 
 Parts = tuple[Float[Array, "atoms _ channels"], ...]
 """By degree l, 2l + 1 components each; channels may differ from degree to degree."""
@@ -69,8 +70,6 @@ def _compute(
     static: tuple[bool, bool], parts: Parts, kernels: tuple[Array, ...], species: Array | None
 ) -> Parts:
     """The parts times the kernels, transposed if the first of `static` says so."""
-    import jax.experimental.pallas as pl
-    import jax.experimental.pallas.triton as plgpu
 
     transposed, interpret = static
     num_atoms, dtype = parts[0].shape[0], parts[0].dtype
@@ -85,11 +84,11 @@ def _compute(
     atoms = _ATOMS[num_atoms >= _MANY]
     width = min(channel_width(each) for pair in widths for each in pair)
     plan = _Plan(orders, widths, (packed[0], packed[1]), transposed, (atoms, width))
-    call = pl.pallas_call(
+    call = launch(
         partial(_kernel, plan, species is not None),
-        out_shape=[jax.ShapeDtypeStruct(shape, dtype) for shape in shapes],
-        grid=(-(-num_atoms // atoms), sum(orders)),
-        compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=1),
+        [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes],
+        (-(-num_atoms // atoms), sum(orders)),
+        num_warps=4,
         interpret=interpret,
         name="degree_linear",
     )

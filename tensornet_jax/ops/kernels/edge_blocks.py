@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from tensornet_jax.ops.kernels.choice import is_static
+from tensornet_jax.ops.kernels.choice import for_gpu
+from tensornet_jax.ops.kernels.launch import launch
 
 if TYPE_CHECKING:
     import jax.experimental.pallas as pl
@@ -21,7 +22,7 @@ _MOST_CHANNELS = 256
 
 def fits(num_edges: int, channels: int, *arrays: Array) -> bool:
     """Tell whether kernels take so many edges and channels, of arrays whose sizes are numbers."""
-    if not is_static(*arrays) or num_edges < EDGES:
+    if not for_gpu(*arrays) or num_edges < EDGES:
         return False
     return channels & (channels - 1) == 0 and channels <= _MOST_CHANNELS
 
@@ -74,8 +75,6 @@ def call(
         dtype: of the same.
         interpret: run it as Pallas interprets it.
     """
-    import jax.experimental.pallas as pl
-    import jax.experimental.pallas.triton as plgpu
 
     def run(first: Array, second: Array | None, *others: Array) -> list[Array]:
         given = [] if second is None else [second]
@@ -83,12 +82,10 @@ def call(
         def body(ref: Array, *refs: Array) -> None:
             kernel(ref, *refs) if given else kernel(ref, None, *refs)
 
-        return pl.pallas_call(
-            body,
-            grid=programs,
-            out_shape=[jax.ShapeDtypeStruct(shape, dtype) for shape in shapes],
-            compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=1),
-            interpret=interpret,
-        )(first, *given, *others)
+        found = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
+        run_body = launch(
+            body, found, programs, num_warps=4, interpret=interpret, name=kernel.__name__.strip("_")
+        )
+        return run_body(first, *given, *others)
 
     return run

@@ -6,14 +6,14 @@ components of the geometry. What pairs give back, a program of each computes fro
 two atoms.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from tensornet_jax.ops.kernels.neighbor_sums import call_kernel, neighbors_of, rounded_up
+from tensornet_jax.ops.kernels.channel_blocks import rounded_up
+from tensornet_jax.ops.kernels.launch import Ref, launch
+from tensornet_jax.ops.kernels.neighbor_sums import neighbors_of
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
 
 MOST_FUNCTIONS = 128
@@ -37,7 +37,7 @@ def densities(
     num_atoms, wide, num_pairs = species.shape[0], basis.shape[1], edges.num_pairs
 
     def program(
-        ys: Any, bs: Any, kinds: Any, pairs: Any, slots: Any, senders: Any, counts: Any, out: Any
+        ys: Ref, bs: Ref, kinds: Ref, pairs: Ref, slots: Ref, senders: Ref, counts: Ref, out: Ref
     ) -> None:
         atom, kind = pl.program_id(0), pl.program_id(1)
 
@@ -56,7 +56,9 @@ def densities(
 
     pairs, senders, counts = neighbors_of(edges)
     shape = jax.ShapeDtypeStruct((num_atoms, len(signs), num_species, wide), basis.dtype)
-    call = call_kernel(program, shape, (num_atoms, num_species), 1, interpret)
+    call = launch(
+        program, shape, (num_atoms, num_species), num_warps=1, interpret=interpret, name="densities"
+    )
     found = call(geometry, basis, species, pairs, edges.slots, senders, counts)
     return found[..., :functions]
 
@@ -79,7 +81,7 @@ def pair_gradients(
     wide, num_pairs = basis.shape[1], edges.num_pairs
 
     def program(
-        ys: Any, bs: Any, ws: Any, kinds: Any, receivers: Any, senders: Any, of_y: Any, of_b: Any
+        ys: Ref, bs: Ref, ws: Ref, kinds: Ref, receivers: Ref, senders: Ref, of_y: Ref, of_b: Ref
     ) -> None:
         pair = pl.program_id(0)
         i, j = receivers[pair], senders[pair]
@@ -95,7 +97,9 @@ def pair_gradients(
         jax.ShapeDtypeStruct((num_pairs, len(signs)), basis.dtype),
         jax.ShapeDtypeStruct((num_pairs, wide), basis.dtype),
     )
-    call = call_kernel(program, shapes, (num_pairs,), 1, interpret)
+    call = launch(
+        program, shapes, (num_pairs,), num_warps=1, interpret=interpret, name="density_gradients"
+    )
     of_geometry, of_basis = call(geometry, basis, weights, species, edges.receivers, edges.senders)
     return of_geometry, of_basis[:, :functions]
 

@@ -11,7 +11,6 @@ the pair's distance, f_p = Σ_r b_pr W_r, where not even the filters are written
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,12 +18,14 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from tensornet_jax.ops.kernels.channel_blocks import channel_width, rounded_up
+from tensornet_jax.ops.kernels.launch import Ref, launch
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
 
 Sizes = tuple[int, ...]
 
 WIDEST = 128
-NARROWEST = 16
+"""Channels of a program."""
 MOST_FUNCTIONS = 32
 PAIRS_A_GROUP = 64
 
@@ -53,21 +54,6 @@ def neighbors_of(edges: EdgeIndex) -> Neighbors:
     )
 
 
-def kernel_takes(channels: int) -> bool:
-    """Tell whether the kernels take so many channels: a multiple of 16."""
-    return channels % NARROWEST == 0
-
-
-def channel_block(channels: int) -> int:
-    """Return how many channels a program takes: a power of two that divides them."""
-    return min(channels & -channels, WIDEST)
-
-
-def rounded_up(count: int) -> int:
-    """Return the next power of two, as which arrays within a kernel have to be long."""
-    return 1 << (count - 1).bit_length()
-
-
 # --- sums over neighbors -------------------------------------------------------------------------
 
 
@@ -82,7 +68,7 @@ def convolve(
 ) -> Float[Array, "atoms components channels"]:
     """Start + Σ_j f_p ∘ Y_j at every atom; see `ops.messages.filtered`."""
 
-    def filters_of(arrays: Sequence[Any], pair: Array, channels: Any) -> list[Array]:
+    def filters_of(arrays: Sequence[Ref], pair: Array, channels: Any) -> list[Array]:
         given, *_ = arrays
         return [given[pair, part, channels] for part in range(len(sizes))]
 
@@ -102,7 +88,7 @@ def convolve_combined(
     """Start + Σ_j (b_p W) ∘ Y_j at every atom; see `ops.messages.combined_filters`."""
     functions = range(basis.shape[1])
 
-    def filters_of(arrays: Sequence[Any], pair: Array, channels: Any) -> list[Array]:
+    def filters_of(arrays: Sequence[Ref], pair: Array, channels: Any) -> list[Array]:
         given, matrices, *_ = arrays
         values = [given[pair, r] for r in functions]
         found = []
@@ -117,7 +103,7 @@ def convolve_combined(
 
 
 def _sum_over_slots(
-    filters_of: Callable[[Sequence[Any], Array, Any], list[Array]],
+    filters_of: Callable[[Sequence[Ref], Array, Any], list[Array]],
     arrays: tuple[Array, ...],
     features: Float[Array, "atoms components channels"],
     start: Float[Array, "atoms components channels"] | None,
@@ -128,10 +114,10 @@ def _sum_over_slots(
     from jax.experimental import pallas as pl
 
     num_atoms, _, width = features.shape
-    block = channel_block(width)
+    block = channel_width(width, WIDEST)
     part_of = [part for part, size in enumerate(sizes) for _ in range(size)]
 
-    def program(*refs: Any) -> None:
+    def program(*refs: Ref) -> None:
         *given, rows, pairs, senders, counts, out = refs
         atom, channels = pl.program_id(0), pl.ds(pl.program_id(1) * block, block)
 
@@ -153,7 +139,14 @@ def _sum_over_slots(
             out[atom, component, channels] = total
 
     shape = jax.ShapeDtypeStruct(features.shape, features.dtype)
-    call = call_kernel(program, shape, (num_atoms, width // block), max(1, block // 32), interpret)
+    call = launch(
+        program,
+        shape,
+        (num_atoms, width // block),
+        num_warps=max(1, block // 32),
+        interpret=interpret,
+        name="messages",
+    )
     started = () if start is None else (start,)
     return call(*arrays, *started, features, *neighbors_of(edges))
 
@@ -173,16 +166,23 @@ def pair_products(
     from jax.experimental import pallas as pl
 
     width, num_pairs = a.shape[-1], edges.num_pairs
-    block = channel_block(width)
+    block = channel_width(width, WIDEST)
 
-    def program(first: Any, second: Any, receivers: Any, senders: Any, out: Any) -> None:
+    def program(first: Ref, second: Ref, receivers: Ref, senders: Ref, out: Ref) -> None:
         pair, channels = pl.program_id(0), pl.ds(pl.program_id(1) * block, block)
         found = _products(first, second, receivers[pair], senders[pair], channels, sizes)
         for part, values in enumerate(found):
             out[pair, part, channels] = values
 
     shape = jax.ShapeDtypeStruct((num_pairs, len(sizes), width), a.dtype)
-    call = call_kernel(program, shape, (num_pairs, width // block), 1, interpret)
+    call = launch(
+        program,
+        shape,
+        (num_pairs, width // block),
+        num_warps=1,
+        interpret=interpret,
+        name="pair_products",
+    )
     return call(a, b, edges.receivers, edges.senders)
 
 
@@ -199,12 +199,12 @@ def combined_overlaps(
     from jax.experimental import pallas as pl
 
     width, num_pairs, functions = a.shape[-1], edges.num_pairs, weights.shape[1]
-    block, padded = channel_block(width), rounded_up(functions)
+    block, padded = channel_width(width, WIDEST), rounded_up(functions)
     if padded != functions:
         weights = jnp.pad(weights, ((0, 0), (0, padded - functions), (0, 0)))
 
     def program(
-        matrices: Any, first: Any, second: Any, receivers: Any, senders: Any, out: Any
+        matrices: Ref, first: Ref, second: Ref, receivers: Ref, senders: Ref, out: Ref
     ) -> None:
         pair = pl.program_id(0)
         i, j = receivers[pair], senders[pair]
@@ -221,9 +221,9 @@ def combined_overlaps(
         out[pair, :] = jnp.sum(total, axis=1)
 
     shape = jax.ShapeDtypeStruct((num_pairs, padded), a.dtype)
-    found = call_kernel(program, shape, (num_pairs,), 1, interpret)(
-        weights, a, b, edges.receivers, edges.senders
-    )
+    found = launch(
+        program, shape, (num_pairs,), num_warps=1, interpret=interpret, name="filter_overlaps"
+    )(weights, a, b, edges.receivers, edges.senders)
     return found[:, :functions]
 
 
@@ -243,12 +243,12 @@ def combined_weights(
     from jax.experimental import pallas as pl
 
     num_pairs, functions = basis.shape
-    width, parts, block = a.shape[-1], len(sizes), channel_block(a.shape[-1])
+    width, parts, block = a.shape[-1], len(sizes), channel_width(a.shape[-1], WIDEST)
     groups, padded = -(-num_pairs // PAIRS_A_GROUP), rounded_up(functions)
     basis = jnp.pad(basis, ((0, 0), (0, padded - functions)))
 
     def program(
-        values: Any, first: Any, second: Any, receivers: Any, senders: Any, out: Any
+        values: Ref, first: Ref, second: Ref, receivers: Ref, senders: Ref, out: Ref
     ) -> None:
         group, channels = pl.program_id(0), pl.ds(pl.program_id(1) * block, block)
         begin = group * PAIRS_A_GROUP
@@ -266,13 +266,20 @@ def combined_weights(
             out[group, part, :, channels] = total
 
     shape = jax.ShapeDtypeStruct((groups, parts, padded, width), a.dtype)
-    call = call_kernel(program, shape, (groups, width // block), max(1, block // 32), interpret)
+    call = launch(
+        program,
+        shape,
+        (groups, width // block),
+        num_warps=max(1, block // 32),
+        interpret=interpret,
+        name="filter_weights",
+    )
     found = jnp.sum(call(basis, a, b, edges.receivers, edges.senders), axis=0)
     return found[:, :functions]
 
 
 def _products(
-    first: Any, second: Any, i: Array, j: Array, channels: Any, sizes: Sizes
+    first: Ref, second: Ref, i: Array, j: Array, channels: Any, sizes: Sizes
 ) -> list[Array]:
     """Σ_c a_ic b_jc + a_jc b_ic over the components of each part."""
     found, begin = [], 0
@@ -285,27 +292,3 @@ def _products(
         found.append(sum(terms[1:], terms[0]))
         begin += size
     return found
-
-
-def call_kernel(
-    program: Callable[..., None],
-    shapes: Any,
-    grid: tuple[int, ...],
-    num_warps: int,
-    interpret: bool,
-) -> Callable[..., Any]:
-    """Return a function of arrays that runs a program everywhere on a grid.
-
-    Args:
-        program: reads and writes references to whole arrays.
-        shapes: of what comes out.
-        grid: how many programs along each axis.
-        num_warps: threads a program has, by 32.
-        interpret: run step by step in plain JAX.
-    """
-    from jax.experimental import pallas as pl
-    from jax.experimental.pallas import triton
-
-    parameters = None if interpret else triton.CompilerParams(num_warps=num_warps, num_stages=1)
-    call = partial(pl.pallas_call, grid=grid, interpret=interpret)
-    return call(program, out_shape=shapes, compiler_params=parameters)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from tensornet_jax.ops.kernels.channel_blocks import Ref
+from tensornet_jax.ops.kernels.launch import Ref
 from tensornet_jax.ops.kernels.path_terms import Entry, PathTerms, Place
 
 

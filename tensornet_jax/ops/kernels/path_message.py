@@ -20,6 +20,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from tensornet_jax.ops.kernels.channel_blocks import can_be_split, channel_width
+from tensornet_jax.ops.kernels.launch import launch
 from tensornet_jax.ops.kernels.path_kernels import edge_kernel, features_kernel, message_kernel
 from tensornet_jax.ops.kernels.path_terms import PathTerms
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
@@ -109,19 +110,17 @@ def _compute_edge_cotangents(
     edges: EdgeIndex,
 ) -> tuple[Array, Array]:
     """∂Φ/∂w (P, paths, C) and ∂Φ/∂Y (E, b)."""
-    import jax.experimental.pallas as pl
-    import jax.experimental.pallas.triton as plgpu
 
     terms, interpret = static
     num_pairs, _, channels = weights.shape
     width, taken = channel_width(channels), gcd(num_pairs, _PAIRS)
     blocks = channels // width
     of_harmonics = jax.ShapeDtypeStruct((blocks, *harmonics.shape), weights.dtype)
-    call = pl.pallas_call(
+    call = launch(
         partial(edge_kernel, terms, width, taken),
-        out_shape=(jax.ShapeDtypeStruct(weights.shape, weights.dtype), of_harmonics),
-        grid=(num_pairs // taken, blocks),
-        compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=1),
+        (jax.ShapeDtypeStruct(weights.shape, weights.dtype), of_harmonics),
+        (num_pairs // taken, blocks),
+        num_warps=4,
         interpret=interpret,
         name="path_message_of_edges",
     )
@@ -195,20 +194,16 @@ def _over_atoms(
     interpret: bool,
 ) -> Callable[..., tuple[Array, ...]]:
     """A kernel of one atom and block of channels, which takes some slots in each turn."""
-    import jax.experimental.pallas as pl
-    import jax.experimental.pallas.triton as plgpu
 
     width = channel_width(channels)
     # Where there are many sums, a thread has those of one channel and slot alone.
     many = kernel is message_kernel and len(terms.places) > _MOST_SUMS // 2
     taken = 4 if many or slots.shape[1] % 8 else 8
-    return pl.pallas_call(
+    return launch(
         partial(kernel, terms, width, taken),
-        out_shape=shapes,
-        grid=(slots.shape[0], channels // width),
-        compiler_params=plgpu.CompilerParams(
-            num_warps=max(1, min(8, taken * width // 32)), num_stages=1
-        ),
+        shapes,
+        (slots.shape[0], channels // width),
+        num_warps=max(1, min(8, taken * width // 32)),
         interpret=interpret,
         name=f"path_message_{name}",
     )

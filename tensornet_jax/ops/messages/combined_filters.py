@@ -20,8 +20,9 @@ from jax import Array
 from jaxtyping import Float
 
 from tensornet_jax.ops.kernels import neighbor_sums
+from tensornet_jax.ops.kernels.channel_blocks import kernels_take
 from tensornet_jax.ops.kernels.choice import choose, for_gpu
-from tensornet_jax.ops.kernels.neighbor_sums import Sizes, kernel_takes
+from tensornet_jax.ops.kernels.neighbor_sums import Sizes
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
 from tensornet_jax.ops.messages.message import (
     AtomParts,
@@ -66,7 +67,7 @@ def convolve_combined(
 
 def _in_kernels(basis: Array, features: Array) -> bool:
     few = basis.shape[1] <= neighbor_sums.MOST_FUNCTIONS
-    return few and for_gpu(basis, features) and kernel_takes(features.shape[-1])
+    return few and for_gpu(basis, features) and kernels_take(features.shape[-1], basis, features)
 
 
 # --- the three partial derivatives ---------------------------------------------------------------

@@ -14,8 +14,9 @@ from jax import Array
 from jaxtyping import Float
 
 from tensornet_jax.ops.kernels import neighbor_sums
+from tensornet_jax.ops.kernels.channel_blocks import kernels_take
 from tensornet_jax.ops.kernels.choice import choose, for_gpu
-from tensornet_jax.ops.kernels.neighbor_sums import Sizes, kernel_takes
+from tensornet_jax.ops.kernels.neighbor_sums import Sizes
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
 from tensornet_jax.ops.messages.message import (
     AtomParts,
@@ -43,7 +44,10 @@ def convolve_filtered(
     Returns:
         the features, and the messages, per part (N, d, F).
     """
-    if not (for_gpu(filters[0], features[0]) and kernel_takes(features[0].shape[-1])):
+    if not (
+        for_gpu(filters[0], features[0])
+        and kernels_take(features[0].shape[-1], filters[0], features[0])
+    ):
         return features, convolve(filters, features, edges)
     sizes = tuple(part.shape[1] for part in features)
     stacked = (jnp.concatenate(parts, axis=1) for parts in (filters, features))

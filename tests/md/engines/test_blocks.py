@@ -12,7 +12,7 @@ from tensornet_jax.md.blocks import BLOCK, in_blocks, use_blocks
 from tensornet_jax.md.engines import runners
 from tensornet_jax.md.limits import SimulationError
 from tensornet_jax.md.restart import load_restart, save_restart
-from tensornet_jax.ops.kernels.choice import use_kernels
+from tensornet_jax.ops.kernels.choice import KernelMode, use_kernels
 from tests.builders import ethanol, small_potential
 from tests.md.analytic import analytic, argon, cluster, diatomic, network
 from tests.tolerances import MD_SAME_PATH
@@ -63,7 +63,8 @@ def assert_same_path(found, expected):
 
 
 def test_accelerators_and_kernels_compiled_ahead_get_blocks():
-    for mode, chosen in (("auto", jax.default_backend() != "cpu"), ("on", True)):
+    modes: dict[KernelMode, bool] = {"auto": jax.default_backend() != "cpu", "on": True}
+    for mode, chosen in modes.items():
         with use_kernels(mode):
             assert in_blocks() == chosen
             with use_blocks(not chosen):
