@@ -5,6 +5,7 @@ from functools import partial
 from typing import cast
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
@@ -21,6 +22,7 @@ from tensornet_jax.models.tensornet.radial import AtDistances, RadialValues
 from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.by_atoms import Deferred, by_atoms, deferred
 from tensornet_jax.ops.cartesian import RankTwo
+from tensornet_jax.ops.kernels.choice import for_gpu
 from tensornet_jax.ops.messages.combined_filters import convolve_combined
 from tensornet_jax.ops.messages.message import EdgeIndex, on_both_edges, sum_at_receivers
 from tensornet_jax.ops.messages.pair_filters import convolve_filtered
@@ -81,9 +83,10 @@ class Interaction(nn.Module):
         """Filters of I, A and S with the cutoff function."""
         basis, envelope = values
         if self.config.compression:
-            return [
-                ((basis * envelope[:, None]) @ layer.matrix())[:, None] for layer in self.filters
-            ]
+            values, matrices = basis * envelope[:, None], [each.matrix() for each in self.filters]
+            if for_gpu():
+                return jnp.split(jnp.einsum("er,prf->epf", values, jnp.stack(matrices)), 3, axis=1)
+            return [(values @ matrix)[:, None] for matrix in matrices]
         act = ACTIVATIONS[self.config.activation]
         for layer in self.filter_hidden:
             basis = act(layer(basis))

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from tensornet_jax.ops.kernels.channel_blocks import rounded_up
 from tensornet_jax.ops.kernels.launch import Ref, launch
 from tensornet_jax.ops.kernels.neighbor_sums import neighbors_of
+from tensornet_jax.ops.kernels.short_rows import read_row, write_row
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
 
 MOST_FUNCTIONS = 128
@@ -33,8 +34,8 @@ def densities(
     """The densities around every atom; arguments as `ops.messages.densities.neighbor_densities`."""
     from jax.experimental import pallas as pl
 
-    basis, functions = _padded(basis), basis.shape[1]
-    num_atoms, wide, num_pairs = species.shape[0], basis.shape[1], edges.num_pairs
+    functions, num_pairs = basis.shape[1], edges.num_pairs
+    num_atoms, wide = species.shape[0], rounded_up(functions)
 
     def program(
         ys: Ref, bs: Ref, kinds: Ref, pairs: Ref, slots: Ref, senders: Ref, counts: Ref, out: Ref
@@ -43,7 +44,8 @@ def densities(
 
         def add(slot: Array, total: tuple[Array, ...]) -> tuple[Array, ...]:
             pair = pairs[atom, slot]
-            counted = jnp.where(kinds[senders[atom, slot]] == kind, bs[pair, :], 0)
+            values = read_row(bs, (pair,), wide)
+            counted = jnp.where(kinds[senders[atom, slot]] == kind, values, 0)
             reverse = slots[atom, slot] >= num_pairs
             return tuple(
                 known + _turned(ys[pair, c], reverse, sign) * counted
@@ -52,15 +54,14 @@ def densities(
 
         zero = tuple(jnp.zeros(wide, basis.dtype) for _ in signs)
         for c, row in enumerate(lax.fori_loop(0, counts[atom], add, zero)):
-            out[atom, c, kind, :] = row
+            write_row(out, (atom, c, kind), row)
 
     pairs, senders, counts = neighbors_of(edges)
-    shape = jax.ShapeDtypeStruct((num_atoms, len(signs), num_species, wide), basis.dtype)
+    shape = jax.ShapeDtypeStruct((num_atoms, len(signs), num_species, functions), basis.dtype)
     call = launch(
         program, shape, (num_atoms, num_species), num_warps=1, interpret=interpret, name="densities"
     )
-    found = call(geometry, basis, species, pairs, edges.slots, senders, counts)
-    return found[..., :functions]
+    return call(geometry, basis, species, pairs, edges.slots, senders, counts)
 
 
 def pair_gradients(
@@ -76,9 +77,7 @@ def pair_gradients(
     """Derivatives of Σ D · weights by geometry and radial functions of every pair."""
     from jax.experimental import pallas as pl
 
-    basis, functions = _padded(basis), basis.shape[1]
-    weights = _padded(weights)
-    wide, num_pairs = basis.shape[1], edges.num_pairs
+    wide, num_pairs = rounded_up(basis.shape[1]), edges.num_pairs
 
     def program(
         ys: Ref, bs: Ref, ws: Ref, kinds: Ref, receivers: Ref, senders: Ref, of_y: Ref, of_b: Ref
@@ -86,30 +85,23 @@ def pair_gradients(
         pair = pl.program_id(0)
         i, j = receivers[pair], senders[pair]
         kind_i, kind_j = kinds[i], kinds[j]
-        values, total = bs[pair, :], jnp.zeros(wide, basis.dtype)
+        values, total = read_row(bs, (pair,), wide), jnp.zeros(wide, basis.dtype)
         for c, sign in enumerate(signs):
-            row = ws[i, c, kind_j, :] + sign * ws[j, c, kind_i, :]
+            row = read_row(ws, (i, c, kind_j), wide) + sign * read_row(ws, (j, c, kind_i), wide)
             of_y[pair, c] = jnp.sum(values * row)
             total = total + ys[pair, c] * row
-        of_b[pair, :] = total
+        write_row(of_b, (pair,), total)
 
     shapes = (
         jax.ShapeDtypeStruct((num_pairs, len(signs)), basis.dtype),
-        jax.ShapeDtypeStruct((num_pairs, wide), basis.dtype),
+        jax.ShapeDtypeStruct(basis.shape, basis.dtype),
     )
     call = launch(
         program, shapes, (num_pairs,), num_warps=1, interpret=interpret, name="density_gradients"
     )
-    of_geometry, of_basis = call(geometry, basis, weights, species, edges.receivers, edges.senders)
-    return of_geometry, of_basis[:, :functions]
+    return call(geometry, basis, weights, species, edges.receivers, edges.senders)
 
 
 def _turned(value: Array, reverse: Array, sign: int) -> Array:
     """The value on an edge, given that of its pair's first edge."""
     return jnp.where(reverse, -value, value) if sign < 0 else value
-
-
-def _padded(values: Float[Array, "*rows radial"]) -> Float[Array, "*rows wide"]:
-    """Rows as long as arrays within kernels have to be."""
-    short = rounded_up(values.shape[-1]) - values.shape[-1]
-    return jnp.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, short)]) if short else values

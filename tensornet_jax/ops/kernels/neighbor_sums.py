@@ -20,14 +20,22 @@ from jaxtyping import Float, Int
 
 from tensornet_jax.ops.kernels.channel_blocks import channel_width, rounded_up
 from tensornet_jax.ops.kernels.launch import Ref, launch
+from tensornet_jax.ops.kernels.short_rows import read_row, read_rows, write_row
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
 
 Sizes = tuple[int, ...]
+Filters = list[list[Array]]
+"""For each slot at hand, of each part, the filter of some channels."""
 
 WIDEST = 128
-"""Channels of a program."""
-MOST_FUNCTIONS = 32
+"""Channels of a program that sums over neighbors."""
+NARROW = 32
+"""Channels that a program of pairs takes at a time where it has functions of the distance, too."""
+MOST_FUNCTIONS = 64
+SLOTS_AT_ONCE = 4
+PAIRS_AT_ONCE = 4
 PAIRS_A_GROUP = 64
+FUNCTIONS_AT_ONCE = 8
 
 
 class Neighbors(NamedTuple):
@@ -68,9 +76,9 @@ def convolve(
 ) -> Float[Array, "atoms components channels"]:
     """Start + Σ_j f_p ∘ Y_j at every atom; see `ops.messages.filtered`."""
 
-    def filters_of(arrays: Sequence[Ref], pair: Array, channels: Any) -> list[Array]:
+    def filters_of(arrays: Sequence[Ref], pairs: Sequence[Array], channels: Any) -> Filters:
         given, *_ = arrays
-        return [given[pair, part, channels] for part in range(len(sizes))]
+        return [[given[pair, part, channels] for part in range(len(sizes))] for pair in pairs]
 
     return _sum_over_slots(filters_of, (filters,), features, start, edges, sizes, interpret)
 
@@ -86,24 +94,35 @@ def convolve_combined(
     interpret: bool,
 ) -> Float[Array, "atoms components channels"]:
     """Start + Σ_j (b_p W) ∘ Y_j at every atom; see `ops.messages.combined_filters`."""
-    functions = range(basis.shape[1])
+    functions, parts, block = basis.shape[1], len(sizes), channel_width(weights.shape[-1], WIDEST)
 
-    def filters_of(arrays: Sequence[Ref], pair: Array, channels: Any) -> list[Array]:
+    def filters_of(arrays: Sequence[Ref], pairs: Sequence[Array], channels: Any) -> Filters:
         given, matrices, *_ = arrays
-        values = [given[pair, r] for r in functions]
-        found = []
-        for part in range(len(sizes)):
-            total = values[0] * matrices[part, 0, channels]
-            for r in functions[1:]:
-                total = total + values[r] * matrices[part, r, channels]
-            found.append(total)
-        return found
+
+        def add(known: Filters, first: Array | int, count: int) -> Filters:
+            # Each row of a matrix is read once for all slots that are at hand.
+            for r in range(count):
+                rows = [matrices[part, first + r, channels] for part in range(parts)]
+                values = [given[pair, first + r] for pair in pairs]
+                known = [
+                    [total + value * row for total, row in zip(totals, rows, strict=True)]
+                    for totals, value in zip(known, values, strict=True)
+                ]
+            return known
+
+        def add_some(number: Array, known: Filters) -> Filters:
+            return add(known, number * FUNCTIONS_AT_ONCE, FUNCTIONS_AT_ONCE)
+
+        turns, left = divmod(functions, FUNCTIONS_AT_ONCE)
+        zero = jnp.zeros(block, basis.dtype)
+        found = lax.fori_loop(0, turns, add_some, [[zero] * parts for _ in pairs])
+        return add(found, turns * FUNCTIONS_AT_ONCE, left)
 
     return _sum_over_slots(filters_of, (basis, weights), features, start, edges, sizes, interpret)
 
 
 def _sum_over_slots(
-    filters_of: Callable[[Sequence[Ref], Array, Any], list[Array]],
+    filters_of: Callable[[Sequence[Ref], Sequence[Array], Any], Filters],
     arrays: tuple[Array, ...],
     features: Float[Array, "atoms components channels"],
     start: Float[Array, "atoms components channels"] | None,
@@ -121,13 +140,16 @@ def _sum_over_slots(
         *given, rows, pairs, senders, counts, out = refs
         atom, channels = pl.program_id(0), pl.ds(pl.program_id(1) * block, block)
 
-        def add(slot: Array, total: tuple[Array, ...]) -> tuple[Array, ...]:
-            sender = senders[atom, slot]
-            filters = filters_of(given, pairs[atom, slot], channels)
-            return tuple(
-                known + filters[part] * rows[sender, component, channels]
-                for component, (known, part) in enumerate(zip(total, part_of, strict=True))
-            )
+        def add(turn: Array, total: tuple[Array, ...]) -> tuple[Array, ...]:
+            slots = [turn * SLOTS_AT_ONCE + k for k in range(SLOTS_AT_ONCE)]
+            filters = filters_of(given, [pairs[atom, slot] for slot in slots], channels)
+            for slot, own in zip(slots, filters, strict=True):
+                sender = senders[atom, slot]
+                total = tuple(
+                    known + own[part] * rows[sender, component, channels]
+                    for component, (known, part) in enumerate(zip(total, part_of, strict=True))
+                )
+            return total
 
         known = tuple(
             jnp.zeros(block, features.dtype)
@@ -135,7 +157,9 @@ def _sum_over_slots(
             else given[-1][atom, component, channels]
             for component in range(len(part_of))
         )
-        for component, total in enumerate(lax.fori_loop(0, counts[atom], add, known)):
+        slots = counts[atom] + (SLOTS_AT_ONCE - 1)
+        turns = lax.div(slots, jnp.asarray(SLOTS_AT_ONCE, slots.dtype))
+        for component, total in enumerate(lax.fori_loop(0, turns, add, known)):
             out[atom, component, channels] = total
 
     shape = jax.ShapeDtypeStruct(features.shape, features.dtype)
@@ -199,32 +223,36 @@ def combined_overlaps(
     from jax.experimental import pallas as pl
 
     width, num_pairs, functions = a.shape[-1], edges.num_pairs, weights.shape[1]
-    block, padded = channel_width(width, WIDEST), rounded_up(functions)
-    if padded != functions:
-        weights = jnp.pad(weights, ((0, 0), (0, padded - functions), (0, 0)))
+    block, padded = channel_width(width, NARROW), rounded_up(functions)
 
     def program(
         matrices: Ref, first: Ref, second: Ref, receivers: Ref, senders: Ref, out: Ref
     ) -> None:
-        pair = pl.program_id(0)
-        i, j = receivers[pair], senders[pair]
+        begin = pl.program_id(0) * PAIRS_AT_ONCE
+        # Programs at the end may find for the last pair what others find, too.
+        pairs = [jnp.minimum(begin + k, num_pairs - 1) for k in range(PAIRS_AT_ONCE)]
+        ends = [(receivers[pair], senders[pair]) for pair in pairs]
 
-        def add(number: Array, total: Array) -> Array:
+        def add(number: Array, totals: list[Array]) -> list[Array]:
             channels = pl.ds(number * block, block)
-            found = _products(first, second, i, j, channels, sizes)
-            for part, values in enumerate(found):
-                total = total + matrices[part, :, channels] * values
-            return total
+            found = [_products(first, second, i, j, channels, sizes) for i, j in ends]
+            for part in range(len(sizes)):
+                matrix = read_rows(matrices, part, padded, number * block, block)
+                totals = [
+                    total + matrix * products[part][None]
+                    for total, products in zip(totals, found, strict=True)
+                ]
+            return totals
 
         zero = jnp.zeros((padded, block), a.dtype)
-        total = lax.fori_loop(0, width // block, add, zero)
-        out[pair, :] = jnp.sum(total, axis=1)
+        totals = lax.fori_loop(0, width // block, add, [zero] * PAIRS_AT_ONCE)
+        for pair, total in zip(pairs, totals, strict=True):
+            write_row(out, (pair,), jnp.sum(total, axis=1))
 
-    shape = jax.ShapeDtypeStruct((num_pairs, padded), a.dtype)
-    found = launch(
-        program, shape, (num_pairs,), num_warps=1, interpret=interpret, name="filter_overlaps"
-    )(weights, a, b, edges.receivers, edges.senders)
-    return found[:, :functions]
+    shape = jax.ShapeDtypeStruct((num_pairs, functions), a.dtype)
+    grid = (pl.cdiv(num_pairs, PAIRS_AT_ONCE),)
+    call = launch(program, shape, grid, num_warps=4, interpret=interpret, name="filter_overlaps")
+    return call(weights, a, b, edges.receivers, edges.senders)
 
 
 def combined_weights(
@@ -243,9 +271,8 @@ def combined_weights(
     from jax.experimental import pallas as pl
 
     num_pairs, functions = basis.shape
-    width, parts, block = a.shape[-1], len(sizes), channel_width(a.shape[-1], WIDEST)
+    width, parts, block = a.shape[-1], len(sizes), channel_width(a.shape[-1], NARROW)
     groups, padded = -(-num_pairs // PAIRS_A_GROUP), rounded_up(functions)
-    basis = jnp.pad(basis, ((0, 0), (0, padded - functions)))
 
     def program(
         values: Ref, first: Ref, second: Ref, receivers: Ref, senders: Ref, out: Ref
@@ -255,7 +282,7 @@ def combined_weights(
 
         def add(pair: Array, total: tuple[Array, ...]) -> tuple[Array, ...]:
             found = _products(first, second, receivers[pair], senders[pair], channels, sizes)
-            given = values[pair, :][:, None]
+            given = read_row(values, (pair,), padded)[:, None]
             return tuple(
                 known + given * product[None] for known, product in zip(total, found, strict=True)
             )
@@ -270,7 +297,7 @@ def combined_weights(
         program,
         shape,
         (groups, width // block),
-        num_warps=max(1, block // 32),
+        num_warps=4,
         interpret=interpret,
         name="filter_weights",
     )
