@@ -161,7 +161,7 @@ def relax(
     check_engine(engine, how, together=batch_size is not None)
     with held_output(output, force=force, resume=resume):
         potential = open_model(model, dtype)
-        potential.require_energy()
+        potential.config.require_energy()
         refused: list[Refusal] = []
         structures = read_geometries(data, visible_state(potential, charge, spin), refused)
         settings = {"command": "relax", "model": sha256_of(model), "dtype": potential.dtype}

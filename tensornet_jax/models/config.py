@@ -166,6 +166,14 @@ class ModelConfig(Config):
         """Whether it needs `heads.read_outs.OtherHeads`."""
         return bool(self.tensors) or self.has_atomic_dipoles or self.sums_predicted_charges
 
+    def require_energy(self) -> None:
+        """Raise ValueError if the model has no energy, and so no forces to move atoms by."""
+        if "energy" not in self.heads:
+            raise ValueError(
+                f"this {self.name} predicts no energy, and so no forces that move atoms, only "
+                f"{', '.join(self.predicted)}: take a model with the head energy, or `predict`"
+            )
+
     def fitted(self, avg_num_neighbors: float) -> Self:
         """Return the configuration with what it leaves to the training data filled in.
 

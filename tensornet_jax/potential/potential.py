@@ -158,15 +158,6 @@ class Potential:
         with self.precision():
             return {"params": {}, "buffers": {}, **_shapes_made_by(self.module, self.dtype)}
 
-    def require_energy(self) -> None:
-        """Raise ValueError if the model has no energy, and so no forces to move atoms by."""
-        if "energy" not in self.heads:
-            known = ", ".join(self.properties)
-            raise ValueError(
-                f"this {self.config.name} predicts no energy, and so no forces that move atoms, "
-                f"only {known}: take a model with the head energy, or `predict`"
-            )
-
     def precision(self) -> AbstractContextManager[None]:
         """Scope in which every JAX computation with this potential has to happen."""
         return precision_scope(self.dtype)

@@ -32,6 +32,7 @@ class AseSimulation(Dynamics):
     checks_by_evaluating: ClassVar[bool] = True
 
     def _prepare(self, velocities: FirstVelocities) -> None:
+        self.potential.config.require_energy()
         self._step, self._ready = 0, False
         (stream,) = self.replicas
         self._rng = np.random.default_rng([self.seed, stream] if stream else self.seed)

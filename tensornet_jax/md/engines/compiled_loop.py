@@ -76,7 +76,7 @@ class CompiledLoop:
             finished: ends a chunk early, see `Program`; never by default.
             recording: properties to record.
         """
-        potential.require_energy()
+        potential.config.require_energy()
         structures = [
             potential.structure(each, f" (structure {index})" if len(atoms) > 1 else "", skin)
             for index, each in enumerate(atoms)

@@ -81,12 +81,10 @@ class Dynamics(abc.ABC):
             record: properties to record between samples; observers get them with every `Sample`.
 
         Raises:
-            ValueError: what the engine cannot do, an unknown element, a stress or pressure without
-                periodic cell, no velocities to keep, a model without energies, a property that it
-                does not predict.
+            ValueError: what the engine cannot do, an unknown element, stress without periodic cell,
+                no velocities to keep, an energy or property that the model has not got.
         """
         structures = [atoms] if isinstance(atoms, ase.Atoms) else list(atoms)
-        potential.require_energy()
         self.potential, self.ensemble, self.record = potential, ensemble, record
         self.timestep, self.seed, self.skin = float(timestep), seed, float(skin)
         self.structures = tuple(map(_without_results, structures))
