@@ -83,10 +83,10 @@ class Interaction(nn.Module):
         """Filters of I, A and S with the cutoff function."""
         basis, envelope = values
         if self.config.compression:
-            values, matrices = basis * envelope[:, None], [each.matrix() for each in self.filters]
+            rows, matrices = basis * envelope[:, None], [each.matrix() for each in self.filters]
             if for_gpu():
-                return jnp.split(jnp.einsum("er,prf->epf", values, jnp.stack(matrices)), 3, axis=1)
-            return [(values @ matrix)[:, None] for matrix in matrices]
+                return jnp.split(jnp.einsum("er,prf->epf", rows, jnp.stack(matrices)), 3, axis=1)
+            return [(rows @ matrix)[:, None] for matrix in matrices]
         act = ACTIVATIONS[self.config.activation]
         for layer in self.filter_hidden:
             basis = act(layer(basis))
