@@ -119,8 +119,12 @@ def squared_norms(tensor: RankTwo | Components) -> Float[Array, "*batch 3 channe
     return jnp.concatenate([jnp.sum(part**2, axis=-2, keepdims=True) for part in tensor], axis=-2)
 
 
-def squared_norm(tensor: RankTwo | Components) -> Float[Array, "*batch channels"]:
-    """‖X‖² = ‖I‖² + ‖A‖² + ‖S‖², (..., 1, F): the parts are orthogonal."""
+@overload
+def squared_norm(tensor: RankTwo) -> Float[Array, "*batch 1 channels"]: ...
+@overload
+def squared_norm(tensor: Components) -> Array: ...
+def squared_norm(tensor: RankTwo | Components) -> Array:
+    """‖X‖² = ‖I‖² + ‖A‖² + ‖S‖², (..., 1, F), of components one: the parts are orthogonal."""
     if isinstance(tensor, Components):
         return _sum(x * x for part in tensor for x in part)
     scalar, vector, deviator = (jnp.sum(part**2, axis=-2, keepdims=True) for part in tensor)

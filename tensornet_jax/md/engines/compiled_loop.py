@@ -172,10 +172,7 @@ class CompiledLoop:
                     continue
                 attempts, last = (attempts + 1 if step == last else 1), step
                 if status is not Status.NO_LIST or attempts > ATTEMPTS:
-                    about = float(self.system.timestep), self.limits, self.lists.atoms, self.symbols
-                    raise SimulationError(
-                        explanation(self._runner.report, self.state, *about), step
-                    )
+                    raise SimulationError(self._explanation(), step)
                 self._renew_lists(step)
 
     def _explanation(self) -> str:

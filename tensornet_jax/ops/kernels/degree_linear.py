@@ -70,7 +70,6 @@ def _compute(
     static: tuple[bool, bool], parts: Parts, kernels: tuple[Array, ...], species: Array | None
 ) -> Parts:
     """The parts times the kernels, transposed if the first of `static` says so."""
-
     transposed, interpret = static
     num_atoms, dtype = parts[0].shape[0], parts[0].dtype
     orders = tuple(part.shape[1] for part in parts)

@@ -74,7 +74,7 @@ def convolve(
     sizes: Sizes,
     interpret: bool,
 ) -> Float[Array, "atoms components channels"]:
-    """Start + Σ_j f_p ∘ Y_j at every atom; see `ops.messages.filtered`."""
+    """Start + Σ_j f_p ∘ Y_j at every atom; see `ops.messages.pair_filters`."""
 
     def filters_of(arrays: Sequence[Ref], pairs: Sequence[Array], channels: Any) -> Filters:
         given, *_ = arrays

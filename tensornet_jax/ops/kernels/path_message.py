@@ -110,7 +110,6 @@ def _compute_edge_cotangents(
     edges: EdgeIndex,
 ) -> tuple[Array, Array]:
     """∂Φ/∂w (P, paths, C) and ∂Φ/∂Y (E, b)."""
-
     terms, interpret = static
     num_pairs, _, channels = weights.shape
     width, taken = channel_width(channels), gcd(num_pairs, _PAIRS)
@@ -194,7 +193,6 @@ def _over_atoms(
     interpret: bool,
 ) -> Callable[..., tuple[Array, ...]]:
     """A kernel of one atom and block of channels, which takes some slots in each turn."""
-
     width = channel_width(channels)
     # Where there are many sums, a thread has those of one channel and slot alone.
     many = kernel is message_kernel and len(terms.places) > _MOST_SUMS // 2

@@ -14,8 +14,8 @@ differentiation to any order, in which nothing is ever scattered and no sum depe
 Σ_e y_e · w_e · T_i.
 
 On a CPU, XLA would write the gathered (E, d, F) tensor to memory; a scan over blocks of slots
-keeps the accumulator in cache and is several times faster. On an accelerator the gather and the
-sum fuse into one kernel.
+keeps the accumulator in cache and is several times faster. On a GPU it writes it too, transposed:
+where that counts, `pair_filters` and `combined_filters` sum in kernels instead.
 """
 
 from collections.abc import Callable, Sequence
