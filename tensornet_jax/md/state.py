@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int32, Key, PyTree, UInt32
 
 from tensornet_jax.md.draws import Ahead
+from tensornet_jax.ops.segments import sum_of_segments
 from tensornet_jax.units import conversion_factor
 
 FEMTOSECOND = units.fs
@@ -77,9 +78,7 @@ class System:
         """Sum over the atoms of each structure."""
         if self.rows is not None:
             return jnp.sum(self._of_structures(values, self.rows.numbers), axis=1)
-        return jax.ops.segment_sum(
-            values, self.node_graph, self.num_graphs, indices_are_sorted=True
-        )
+        return sum_of_segments(values, self.node_graph, self.num_graphs)
 
     def num_atoms(self, dtype: DTypeLike) -> Float[Array, " structures"]:
         """Number of atoms of each structure, padding left out."""

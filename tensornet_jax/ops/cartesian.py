@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
+from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.kernels.choice import for_gpu
 
 _ROOT_2 = 2**0.5
@@ -167,7 +168,7 @@ def from_matrix(matrix: Float[Array, "*batch 3 3 channels"]) -> RankTwo:
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The matrix product a b, channel by channel."""
     if isinstance(a, Components) and isinstance(b, Components):
-        return _in_kernel(_product_entries, a, b)
+        return _in_kernel(product_of_entries, a, b)
     return _matmul(a, b)
 
 
@@ -179,6 +180,7 @@ def anticommutator(a: Tensor, b: Tensor) -> Tensor:
 
 
 Entries = list[list[Array]]
+"""Of 3×3 matrices, row by row."""
 
 
 def _in_kernel(
@@ -189,7 +191,8 @@ def _in_kernel(
     return Components((scalar,), tuple(vector), tuple(deviator))
 
 
-def _product_entries(x: Entries, y: Entries) -> Entries:
+def product_of_entries(x: Entries, y: Entries) -> Entries:
+    """The matrix product of 3×3 matrices by their entries, arrays of any one shape."""
     return [[_sum(x[i][k] * y[k][j] for k in range(3)) for j in range(3)] for i in range(3)]
 
 
@@ -207,7 +210,7 @@ def _sum(terms: Iterable[Array]) -> Array:
 
 @jax.custom_vjp
 def _matmul(a: RankTwo, b: RankTwo) -> RankTwo:
-    return _compact(_product_entries(_entries(a), _entries(b)))
+    return _compact(product_of_entries(_entries(a), _entries(b)))
 
 
 @jax.custom_vjp
@@ -215,16 +218,13 @@ def _anticommutator(a: RankTwo, b: RankTwo) -> RankTwo:
     return _compact(_anticommutator_entries(_entries(a), _entries(b)))
 
 
-def _keep(product):
-    return lambda a, b: (product(a, b), (a, b))
-
-
 # ⟨C, a b⟩ = ⟨C bᵀ, a⟩ = ⟨aᵀ C, b⟩ in the Frobenius product, and alike for a b + b a.
 _matmul.defvjp(
-    _keep(_matmul), lambda ab, c: (_matmul(c, ab[1].transposed), _matmul(ab[0].transposed, c))
+    keeping_inputs(_matmul),
+    lambda ab, c: (_matmul(c, ab[1].transposed), _matmul(ab[0].transposed, c)),
 )
 _anticommutator.defvjp(
-    _keep(_anticommutator),
+    keeping_inputs(_anticommutator),
     lambda ab, c: (_anticommutator(c, ab[1].transposed), _anticommutator(c, ab[0].transposed)),
 )
 

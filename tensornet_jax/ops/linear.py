@@ -3,6 +3,8 @@
 On NVIDIA GPUs XLA's default for float32 products rounds to TF32, ten bits.
 """
 
+from collections.abc import Iterable, Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -30,3 +32,19 @@ def transform_first(
         components.astype(dtype),
         precision=lax.Precision.HIGHEST,
     )
+
+
+def by_component(
+    values: Sequence[Float[Array, "..."]], sizes: Iterable[int]
+) -> Float[Array, "components ..."]:
+    """Values of irreducible parts, for each component of the parts: no gather, so no scatter.
+
+    Args:
+        values: of one shape, one for each part.
+        sizes: components of each part.
+
+    Returns:
+        (Σ sizes, ...).
+    """
+    pairs = zip(values, sizes, strict=True)
+    return jnp.stack([value for value, size in pairs for _ in range(size)])

@@ -6,9 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures
-from tensornet_jax.ops.kernels.choice import KernelMode, use_kernels
 from tensornet_jax.potential.potential import Potential
-from tests.builders import UNOPTIMIZED
+from tests.ops.kernels.agreement import in_both_forms
 
 WATER = ase.Atoms("OHH", [[0, 0, 0.1], [0.2, 0.9, -0.3], [0.7, -0.6, -0.2]])
 
@@ -35,13 +34,8 @@ def check_with_kernels(potential: Potential, *, trained: bool) -> None:
         (_, found), gradient = jax.value_and_grad(loss, has_aux=True)(params, graph)
         return found["energy"], found["forces"], gradient
 
-    results = []
-    modes: tuple[KernelMode, ...] = ("off", "interpret")
-    for mode in modes:
-        with use_kernels(mode), potential.precision():
-            run = jax.jit(everything, compiler_options=UNOPTIMIZED)
-            results.append(run(potential.variables["params"], graph))
-    expected, found = (jax.tree.leaves(result) for result in results)
+    with potential.precision():
+        found, expected = in_both_forms(everything, potential.variables["params"], graph)
     assert np.abs(expected[1]).max() > 0.001
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * max(1.0, np.abs(b).max()))

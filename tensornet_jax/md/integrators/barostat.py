@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple, TypeAlias
+from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from tensornet_jax.md.draws import Draw
 from tensornet_jax.md.integrators.csvr import RESCALING, rescaled
 from tensornet_jax.md.matrices import product, times_of_structures
 from tensornet_jax.md.state import State, System, accelerate, drift, step_keys
+from tensornet_jax.ops.cartesian import Entries, product_of_entries
 
 _STRAIN = 3
 
@@ -65,33 +66,26 @@ def exponential_and_inverse(
     # By components, which takes a GPU a few kernels instead of one for each product; even and odd
     # powers apart, since they are the same for both signs.
     small = [[matrix[:, i, j] / 8 for j in range(3)] for i in range(3)]
-    squared = _product(small, small)
+    squared = product_of_entries(small, small)
     even, odd = _series(squared, (10, 8, 6, 4, 2)), _series(squared, (9, 7, 5, 3))
-    odd = _product(odd, small)
+    odd = product_of_entries(odd, small)
     results = []
     for sign in (1, -1):
         result = [[even[i][j] + sign * odd[i][j] for j in range(3)] for i in range(3)]
         for _ in range(3):
-            result = _product(result, result)
+            result = product_of_entries(result, result)
         results.append(jnp.stack([jnp.stack(row, axis=-1) for row in result], axis=-2))
     return results[0], results[1]
 
 
-_Components: TypeAlias = list[list[Array]]
-
-
-def _product(a: _Components, b: _Components) -> _Components:
-    return [[row[0] * b[0][j] + row[1] * b[1][j] + row[2] * b[2][j] for j in range(3)] for row in a]
-
-
-def _series(squared: _Components, orders: Sequence[int]) -> _Components:
+def _series(squared: Entries, orders: Sequence[int]) -> Entries:
     """Return 1 + x²/(n(n − 1))·(1 + …), with n each of the orders from the last on."""
     one, nothing = jnp.ones_like(squared[0][0]), jnp.zeros_like(squared[0][0])
     identity = [[one if i == j else nothing for j in range(3)] for i in range(3)]
     result = identity
     for order in orders:
         # The first product is one with the identity.
-        result = squared if result is identity else _product(result, squared)
+        result = squared if result is identity else product_of_entries(result, squared)
         factor = 1 / (order * (order - 1))
         result = [[identity[i][j] + factor * result[i][j] for j in range(3)] for i in range(3)]
     return result

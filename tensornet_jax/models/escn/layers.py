@@ -4,6 +4,8 @@ On a CPU degree by degree. Accelerators, which take longer to start an operation
 atoms need in it, do all degrees at once.
 """
 
+from collections.abc import Iterator
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from tensornet_jax.models.layers import SILU_GAIN, Perceptron, normal_kernel
 from tensornet_jax.models.spherical.features import DegreeLinear, split_degrees
 from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.kernels.choice import for_gpu
+from tensornet_jax.ops.linear import by_component
 from tensornet_jax.ops.tensor_products import GauntGrid
 
 
@@ -43,7 +46,7 @@ class Normalization(nn.Module):
             shares = 1 / (count * channels * (2 * degrees.of_components + 1))[:, None]
             squares = features**2 * shares.astype(features.dtype)
             scale = jax.lax.rsqrt(jnp.sum(squares, axis=(1, 2), keepdims=True) + 1e-5)
-            return features * scale * _by_component(weights)
+            return features * scale * by_component(list(weights), _sizes(count))
         parts = split_degrees(features)
         parts[0] = parts[0] - jnp.mean(parts[0], axis=-1, keepdims=True)
         squares = [jnp.mean(part**2, axis=(1, 2), keepdims=True) for part in parts]
@@ -68,19 +71,12 @@ class _ComponentLinear(nn.Module):
             )
             for degree in range(count)
         ]
-        return jnp.einsum("nac,acd->nad", features, _by_component(jnp.stack(kernels)))
+        return jnp.einsum("nac,acd->nad", features, by_component(kernels, _sizes(count)))
 
 
-def _by_component(values: Float[Array, "degrees ..."]) -> Float[Array, "components ..."]:
-    """Values of degrees 0 … l_max for each of their components.
-
-    No gather, whose derivative is a scatter.
-    """
-    repeated = [
-        jnp.broadcast_to(value, (2 * degree + 1, *value.shape))
-        for degree, value in enumerate(values)
-    ]
-    return jnp.concatenate(repeated)
+def _sizes(count: int) -> Iterator[int]:
+    """Components of the degrees from 0 on."""
+    return (2 * degree + 1 for degree in range(count))
 
 
 class FeedForward(nn.Module):
@@ -121,5 +117,5 @@ class FeedForward(nn.Module):
         factors = [SILU_GAIN * jax.nn.sigmoid(hidden[:, 0])]
         gates = Perceptron((), c.l_max * width, dtype, name="gates")(features[:, 0])
         factors += jnp.split(jax.nn.sigmoid(gates), c.l_max, axis=-1) if c.l_max else []
-        hidden = hidden * _by_component(jnp.stack(factors)).transpose(1, 0, 2)
+        hidden = hidden * by_component(factors, _sizes(len(factors))).transpose(1, 0, 2)
         return _ComponentLinear(width, dtype, name="second")(hidden)

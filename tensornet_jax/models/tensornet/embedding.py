@@ -23,6 +23,7 @@ from tensornet_jax.ops.cartesian import (
     squared_norm,
 )
 from tensornet_jax.ops.kernels.choice import for_gpu
+from tensornet_jax.ops.linear import by_component
 from tensornet_jax.ops.messages.densities import neighbor_densities
 from tensornet_jax.ops.messages.message import (
     EdgeIndex,
@@ -163,7 +164,7 @@ class Embedding(nn.Module):
         if for_gpu():
             # One product, a matrix for each component, with the species of the neighbors and
             # without, which then meet that of the center.
-            matrices = jnp.stack([weights[part] for part in (0, *(1,) * 3, *(2,) * 5)])[:, None]
+            matrices = by_component(weights, (1, 3, 5))[:, None]
             factors = jnp.stack([of_neighbour, jnp.ones_like(of_neighbour)], axis=1)
             matrices = matrices[..., None, :] * factors[:, None]
             flat = densities.reshape(*densities.shape[:2], -1)

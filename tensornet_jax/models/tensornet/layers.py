@@ -11,6 +11,7 @@ from jaxtyping import Float
 from tensornet_jax.models.layers import torch_uniform
 from tensornet_jax.ops.cartesian import RankTwo, Tensor, anticommutator, matmul, squared_norm
 from tensornet_jax.ops.kernels.choice import for_gpu
+from tensornet_jax.ops.linear import by_component
 from tensornet_jax.ops.messages.message import split_parts
 
 
@@ -32,7 +33,7 @@ class Mixing(nn.Module):
             return RankTwo(*(x @ matrix for matrix, x in zip(matrices, tensor, strict=True)))
         # One product, a matrix for each component, in one kernel instead of three.
         sizes = [part.shape[1] for part in tensor]
-        each = jnp.stack([m for m, size in zip(matrices, sizes, strict=True) for _ in range(size)])
+        each = by_component(matrices, sizes)
         mixed = jnp.einsum("ncf,cfg->ncg", jnp.concatenate(tensor, axis=1), each)
         return RankTwo(*split_parts(mixed, sizes))
 

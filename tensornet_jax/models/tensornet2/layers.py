@@ -18,7 +18,7 @@ from tensornet_jax.models.tensornet.layers import (
 from tensornet_jax.models.tensornet.radial import RadialValues
 from tensornet_jax.models.tensornet2.config import TensorNet2Config
 from tensornet_jax.ops.activations import ACTIVATIONS
-from tensornet_jax.ops.by_atoms import Deferred, by_atoms, deferred, settled
+from tensornet_jax.ops.by_atoms import by_atoms
 from tensornet_jax.ops.cartesian import RankTwo, squared_norms
 from tensornet_jax.ops.interactions.coulomb import equilibrated
 from tensornet_jax.ops.messages.directed_message import convolve_directed
@@ -67,11 +67,8 @@ class Charges(nn.Module):
         self.norm = layer_norm(dtype)
         self.mlp = MLP((width, width, 2 * c.num_charges), c.activation, dtype)
 
-    def __call__(
-        self, tensor: RankTwo | Deferred, graph: AtomGraph
-    ) -> Float[Array, "atoms charges"]:
+    def __call__(self, tensor: RankTwo, graph: AtomGraph) -> Float[Array, "atoms charges"]:
         """Return sets of charges side by side, e, 0 for padding."""
-        tensor = settled(tensor)
         # The scalar part as it is, with its sign: tr X / 3, where the coordinate is √3 times that.
         norms = squared_norms(tensor)[:, 1:].reshape(tensor.scalar.shape[0], -1)
         features = jnp.concatenate([tensor.scalar[:, 0] * 3**-0.5, norms], axis=-1)
@@ -101,11 +98,11 @@ class ChargedInteraction(nn.Module):
 
     def __call__(
         self,
-        tensor: RankTwo | Deferred,
+        tensor: RankTwo,
         charges: Float[Array, "atoms charges"],
         edges: EdgeIndex,
         radial: RadialValues,
-    ) -> RankTwo | Deferred:
+    ) -> RankTwo:
         """Return updated tensors.
 
         Args:
@@ -127,7 +124,7 @@ class ChargedInteraction(nn.Module):
             own = self._filters(self.of_radial(basis), ends, envelope)
         product = partial(normalized_product, self.config.group)
         update = self.mixing_after(by_atoms(product, y, message, own, None))
-        return deferred(updated, scaled, update, None)
+        return by_atoms(updated, scaled, update, None)
 
     def _filters(
         self,

@@ -71,12 +71,13 @@ class TensorNet2(Model[TensorNet2Config]):
         """Tensors of the atoms after the last layer, and the charges of all stages, e."""
         c, edges = self.config, graph.edges.index
         directions, radial = pair_geometry(c, graph, self._at)
-        tensor = self.embedding(graph, directions, radial)
+        # Not deferred: the charges of each stage read the tensors too.
+        tensor = settled(self.embedding(graph, directions, radial))
         stages = [self.charges[0](tensor, graph)]
         for layer, charges in zip(self.layers, self.charges[1:], strict=True):
             tensor = layer(tensor, stages[-1], edges, radial)
             stages.append(charges(tensor, graph))
-        return settled(tensor), jnp.concatenate(stages, axis=-1)
+        return tensor, jnp.concatenate(stages, axis=-1)
 
     def _coulomb(
         self, charges: Float[Array, "atoms charges"], coulomb: PredictedCoulomb, graph: AtomGraph

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.kernels.channel_blocks import channel_width
 from tensornet_jax.ops.kernels.launch import Ref, launch
 
@@ -135,10 +136,6 @@ def _kernel(
             found[atom, a, channels] = value
 
 
-def _forward(static, weights, species, fields):
-    return _apply(static, weights, species, fields), (weights, species, fields)
-
-
 def _backward(static, inputs, cotangents: Fields):
     function, interpret = static
     weights, species, fields = inputs
@@ -155,4 +152,4 @@ def _backward(static, inputs, cotangents: Fields):
 
 
 _apply = jax.custom_vjp(_compute, nondiff_argnums=(0,))
-_apply.defvjp(_forward, _backward)
+_apply.defvjp(keeping_inputs(_apply, 1), _backward)

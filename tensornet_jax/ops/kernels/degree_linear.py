@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.kernels.channel_blocks import channel_width
 from tensornet_jax.ops.kernels.launch import Ref, launch
 
@@ -183,10 +184,6 @@ def _by_species(
     return lax.fori_loop(0, jnp.int32(num_species), add, total)
 
 
-def _forward(static, parts, kernels, species):
-    return _apply(static, parts, kernels, species), (parts, kernels, species)
-
-
 def _backward(static, inputs, cotangents: Parts):
     transposed, interpret = static
     parts, kernels, species = inputs
@@ -204,4 +201,4 @@ def _backward(static, inputs, cotangents: Parts):
 
 
 _apply = jax.custom_vjp(_compute, nondiff_argnums=(0,))
-_apply.defvjp(_forward, _backward)
+_apply.defvjp(keeping_inputs(_apply, 1), _backward)

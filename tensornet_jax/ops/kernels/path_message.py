@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.kernels.channel_blocks import can_be_split, channel_width
 from tensornet_jax.ops.kernels.launch import launch
 from tensornet_jax.ops.kernels.path_kernels import edge_kernel, features_kernel, message_kernel
@@ -129,11 +130,6 @@ def _compute_edge_cotangents(
     return of_weights, partial_sums[0] if blocks == 1 else jnp.sum(partial_sums, axis=0)
 
 
-def _message_forward(static, weights, features, harmonics, edges):
-    inputs = weights, features, harmonics, edges
-    return _message(static, *inputs), inputs
-
-
 def _message_backward(static, inputs, cotangent: Parts):
     weights, features, harmonics, edges = inputs
     of_features = _features_cotangent(static, weights, harmonics, cotangent, edges)
@@ -143,21 +139,11 @@ def _message_backward(static, inputs, cotangent: Parts):
     return of_weights, of_features, of_harmonics, None
 
 
-def _features_forward(static, weights, harmonics, field, edges):
-    inputs = weights, harmonics, field, edges
-    return _features_cotangent(static, *inputs), inputs
-
-
 def _features_backward(static, inputs, cotangent: Array):
     weights, harmonics, field, edges = inputs
     of_weights, of_harmonics = _edge_cotangents(static, weights, cotangent, harmonics, field, edges)
     of_field = _message(static, weights, cotangent, harmonics, edges)
     return of_weights, of_harmonics, of_field, None
-
-
-def _edges_forward(static, weights, features, harmonics, field, edges):
-    inputs = weights, features, harmonics, field, edges
-    return _edge_cotangents(static, *inputs), inputs
 
 
 def _edges_backward(static, inputs, cotangents: tuple[Array, Array]):
@@ -178,9 +164,9 @@ def _edges_backward(static, inputs, cotangents: tuple[Array, Array]):
 _message = jax.custom_vjp(_compute_message, nondiff_argnums=(0,))
 _features_cotangent = jax.custom_vjp(_compute_features_cotangent, nondiff_argnums=(0,))
 _edge_cotangents = jax.custom_vjp(_compute_edge_cotangents, nondiff_argnums=(0,))
-_message.defvjp(_message_forward, _message_backward)
-_features_cotangent.defvjp(_features_forward, _features_backward)
-_edge_cotangents.defvjp(_edges_forward, _edges_backward)
+_message.defvjp(keeping_inputs(_message, 1), _message_backward)
+_features_cotangent.defvjp(keeping_inputs(_features_cotangent, 1), _features_backward)
+_edge_cotangents.defvjp(keeping_inputs(_edge_cotangents, 1), _edges_backward)
 
 
 def _over_atoms(

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.kernels import neighbor_sums
 from tensornet_jax.ops.kernels.channel_blocks import kernels_take
 from tensornet_jax.ops.kernels.choice import choose, for_gpu
@@ -173,11 +174,7 @@ def _weights_backward(sizes, inputs, cotangent):
     )
 
 
-def _keep_inputs(function):
-    return lambda sizes, *inputs: (function(sizes, *inputs), inputs)
-
-
-_send.defvjp(_keep_inputs(_send), _send_backward)
-_convolve.defvjp(_keep_inputs(_convolve), _convolve_backward)
-_overlaps.defvjp(_keep_inputs(_overlaps), _overlaps_backward)
-_weights.defvjp(_keep_inputs(_weights), _weights_backward)
+_send.defvjp(keeping_inputs(_send, 1), _send_backward)
+_convolve.defvjp(keeping_inputs(_convolve, 1), _convolve_backward)
+_overlaps.defvjp(keeping_inputs(_overlaps, 1), _overlaps_backward)
+_weights.defvjp(keeping_inputs(_weights, 1), _weights_backward)

@@ -22,6 +22,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.kernels import neighbor_densities as kernels
 from tensornet_jax.ops.kernels.choice import choose, for_gpu
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
@@ -110,18 +111,10 @@ def _pair_gradients(
     return choose(kernel, plain, geometry, basis, weights, species, edges, fits=True)
 
 
-def _densities_forward(signs, num_species, *inputs):
-    return _densities(signs, num_species, *inputs), inputs
-
-
 def _densities_backward(signs, num_species, inputs, cotangent):
     geometry, basis, species, edges = inputs
     found: Any = _pair_gradients(signs, geometry, basis, cotangent, species, edges)
     return (*found, None, None)
-
-
-def _gradients_forward(signs, *inputs):
-    return _pair_gradients(signs, *inputs), inputs
 
 
 def _gradients_backward(signs, inputs, cotangents):
@@ -137,5 +130,5 @@ def _gradients_backward(signs, inputs, cotangents):
     )
 
 
-_densities.defvjp(_densities_forward, _densities_backward)
-_pair_gradients.defvjp(_gradients_forward, _gradients_backward)
+_densities.defvjp(keeping_inputs(_densities, 2), _densities_backward)
+_pair_gradients.defvjp(keeping_inputs(_pair_gradients, 1), _gradients_backward)

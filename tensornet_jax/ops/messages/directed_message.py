@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.messages.edge_index import EdgeIndex, reversed_edges
 from tensornet_jax.ops.messages.message import AtomParts, Parts, aggregate, rows
 
@@ -82,9 +83,5 @@ def _edge_products_backward(residuals, cotangent):
     )
 
 
-def _keep_residuals(function):
-    return lambda a, b, edges: (function(a, b, edges), (a, b, edges))
-
-
-_convolve.defvjp(_keep_residuals(_convolve), _convolve_backward)
-_edge_products.defvjp(_keep_residuals(_edge_products), _edge_products_backward)
+_convolve.defvjp(keeping_inputs(_convolve), _convolve_backward)
+_edge_products.defvjp(keeping_inputs(_edge_products), _edge_products_backward)

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
+from tensornet_jax.ops.keeping_inputs import keeping_inputs
+
 # More columns than these are better left to a matrix product.
 _MOST_COLUMNS = 64
 
@@ -45,5 +47,5 @@ def _overlap_backward(inputs: tuple[Array, Array], cotangent: Array) -> tuple[Ar
     return mix(cotangent, second), mix(cotangent.mT, first)
 
 
-mix.defvjp(lambda a, b: (mix(a, b), (a, b)), _mix_backward)
-overlap.defvjp(lambda a, b: (overlap(a, b), (a, b)), _overlap_backward)
+mix.defvjp(keeping_inputs(mix), _mix_backward)
+overlap.defvjp(keeping_inputs(overlap), _overlap_backward)

@@ -26,6 +26,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int, Shaped
 
+from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.messages.edge_index import EdgeIndex, reversed_edges
 
 SLOT_BLOCK = 4
@@ -302,10 +303,6 @@ _from_slots.defvjp(
 )
 
 
-def _keep_residuals(function):
-    return lambda a, b, edges: (function(a, b, edges), (a, b, edges))
-
-
 def _collect_backward(residuals, cotangent):
     geometry, weights, edges = residuals
     return (
@@ -333,8 +330,8 @@ def _geometry_cotangent_backward(residuals, cotangent):
     )
 
 
-_convolve.defvjp(_keep_residuals(_convolve), _convolve_backward)
-_pair_products.defvjp(_keep_residuals(_pair_products), _pair_products_backward)
-_collect.defvjp(_keep_residuals(_collect), _collect_backward)
-_weights_cotangent.defvjp(_keep_residuals(_weights_cotangent), _weights_cotangent_backward)
-_geometry_cotangent.defvjp(_keep_residuals(_geometry_cotangent), _geometry_cotangent_backward)
+_convolve.defvjp(keeping_inputs(_convolve), _convolve_backward)
+_pair_products.defvjp(keeping_inputs(_pair_products), _pair_products_backward)
+_collect.defvjp(keeping_inputs(_collect), _collect_backward)
+_weights_cotangent.defvjp(keeping_inputs(_weights_cotangent), _weights_cotangent_backward)
+_geometry_cotangent.defvjp(keeping_inputs(_geometry_cotangent), _geometry_cotangent_backward)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.kernels import neighbor_sums
 from tensornet_jax.ops.kernels.channel_blocks import kernels_take
 from tensornet_jax.ops.kernels.choice import choose, for_gpu
@@ -117,10 +118,6 @@ def _products_backward(sizes, inputs, cotangent):
     )
 
 
-def _keep_inputs(function):
-    return lambda sizes, *inputs: (function(sizes, *inputs), inputs)
-
-
-_send.defvjp(_keep_inputs(_send), _send_backward)
-_convolve.defvjp(_keep_inputs(_convolve), _convolve_backward)
-_products.defvjp(_keep_inputs(_products), _products_backward)
+_send.defvjp(keeping_inputs(_send, 1), _send_backward)
+_convolve.defvjp(keeping_inputs(_convolve, 1), _convolve_backward)
+_products.defvjp(keeping_inputs(_products, 1), _products_backward)

@@ -23,6 +23,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
+from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.kernels import edge_rotations
 from tensornet_jax.ops.kernels.choice import choose
 from tensornet_jax.ops.kernels.edge_blocks import fits
@@ -157,13 +158,9 @@ def _cotangents_backward(layout: EdgeLayout, residuals, cotangent):
     return of_features, *of_others, of_messages, None
 
 
-def _keep_arguments(function):
-    return lambda layout, *arguments: (function(layout, *arguments), arguments)
-
-
-to_edges.defvjp(_keep_arguments(to_edges), _to_edges_backward)
-to_atoms.defvjp(_keep_arguments(to_atoms), _to_atoms_backward)
-cotangents.defvjp(_keep_arguments(cotangents), _cotangents_backward)
+to_edges.defvjp(keeping_inputs(to_edges, 1), _to_edges_backward)
+to_atoms.defvjp(keeping_inputs(to_atoms, 1), _to_atoms_backward)
+cotangents.defvjp(keeping_inputs(cotangents, 1), _cotangents_backward)
 
 
 def _plain_to_edges(

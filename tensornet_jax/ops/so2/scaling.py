@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.kernels import edge_scaling
 from tensornet_jax.ops.kernels.choice import choose
 from tensornet_jax.ops.kernels.edge_blocks import fits
@@ -65,10 +66,8 @@ def _cotangents_backward(residuals, cotangent):
     return of_messages, of_factors, of_others
 
 
-scale_degrees.defvjp(
-    lambda p, q: (scale_degrees(p, q), (p, q)), lambda found, g: cotangents(*found, g)
-)
-cotangents.defvjp(lambda p, q, g: (cotangents(p, q, g), (p, q, g)), _cotangents_backward)
+scale_degrees.defvjp(keeping_inputs(scale_degrees), lambda found, g: cotangents(*found, g))
+cotangents.defvjp(keeping_inputs(cotangents), _cotangents_backward)
 
 
 def _layout(messages: Orders, factors: Array) -> EdgeLayout:

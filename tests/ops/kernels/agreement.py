@@ -1,6 +1,6 @@
 """Kernels, interpreted, against the plain forms: values, first and second derivatives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -60,12 +60,24 @@ def _gradients(function: Callable[..., Any], *arrays: Any) -> Any:
 def _compare(
     function: Callable[..., Any], arrays: tuple[Any, ...], mode: KernelMode, tolerance: float
 ) -> None:
-    results = []
-    for each in (mode, "off"):
-        with use_kernels(each):
-            results.append(jax.jit(function, compiler_options=UNOPTIMIZED)(*arrays))
-    found, expected = results
+    found, expected = in_modes((mode, "off"), function, *arrays)
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert np.abs(other).max() > 0
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * np.abs(other).max())
+
+
+def in_both_forms(function: Callable[..., Any], *arrays: Any) -> list[list[Any]]:
+    """Return the arrays that a function gives with kernels, interpreted, and those without."""
+    return list(map(jax.tree.leaves, in_modes(("interpret", "off"), function, *arrays)))
+
+
+def in_modes(modes: Sequence[KernelMode], function: Callable[..., Any], *arrays: Any) -> list[Any]:
+    """Return what a function gives in each of some modes, compiled without optimizing."""
+    results = []
+    for mode in modes:
+        with use_kernels(mode):
+            # Of each mode a function of its own: it runs once in each.
+            run = jax.jit(lambda *each: function(*each), compiler_options=UNOPTIMIZED)
+            results.append(run(*arrays))
+    return results

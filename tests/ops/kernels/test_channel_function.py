@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tensornet_jax.ops.kernels.channel_blocks import can_be_split
-from tensornet_jax.ops.kernels.choice import use_kernels
 from tensornet_jax.ops.tensor_products.symmetric_contraction import SymmetricContraction
+from tests.ops.kernels.agreement import in_both_forms
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -20,18 +20,6 @@ def inputs(contraction, dtype):
     features = rng.normal(size=(3, (contraction.l_max + 1) ** 2, CHANNELS))
     weights = rng.normal(size=(3, contraction.num_weights, CHANNELS))
     return jnp.asarray(features, dtype), jnp.asarray(weights, dtype)
-
-
-def in_both_forms(function, *arguments):
-    """What a function gives with the kernels interpreted, and with plain forms."""
-    found = []
-    for mode in ("interpret", "off"):
-        with use_kernels(mode):
-            # It runs once, so that optimizing it would take longer than it can save.
-            quick = {"xla_backend_optimization_level": 0}
-            run = jax.jit(lambda *each: function(*each), compiler_options=quick)
-            found.append(jax.tree.leaves(run(*arguments)))
-    return found
 
 
 @pytest.mark.parametrize(("l_max", "order", "parity"), [(1, 3, "even"), (1, 4, "both")])

@@ -6,23 +6,11 @@ import numpy as np
 import pytest
 
 from tensornet_jax.models.spherical.features import DegreeLinear
-from tensornet_jax.ops.kernels.choice import use_kernels
+from tests.ops.kernels.agreement import in_both_forms
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 SPECIES = jnp.asarray([0, 2, 2, 0, 2])
-
-
-def in_both_forms(function, *arguments):
-    """What a function gives with the kernel interpreted, and with the plain form."""
-    found = []
-    for mode in ("interpret", "off"):
-        with use_kernels(mode):
-            # It runs once, so that optimizing it would take longer than it can save.
-            quick = {"xla_backend_optimization_level": 0}
-            run = jax.jit(lambda *each: function(*each), compiler_options=quick)
-            found.append(jax.tree.leaves(run(*arguments)))
-    return found
 
 
 def layer(widths, num_species, dtype):

@@ -8,10 +8,10 @@ import pytest
 from tensornet_jax.graph.edges import slot_table
 from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
-from tensornet_jax.ops.kernels.choice import use_kernels
 from tensornet_jax.ops.kernels.path_message import takes
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
 from tensornet_jax.ops.messages.edge_products import PathProduct
+from tests.ops.kernels.agreement import in_both_forms
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -67,18 +67,6 @@ def derivatives(message, arguments):
 
     first = jax.grad(loss)(arguments)
     return (message(*arguments), *first, *jax.grad(norm_of_gradient)(arguments))
-
-
-def in_both_forms(function, *arguments):
-    """What a function gives with the kernels interpreted, and with plain forms."""
-    found = []
-    for mode in ("interpret", "off"):
-        with use_kernels(mode):
-            # It runs once, so that optimizing it would take longer than it can save.
-            quick = {"xla_backend_optimization_level": 0}
-            run = jax.jit(lambda *each: function(*each), compiler_options=quick)
-            found.append(jax.tree.leaves(run(*arguments)))
-    return found
 
 
 @pytest.mark.parametrize(("l_in_max", "parity"), [(0, "even"), (1, "both")])
