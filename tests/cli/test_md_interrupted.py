@@ -169,7 +169,7 @@ def test_a_run_interrupted_before_its_first_sample_says_so(
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tensornet_jax.md.engines.compiled_loop.run_chunk", interrupted)
+    monkeypatch.setattr("tensornet_jax.md.engines.runners.run_chunk", interrupted)
     result = cli("md", write_config(tmp_path, model, molecules, "device", "md"))
     assert result.exit_code == 130
     assert "no sample has been written; the same command starts from the beginning" in result.stderr

@@ -152,7 +152,7 @@ def _gated(messages: Orders, gates: Perceptron) -> Orders:
     """As `_activate`, in the layout of `EdgeLayout`."""
     scalars = messages[0][:, 0, 0]
     channels, l_max = scalars.shape[-1], messages[0].shape[2] - 1
-    factors = jax.nn.sigmoid(gates(scalars)).reshape(len(scalars), l_max, channels)
+    factors = jax.nn.sigmoid(gates(scalars)).reshape(scalars.shape[0], l_max, channels)
     # Scalars too are multiplied: silu(x) = x sigmoid(x).
     own = SILU_GAIN * jax.nn.sigmoid(scalars)[:, None]
     return scale_degrees(messages, jnp.concatenate([own, factors], axis=1))
@@ -167,7 +167,7 @@ def _activate(
     """Scalars by silu, components of the given degrees by gates made of scalars."""
     hidden = messages.cosine.shape[-1]
     factors = jax.nn.sigmoid(gates(messages.cosine[0]))
-    factors = factors.reshape(len(factors), -1, hidden).transpose(1, 0, 2)
+    factors = factors.reshape(factors.shape[0], -1, hidden).transpose(1, 0, 2)
     scalars = SILU_GAIN * jax.nn.silu(messages.cosine[:1])
     return ByOrder(
         jnp.concatenate(
