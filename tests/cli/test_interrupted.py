@@ -54,6 +54,11 @@ def started(arguments, folder):
     )
 
 
+def _rows(path):
+    with ase.db.connect(path) as database:
+        return database.count()
+
+
 def wait_for_more_than(count, path, process):
     """Wait until a file has more structures."""
     end = time.monotonic() + PATIENCE
@@ -63,7 +68,7 @@ def wait_for_more_than(count, path, process):
         assert time.monotonic() < end
         if path.exists():
             # Pages of a database are there before their rows.
-            found = ase.db.connect(path).count() if path.suffix == ".db" else path.stat().st_size
+            found = _rows(path) if path.suffix == ".db" else path.stat().st_size
             if found > (count if path.suffix == ".db" else size):
                 return
         time.sleep(0.005)

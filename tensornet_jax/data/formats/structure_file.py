@@ -153,7 +153,8 @@ class AseDatabase(StructureFile):
     def kept(self) -> dict[int, bool]:
         """Return index → converged."""
         try:
-            rows = [row.key_value_pairs for row in self._connected(self.path).select()]
+            with self._connected(self.path) as database:
+                rows = [row.key_value_pairs for row in database.select()]
         except (sqlite3.DatabaseError, KeyError) as error:
             raise ValueError(f"{self.path}: cannot be read: {error}") from error
         return {self._index(pairs): bool(pairs.get(CONVERGED, True)) for pairs in rows}
@@ -167,13 +168,16 @@ class AseDatabase(StructureFile):
             # Its tables are several transactions, of which a kill would leave the first ones.
             beside = _beside(self.path)
             beside.unlink(missing_ok=True)
-            self._connected(beside).count()
+            with self._connected(beside) as database:
+                database.count()
             beside.replace(self.path)
-        self._connected(self.path).write(plain, pairs, data=data)
+        with self._connected(self.path) as database:
+            database.write(plain, pairs, data=data)
 
     @staticmethod
     def _connected(path: Path) -> Any:
-        # ASE's own lock file outlives a killed process, and the next one would wait for ever.
+        # ASE's own lock file outlives a killed process, and the next one would wait for ever. Used
+        # as a context, or ASE opens a connection for every query and closes none.
         return ase.db.connect(path, use_lock_file=False)
 
 

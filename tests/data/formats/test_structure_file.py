@@ -68,7 +68,8 @@ def test_what_a_database_cannot_name_is_among_its_data(tmp_path):
     atoms = numbered(0)
     atoms.info |= {"a key": 3, "energy": 1.0, "H2O": "12"}
     structure_file(path).append(atoms)
-    (row,) = ase.db.connect(path).select()
+    with ase.db.connect(path) as database:  # type: ignore[attr-defined]
+        (row,) = database.select()
     assert row.key_value_pairs["input_index"] == 0
     assert (row.data["a key"], row.data["H2O"]) == (3, "12")
     np.testing.assert_allclose(row.data["predicted_shielding"], np.arange(27.0).reshape(3, 9))
