@@ -44,12 +44,18 @@ def side_by_side(
     """Return what several linear layers, all with biases, make of the same numbers."""
     if not for_gpu() or layers[0].is_initializing():
         return [layer(values) for layer in layers]
-    # One product for all, and one for all of their derivatives.
+    return jnp.split(in_one_product(layers, values), len(layers), axis=-1)
+
+
+def in_one_product(
+    layers: Sequence[nn.Dense], values: Float[Array, "*rows old"]
+) -> Float[Array, "*rows new"]:
+    """Return side by side what linear layers with biases make: one product, also to derive."""
     kernels, biases = (
         jnp.concatenate([layer.get_variable("params", name) for layer in layers], axis=-1)
         for name in ("kernel", "bias")
     )
-    return jnp.split(values @ kernels + biases, len(layers), axis=-1)
+    return values @ kernels + biases
 
 
 def layer_norm(dtype: str) -> nn.LayerNorm:
