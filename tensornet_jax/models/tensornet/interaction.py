@@ -61,9 +61,9 @@ class Interaction(nn.Module):
     ) -> RankTwo | Deferred:
         """Return updated tensors; arguments as `Embedding`, the factor multiplies products."""
         scaled: RankTwo = by_atoms(normalized, tensor)
-        y = self.mixing_before(scaled)
+        scaled, y = self.mixing_before.beside(scaled)
         y, message = self._with_messages(y, edges, radial.pairs)
-        own = None if radial.origin is None else self.filters_of(radial.origin)
+        own = None if radial.origin is None else self._of_origin(radial.origin)
         product = partial(normalized_product, self.config.group)
         update = self.mixing_after(by_atoms(product, y, message, own, charge_factor))
         return deferred(updated, scaled, update, charge_factor)
@@ -90,14 +90,24 @@ class Interaction(nn.Module):
         """Filters of I, A and S with the cutoff function."""
         basis, envelope = values
         if self.config.compression:
-            rows, matrices = basis * envelope[:, None], [each.matrix() for each in self.filters]
-            if for_gpu():
-                return jnp.split(jnp.einsum("er,prf->epf", rows, jnp.stack(matrices)), 3, axis=1)
-            return [(rows @ matrix)[:, None] for matrix in matrices]
+            rows = basis * envelope[:, None]
+            return [(rows @ layer.matrix())[:, None] for layer in self.filters]
         filters = self._before_activation(basis)
         if not isinstance(filters, tuple):
             filters = jnp.split(filters, 3, axis=1)
         return [self._activated(each, envelope[:, None, None]) for each in filters]
+
+    def _of_origin(self, values: AtDistances) -> Sequence[Array] | Float[Array, "1 3 channels"]:
+        """Filters at distance 0, by part, or for kernels side by side."""
+        if not for_gpu():
+            return self.filters_of(values)
+        basis, envelope = values
+        if self.config.compression:
+            matrices = jnp.stack([layer.matrix() for layer in self.filters])
+            return jnp.einsum("er,prf->epf", basis * envelope[:, None], matrices)
+        before = self._before_activation(basis)
+        before = jnp.concatenate(before, axis=1) if isinstance(before, tuple) else before
+        return self._activated(before, envelope[:, None, None])
 
     @property
     def _activated(self) -> "ActivatedFilter":

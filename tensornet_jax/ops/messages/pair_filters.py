@@ -102,7 +102,8 @@ Static = tuple[PairFunction, Sizes]
 def _send(
     static: Static, given: Given, features: Stacked, edges: EdgeIndex
 ) -> tuple[Stacked, Stacked]:
-    return features, _convolve(static, given, (features,), None, edges)[0]
+    found: Any = _convolve(static, given, (features,), None, edges)
+    return features, found[0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -152,9 +153,10 @@ def _broadcast(given: Sequence[Array]) -> Given:
 def _send_backward(static, inputs, cotangents):
     given, features, edges = inputs
     of_sent, of_received = cotangents
+    of_features: Any = _convolve(static, given, (of_received,), of_sent, edges)
     return (
         _cotangents(static, len(given), given, of_received, features, edges),
-        _convolve(static, given, (of_received,), of_sent, edges)[0],
+        of_features[0],
         None,
     )
 
@@ -178,8 +180,8 @@ def _cotangents_backward(static, wanted, inputs, cotangents):
     function, sizes = static
     along = _Along(function, len(given)), sizes
     both = *given, *cotangents
-    of_a, of_b = _convolve(along, both, (b, a), None, edges)
-    return _cotangents(along, len(given), both, a, b, edges), of_a, of_b, None
+    of_ends: Any = _convolve(along, both, (b, a), None, edges)
+    return _cotangents(along, len(given), both, a, b, edges), *of_ends, None
 
 
 _send.defvjp(keeping_inputs(_send, 1), _send_backward)
