@@ -12,9 +12,12 @@ from tensornet_jax.models.layers import torch_uniform
 from tensornet_jax.ops.cartesian import RankTwo, Tensor, anticommutator, matmul, squared_norm
 from tensornet_jax.ops.kernels.channel_blocks import can_be_split
 from tensornet_jax.ops.kernels.choice import choose, for_gpu
-from tensornet_jax.ops.kernels.degree_linear import MANY, degree_linear, degree_linear_beside
+from tensornet_jax.ops.kernels.degree_linear import degree_linear, degree_linear_beside
 from tensornet_jax.ops.linear import by_component
 from tensornet_jax.ops.messages.message import Parts, split_parts
+
+FEW = 1024
+"""Atoms up to which a kernel mixes channels; larger products are what libraries are best at."""
 
 Result = TypeVar("Result")
 
@@ -43,8 +46,8 @@ class Mixing(nn.Module):
         self, kernel: Callable[..., Result], plain: Callable[..., Result], tensor: RankTwo
     ) -> Result:
         matrices = tuple(layer.matrix() for layer in self.parts)
-        # Large products are what libraries are best at.
-        fits = tensor.scalar.shape[0] < MANY and can_be_split(*tensor, *matrices)
+        few = for_gpu(*tensor) and tensor.scalar.shape[0] <= FEW
+        fits = few and can_be_split(*tensor, *matrices)
         return choose(kernel, plain, tuple(tensor), matrices, fits=fits)
 
 

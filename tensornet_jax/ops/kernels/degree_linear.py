@@ -24,7 +24,7 @@ Parts = tuple[Float[Array, "atoms _ channels"], ...]
 
 _ATOMS = (16, 64)
 """Atoms of one program: where there are few, and where there are many."""
-MANY = 4096
+_MANY = 4096
 _SUMMED = 16
 """Channels that are summed over in one turn: of more, compiling takes minutes."""
 
@@ -97,7 +97,7 @@ def _compute(
     shapes = [(num_atoms, number, width) for number, width in zip(orders, out, strict=True)]
     if packed[1]:
         shapes = [(num_atoms, sum(orders), out[0])]
-    atoms = _ATOMS[num_atoms >= MANY]
+    atoms = _ATOMS[num_atoms >= _MANY]
     width = min(channel_width(each) for pair in widths for each in pair)
     plan = _Plan(
         orders, widths, (packed[0], packed[1]), transposed, (atoms, width), start is not None
