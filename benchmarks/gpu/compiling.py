@@ -5,16 +5,16 @@ kernels, those in Triton included, and its plan of memory; nothing can be run.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Any, Protocol
 from unittest import mock
 
 import jax
 import numpy as np
-from jax.experimental import topologies
+from jax.experimental import pallas, topologies
 
 from .devices import Device
 
@@ -22,6 +22,8 @@ PLUGIN = "jax_cuda12_plugin"
 # Tuning runs kernels, for which there is no device. Untuned, Triton's matrix products do not
 # compile at some shapes; cuBLAS is what large ones are tuned to anyway.
 FLAGS = ("--xla_gpu_autotune_level=0", "--xla_gpu_enable_triton_gemm=false")
+# Without it, calls of what nobody has registered are errors.
+PLACEHOLDERS = "--xla_gpu_mock_custom_calls=true"
 
 
 class MissingCompilerError(Exception):
@@ -36,8 +38,11 @@ class Jitted(Protocol):
         ...
 
 
-def prepare() -> None:
+def prepare(*, placeholders: bool = False) -> None:
     """Let this process compile for GPUs; before JAX is asked for anything.
+
+    Args:
+        placeholders: let it compile programs with `placeholders`, too.
 
     Raises:
         MissingCompilerError: it has no compiler for them.
@@ -48,8 +53,9 @@ def prepare() -> None:
             "and no GPU: in an environment of its own, "
             f'pip install "jax[cuda12]=={jax.__version__}" and this package'
         )
+    flags = (*FLAGS, PLACEHOLDERS) if placeholders else FLAGS
     os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
-    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags])
     jax.config.update("jax_platforms", "cpu,cuda")
 
 
@@ -57,6 +63,21 @@ def prepare() -> None:
 def as_on_gpu() -> Iterator[None]:
     """Return a scope in which code that asks for the backend is told that it is a GPU."""
     with mock.patch.object(jax, "default_backend", return_value="gpu"):
+        yield
+
+
+@contextmanager
+def placeholders() -> Iterator[None]:
+    """Return a scope in which kernels written by hand are calls without code.
+
+    XLA then does all that it does around them, and counts are those with code. Only what the code
+    itself needs, which compiles for minutes, is not known.
+    """
+
+    def call(*_: object, out_shape: Any, name: str, **__: object) -> Callable[..., object]:
+        return jax.ffi.ffi_call(f"placeholder_of_{name}", out_shape)
+
+    with mock.patch.object(pallas, "pallas_call", call):
         yield
 
 

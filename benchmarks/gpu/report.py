@@ -22,6 +22,8 @@ MEGABYTE, KILOBYTE, MICROSECOND = 1e6, 1e3, 1e-6
 # Of memory, GB, in which structures are to fit.
 MEMORIES = (24, 80)
 PLAIN, BY_HAND = "off", "on"
+# Marks programs whose kernels written by hand were calls without code.
+PLACEHOLDER = "°"
 Column: TypeAlias = tuple[str, Callable[[Record], str]]
 
 
@@ -72,7 +74,8 @@ def report(results: Results) -> str:
         f"{LAUNCH_IN_GRAPH / MICROSECOND:g} µs, as in a CUDA graph (in parentheses "
         f"{LAUNCH / MICROSECOND:g} µs, without one), and bytes at {ATTAINED:.0%} of the published "
         "bandwidth; arithmetic is left out, so that it is a lower bound. Where a cell has an "
-        "arrow, plain forms are before it and kernels written by hand after it.",
+        "arrow, plain forms are before it and kernels written by hand after it. Where the task "
+        f"has a {PLACEHOLDER}, these were calls without code, which changes no count.",
         "",
         "As trained: elements H, C, N and O; compressed: those of the system, 56 splines of 1024 "
         "pieces. Cutoff 4.5 Å, all else each model's defaults: two layers, 128 channels "
@@ -163,7 +166,8 @@ def _table(
         if both:
             cells = [_arrow([value(r) for r in both]) for _, value in columns]
             atoms = f"{both[0]['atoms']:,}"
-            names = case.model, case.form, case.task, case.system, atoms
+            mark = "" if all(r.get("with_code", True) for r in both) else PLACEHOLDER
+            names = case.model, case.form, case.task + mark, case.system, atoms
             rows.append(f"| {' | '.join((*names, *cells))} |")
     if not rows:
         return []

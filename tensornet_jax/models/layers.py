@@ -10,8 +10,6 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from tensornet_jax.ops.kernels.choice import for_gpu
-
 
 def torch_uniform(fan_in: int) -> Callable[..., Array]:
     """PyTorch's default for Linear weights and biases: uniform in ±1/√fan_in."""
@@ -38,18 +36,18 @@ def dense(
     )
 
 
-def side_by_side(
+def in_one_product(
     layers: Sequence[nn.Dense], values: Float[Array, "*rows old"]
-) -> list[Float[Array, "*rows new"]]:
-    """Return what several linear layers, all with biases, make of the same numbers."""
-    if not for_gpu() or layers[0].is_initializing():
-        return [layer(values) for layer in layers]
-    # One product for all, and one for all of their derivatives.
+) -> Float[Array, "*rows new"]:
+    """Return side by side what several linear layers, all with biases, make of the same numbers.
+
+    One product for all, and one for all of their derivatives.
+    """
     kernels, biases = (
         jnp.concatenate([layer.get_variable("params", name) for layer in layers], axis=-1)
         for name in ("kernel", "bias")
     )
-    return jnp.split(values @ kernels + biases, len(layers), axis=-1)
+    return values @ kernels + biases
 
 
 def layer_norm(dtype: str) -> nn.LayerNorm:

@@ -5,10 +5,17 @@ import pytest
 from matplotlib.image import imread
 
 from benchmarks.gpu.cases import BATCHED, BOXES, FORCES, GRADIENT, Case, all_cases
-from benchmarks.gpu.compiling import PLUGIN, MissingCompilerError, as_on_gpu, prepare
+from benchmarks.gpu.compiling import (
+    PLUGIN,
+    MissingCompilerError,
+    as_on_gpu,
+    placeholders,
+    prepare,
+)
 from benchmarks.gpu.cost import Cost, Kernel, cheapest, cost_of, scatters, stepwise
 from benchmarks.gpu.devices import ATTAINED, DEVICES, LAUNCH, LAUNCH_IN_GRAPH
 from benchmarks.gpu.report import memory_of, plot, report
+from tensornet_jax.ops.kernels.launch import launch
 
 # A step of 1000 numbers in a loop of 10, within one whose end the device decides.
 HLO = """
@@ -230,6 +237,28 @@ def test_plain_forms_and_kernels_stand_in_one_row_in_the_order_of_the_cases(resu
     ]
     [step] = [line for line in text.splitlines() if "Langevin" in line and line.startswith("|")]
     assert "| 300 | 305 | 3 | 16 |" in step
+
+
+def test_rows_tell_where_kernels_were_calls_without_code(results):
+    results["records"][-1]["with_code"] = False
+    marked = [line for line in report(results).splitlines() if "energy + forces° |" in line]
+    assert len(marked) == 1
+    assert "| 199 → 78 |" in marked[0]
+
+
+def test_placeholders_are_calls_in_the_place_of_kernels():
+    def doubled(x):
+        def program(given, out):
+            out[...] = 2 * given[...]
+
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        run = launch(program, [shape], (1,), num_warps=1, interpret=False, name="doubled")
+        return run(x)
+
+    with placeholders():
+        traced = str(jax.make_jaxpr(doubled)(jax.numpy.ones(16)))
+    assert "placeholder_of_doubled" in traced
+    assert "pallas_call" not in traced
 
 
 def test_atoms_that_fit_are_on_the_line_through_two_boxes(results):

@@ -1,6 +1,7 @@
 """TensorNet's first tensors: who is around an atom, at what distance and in which direction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.models.layers import dense, layer_norm, side_by_side
+from tensornet_jax.models.layers import dense, in_one_product, layer_norm
 from tensornet_jax.models.physics.electronic_state import ElectronicState
 from tensornet_jax.models.tensornet.config import CartesianConfig
 from tensornet_jax.models.tensornet.layers import Matrix, Mixing
@@ -131,7 +132,12 @@ class Embedding(nn.Module):
         hidden = self.gate_hidden(self.norm(size))
         if self.config.electronic_state:
             hidden = hidden + self.state(graph)[:, None]
-        gates = [act(gate) for gate in side_by_side(self.gates, act(hidden))]
+        hidden = act(hidden)
+        if for_gpu() and not self.is_initializing():
+            before = in_one_product(self.gates, hidden).reshape(len(hidden), 3, -1)
+            return deferred(partial(_gated, act), self.mixing(tensor), before)
+        before = [gate(hidden) for gate in self.gates]
+        gates = [act(each) for each in before]
         return deferred(_scaled_by_part, self.mixing(tensor), gates)
 
     def filters_of(self, values: AtDistances) -> list[Float[Array, "pairs channels"]]:
@@ -210,3 +216,7 @@ def _with_itself_and_norm(tensor: Tensor, own: Array | None) -> list[Tensor | Ar
 
 def _scaled_by_part(tensor: Tensor, factors: Sequence[Array]) -> Tensor:
     return tensor.scaled_by_part(factors)
+
+
+def _gated(act: Callable[[Array], Array], tensor: Tensor, before: Sequence[Array]) -> Tensor:
+    return tensor.scaled_by_part([act(each) for each in before])

@@ -1,7 +1,7 @@
 """The linear maps of TensorNet's tensors and radial functions, and the products of tensors."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,9 +10,16 @@ from jaxtyping import Float
 
 from tensornet_jax.models.layers import torch_uniform
 from tensornet_jax.ops.cartesian import RankTwo, Tensor, anticommutator, matmul, squared_norm
-from tensornet_jax.ops.kernels.choice import for_gpu
+from tensornet_jax.ops.kernels.channel_blocks import can_be_split
+from tensornet_jax.ops.kernels.choice import choose, for_gpu
+from tensornet_jax.ops.kernels.degree_linear import degree_linear, degree_linear_beside
 from tensornet_jax.ops.linear import by_component
-from tensornet_jax.ops.messages.message import split_parts
+from tensornet_jax.ops.messages.message import Parts, split_parts
+
+FEW = 1024
+"""Atoms up to which a kernel mixes channels; larger products are what libraries are best at."""
+
+Result = TypeVar("Result")
 
 
 class Mixing(nn.Module):
@@ -28,14 +35,37 @@ class Mixing(nn.Module):
 
     def __call__(self, tensor: RankTwo) -> RankTwo:
         """(N, d, F) → (N, d, F), part by part."""
-        matrices = [layer.matrix() for layer in self.parts]
-        if not for_gpu():
-            return RankTwo(*(x @ matrix for matrix, x in zip(matrices, tensor, strict=True)))
-        # One product, a matrix for each component, in one kernel instead of three.
-        sizes = [part.shape[1] for part in tensor]
-        each = by_component(matrices, sizes)
-        mixed = jnp.einsum("ncf,cfg->ncg", jnp.concatenate(tensor, axis=1), each)
-        return RankTwo(*split_parts(mixed, sizes))
+        return RankTwo(*self._chosen(_mixed, _mixed_by_part, tensor))
+
+    def beside(self, tensor: RankTwo) -> tuple[RankTwo, RankTwo]:
+        """Return the tensor, for whoever needs it too, and what the map makes of it."""
+        given, mixed = self._chosen(degree_linear_beside, _beside_by_part, tensor)
+        return RankTwo(*given), RankTwo(*mixed)
+
+    def _chosen(
+        self, kernel: Callable[..., Result], plain: Callable[..., Result], tensor: RankTwo
+    ) -> Result:
+        matrices = tuple(layer.matrix() for layer in self.parts)
+        few = for_gpu(*tensor) and tensor.scalar.shape[0] <= FEW
+        fits = few and can_be_split(*tensor, *matrices)
+        return choose(kernel, plain, tuple(tensor), matrices, fits=fits)
+
+
+def _mixed(parts: Parts, matrices: Parts, *, interpret: bool) -> Parts:
+    return degree_linear(parts, matrices, None, interpret=interpret)
+
+
+def _mixed_by_part(parts: Parts, matrices: Parts) -> Parts:
+    if not for_gpu():
+        return tuple(x @ matrix for matrix, x in zip(matrices, parts, strict=True))
+    # One product, a matrix for each component, in one kernel instead of three.
+    sizes = [part.shape[1] for part in parts]
+    each = by_component(matrices, sizes)
+    return split_parts(jnp.einsum("ncf,cfg->ncg", jnp.concatenate(parts, axis=1), each), sizes)
+
+
+def _beside_by_part(parts: Parts, matrices: Parts) -> tuple[Parts, Parts]:
+    return parts, _mixed_by_part(parts, matrices)
 
 
 def normalized(tensor: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ class ChargedInteraction(nn.Module):
         of_pairs = on_both_edges(self.of_radial(radial.pairs.basis))
         filters = self._filters(of_pairs, ends, on_both_edges(radial.pairs.envelope))
         scaled: RankTwo = by_atoms(normalized, tensor)
-        y = self.mixing_before(scaled)
+        scaled, y = self.mixing_before.beside(scaled)
         message = RankTwo(*convolve_directed(tuple(filters), y, edges))
         own = None
         if radial.origin is not None:

@@ -47,7 +47,17 @@ def degree_linear(
     Returns:
         by degree (N, 2l + 1, F).
     """
-    return _apply((False, interpret), parts, kernels, species)
+    return _apply((False, interpret), parts, kernels, species, None)
+
+
+def degree_linear_beside(
+    parts: Parts, kernels: tuple[Array, ...], *, interpret: bool
+) -> tuple[Parts, Parts]:
+    """Return the parts, for whoever needs them too, and what `degree_linear` makes of them.
+
+    The cotangents of the two are added in the kernel of the second.
+    """
+    return _beside(interpret, parts, kernels)
 
 
 class _Plan(NamedTuple):
@@ -58,6 +68,7 @@ class _Plan(NamedTuple):
     packed: whether all degrees stand in one array, of what comes in and of what goes out.
     transposed: whether the kernels are.
     block: atoms and channels of a block.
+    started: whether the products are added to something.
     """
 
     orders: tuple[int, ...]
@@ -65,12 +76,17 @@ class _Plan(NamedTuple):
     packed: tuple[bool, bool]
     transposed: bool
     block: tuple[int, int]
+    started: bool
 
 
 def _compute(
-    static: tuple[bool, bool], parts: Parts, kernels: tuple[Array, ...], species: Array | None
+    static: tuple[bool, bool],
+    parts: Parts,
+    kernels: tuple[Array, ...],
+    species: Array | None,
+    start: Parts | None,
 ) -> Parts:
-    """The parts times the kernels, transposed if the first of `static` says so."""
+    """The parts times the kernels, transposed if the first of `static` says so, plus the start."""
     transposed, interpret = static
     num_atoms, dtype = parts[0].shape[0], parts[0].dtype
     orders = tuple(part.shape[1] for part in parts)
@@ -83,7 +99,9 @@ def _compute(
         shapes = [(num_atoms, sum(orders), out[0])]
     atoms = _ATOMS[num_atoms >= _MANY]
     width = min(channel_width(each) for pair in widths for each in pair)
-    plan = _Plan(orders, widths, (packed[0], packed[1]), transposed, (atoms, width))
+    plan = _Plan(
+        orders, widths, (packed[0], packed[1]), transposed, (atoms, width), start is not None
+    )
     call = launch(
         partial(_kernel, plan, species is not None),
         [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes],
@@ -93,7 +111,10 @@ def _compute(
         name="degree_linear",
     )
     inputs = [jnp.concatenate(parts, axis=1)] if packed[0] else parts
-    found = call(*inputs, *kernels, *([] if species is None else [species]))
+    started = () if start is None else start
+    if packed[1] and started:
+        started = (jnp.concatenate(started, axis=1),)
+    found = call(*inputs, *started, *kernels, *([] if species is None else [species]))
     if packed[1]:
         splits = [sum(orders[: k + 1]) for k in range(len(orders) - 1)]
         return tuple(jnp.split(found[0], splits, axis=1))
@@ -106,6 +127,8 @@ def _kernel(plan: _Plan, by_species: bool, *refs: Ref) -> None:
 
     number = len(plan.orders)
     inputs, rest = _taken(refs, 1 if plan.packed[0] else number)
+    results = 1 if plan.packed[1] else number
+    start, rest = _taken(rest, results if plan.started else 0)
     kernels, rest = _taken(rest, number)
     species, found = _taken(rest, int(by_species))
     block, component, first = pl.program_id(0), pl.program_id(1), 0
@@ -116,7 +139,8 @@ def _kernel(plan: _Plan, by_species: bool, *refs: Ref) -> None:
             x = inputs[0 if plan.packed[0] else degree], places[0]
             y = found[0 if plan.packed[1] else degree], places[1]
             own = species[0] if by_species else None
-            _multiply(plan, block, degree, x, kernels[degree], y, own)
+            added = start[0 if plan.packed[1] else degree] if plan.started else None
+            _multiply(plan, block, degree, x, kernels[degree], y, own, added)
 
         pl.when((component >= first) & (component < first + orders))(of_degree)
         first += orders
@@ -134,6 +158,7 @@ def _multiply(
     kernel: Ref,
     y: tuple[Ref, Array],
     species: Ref | None,
+    start: Ref | None,
 ) -> None:
     """One component of some atoms, block by block of the channels that come out."""
     import jax.experimental.pallas as pl
@@ -166,6 +191,8 @@ def _multiply(
             total = of_matrix(total, (), valid)
         else:
             total = _by_species(of_matrix, total, species[known], kernel.shape[0])
+        if start is not None:
+            total = total + start[known, new_place, pl.ds(block * width, width)]
         channels = block * width + jnp.arange(width, dtype=jnp.int32)
         mask = jnp.broadcast_to(valid[:, None], total.shape)
         plgpu.store(target.at[atoms[:, None], new_place, channels[None]], total, mask=mask)
@@ -186,19 +213,48 @@ def _by_species(
 
 def _backward(static, inputs, cotangents: Parts):
     transposed, interpret = static
-    parts, kernels, species = inputs
-    of_parts = _apply((not transposed, interpret), cotangents, kernels, species)
-    of_kernels = []
-    for part, cotangent, kernel in zip(parts, cotangents, kernels, strict=True):
-        rows, columns = (cotangent, part) if transposed else (part, cotangent)
-        if species is None:
-            of_kernels.append(jnp.einsum("nmk,nmf->kf", rows, columns))
-            continue
-        is_own = species == jnp.arange(len(kernel))[:, None]
-        own = jnp.where(is_own[:, :, None, None], rows, 0)
-        of_kernels.append(jnp.einsum("snmk,nmf->skf", own, columns))
-    return of_parts, tuple(of_kernels), None
+    parts, kernels, species, start = inputs
+    of_parts = _apply((not transposed, interpret), cotangents, kernels, species, None)
+    rows, columns = (cotangents, parts) if transposed else (parts, cotangents)
+    of_kernels = _of_kernels(rows, columns, len(kernels[0]), species)
+    return of_parts, of_kernels, None, None if start is None else cotangents
+
+
+def _of_kernels(
+    rows: Parts, columns: Parts, num_species: int, species: Array | None
+) -> tuple[Array, ...]:
+    if species is None and len({each.shape[2] for each in (*rows, *columns)}) == 1:
+        # One product: taken apart, each part would be copied for a product of its own.
+        every = jnp.einsum(
+            "ncf,ncg->cfg", jnp.concatenate(rows, axis=1), jnp.concatenate(columns, axis=1)
+        )
+        found = lax.split(every, [part.shape[1] for part in rows], axis=0)
+        return tuple(jnp.sum(each, axis=0) for each in found)
+    if species is None:
+        return tuple(jnp.einsum("nmk,nmf->kf", *each) for each in zip(rows, columns, strict=True))
+    is_own = (species == jnp.arange(num_species)[:, None])[:, :, None, None]
+    return tuple(
+        jnp.einsum("snmk,nmf->skf", jnp.where(is_own, row, 0), column)
+        for row, column in zip(rows, columns, strict=True)
+    )
 
 
 _apply = jax.custom_vjp(_compute, nondiff_argnums=(0,))
 _apply.defvjp(keeping_inputs(_apply, 1), _backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _beside(interpret: bool, parts: Parts, kernels: tuple[Array, ...]) -> tuple[Parts, Parts]:
+    return parts, _apply((False, interpret), parts, kernels, None, None)
+
+
+def _beside_backward(interpret, inputs, cotangents):
+    parts, kernels = inputs
+    of_parts, of_products = cotangents
+    return (
+        _apply((True, interpret), of_products, kernels, None, of_parts),
+        _of_kernels(parts, of_products, 0, None),
+    )
+
+
+_beside.defvjp(keeping_inputs(_beside, 1), _beside_backward)

@@ -20,7 +20,7 @@ from jax import Array
 from jaxtyping import Float
 
 from tensornet_jax.ops.keeping_inputs import keeping_inputs
-from tensornet_jax.ops.kernels import neighbor_sums
+from tensornet_jax.ops.kernels import neighbor_sums, pair_sums
 from tensornet_jax.ops.kernels.channel_blocks import kernels_take
 from tensornet_jax.ops.kernels.choice import choose, for_gpu
 from tensornet_jax.ops.kernels.neighbor_sums import Sizes
@@ -112,7 +112,7 @@ def _overlaps(
         stacked = jnp.concatenate(products, axis=1)
         return jnp.einsum("sprf,srf->pr", stacked.swapaxes(0, 1)[:, :, None], weights)
 
-    kernel = partial(neighbor_sums.combined_overlaps, sizes=sizes)
+    kernel = partial(pair_sums.combined_overlaps, sizes=sizes)
     return choose(kernel, plain, weights, a, b, edges, fits=True)
 
 
@@ -128,7 +128,7 @@ def _weights(
         products = pair_products(split_parts(a, sizes), split_parts(b, sizes), edges)
         return jnp.einsum("pr,psf->srf", basis, jnp.concatenate(products, axis=1))
 
-    kernel = partial(neighbor_sums.combined_weights, sizes=sizes)
+    kernel = partial(pair_sums.combined_weights, sizes=sizes)
     return choose(kernel, plain, basis, a, b, edges, fits=True)
 
 

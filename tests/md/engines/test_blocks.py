@@ -90,7 +90,7 @@ def test_lists_that_run_out_within_a_block_change_nothing(name, device, on_devic
     # Lists of the host: replicas of several sizes, one of which has all its pairs.
     atoms = argon(3) if device else [argon(2), cluster(), argon(2, seed=3)]
     if name in ("npt", "ramps") and not device:
-        atoms = [argon(2), argon(2, seed=3)]
+        atoms = [argon(2)]
 
     def run():
         samples = []

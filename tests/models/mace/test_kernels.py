@@ -1,12 +1,14 @@
 import numpy as np
+import pytest
 
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.potential.potential import ElementTable, create_potential
 from tests.models.with_kernels import check_with_kernels
 
 
-def test_energy_forces_and_the_gradient_of_a_loss_are_those_of_the_plain_forms():
+@pytest.mark.parametrize("trained", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_energy_forces_and_the_gradient_of_a_loss_are_those_of_the_plain_forms(trained):
     config = MACEConfig(num_channels=16, l_max=1, correlation=2, radial_widths=(8,))
     elements = ElementTable((1, 8), np.zeros(2))
     potential = create_potential(config, elements, seed=0, dtype="float64")
-    check_with_kernels(potential, trained=True)
+    check_with_kernels(potential, trained=trained)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from tensornet_jax.models.spherical.features import DegreeLinear
+from tensornet_jax.ops.kernels.choice import choose, use_kernels
+from tensornet_jax.ops.kernels.degree_linear import degree_linear_beside
 from tests.ops.kernels.agreement import in_both_forms
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -46,6 +48,34 @@ def test_values_and_two_derivatives_are_those_of_the_plain_form(widths, num_spec
     for value, expected in zip(*in_both_forms(derivatives, variables, parts), strict=True):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(value, expected, rtol=0, atol=1e-12 * scale)
+
+
+def test_the_cotangent_of_what_comes_out_beside_is_added_in_the_kernel():
+    """To second order: ∂/∂x of both is one call."""
+    _, variables, parts = layer((32, 32), 0, "float64")
+    kernels = tuple(variables["params"].values())
+
+    def loss(parts, kernels):
+        given, mixed = choose(degree_linear_beside, plain, tuple(parts), kernels, fits=True)
+        return sum(jnp.sum(jnp.sin(each)) for each in (*given, *mixed))
+
+    def plain(parts, kernels):
+        return parts, tuple(part @ matrix for part, matrix in zip(parts, kernels, strict=True))
+
+    def of_gradient(*arguments):
+        gradient = jax.grad(loss, argnums=(0, 1))(*arguments)
+        return sum(jnp.sum(jnp.cos(each)) for each in jax.tree.leaves(gradient))
+
+    def derivatives(*arguments):
+        first = jax.value_and_grad(loss, argnums=(0, 1))(*arguments)
+        return first, jax.grad(of_gradient, argnums=(0, 1))(*arguments)
+
+    for value, expected in zip(*in_both_forms(derivatives, parts, kernels), strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(value, expected, rtol=0, atol=1e-12 * scale)
+    with use_kernels("interpret"):
+        traced = str(jax.make_jaxpr(jax.grad(loss))(tuple(parts), kernels))
+    assert traced.count("pallas_call[") == 2
 
 
 def test_float32_has_the_digits_of_float32():

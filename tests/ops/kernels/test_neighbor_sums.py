@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tensornet_jax.models.tensornet.interaction import ActivatedFilter
+from tensornet_jax.ops.activations import ACTIVATIONS
 from tensornet_jax.ops.kernels.choice import use_kernels
 from tensornet_jax.ops.messages.combined_filters import convolve_combined
 from tensornet_jax.ops.messages.densities import neighbor_densities
@@ -50,16 +52,45 @@ def test_messages_of_combined_filters(functions, width, dtype):
         check_rules(messages, *arrays)
 
 
-def test_messages_of_given_filters(dtype):
+@pytest.mark.parametrize("width", [16, 48])
+def test_messages_of_activated_filters(width, dtype):
     edges = random_edges()
-    filters = tuple(of_pairs(k, edges.num_pairs, 1, 16, dtype=dtype) for k in range(2))
+    values = tuple(normal(k, edges.num_pairs, 1, width, dtype=dtype) for k in range(2))
+    factor = normal(5, edges.num_pairs, dtype=dtype)
+    mask = jnp.arange(edges.num_pairs) < edges.num_pairs - 1
 
-    def messages(filters, features):
-        return convolve_filtered(filters, features, edges)
+    def messages(values, factor, features):
+        factor = jnp.where(mask, factor, 0)
+        return convolve_filtered(ActivatedFilter("silu"), values, factor, features, edges)
 
-    check_kernels(messages, filters, features(16, dtype), tolerance=TOLERANCES[dtype])
-    if dtype == "float64":
-        check_rules(messages, filters, features(16, dtype))
+    arrays = values, factor, features(width, dtype)
+    check_kernels(messages, *arrays, tolerance=2 * TOLERANCES[dtype])
+    if dtype == "float64" and width == 16:
+        check_rules(messages, *arrays)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name != "silu" else [])
+        for name in ACTIVATIONS
+    ],
+)
+def test_second_derivatives_of_activations_run_in_kernels(activation):
+    """What training has: filters along directions, of two fields at once, and their cotangents."""
+    edges = random_edges()
+    values = normal(0, edges.num_pairs, 2, 16, dtype="float64")
+    factor = normal(5, edges.num_pairs, dtype="float64").at[-1].set(0)
+
+    def cotangents(values, features):
+        def total(values, features):
+            filter_of = ActivatedFilter(activation)
+            _, found = convolve_filtered(filter_of, values, factor, features, edges)
+            return sum(jnp.sum(part**2) for part in found)
+
+        return jax.grad(total, argnums=(0, 1))(values, features)
+
+    check_kernels(cotangents, values, features(16, "float64"), tolerance=1e-11)
 
 
 @pytest.mark.parametrize("functions", [3, 4])
