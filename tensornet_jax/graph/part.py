@@ -1,4 +1,4 @@
-"""A part of a structure: atoms that a process owns, and those around on which their energies depend.
+"""A part of a structure: the atoms that a process owns, and those on which their energies depend.
 
 Engines that divide space over processes give each its own atoms and copies of others, ghosts, which
 stand at the places of periodic images: a part repeats in no direction.
@@ -95,9 +95,7 @@ class Part:
         return cls(structure, chosen, num_owned)
 
 
-def _hops(
-    pairs: Pairs, num_atoms: int, num_owned: int, most: int
-) -> Int[np.ndarray, " atoms"]:
+def _hops(pairs: Pairs, num_atoms: int, num_owned: int, most: int) -> Int[np.ndarray, " atoms"]:
     """Fewest pairs that lead from an owned atom to each; most + 1 where more are needed."""
     hops = np.full(num_atoms, most + 1)
     hops[:num_owned] = 0

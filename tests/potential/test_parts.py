@@ -20,13 +20,12 @@ def crystal() -> ase.Atoms:
     atoms = ase.build.bulk("C", "diamond", a=3.7).repeat((2, 2, 1))
     atoms.symbols[0] = "O"
     atoms.rattle(0.05, seed=1)
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + [[0, 0.03, 0], [0, 0, -0.05], [0.02, 0, 0]]))
+    strain = np.array([[1, 0.03, 0], [0, 1, -0.05], [0.02, 0, 1]])
+    atoms.set_cell(atoms.cell.array @ strain)
     return atoms
 
 
-def with_ghosts(
-    atoms: ase.Atoms, owned: np.ndarray, reach: float
-) -> tuple[np.ndarray, np.ndarray]:
+def with_ghosts(atoms: ase.Atoms, owned: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
     """Return positions of the owned atoms and then of ghosts in reach, and which atoms they are."""
     near = 1 + np.ceil(reach * np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0))
     shifts = np.array(list(np.ndindex(*(2 * near.astype(int) + 1)))) - near
@@ -37,10 +36,12 @@ def with_ghosts(
     # Owned atoms at their own places are no ghosts.
     home = (shifts[shift] == 0).all(axis=1) & np.isin(atom, owned)
     shift, atom = shift[~home], atom[~home]
-    return np.concatenate([own, images[shift, atom]]), np.concatenate([owned, atom])
+    return np.concatenate([own, images[shift, atom]]), np.append(owned, atom)
 
 
-def parts_of(found: Potential, atoms: ase.Atoms, count: int) -> list[tuple[np.ndarray, PartResults]]:
+def parts_of(
+    found: Potential, atoms: ase.Atoms, count: int
+) -> list[tuple[np.ndarray, PartResults]]:
     """Evaluate a structure in so many parts; return which atoms each has, and its results."""
     evaluator = PartEvaluator(found)
     results = []
