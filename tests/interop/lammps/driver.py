@@ -12,9 +12,10 @@ import ase.units
 import numpy as np
 from ase.calculators.lammps import convert
 from ase.io.lammpsdata import write_lammps_data
-from mpi4py import MPI
+from mpi4py import MPI  # isort: split
 
 from lammps import lammps
+
 from tensornet_jax.interop.lammps import attach
 from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.potential.potential import Potential
@@ -32,7 +33,6 @@ mass * 12.0
 def started(atoms: ase.Atoms, data: str, symbols: list[str], units: str = "metal") -> Any:
     """Return a LAMMPS instance with these atoms in its box; the file is written by one process."""
     if MPI.COMM_WORLD.rank == 0:
-        # Types 1 and 3 are the same element: an atom in two is of the third.
         write_lammps_data(data, atoms, specorder=symbols, units=units, atom_style="atomic")
     MPI.COMM_WORLD.Barrier()
     lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
