@@ -39,10 +39,11 @@ def lammps(
     output, barostats and minimizers, and in compute pe/atom and stress/atom.
     """
     from tensornet_jax.cli.common import open_model
-    from tensornet_jax.interop.lammps.script import read_script, run_script
+    from tensornet_jax.interop.lammps.script import one_gpu_each, read_script, run_script
     from tensornet_jax.potential.potential import check_visible
 
     read_script(script)
+    one_gpu_each()
     potential = open_model(model, dtype)
     check_visible(potential.config, charge, None)
     run_script(script, potential, options or (), charge=charge)

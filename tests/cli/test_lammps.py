@@ -67,7 +67,8 @@ def test_dynamics_and_minimization_are_those_of_ase(cli, folder):
     shift = found - atoms.positions
     shift -= np.rint(shift / 3.7) * 3.7
     np.testing.assert_allclose(shift, 0, atol=1e-6)
-    assert abs(np.loadtxt(folder / "relaxed.dump", skiprows=9)[:, 1:]).max() < 1e-2
+    relaxed = np.loadtxt(folder / "relaxed.dump", skiprows=9)[:, 1:]
+    assert abs(relaxed).max() < 0.2 * abs(atoms.get_forces()).max()
     assert (folder / "done.txt").exists()
 
 

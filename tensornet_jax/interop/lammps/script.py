@@ -6,6 +6,7 @@ stands where `pair_style` and `pair_coeff` would: after the box exists, and befo
 LAMMPS executes what is above the line, the potential is attached, and LAMMPS executes the rest.
 """
 
+import os
 import re
 import sys
 import tempfile
@@ -59,6 +60,36 @@ def read_script(path: Path) -> Script:
         )
     types = tuple(None if each == "NULL" else each for each in match["types"].split())
     return Script("".join(lines[:number]), match["fix"], types, "".join(lines[number + 1 :]))
+
+
+def one_gpu_each() -> None:
+    """Let each of several processes on a host see one of its GPUs; before JAX has started.
+
+    JAX would otherwise take memory on all of them in every process.
+    """
+    world, _ = _modules()
+    here = world.Split_type(import_module("mpi4py.MPI").COMM_TYPE_SHARED)
+    if here.size > 1:
+        chosen = gpu_of(here.rank, os.environ.get("CUDA_VISIBLE_DEVICES"), _num_gpus())
+        if chosen is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = chosen
+
+
+def gpu_of(rank: int, visible: str | None, count: int) -> str | None:
+    """Return the GPU of a process; None where there is none.
+
+    Args:
+        rank: of the process among those of its host.
+        visible: value of CUDA_VISIBLE_DEVICES; None if it is not set.
+        count: GPUs of the host.
+    """
+    names = [str(k) for k in range(count)] if visible is None else visible.split(",")
+    names = [name for name in names if name]
+    return names[rank % len(names)] if names else None
+
+
+def _num_gpus() -> int:
+    return len([each for each in Path("/dev").glob("nvidia*") if each.name[6:].isdigit()])
 
 
 def run_script(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tensornet_jax.interop.lammps.script import read_script
+from tensornet_jax.interop.lammps.script import gpu_of, read_script
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,18 @@ def test_a_script_is_divided_at_its_line(tmp_path):
     script = read_script(tmp_path / "in.box")
     assert script.head == "units metal\n# fix no all tensornet C\n"
     assert script[1:] == ("p", ("C", None), "run 0\n")
+
+
+@pytest.mark.parametrize(
+    ("rank", "visible", "count", "expected"),
+    [
+        (1, None, 4, "1"),
+        (5, None, 4, "1"),
+        (0, "2,3", 4, "2"),
+        (3, "GPU-a,GPU-b", 8, "GPU-b"),
+        (0, "", 4, None),
+        (2, None, 0, None),
+    ],
+)
+def test_processes_of_a_host_take_its_gpus_in_turn(rank, visible, count, expected):
+    assert gpu_of(rank, visible, count) == expected
