@@ -1,5 +1,13 @@
 """Input scripts of LAMMPS with a potential, on one process and on several."""
 
+import contextlib
+import os
+import re
+import signal
+import threading
+import time
+from pathlib import Path
+
 import ase
 import ase.build
 import ase.io
@@ -53,8 +61,8 @@ def test_dynamics_and_minimization_are_those_of_ase(cli, folder):
         folder,
         "timestep 0.0005\nfix integrator all nve\nrun 20\n"
         "write_dump all custom moved.dump id x y z modify sort id format float %.12g\n"
-        "minimize 0 1e-3 200 400\n"
-        "write_dump all custom relaxed.dump id fx fy fz modify sort id\n"
+        "minimize 0 1e-3 5 10\n"
+        "write_dump all custom relaxed.dump id x y z fx fy fz modify sort id format float %.12g\n"
         "label again\nvariable k loop 2\nrun 1\nnext k\njump SELF again\n"
         "print done file done.txt\n",
     )
@@ -67,8 +75,11 @@ def test_dynamics_and_minimization_are_those_of_ase(cli, folder):
     shift = found - atoms.positions
     shift -= np.rint(shift / 3.7) * 3.7
     np.testing.assert_allclose(shift, 0, atol=1e-6)
-    relaxed = np.loadtxt(folder / "relaxed.dump", skiprows=9)[:, 1:]
-    assert abs(relaxed).max() < 0.2 * abs(atoms.get_forces()).max()
+    before = atoms.get_potential_energy()
+    relaxed = np.loadtxt(folder / "relaxed.dump", skiprows=9)
+    atoms.positions[:] = relaxed[:, 1:4]
+    np.testing.assert_allclose(relaxed[:, 4:], atoms.get_forces(), atol=1e-8)
+    assert atoms.get_potential_energy() < before - 0.01
     assert (folder / "done.txt").exists()
 
 
@@ -119,3 +130,55 @@ def test_a_run_without_forces_ends_on_all_processes(folder, count, fix, commands
     assert run.returncode != 0
     assert message in run.stderr
     assert not (folder / "done.txt").exists()
+
+
+@lammps_is_installed
+def test_a_killed_process_ends_the_run(folder):
+    write_script(folder, "fix integrator all nve\nthermo 1\nthermo_modify flush yes\nrun 1000000")
+    arguments = ("-c", COMMAND, "lammps", "model.safetensors", "in.box", "--", "-log", "run.log")
+    killer = threading.Thread(target=_kill_one_when_running, args=(folder / "run.log",))
+    killer.start()
+    run = launched(2, *arguments, "-screen", "none", cwd=folder)
+    killer.join()
+    assert run.returncode != 0
+
+
+def _kill_one_when_running(log: Path) -> None:
+    """Kill one process that writes or reads in the folder of a log, after the first steps."""
+    end = time.monotonic() + 200
+    while time.monotonic() < end and not (
+        log.exists() and re.search(r"^ +3 ", log.read_text(encoding="utf-8"), re.M)
+    ):
+        time.sleep(0.2)
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if (process / "cwd").resolve() == log.parent and b"lammps" in words:
+                os.kill(int(process.name), signal.SIGKILL)
+                return
+
+
+@lammps_is_installed
+@pytest.mark.slow
+def test_energy_is_conserved_on_two_processes_as_well_as_in_ase(folder):
+    atoms = ase.build.bulk("C", "diamond", a=3.7, cubic=True).repeat(3)
+    atoms.symbols[::8] = "O"
+    write_lammps_data(folder / "box.data", atoms, specorder=["C", "O"], units="metal", masses=True)
+    write_script(
+        folder,
+        "timestep 0.0005\nvelocity all create 600 7\nfix integrator all nve\n"
+        "thermo 100\nthermo_style custom step temp pe etotal\nthermo_modify format float %.10f\n"
+        "run 1000",
+    )
+    arguments = ("-c", COMMAND, "lammps", "model.safetensors", "in.box", "--dtype", "float64")
+    options = ("--", "-log", "run.log", "-screen", "none")
+    run = launched(2, *arguments, *options, cwd=folder, timeout=1200)
+    assert run.returncode == 0, run.stderr
+    rows = re.findall(r"^ +(\d+) +(\S+) +(\S+) +(\S+)$", (folder / "run.log").read_text(), re.M)
+    energies = np.array([float(row[3]) for row in rows]) / len(atoms)
+    temperatures = np.array([float(row[1]) for row in rows])
+    assert len(energies) == 11
+    assert abs(temperatures - 600).max() > 100
+    assert abs(energies - energies[0]).max() < 2e-4
+    drift = np.polyfit(np.arange(11) * 0.05, energies, 1)[0]
+    assert abs(drift) < 5e-5

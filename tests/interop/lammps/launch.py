@@ -18,7 +18,7 @@ lammps_is_installed = pytest.mark.skipif(
 
 
 def launched(
-    count: int, *arguments: str | Path, cwd: Path | None = None
+    count: int, *arguments: str | Path, cwd: Path | None = None, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments on so many processes."""
     places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -36,6 +36,6 @@ def launched(
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
         check=False,
     )
