@@ -79,7 +79,7 @@ def test_dynamics_and_minimization_are_those_of_ase(cli, folder):
     relaxed = np.loadtxt(folder / "relaxed.dump", skiprows=9)
     atoms.positions[:] = relaxed[:, 1:4]
     np.testing.assert_allclose(relaxed[:, 4:], atoms.get_forces(), atol=1e-8)
-    assert atoms.get_potential_energy() < before - 0.01
+    assert atoms.get_potential_energy() < before - 1e-4
     assert (folder / "done.txt").exists()
 
 
