@@ -15,6 +15,7 @@ from tensornet_jax.cli.evaluate import evaluate
 from tensornet_jax.cli.export import export
 from tensornet_jax.cli.fetch import fetch
 from tensornet_jax.cli.inspect import inspect
+from tensornet_jax.cli.lammps import lammps
 from tensornet_jax.cli.md import md
 from tensornet_jax.cli.models import models
 from tensornet_jax.cli.predict import predict
@@ -49,6 +50,7 @@ for command in (
     predict,
     relax,
     md,
+    lammps,
     spectrum,
     compress,
     export,

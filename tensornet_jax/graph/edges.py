@@ -1,7 +1,7 @@
 """The edges of a padded graph: which atoms see each other, in arrays of static shape."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 import jax
@@ -28,6 +28,7 @@ class EdgeList(Generic[ArrayT]):
     shifts: lattice vectors between them.
     mask: False for padding, which connects the padding atom with itself.
     slots: edges arriving at each atom, padded with the last (masked) edge.
+    displacements: added to the vectors of pairs, Å, for derivatives by them; None for nothing.
     """
 
     receivers: Int[ArrayT, " edges"]
@@ -35,6 +36,7 @@ class EdgeList(Generic[ArrayT]):
     shifts: Int[ArrayT, "edges 3"]
     mask: Bool[ArrayT, " edges"]
     slots: Int[ArrayT, "atoms slots"]
+    displacements: Float[ArrayT, "pairs 3"] | None = None
 
     @property
     def index(self: "EdgeList[Array]") -> EdgeIndex:
@@ -50,6 +52,10 @@ class EdgeList(Generic[ArrayT]):
     def pair_mask(self) -> Bool[ArrayT, " pairs"]:
         """Which pairs are real."""
         return self.mask[: self.num_pairs]
+
+    def replace(self, **changes: object) -> "EdgeList[ArrayT]":
+        """Return a copy with some fields replaced."""
+        return replace(self, **changes)
 
     def pair_vectors(
         self: "EdgeList[Array]",
@@ -69,6 +75,8 @@ class EdgeList(Generic[ArrayT]):
         offsets = jnp.einsum("pa,pab->pb", self.shifts[:half].astype(cells.dtype), cells)
         centers = at_receivers(positions, self.index)
         vectors = centers[half:] + offsets - centers[:half]
+        if self.displacements is not None:
+            vectors = vectors + self.displacements
         return jnp.where(self.pair_mask[:, None], vectors, 0)
 
 

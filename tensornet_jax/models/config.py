@@ -166,6 +166,29 @@ class ModelConfig(Config):
         """Whether it needs `heads.read_outs.OtherHeads`."""
         return bool(self.tensors) or self.has_atomic_dipoles or self.sums_predicted_charges
 
+    @property
+    def num_hops(self) -> int:
+        """How many cutoffs away from an atom lie the atoms that its energy depends on."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how far its messages go")
+
+    @property
+    def of_all_atoms(self) -> tuple[str, ...]:
+        """What of its energy depends on all atoms of a structure at once, however far apart."""
+        coulomb = ("Coulomb energies",) if self.coulomb_ranges else ()
+        return (*coulomb, *(f"electronic_state: {name}" for name in self.electronic_state))
+
+    def require_local(self) -> None:
+        """Raise ValueError if energies of atoms depend on more than what lies around them.
+
+        Such a potential cannot be evaluated part by part, as engines with domain decomposition do.
+        """
+        if self.of_all_atoms:
+            raise ValueError(
+                f"this {self.name} has {', '.join(self.of_all_atoms)}: they depend on all atoms at "
+                "once and cannot be divided over processes that know some of the atoms each; run "
+                "it with tensornet-jax md or the ASE calculator"
+            )
+
     def require_energy(self) -> None:
         """Raise ValueError if the model has no energy, and so no forces to move atoms by."""
         if "energy" not in self.heads:

@@ -56,7 +56,7 @@ def predict(
             symmetric = 0.5 * (strain + strain.mT)
             moved = positions + jnp.einsum("na,nab->nb", positions, symmetric[graph.node_graph])
             now = graph.replace(positions=moved, cell=graph.cell + graph.cell @ symmetric)
-        outputs = _outputs_in_eV(module, variables, now, energy_scale)
+        outputs = outputs_in_eV(module, variables, now, energy_scale)
         if "energies" not in outputs:
             return jnp.zeros((), positions.dtype), outputs
         return jnp.sum(outputs["energies"]), outputs
@@ -71,7 +71,7 @@ def predict(
     return {name: value for name, value in outputs.items() if name in kept}
 
 
-def _outputs_in_eV(  # noqa: N802 (the unit's name)
+def outputs_in_eV(  # noqa: N802 (the unit's name)
     module: nn.Module, variables: Variables, graph: AtomGraph, energy_scale: float | Array
 ) -> Outputs:
     """Return a module's outputs, energies of the atoms scaled and with priors."""

@@ -180,5 +180,6 @@ OPTIONS: dict[str, tuple[str, ...]] = {
         *("--set", "optimizer.schedule.warmup_epochs=0", "--set", "training.validate_every=1"),
     ),
     "train": _SHORT_TRAINING,
+    "lammps": ("--", "-log", "none", "-screen", "none"),
     "md": ("--set", "steps=4", "--set", "interval=2", "--set", "structure=start.xyz"),
 }

@@ -30,7 +30,7 @@ _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\S*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
 )
 _REMARK = re.compile(r"<!-- (not run|only parsed|part of): ((?:(?!-->).)*) -->\s*\Z", re.S)
-_SHELL = ("tensornet-jax ", "scripts/", "pip ", "python ")
+_SHELL = ("tensornet-jax ", "scripts/", "pip ", "python ", "mpiexec ")
 
 # What a fragment of a configuration is part of; a page says so where it is not the whole.
 _WHOLE: dict[str, Any] = {
@@ -112,11 +112,13 @@ class Runner:
             self._python(block)
         elif block.language == "yaml":
             check_yaml(block, self.folder)
+        elif block.language == "lammps":
+            (self.folder / "in.lammps").write_text(block.text, encoding="utf-8")
         elif block.language in ("bash", "console", "sh"):
             for command, output in commands_of(block.text):
                 run_command(command, output, self.options, parse_only=bool(block.remark))
         elif block.language != "text":
-            raise AssertionError(f"{block.name}: write python, yaml, bash or text")
+            raise AssertionError(f"{block.name}: write python, yaml, bash, lammps or text")
 
     def _python(self, block: Block) -> None:
         code = compile(block.text, block.name, "exec")
@@ -200,6 +202,8 @@ def run_command(
     parse_only: bool = False,
 ) -> None:
     """Run a command of ours; of others check that what they name exists."""
+    if words[0] == "mpiexec":
+        words = words[words.index("tensornet-jax") :]
     if words[0] == "tensornet-jax":
         if parse_only:
             parse_command(words[1:])

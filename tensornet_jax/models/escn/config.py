@@ -39,6 +39,12 @@ class ESCNConfig(SphericalConfig):
         return self
 
     @property
+    def num_hops(self) -> int:
+        """How many cutoffs away from an atom lie the atoms that its energy depends on."""
+        # The first features know where the neighbors are.
+        return self.num_layers + 1
+
+    @property
     def highest_degree(self) -> int:
         """The highest degree of the features that heads see."""
         return self.l_max

@@ -47,6 +47,11 @@ class MACEConfig(SphericalConfig):
         return self
 
     @property
+    def num_hops(self) -> int:
+        """How many cutoffs away from an atom lie the atoms that its energy depends on."""
+        return self.num_layers
+
+    @property
     def highest_degree(self) -> int:
         """The highest degree of the features that heads see."""
         return self.hidden_l_max

@@ -38,6 +38,11 @@ class CartesianConfig(ModelConfig):
     )
 
     @property
+    def num_hops(self) -> int:
+        """How many cutoffs away from an atom lie the atoms that its energy depends on."""
+        return self.num_layers + 1
+
+    @property
     def basis_size(self) -> int:
         """How many radial functions there are before any layer."""
         return self.compression.rank if self.compression else self.num_radial

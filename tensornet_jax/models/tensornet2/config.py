@@ -65,6 +65,11 @@ class TensorNet2Config(CartesianConfig):
         return self
 
     @property
+    def of_all_atoms(self) -> tuple[str, ...]:
+        """What of its energy depends on all atoms of a structure at once, however far apart."""
+        return (*super().of_all_atoms, "charges that sum to the total charge")
+
+    @property
     def coulomb_ranges(self) -> tuple[CoulombRange, ...]:
         """Which charges count in each Coulomb energy of the model."""
         own = (self.coulomb,) if self.coulomb else ()

@@ -1,0 +1,350 @@
+"""The forces of a potential in LAMMPS, through `fix external` and its Python module.
+
+LAMMPS divides space over its processes. Each gives this module its own atoms and ghosts, copies of
+others as far as the potential looks; the energies of the own atoms, evaluated by
+`potential.parts`, give forces on both, and those on ghosts are sent to their owners.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from ase import units as ase_units
+from ase.data import atomic_numbers
+from jaxtyping import Float, Int
+
+from tensornet_jax.graph.structure import species_of
+from tensornet_jax.interop.lammps.ghosts import domain_of, ghosts_within
+from tensornet_jax.interop.lammps.processes import (
+    GhostRows,
+    MPIProcesses,
+    OneProcess,
+    Processes,
+)
+from tensornet_jax.potential.parts import PartEvaluator, PartResults
+from tensornet_jax.potential.potential import Potential
+
+FIX = "tensornet"
+"""Name of the fix."""
+
+# A `lammps.lammps`, whose module has no types.
+Lammps = Any
+
+# Energy units of LAMMPS in eV, by its `units`; lengths are Å in both.
+ENERGY_UNITS = {"metal": 1.0, "real": ase_units.kcal / ase_units.mol}
+
+
+class LammpsError(RuntimeError):
+    """A run of LAMMPS was ended because its forces could not be computed."""
+
+
+Stop: TypeAlias = Callable[["LammpsError"], None]
+"""What ends a run on this process."""
+
+
+def attach(
+    lmp: Lammps,
+    potential: Potential,
+    types: Sequence[str | None],
+    *,
+    charge: float = 0.0,
+    skin: float = 2.0,
+    per_atom: bool = False,
+    fix: str = FIX,
+    stop: Stop | None = None,
+) -> "AttachedPotential":
+    """Make a potential the forces on all atoms of a LAMMPS instance.
+
+    The simulation box has to exist, in units metal or real. It defines `fix … external`, and sets
+    `neighbor` and `comm_modify cutoff`, so that ghosts reach as far as the potential looks. Energy
+    and virial count in thermodynamic output, minimization and barostats. Under `mpiexec` every
+    process has to call it.
+
+    An error while forces are computed ends the run on all processes. The instance's `command`,
+    `commands_list`, `commands_string` and `file` then raise `LammpsError`.
+
+    Args:
+        lmp: a `lammps.lammps`.
+        potential: whose energies of atoms depend on what lies around them.
+        types: chemical symbol of each atom type, in order; None for a type without atoms.
+        charge: total charge of the box, e.
+        skin: Å, of LAMMPS's neighbor lists; ghosts reach so much farther than the potential.
+        per_atom: give `compute pe/atom … fix` and `compute stress/atom … fix` their values, at
+            additional cost.
+        fix: name of the fix.
+        stop: called in place of raising, on every process, while LAMMPS still runs.
+
+    Raises:
+        ValueError: units other than metal and real, the wrong number of types, an element that the
+            potential does not know, or a potential that depends on all atoms at once.
+        ImportError: mpi4py is missing, and there are several processes.
+    """
+    unit, species = _energy_unit(lmp), _species_of_types(lmp, potential, types)
+    attached = AttachedPotential(
+        lmp,
+        PartEvaluator(potential, charge=charge),
+        _Types(tuple(types), species),
+        processes=_processes(lmp),
+        unit=unit,
+        per_atom=per_atom,
+        fix=fix,
+        stop=stop,
+    )
+    lmp.command(f"neighbor {skin} bin")
+    lmp.command(f"comm_modify cutoff {attached.reach + skin}")
+    lmp.command(f"fix {fix} all external pf/callback 1 1")
+    lmp.command(f"fix_modify {fix} energy yes virial yes")
+    lmp.set_fix_external_callback(fix, attached.compute, lmp)
+    if stop is None:
+        _raise_afterwards(lmp, attached)
+    return attached
+
+
+class AttachedPotential:
+    """A potential that computes the forces of a LAMMPS instance; made by `attach`.
+
+    Attributes:
+        error: what ended the last run; None if nothing did.
+        reach: how far the potential looks, Å.
+    """
+
+    def __init__(
+        self,
+        lmp: Lammps,
+        evaluator: PartEvaluator,
+        types: "_Types",
+        *,
+        processes: Processes,
+        unit: float,
+        per_atom: bool,
+        fix: str,
+        stop: Stop | None,
+    ) -> None:
+        self.error: LammpsError | None = None
+        self.reach = evaluator.reach.distance
+        self._lmp, self._evaluator, self._types = lmp, evaluator, types
+        self._processes, self._unit, self._per_atom = processes, unit, per_atom
+        self._fix, self._stop = fix, stop
+        self._before: _Atoms | None = None
+        self._step: int | None = None
+        self._listed: object = None
+        self._ghosts: GhostRows | None = None
+
+    def compute(
+        self,
+        lmp: Lammps,
+        step: int,
+        num_owned: int,
+        tags: Int[np.ndarray, " owned"],
+        positions: Float[np.ndarray, "owned 3"],
+        forces: Float[np.ndarray, "owned 3"],
+    ) -> None:
+        """Fill in the forces, in LAMMPS's units; it calls this at every step, on all processes."""
+        forces[:] = 0
+        results, problem, atoms = None, None, _atoms_of(lmp)
+        try:
+            results = self._evaluate(atoms)
+        # Whatever it is, the other processes wait for this one, and LAMMPS would not see it.
+        except Exception as error:
+            problem = error
+        told = np.zeros(9)
+        if results is None:
+            told[0] = 1
+        else:
+            told[1] = self._ghosts is None or self._evaluator.lists is not self._listed
+            told[2], told[3:] = results.energies.sum(), _six(results.virial)
+        failed, renewed, energy, *virial = self._processes.sum(told)
+        if failed or results is None:
+            self._end(step, problem)
+            return
+        if renewed:
+            problem = self._renew(atoms, starts=step == self._step or self._step is None)
+            if problem is not None:
+                self._end(step, problem)
+                return
+        self._step = step
+        assert self._ghosts is not None
+        values = results.forces
+        if results.virials is not None:
+            values = np.concatenate([values, _six(results.virials)], axis=1)
+        own = values[:num_owned].copy()
+        self._ghosts.to_owners(values[self._sent], own)
+        forces[:] = own[:, :3] / self._unit
+        offset = self._evaluator.potential.energy_offset
+        lmp.fix_external_set_energy_global(self._fix, float(energy + offset) / self._unit)
+        lmp.fix_external_set_virial_global(self._fix, [each / self._unit for each in virial])
+        if results.virials is not None:
+            share = offset / lmp.get_natoms()
+            energies = (results.energies + share) / self._unit
+            lmp.fix_external_set_energy_peratom(self._fix, energies.tolist())
+            lmp.fix_external_set_virial_peratom(self._fix, (own[:, 3:] / self._unit).tolist())
+
+    @property
+    def _sent(self) -> Int[np.ndarray, " ghosts"]:
+        """Which of the atoms of the last lists are ghosts."""
+        lists = self._evaluator.lists
+        assert lists is not None
+        return lists.part.chosen[lists.part.num_owned :]
+
+    def _evaluate(self, atoms: "_Atoms") -> PartResults:
+        before, self._before = self._before, atoms
+        same = before is not None and before.are(atoms)
+        species = self._types.species_of(atoms)
+        return self._evaluator.evaluate(
+            atoms.positions, species, atoms.num_owned, same=same, virials=self._per_atom
+        )
+
+    def _renew(self, atoms: "_Atoms", *, starts: bool) -> Exception | None:
+        """Find the owners of ghosts anew; return on all processes what is wrong, if anything is."""
+        self._listed = self._evaluator.lists
+        owned, processes = atoms.tags[: atoms.num_owned], self._processes
+        self._ghosts = processes.owners_of(owned, atoms.tags[self._sent])
+        if not starts:
+            return None
+        places, ghosts = atoms.positions[: atoms.num_owned], len(atoms.tags) - atoms.num_owned
+        needed = ghosts_within(self.reach, domain_of(self._lmp), places, processes)
+        there, lost = processes.sum(np.array([ghosts, len(self._ghosts.missing)], float))
+        if there >= needed and not lost:
+            return None
+        return ValueError(
+            f"LAMMPS has {there:.0f} ghost atoms where {needed} are needed: the potential looks "
+            f"{self.reach:g} Å far, and ghosts have to reach as far and a skin farther. Leave "
+            f"comm_modify as it is, or set comm_modify mode single cutoff {self.reach + 2:g}; "
+            "leave atom ids on"
+        )
+
+    def _end(self, step: int, problem: Exception | None) -> None:
+        """End the run on all processes."""
+        reason = "another process could not compute its forces"
+        self.error = LammpsError(f"step {step}: {reason if problem is None else problem}")
+        self.error.__cause__ = problem
+        if self._stop is not None:
+            self._stop(self.error)
+        self._lmp.force_timeout()
+
+
+class _Atoms(NamedTuple):
+    """Owned atoms and then ghosts of a process.
+
+    positions: Å.
+    types: of LAMMPS, from 1.
+    tags: their identities.
+    num_owned: how many are owned.
+    """
+
+    positions: Float[np.ndarray, "atoms 3"]
+    types: Int[np.ndarray, " atoms"]
+    tags: Int[np.ndarray, " atoms"]
+    num_owned: int
+
+    def are(self, others: "_Atoms") -> bool:
+        """Tell whether the same atoms are in the same places of the arrays."""
+        return (
+            self.num_owned == others.num_owned
+            and np.array_equal(self.tags, others.tags)
+            and np.array_equal(self.types, others.types)
+        )
+
+
+class _Types(NamedTuple):
+    """What the types of LAMMPS are.
+
+    symbols: of the types; None where there are no atoms.
+    species: index into the element table by type from 1; −1 where there are no atoms.
+    """
+
+    symbols: tuple[str | None, ...]
+    species: Int[np.ndarray, " types"]
+
+    def species_of(self, atoms: _Atoms) -> Int[np.ndarray, " atoms"]:
+        """Return the species of atoms.
+
+        Raises:
+            ValueError: an atom has a type without an element.
+        """
+        species = self.species[atoms.types]
+        if (species < 0).any():
+            unnamed = np.unique(atoms.types[species < 0])
+            raise ValueError(
+                f"atoms have type {', '.join(map(str, unnamed))}, for which no element was given: "
+                "name one for each type, in order"
+            )
+        return species
+
+
+def _atoms_of(lmp: Lammps) -> _Atoms:
+    def array(name: str) -> np.ndarray:
+        found = lmp.numpy.extract_atom(name)
+        # LAMMPS may move its arrays.
+        return np.array(found)[:count]
+
+    owned = lmp.extract_setting("nlocal")
+    count = owned + lmp.extract_setting("nghost")
+    if not count:
+        none = np.zeros(0, np.int32)
+        return _Atoms(np.zeros((0, 3)), none, none, 0)
+    return _Atoms(array("x"), array("type"), array("id"), owned)
+
+
+def _energy_unit(lmp: Lammps) -> float:
+    units = lmp.extract_global("units")
+    if units not in ENERGY_UNITS:
+        raise ValueError(
+            f"LAMMPS runs in units {units}, and the potential is in eV and Å: start the input with "
+            "units metal, or units real"
+        )
+    return ENERGY_UNITS[units]
+
+
+def _species_of_types(
+    lmp: Lammps, potential: Potential, types: Sequence[str | None]
+) -> Int[np.ndarray, " types"]:
+    count = lmp.extract_setting("ntypes")
+    if len(types) != count:
+        raise ValueError(
+            f"{len(types)} elements ({' '.join(map(str, types))}) for {count} atom types: name one "
+            "for each type, in order"
+        )
+    unknown = [symbol for symbol in types if symbol is not None and symbol not in atomic_numbers]
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: no chemical symbol")
+    species = np.full(count + 1, -1, np.int32)
+    for number, symbol in enumerate(types, start=1):
+        if symbol is not None:
+            numbers = np.array([atomic_numbers[symbol]])
+            elements = potential.elements.numbers
+            species[number] = species_of(numbers, elements, f" (atom type {number})")[0]
+    return species
+
+
+def _processes(lmp: Lammps) -> Processes:
+    if lmp.extract_setting("world_size") == 1:
+        return OneProcess()
+    if not lmp.has_mpi4py:
+        raise ImportError("several processes of LAMMPS need mpi4py: pip install mpi4py")
+    return MPIProcesses(lmp.get_mpi_comm())
+
+
+def _six(virial: Float[np.ndarray, "*rows 3 3"]) -> Float[np.ndarray, "*rows 6"]:
+    """Return xx, yy, zz, xy, xz, yz, as LAMMPS orders them."""
+    symmetric = 0.5 * (virial + np.swapaxes(virial, -1, -2))
+    return symmetric[..., (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)]
+
+
+def _raise_afterwards(lmp: Lammps, attached: AttachedPotential) -> None:
+    """Let the methods of an instance that run LAMMPS raise what ended a run."""
+
+    def wrapped(method: Callable[..., object]) -> Callable[..., object]:
+        @wraps(method)
+        def run(*arguments: object, **named: object) -> object:
+            attached.error = None
+            result = method(*arguments, **named)
+            if attached.error is not None:
+                raise attached.error
+            return result
+
+        return run
+
+    for name in ("command", "commands_list", "commands_string", "file"):
+        setattr(lmp, name, wrapped(getattr(lmp, name)))

@@ -1,0 +1,234 @@
+"""Energies of parts of a structure, for engines that divide space over processes.
+
+A process asks for the energies of the atoms that it owns. Their derivatives by the positions of
+ghosts are forces that belong to the ghosts' owners: summed over all processes they are the forces
+of the whole structure. The virial of a part is Σ r_i ⊗ f_i over its atoms, ghosts included at the
+places of their images; it does not depend on the origin, since the forces of a part sum to zero.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from tensornet_jax.graph.atom_graph import AtomGraph, batch_structures, to_device
+from tensornet_jax.graph.capacity_ladder import CapacityLadder
+from tensornet_jax.graph.edges import EdgeList
+from tensornet_jax.graph.part import Part, Reach
+from tensornet_jax.graph.verlet_list import OneStructure, VerletSkin
+from tensornet_jax.ops.messages.message import on_both_edges, sum_at_receivers
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.prediction import Outputs, Variables, outputs_in_eV
+
+# Factor on pairs and slots of arrays for lists that will grow.
+HEADROOM = 1.1
+
+
+@dataclass(frozen=True)
+class PartResults:
+    """What follows from the energies of the owned atoms.
+
+    energies: of the owned atoms with E0, eV.
+    forces: on all atoms that were given, owned and ghosts, eV/Å: minus the derivatives of the
+        owned atoms' energy.
+    virial: −∂E/∂ε of the owned atoms' energy, eV; compression makes its trace positive.
+    virials: the virial's shares at all atoms that were given, which sum to it, eV; a pair's is
+        half at either atom. None unless asked for.
+    """
+
+    energies: Float[np.ndarray, " owned"]
+    forces: Float[np.ndarray, "atoms 3"]
+    virial: Float[np.ndarray, "3 3"]
+    virials: Float[np.ndarray, "atoms 3 3"] | None
+
+
+class PartEvaluator:
+    """Evaluates parts one after the other, with lists that are kept while they hold.
+
+    Args:
+        potential: whose energies of atoms depend on what lies around them.
+        charge: total charge of the whole structure, e.
+        skin: Å that lists reach beyond the cutoff.
+
+    Raises:
+        ValueError: the potential predicts no energy, or one that depends on all atoms at once.
+    """
+
+    def __init__(self, potential: Potential, *, charge: float = 0.0, skin: float = 1.0) -> None:
+        config = potential.config
+        config.require_energy()
+        config.require_local()
+        self.potential = potential
+        self.reach = Reach(config.cutoff, config.num_hops, config.long_cutoff)
+        self._charge, self._skin = charge, skin
+        self._ladder = CapacityLadder()
+        self._listed: _Listed | None = None
+
+    def evaluate(
+        self,
+        positions: Float[np.ndarray, "atoms 3"],
+        species: Int[np.ndarray, " atoms"],
+        num_owned: int,
+        *,
+        same: bool,
+        virials: bool = False,
+    ) -> PartResults:
+        """Return energies, forces and virials.
+
+        Args:
+            positions: of owned atoms and then ghosts, Å.
+            species: index into the element table.
+            num_owned: how many are owned.
+            same: whether these are the atoms of the call before, in the same order.
+            virials: whether shares of atoms in the virial are wanted.
+
+        Raises:
+            ValueError: two atoms coincide, or positions are not finite.
+        """
+        potential = self.potential
+        listed = self._listed
+        if listed is None or not same or not listed.holds(positions):
+            listed = self._list(positions, species, num_owned)
+        chosen = listed.part.chosen
+        here = positions[chosen]
+        center = here.mean(axis=0) if len(here) else np.zeros(3)
+        padded = np.zeros(listed.graph.positions.shape, potential.dtype)
+        padded[: len(chosen)] = here - center
+        with potential.precision():
+            scale = jnp.asarray(potential.energy_scale, potential.dtype)
+            outputs = predict_part(
+                potential.module,
+                potential.variables,
+                listed.graph,
+                padded,
+                listed.owned,
+                scale,
+                virials,
+            )
+        found = {name: np.asarray(v, np.float64)[: len(chosen)] for name, v in outputs.items()}
+        structure = listed.part.structure
+        references = potential.assembly.elements.reference_energies[structure.species[:num_owned]]
+        forces = np.zeros((len(positions), 3))
+        forces[chosen] = found["forces"]
+        shares = None
+        if virials:
+            shares = np.zeros((len(positions), 3, 3))
+            shares[chosen] = found["virials"]
+        return PartResults(
+            found["energies"][:num_owned] + references,
+            forces,
+            (here - center).T @ found["forces"],
+            shares,
+        )
+
+    @property
+    def lists(self) -> "_Listed | None":
+        """The lists of the last call, which change only where they had to be made anew."""
+        return self._listed
+
+    def _list(
+        self,
+        positions: Float[np.ndarray, "atoms 3"],
+        species: Int[np.ndarray, " atoms"],
+        num_owned: int,
+    ) -> "_Listed":
+        part = Part.around(
+            positions, species, num_owned, self.reach, charge=self._charge, skin=self._skin
+        )
+        structures = [part.structure]
+        capacity = self._ladder.choose(structures, HEADROOM)
+        with self.potential.precision():
+            graph = to_device(batch_structures(structures, capacity, self.potential.dtype))
+        owned = np.arange(capacity.atoms) < num_owned
+        nowhere, reach = np.zeros((1, 3, 3)), np.array([self._skin])
+        skin = VerletSkin(positions.copy(), nowhere, nowhere, reach)
+        self._listed = _Listed(part, graph, jnp.asarray(owned), skin)
+        return self._listed
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A part, and how long its lists hold."""
+
+    part: Part
+    graph: AtomGraph
+    owned: Bool[Array, " atoms"]
+    skin: VerletSkin[np.ndarray]
+
+    def holds(self, positions: Float[np.ndarray, "atoms 3"]) -> bool:
+        """Tell whether no pair within the cutoff is missing."""
+        # Positions that are not finite are refused where the new list is made.
+        with np.errstate(invalid="ignore"):
+            return bool(self.skin.left(OneStructure(), positions, 0.0).skin[0] >= 0)
+
+
+@partial(jax.jit, static_argnames=("module", "virials"))
+def predict_part(
+    module: nn.Module,
+    variables: Variables,
+    graph: AtomGraph,
+    positions: Float[Array | np.ndarray, "atoms 3"],
+    owned: Bool[Array, " atoms"],
+    energy_scale: Float[Array, ""],
+    virials: bool,
+) -> Outputs:
+    """Energies of the owned atoms of a padded graph and their derivatives.
+
+    Args:
+        module: a model of ``MODELS``.
+        variables: its parameters and buffers.
+        graph: one structure without periodic directions.
+        positions: Å, in place of those of the graph.
+        owned: whose energies count.
+        energy_scale: eV per unit of network output.
+        virials: whether shares of atoms in the virial are wanted.
+
+    Returns:
+        energies (N,) without E0, 0 but for owned atoms; forces (N, 3); virials (N, 3, 3) with
+        [i, a, b] = −½ Σ r_a ∂E/∂r_b over the pairs of i.
+    """
+
+    def total(
+        positions: Array, displacements: Array | None, far: Array | None
+    ) -> tuple[Array, Array]:
+        moved = graph.replace(positions=positions, edges=_moved(graph.edges, displacements))
+        if graph.long_edges is not None:
+            moved = moved.replace(long_edges=_moved(graph.long_edges, far))
+        outputs = outputs_in_eV(module, variables, moved, energy_scale)
+        energies = jnp.where(owned, outputs["energies"], 0)
+        return jnp.sum(energies), energies
+
+    positions = jnp.asarray(positions)
+    if not virials:
+        gradient = jax.value_and_grad(total, has_aux=True)
+        (_, energies), by_position = gradient(positions, None, None)
+        return {"energies": energies, "forces": -by_position}
+    lists = [each for each in (graph.edges, graph.long_edges) if each is not None]
+    zeros = [jnp.zeros((each.num_pairs, 3), positions.dtype) for each in lists]
+    arguments = (0, *range(1, len(lists) + 1))
+    gradient = jax.value_and_grad(total, argnums=arguments, has_aux=True)
+    (_, energies), (by_position, *by_pair) = gradient(positions, *zeros, *[None] * (2 - len(zeros)))
+    found = {"energies": energies, "forces": -by_position}
+    found["virials"] = sum(
+        _shares(graph.replace(positions=positions), edges, slopes)
+        for edges, slopes in zip(lists, by_pair, strict=True)
+    )
+    return found
+
+
+def _moved(edges: EdgeList, displacements: Array | None) -> EdgeList:
+    return edges.replace(displacements=displacements)
+
+
+def _shares(
+    graph: AtomGraph, edges: EdgeList, slopes: Float[Array, "pairs 3"]
+) -> Float[Array, "atoms 3 3"]:
+    """Half of −r ⊗ ∂E/∂r of each pair at either atom."""
+    products = -0.5 * graph.pair_vectors(edges)[:, :, None] * slopes[:, None]
+    both = on_both_edges(products.reshape(-1, 9))
+    return sum_at_receivers(both, edges.index).reshape(-1, 3, 3)

@@ -1,0 +1,108 @@
+"""Energies of parts, divided as engines with domain decomposition divide, against the whole."""
+
+import ase
+import ase.build
+import numpy as np
+import pytest
+
+from tensornet_jax.graph.structure import species_of
+from tensornet_jax.potential.parts import PartEvaluator, PartResults
+from tensornet_jax.potential.potential import Potential
+from tests.builders import small_potential
+from tests.seams.variants import VARIANTS, potential
+
+# All others go through LAMMPS in tests/seams.
+WHOLE = [name for name in VARIANTS if any(word in name for word in ("spin", "charges", "2"))]
+
+
+def crystal() -> ase.Atoms:
+    """Return a triclinic cell narrower than the reach, some atoms outside of it."""
+    atoms = ase.build.bulk("C", "diamond", a=3.7).repeat((2, 2, 1))
+    atoms.symbols[0] = "O"
+    atoms.rattle(0.05, seed=1)
+    strain = np.array([[1, 0.03, 0], [0, 1, -0.05], [0.02, 0, 1]])
+    atoms.set_cell(atoms.cell.array @ strain)
+    return atoms
+
+
+def with_ghosts(atoms: ase.Atoms, owned: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions of the owned atoms and then of ghosts in reach, and which atoms they are."""
+    near = 1 + np.ceil(reach * np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0))
+    shifts = np.array(list(np.ndindex(*(2 * near.astype(int) + 1)))) - near
+    images = atoms.positions + (shifts @ atoms.cell.array)[:, None]
+    own = atoms.positions[owned]
+    distances = np.linalg.norm(images[:, :, None] - own, axis=-1).min(axis=-1)
+    shift, atom = np.nonzero((distances < reach) & (distances > 0))
+    # Owned atoms at their own places are no ghosts.
+    home = (shifts[shift] == 0).all(axis=1) & np.isin(atom, owned)
+    shift, atom = shift[~home], atom[~home]
+    return np.concatenate([own, images[shift, atom]]), np.append(owned, atom)
+
+
+def parts_of(
+    found: Potential, atoms: ase.Atoms, count: int
+) -> list[tuple[np.ndarray, PartResults]]:
+    """Evaluate a structure in so many parts; return which atoms each has, and its results."""
+    evaluator = PartEvaluator(found)
+    results = []
+    for owned in np.array_split(np.argsort(atoms.positions[:, 0]), count):
+        places, which = with_ghosts(atoms, owned, evaluator.reach.distance + 1e-6)
+        species = species_of(atoms.numbers[which], found.elements.numbers)
+        part = evaluator.evaluate(places, species, len(owned), same=False, virials=True)
+        results.append((which, part))
+    return results
+
+
+def check(found: Potential, atoms: ase.Atoms, count: int) -> None:
+    """Compare the sum of parts with the whole."""
+    expected = found.evaluate(atoms, ("energies", "forces", "stress"))[0]
+    energies, forces, virial = np.zeros(len(atoms)), np.zeros((len(atoms), 3)), np.zeros((3, 3))
+    shares = np.zeros((len(atoms), 3, 3))
+    for which, part in parts_of(found, atoms, count):
+        energies[which[: len(part.energies)]] = part.energies
+        np.add.at(forces, which, part.forces)
+        virial += part.virial
+        assert part.virials is not None
+        np.add.at(shares, which, part.virials)
+        np.testing.assert_allclose(part.virials.sum(axis=0), part.virial, atol=1e-9)
+    np.testing.assert_allclose(energies, expected["energies"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(forces, expected["forces"], rtol=0, atol=1e-9)
+    stress = -virial / atoms.get_volume()
+    np.testing.assert_allclose(stress, expected["stress"], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(shares.sum(axis=0), virial, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("variant", ["mace", "escn", "priors"])
+def test_parts_sum_to_the_whole(variant):
+    check(potential(variant), crystal(), 2)
+
+
+@pytest.mark.parametrize("num_layers", [0, 3])
+def test_parts_reach_as_far_as_messages_go(num_layers):
+    check(small_potential(num_layers=num_layers, cutoff=2.0), crystal(), 3)
+
+
+@pytest.mark.parametrize("variant", WHOLE)
+def test_a_potential_that_depends_on_all_atoms_is_refused(variant):
+    with pytest.raises(ValueError, match=r"depend on all atoms at once"):
+        PartEvaluator(potential(variant))
+
+
+def test_lists_are_kept_while_they_hold_and_made_anew_when_they_do_not():
+    found, atoms = small_potential(), crystal()
+    evaluator = PartEvaluator(found, skin=0.6)
+    everything = np.arange(len(atoms))
+    places, which = with_ghosts(atoms, everything, evaluator.reach.distance + 0.6)
+    species = species_of(atoms.numbers[which], found.elements.numbers)
+
+    def energy(shift: float) -> float:
+        moved = places + shift * np.sin(7.0 * which[:, None] + np.arange(3))
+        return evaluator.evaluate(moved, species, len(atoms), same=True).energies.sum()
+
+    energy(0.0)
+    first = evaluator.lists
+    near = energy(0.05)
+    assert evaluator.lists is first
+    energy(0.3)
+    assert evaluator.lists is not first
+    assert energy(0.05) == pytest.approx(near, abs=1e-10)
