@@ -16,13 +16,13 @@ from tensornet_jax.train.config.run import LossTerm, TensorLossTerm
 from tensornet_jax.train.data.datasets import (
     DataError,
     DataSets,
-    Examples,
     labelled_properties,
     make_data_sets,
     make_examples,
     read_data_sets,
     read_parts,
 )
+from tensornet_jax.train.data.examples import Examples
 from tensornet_jax.train.data.replay import Replay, counted_from, labelled_by
 from tensornet_jax.train.data.tensor_fit import fit_tensors
 from tensornet_jax.train.finetune.start import load_start, make_start, save_start
@@ -180,8 +180,8 @@ def _scaled(terms: dict[str, LossTerm], spreads: dict[str, float]) -> dict[str, 
 
 
 def _mean_neighbors(examples: Examples) -> float:
-    structures = examples.structures
-    return mean_neighbors([2 * len(s.pairs) for s in structures], [len(s) for s in structures])
+    sizes = examples.sizes
+    return mean_neighbors(2 * sizes.pairs.astype(np.int64), sizes.atoms)
 
 
 def _energy_scale(data: DataSets) -> float:

@@ -22,6 +22,7 @@ from tensornet_jax.potential.preparation import prepare_structure
 from tensornet_jax.potential.results import Assembly
 from tensornet_jax.properties import LABELLED
 from tensornet_jax.train.config.data import DataConfig
+from tensornet_jax.train.data.examples import Example, HeldExamples
 from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts, read_parts
 
 
@@ -56,31 +57,6 @@ class DataSets:
         validation = {"validation": self.validation} if self.validation else {}
         replay = {"replay": self.replay.validation} if self.replay else {}
         return {"train": self.train, **validation, **self.tests, **replay}
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Structures ready for the network, in the order of the set they come from.
-
-    Attributes:
-        structures: with their neighbor pairs.
-        targets: labels in float64, the energy without the isolated atoms' energies, and weights.
-        sources: file and frame of each.
-    """
-
-    structures: list[Structure]
-    targets: list[Targets]
-    sources: list[str]
-
-    def __len__(self) -> int:
-        return len(self.structures)
-
-    def __add__(self, other: "Examples") -> "Examples":
-        return Examples(
-            [*self.structures, *other.structures],
-            [*self.targets, *other.targets],
-            [*self.sources, *other.sources],
-        )
 
 
 def make_data_sets(
@@ -173,7 +149,7 @@ def make_examples(
     references: ReferenceEnergies,
     model: ModelConfig,
     offset: float = 0.0,
-) -> Examples:
+) -> HeldExamples:
     """Return structures with lists of pairs and targets, computed once for the whole run.
 
     Args:
@@ -183,13 +159,12 @@ def make_examples(
         offset: of the potential, eV per structure, subtracted too.
     """
     assembly = Assembly(model, ElementTable(references.numbers, references.energies), offset)
-    examples = Examples([], [], [])
-    for each in structures:
+
+    def example(each: LabelledStructure) -> Example:
         prepared = prepare_structure(model, references.numbers, each.atoms, f" ({each.source})")
-        examples.structures.append(prepared)
-        examples.targets.append(_targets(each, prepared, assembly, model))
-        examples.sources.append(each.source)
-    return examples
+        return Example(prepared, _targets(each, prepared, assembly, model), each.source)
+
+    return HeldExamples([example(each) for each in structures])
 
 
 def _targets(
