@@ -13,7 +13,7 @@ from tensornet_jax.data.labels.labels import Labels
 from tensornet_jax.data.labels.weights import Weights
 from tensornet_jax.data.readers import read_labelled
 from tensornet_jax.data.sources.packed_file import PackedFile
-from tensornet_jax.data.sources.packing import packing
+from tensornet_jax.data.sources.packing import Numbers, packing
 from tests.data.sources.many import many
 
 
@@ -41,7 +41,7 @@ def unlike() -> list[LabelledStructure]:
     ]
 
 
-def packed(path, structures, dtype="float64"):
+def packed(path, structures, dtype: Numbers = "float64"):
     with packing(path, dtype) as packer:
         for each in structures:
             packer.add(each)
