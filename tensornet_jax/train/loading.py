@@ -129,7 +129,7 @@ def _streamed(
     surveyor.save_split(directory.split, found)
     data = surveyor.data_sets(found, _replay(config, replay, start))
     make = _maker(config, data.references, start)
-    train = StreamedExamples(data.train, make, surveyor.sizes("train"))
+    train = StreamedExamples(data.train, make, surveyor.sizes("train"), section.workers)
     validation = StreamedExamples(data.validation, make, surveyor.sizes("validation"))
     facts = found.facts
     if data.replay is not None:

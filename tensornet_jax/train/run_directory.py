@@ -16,6 +16,7 @@ RESUMABLE = frozenset(
     {
         "directory",
         "data.cache",
+        "data.workers",
         "training.epochs",
         "training.patience",
         "training.max_minutes",

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import ase.db
 import numpy as np
@@ -24,7 +24,7 @@ class DatabaseRows:
 
     SQLite and LMDB (`.db`, `.aselmdb`) find a row by its number; JSON is read whole. Units are
     those that the database's metadata state, or a row's own key-value pairs and data. Of SQLite
-    every thread has a connection of its own; LMDB opens a file once in a process.
+    every thread has a connection of its own.
 
     Args:
         path: the file.
@@ -36,8 +36,8 @@ class DatabaseRows:
 
     def __init__(self, path: Path):
         self.path = path
-        self._lmdb = path.suffix.lower() == ".aselmdb"
-        self._local = SimpleNamespace() if self._lmdb else threading.local()
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
         with _explained(path):
             database = self._database()
             self._stated = _of_metadata(dict(database.metadata or {}))
@@ -66,15 +66,22 @@ class DatabaseRows:
             ) from error
 
     def close(self) -> None:
-        """Close the connection of this thread; the others close when their threads end."""
-        database = self._local.__dict__.pop("database", None)
-        if database is not None and not self._lmdb:
-            # What `with` does; LMDB's closes when it is forgotten.
-            database.__exit__(None, None, None)
+        """Close the connections of all threads; what is read later opens new ones."""
+        self._local = threading.local()
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+
+    def __del__(self) -> None:
+        self.close()
 
     def _database(self) -> Any:
         if not hasattr(self._local, "database"):
-            self._local.database = _connected(self.path)
+            if self.path.suffix.lower() == ".aselmdb":
+                self._local.database = _lmdb_database(self.path)
+            else:
+                self._local.database = database = _sqlite_database(self.path)
+                self._connections.append(database.connection)
         return self._local.database
 
 
@@ -111,24 +118,39 @@ BY_INDEX = frozenset({".db", ".aselmdb"})
 """Suffixes of databases whose rows are found without reading the others."""
 
 
-def _connected(path: Path) -> Any:
-    if path.suffix.lower() == ".db":
-        _check_sqlite(path)
-        # One connection for all rows; without `with` there would be one for each.
-        database: Any = ase.db.connect(path)
-        return database.__enter__()
-    _check_lmdb(path)
-    # Its own lock file would lie beside the data, which may be where nobody may write. Pages that
-    # come next in the file are of no use to random reads.
-    return ase.db.connect(path, readonly=True, use_lock_file=False, readahead=False)
+def _sqlite_database(path: Path) -> Any:
+    _check_sqlite(path)
+    database: Any = ase.db.connect(path)
+    # One connection for all rows, which writes nothing; without it there would be one for each.
+    # It is closed by whoever comes last, which may be another thread.
+    database.connection = sqlite3.connect(_read_only(path), uri=True, check_same_thread=False)
+    database.change_count = 0
+    return database
+
+
+_LMDB: WeakValueDictionary[Path, Any] = WeakValueDictionary()
+_LMDB_LOCK = threading.Lock()
+
+
+def _lmdb_database(path: Path) -> Any:
+    """Return a database that all of the process share: LMDB opens a file only once in it."""
+    with _LMDB_LOCK:
+        database: Any = _LMDB.get(path.resolve())
+        if database is None:
+            _check_lmdb(path)
+            # Its own lock file would lie beside the data, which may be where nobody may write.
+            # Pages that come next in the file are of no use to random reads.
+            options = {"readonly": True, "use_lock_file": False, "readahead": False}
+            database = ase.db.connect(path, **options)
+            # A list of Python's integers, of as many as there are rows.
+            database.ids = np.array(database.ids, np.int64)
+            _LMDB[path.resolve()] = database
+    return database
 
 
 def _ids(path: Path, database: Any) -> Int64[np.ndarray, " rows"]:
     if path.suffix.lower() == ".aselmdb":
-        ids = np.array(database.ids, np.int64)
-        # A list of Python's integers, of as many as there are rows.
-        database.ids = []
-        return ids
+        return database.ids
     query = "SELECT id FROM systems ORDER BY id"
     return np.fromiter((row[0] for row in database.connection.execute(query)), np.int64)
 
@@ -202,11 +224,15 @@ def _package(module: str | None) -> str:
 
 def _check_sqlite(path: Path) -> None:
     """Raise ValueError if an SQLite file is not ASE's: connecting would write its tables there."""
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(_read_only(path), uri=True)) as connection:
         query = "SELECT name FROM sqlite_master WHERE type = 'table'"
         tables = [name for (name,) in connection.execute(query)]
     if "systems" not in tables:
         raise ValueError(f"not an ASE database; it has tables {tables}")
+
+
+def _read_only(path: Path) -> str:
+    return f"{path.resolve().as_uri()}?mode=ro"
 
 
 def _check_lmdb(path: Path) -> None:

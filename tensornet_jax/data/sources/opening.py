@@ -85,8 +85,8 @@ def check_packed_labels(packed: PackedFile, labels: LabelConfig) -> None:
     """Raise ValueError where a configuration asks for what packing has settled."""
     settled = LabelConfig(tensors=labels.tensors)
     if labels != settled:
-        changed = [key for key in LabelConfig.model_fields if key in labels.model_fields_set]
-        asked = ", ".join(f"labels.{key}" for key in changed if key != "tensors")
+        changed = (k for k in LabelConfig.model_fields if getattr(labels, k) != getattr(settled, k))
+        asked = ", ".join(f"labels.{key}" for key in changed)
         raise ValueError(
             f"{packed.path}: {asked} cannot apply to a packed file, whose labels are in eV and Å "
             "already: leave it out for this file, or pack the data again with it"

@@ -270,8 +270,11 @@ class DataConfig(Config):
     )
     cache: str | None = Field(
         default=None,
-        description="folder for what is found out once about streamed data, and for packed copies "
-        "of files that cannot be read by index; null: data_cache in the run directory",
+        description="folder for what is found out once about streamed data, and for packed copies; "
+        "null: data_cache in the run directory",
+    )
+    workers: int = Field(
+        default=0, ge=0, description="processes that search neighbors ahead of time; 0: threads"
     )
     replay: ReplayConfig | None = Field(
         default=None, description="second set to train on beside the new data, with start only"

@@ -57,7 +57,7 @@ class TrainingBatches:
     def collate(self, indices: np.ndarray) -> Batch:
         """Return the padded graph, its targets, and (B,) which structures are replayed, if any."""
         capacity = self.capacities.of(indices)
-        chosen = [self.examples[k] for k in indices.tolist()]
+        chosen = self.examples.many(indices.tolist())
         return (
             batch_structures([each.structure for each in chosen], capacity, self._dtype),
             batch_targets([each.targets for each in chosen], capacity, self._dtype),

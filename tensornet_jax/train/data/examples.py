@@ -82,7 +82,8 @@ def size_of(structure: Structure) -> tuple[int, ...]:
 class Examples(Protocol):
     """Structures ready for the network, in the order of the set they come from.
 
-    `examples[k]` may read a file and search neighbors: ask in background threads, and once.
+    `examples[k]` may read a file and search neighbors: ask in background threads, and once; for
+    several, `many` may share the work between processes.
     """
 
     @property
@@ -93,6 +94,10 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Example: ...
+
+    def many(self, indices: Sequence[int]) -> list[Example]:
+        """Return several examples."""
+        ...
 
     def source(self, index: int) -> str:
         """Return file and frame of a structure, without making it."""
@@ -119,6 +124,10 @@ class HeldExamples:
     def __iter__(self) -> Iterator[Example]:
         return iter(self._examples)
 
+    def many(self, indices: Sequence[int]) -> list[Example]:
+        """Return several examples."""
+        return [self._examples[index] for index in indices]
+
     def source(self, index: int) -> str:
         """Return file and frame of a structure."""
         return self._examples[index].source
@@ -137,6 +146,13 @@ class JoinedExamples:
     def __getitem__(self, index: int) -> Example:
         own, place = self._place(index)
         return own[place]
+
+    def many(self, indices: Sequence[int]) -> list[Example]:
+        """Return several examples."""
+        count = len(self._first)
+        first = iter(self._first.many([k for k in indices if k < count]))
+        second = iter(self._second.many([k - count for k in indices if k >= count]))
+        return [next(first if k < count else second) for k in indices]
 
     def source(self, index: int) -> str:
         """Return file and frame of a structure."""

@@ -70,14 +70,13 @@ class StreamedSets:
             checksum = _checksum([each.checksum for each in found])
             return Opened(Joined([each.source for each in found]), checksum)
 
-        groups = set(map(str, labels_of_files(config.train, config.labels).values()))
-        own = next(iter(labels_of_files(config.train, config.labels).values()))
+        groups = list(labels_of_files(config.train, config.labels).values())
         validation, test = config.validation, config.test
         return cls(
             opened(config.train),
             opened(validation) if isinstance(validation, tuple) else None,
             {name: opened(part) for name, part in test.items() if isinstance(part, tuple)},
-            own if len(groups) == 1 else None,
+            groups[0] if len(groups) == 1 else None,
         )
 
     @property

@@ -162,7 +162,7 @@ class Surveyor:
         validated = survey.labelled_held
         if "validation" in others:
             validated = others["validation"].labelled
-        train = [self._source[k] for k in sorted(self._typical(survey))]
+        train = Chosen(self._source, np.array(sorted(self._typical(survey))))
         result = Found(
             [*self._file_lines(), *found.lines()],
             references,

@@ -143,7 +143,7 @@ class Validator:
         """Yield examples and predictions, packing a batch while the device works on the last."""
         waiting = None
         for indices in self._batches:
-            chosen = [self._examples[k] for k in indices.tolist()]
+            chosen = self._examples.many(indices.tolist())
             structures = [each.structure for each in chosen]
             graph = batch_structures(structures, self._capacities.of(indices), self._dtype)
             dispatched = chosen, self._evaluate(params, graph)
