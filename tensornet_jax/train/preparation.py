@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tensornet_jax.data.sources.source import evenly
 from tensornet_jax.data.statistics import mean_neighbors
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
@@ -21,6 +22,9 @@ from tensornet_jax.train.optimization.losses import active_terms
 from tensornet_jax.train.reporting.reporter import Reporter
 from tensornet_jax.train.run_directory import RunDirectory
 from tensornet_jax.train.run_examples import RunExamples
+
+MOST_FITTED = 10_000
+"""Structures that are not held in memory to which tensors are fitted, evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def prepare(
     )
     record = loaded.facts.trained_on.merged(record_of(potential.metadata))
     potential = potential.replace(metadata=with_record(potential.metadata, record))
-    fitted, spreads = fit_tensors(potential, loaded.train)
+    fitted, spreads = fit_tensors(potential, _looked_at(potential, loaded.train))
     replay = None
     if data.replay is not None and config.data.replay is not None:
         replay = Replay(
@@ -88,6 +92,13 @@ def prepare(
         fitted if finetuned is None else potential,
         finetuned,
     )
+
+
+def _looked_at(potential: Potential, train: Examples) -> Examples:
+    """Return examples to fit tensors to: all that are in memory, else some of them."""
+    if isinstance(train, HeldExamples) or not potential.tensor_heads:
+        return train
+    return HeldExamples(train.many(evenly(len(train), MOST_FITTED).tolist()))
 
 
 def _tell_unseen_spins(model: ModelConfig, spins: Sequence[int], reporter: Reporter) -> None:

@@ -12,7 +12,7 @@ from tensornet_jax.train.data.parts import DataError
 from tensornet_jax.train.data.survey import Survey
 from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
-from tests.train.small import Recorder, clusters, write
+from tests.train.small import Recorder, clusters, replayed, write
 from tests.train.test_resume import SECTIONS, Stopping, assert_same_run
 
 
@@ -94,3 +94,10 @@ def test_errors_of_all_structures_are_found(run_config, files, tmp_path):
     data = {**files, "train": write(tmp_path / "wrong.xyz", made), "stream": True}
     with pytest.raises(DataError, match=r"energy above 1e\+06 eV per atom.*wrong.xyz:11"):
         train(run_config("wrong", data=data))
+
+
+def test_a_trained_model_is_fine_tuned_on_streamed_data_with_replay(tuned, files, old):
+    data = {**files, **replayed(old, reference_energies="least_squares")}
+    held = train(tuned("held", data=data)).directory
+    streamed = train(tuned("streamed", data={**data, "stream": True})).directory
+    np.testing.assert_allclose(losses(streamed), losses(held), rtol=1e-3)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from tensornet_jax.data.sources.source import evenly
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.tensors.symmetry import TensorSymmetry
@@ -20,9 +19,6 @@ from tensornet_jax.train.data.parts import DataError
 
 MISFIT = 0.2
 """Share of the labels' norm that may lie outside their symmetry before it cannot be numerical."""
-
-MOST_FITTED = 20_000
-"""Structures looked at; of more, some that are evenly spaced give the same to a percent."""
 
 # Of the fit of isotropic parts to elements, in labels: rare elements stay near the mean.
 _RIDGE = 1.0
@@ -74,8 +70,7 @@ def _labels(
 ) -> tuple[np.ndarray, np.ndarray, float, Sequence[str]] | None:
     """Return labels (M, 3, …), shares of elements (M, S), atoms of a structure, and sources."""
     labels, shares, sources, sizes = [], [], [], []
-    for index in evenly(len(examples), MOST_FITTED).tolist():
-        structure, targets, source = examples[index]
+    for structure, targets, source in (examples[k] for k in range(len(examples))):
         label = targets.of(head.name)
         known = ~np.isnan(label.reshape(-1, 3**head.space.rank)).any(axis=1)
         if not known.any():
