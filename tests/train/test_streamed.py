@@ -96,8 +96,11 @@ def test_errors_of_all_structures_are_found(run_config, files, tmp_path):
         train(run_config("wrong", data=data))
 
 
-def test_a_trained_model_is_fine_tuned_on_streamed_data_with_replay(tuned, files, old):
+def test_a_trained_model_is_fine_tuned_on_streamed_data_with_replay(run_config, files, old):
+    first = train(run_config("first", training={"epochs": 1})).directory
     data = {**files, **replayed(old, reference_energies="least_squares")}
-    held = train(tuned("held", data=data)).directory
-    streamed = train(tuned("streamed", data={**data, "stream": True})).directory
+    settings = {"start": {"model": str(first / "model.safetensors")}, "model": None}
+    settings["training"] = {"epochs": 2}
+    held = train(run_config("held", data=data, **settings)).directory
+    streamed = train(run_config("tuned", data={**data, "stream": True}, **settings)).directory
     np.testing.assert_allclose(losses(streamed), losses(held), rtol=1e-3)
