@@ -10,7 +10,7 @@ from tensornet_jax.cli.common import Commands
 from tensornet_jax.cli.compress import compress
 from tensornet_jax.cli.config import app as config_app
 from tensornet_jax.cli.convert import app as convert_app
-from tensornet_jax.cli.data import data
+from tensornet_jax.cli.data import app as data_app
 from tensornet_jax.cli.evaluate import evaluate
 from tensornet_jax.cli.export import export
 from tensornet_jax.cli.fetch import fetch
@@ -56,10 +56,10 @@ for command in (
     export,
     models,
     inspect,
-    data,
     fetch,
 ):
     app.command()(command)
 app.add_typer(config_app, name="config")
 app.add_typer(convert_app, name="convert")
+app.add_typer(data_app, name="data")
 app.add_typer(benchmark_app, name="benchmark")

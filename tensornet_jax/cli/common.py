@@ -244,12 +244,12 @@ def read_geometries(
 
 def _in_state(structures: "list[LabelledStructure]", state: State) -> "list[LabelledStructure]":
     """Return structures in the state of the options, and show what the readers had to decide."""
-    from tensornet_jax.data.auditing.label_findings import reading_remarks
+    from tensornet_jax.data.auditing.reading import ReadingTally
 
     if state != AS_STATED:
         structures = [each.with_state(state.charge, state.spin) for each in structures]
     # An audit would have them among its warnings.
-    for text in reading_remarks(structures):
+    for text in ReadingTally.of(structures).remarks():
         typer.echo(f"warning: {text}", err=True)
     return structures
 

@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tensornet_jax.cli.passes import PassProgress
 from tensornet_jax.train.evaluation.metrics import SUMMARIZED, render, shown_unit, summary
 from tensornet_jax.train.reporting.reporter import Reporter, RunStart, StepReport
 from tensornet_jax.train.reporting.result import TrainingResult
@@ -45,6 +46,7 @@ class TerminalReporter(Reporter):
             disable=not self._console.is_terminal,
         )
         self._task: TaskID | None = None
+        self._passes = PassProgress(self._console)
         self._loss = math.nan
         self._rate = ""
         self._window: list[tuple[float, int]] = []
@@ -58,6 +60,10 @@ class TerminalReporter(Reporter):
     def audit(self, lines: Sequence[str]) -> None:
         """Print the table that describes the data."""
         self._print("\n".join(lines))
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Show how far a pass over data is."""
+        self._passes.show(what, done, total)
 
     def start(self, start: RunStart) -> None:
         """Print the sizes of the run and start the bar."""
@@ -137,7 +143,8 @@ class TerminalReporter(Reporter):
         self._print(f"\nmodel: {files.model}\nreport: {files.report.page}")
 
     def close(self) -> None:
-        """Stop the bar, however the run ended."""
+        """Stop the bars, however the run ended."""
+        self._passes.close()
         self._bar.stop()
 
     @property

@@ -1,6 +1,6 @@
 """Read structures with labels from extended XYZ, ASE databases, npz, HDF5 and what ASE reads."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,27 +63,47 @@ def read_labelled(
             structures.
     """
     config = labels or LabelConfig()
-    structures: list[LabelledStructure] = []
     available: set[str] = set()
-    for path in _expand(path_or_paths):
-        if path.stat().st_size == 0:
-            raise ValueError(f"{path}: the file is empty")
-        count = 0
-        for atoms, name, units, remarks in read_frames(path, config):
-            available.update(available_labels(atoms))
-            count += 1
-            source = f"{path}:{name}"
-            try:
-                structures.append(labelled_structure(atoms, config, source, units, remarks))
-            except ValueError as error:
-                if refused is None:
-                    raise
-                refused.append(Refusal(len(structures) + len(refused), source, error))
-        if count == 0:
-            raise ValueError(f"{path}: the file holds no structures")
+    structures = list(labelled_frames(data_files(path_or_paths), config, available, refused))
     if require_configured:
         check_configured(required or config, available)
     return structures
+
+
+def labelled_frames(
+    paths: Iterable[Path],
+    config: LabelConfig,
+    available: set[str],
+    refused: list[Refusal] | None = None,
+) -> Iterator[LabelledStructure]:
+    """Yield the structures of files one after the other, as `read_labelled` returns them.
+
+    Args:
+        paths: the files.
+        config: names and units of the labels.
+        available: gets the keys of every structure.
+        refused: as in `read_labelled`.
+
+    Raises:
+        ValueError: as `read_labelled`, but for keys that no structure has.
+    """
+    index = 0
+    for path in paths:
+        if path.stat().st_size == 0:
+            raise ValueError(f"{path}: the file is empty")
+        first = index
+        for index, frame in enumerate(read_frames(path, config), start=first + 1):
+            atoms, name, units, remarks = frame
+            available.update(available_labels(atoms))
+            source = f"{path}:{name}"
+            try:
+                yield labelled_structure(atoms, config, source, units, remarks)
+            except ValueError as error:
+                if refused is None:
+                    raise
+                refused.append(Refusal(index - 1, source, error))
+        if index == first:
+            raise ValueError(f"{path}: the file holds no structures")
 
 
 def read_structures(
@@ -109,7 +129,13 @@ def read_structures(
     return [structure.to_atoms() for structure in found]
 
 
-def _expand(path_or_paths: str | Path | Sequence[str | Path]) -> list[Path]:
+def data_files(path_or_paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return the files that paths and patterns name, in their order; patterns are sorted.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: none is named, one is named twice, or one is a folder.
+    """
     patterns = [path_or_paths] if isinstance(path_or_paths, str | Path) else list(path_or_paths)
     if not patterns:
         raise ValueError("no data files given")

@@ -10,6 +10,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from ase.geometry import minkowski_reduce
 from jaxtyping import Float, Int
 
+from tensornet_jax.data.composition_fit import CompositionFit, fit_to_composition
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.readers import read_labelled
@@ -71,13 +72,18 @@ def elements_of(structures: Sequence[LabelledStructure]) -> tuple[int, ...]:
     return tuple(sorted({int(z) for each in structures for z in np.unique(each.numbers)}))
 
 
+def is_isolated_atom(structure: LabelledStructure) -> bool:
+    """Return whether a structure is one atom and not a crystal."""
+    return _is_isolated(structure, ISOLATION)
+
+
 def isolated_atom_indices(structures: Sequence[LabelledStructure]) -> list[int]:
     """Return the indices of frames that are one atom and not a crystal.
 
     A periodic frame of one atom is a crystal, unless its images are at least ISOLATION away, as in
     the boxes of codes without open boundaries, or its config_type says otherwise.
     """
-    return [index for index, each in enumerate(structures) if _is_isolated(each, ISOLATION)]
+    return [index for index, each in enumerate(structures) if is_isolated_atom(each)]
 
 
 def reference_energies(
@@ -99,7 +105,8 @@ def reference_energies(
     if spec == "none":
         return ReferenceEnergies(numbers, np.zeros(len(numbers)), "none", 0)
     if spec == "least_squares":
-        return _least_squares(numbers, structures)
+        energies = np.array([structure.energy for structure in structures])
+        return fitted_energies(numbers, fit_to_composition(numbers, structures, energies))
     energies, source = stated_energies(spec, structures, labels)
     missing = [number for number in numbers if number not in energies]
     if missing and (spec == "isolated_atoms" or "isolated_atoms" in spec):
@@ -222,58 +229,7 @@ def _from_table(
     return ReferenceEnergies(numbers, energies, source, len(numbers))
 
 
-def _least_squares(
-    numbers: tuple[int, ...], structures: Sequence[LabelledStructure]
-) -> ReferenceEnergies:
-    energies = np.array([structure.energy for structure in structures])
-    fit = fit_to_composition(numbers, structures, energies)
+def fitted_energies(numbers: tuple[int, ...], fit: CompositionFit) -> ReferenceEnergies:
+    """Return a fit to energies as reference energies of the elements it was made for."""
     source = f"{_FITTED} on {fit.count} energies" if fit.count else f"{_FITTED} without any energy"
     return ReferenceEnergies(numbers, fit.energies, source, fit.rank, fit.undetermined)
-
-
-@dataclass(frozen=True)
-class CompositionFit:
-    """Energies as a sum over atoms of one energy an element.
-
-    Attributes:
-        energies: eV, float64; the solution of least norm, 0 without any energy.
-        rank: how many independent combinations of them the data determine.
-        undetermined: symbols whose own energy the data do not fix.
-        count: energies fitted to.
-    """
-
-    energies: Float[np.ndarray, " elements"]
-    rank: int
-    undetermined: tuple[str, ...]
-    count: int
-
-
-def fit_to_composition(
-    numbers: tuple[int, ...],
-    structures: Sequence[LabelledStructure],
-    energies: Float[np.ndarray, " structures"],
-) -> CompositionFit:
-    """Fit an energy for each element, by least squares in float64.
-
-    Args:
-        numbers: the elements; atoms of others count nothing.
-        structures: as many as energies.
-        energies: eV, of each structure; NaN is left out.
-    """
-    labelled = np.flatnonzero(~np.isnan(energies))
-    symbols = tuple(chemical_symbols[z] for z in numbers)
-    if not len(labelled) or not numbers:
-        return CompositionFit(np.zeros(len(numbers)), 0, symbols, len(labelled))
-    composition = np.array(
-        [
-            np.bincount(structures[i].numbers, minlength=119)[list(numbers)]
-            for i in labelled.tolist()
-        ],
-        dtype=np.float64,
-    )
-    solution, _, rank, _ = np.linalg.lstsq(composition, energies[labelled], rcond=None)
-    # An element is determined if its unit vector lies in the row space of the compositions.
-    row_space = np.linalg.svd(composition, full_matrices=False)[2][:rank]
-    fixed = np.linalg.norm(row_space, axis=0)
-    undetermined = tuple(s for s, norm in zip(symbols, fixed, strict=True) if norm < 1 - 1e-6)
-    return CompositionFit(solution, int(rank), undetermined, len(labelled))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence, Sized
 
 import numpy as np
+from jaxtyping import Int
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
 
@@ -17,7 +18,10 @@ def force_rms(structures: Sequence[LabelledStructure]) -> float:
     return float(np.sqrt(total / count)) if count else float("nan")
 
 
-def mean_neighbors(num_edges: Sequence[int], num_atoms: Sequence[int]) -> float:
+def mean_neighbors(
+    num_edges: Sequence[int] | Int[np.ndarray, " structures"],
+    num_atoms: Sequence[int] | Int[np.ndarray, " structures"],
+) -> float:
     """Return the mean number of neighbors of an atom over a data set.
 
     Args:

@@ -1,35 +1,30 @@
 """From a configuration to all that the first step needs: data, losses, and a potential."""
 
-import dataclasses
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-from tensornet_jax.data.statistics import force_rms, mean_neighbors
+from tensornet_jax.data.sources.source import evenly
+from tensornet_jax.data.statistics import mean_neighbors
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
-from tensornet_jax.potential.trained_on import after_training
+from tensornet_jax.potential.trained_on import record_of, with_record
 from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import LossTerm, TensorLossTerm
-from tensornet_jax.train.data.datasets import (
-    DataError,
-    DataSets,
-    Examples,
-    labelled_properties,
-    make_data_sets,
-    make_examples,
-    read_data_sets,
-    read_parts,
-)
-from tensornet_jax.train.data.replay import Replay, counted_from, labelled_by
+from tensornet_jax.train.data.datasets import DataSets
+from tensornet_jax.train.data.examples import Examples, HeldExamples
+from tensornet_jax.train.data.parts import DataError
+from tensornet_jax.train.data.replay import Replay
 from tensornet_jax.train.data.tensor_fit import fit_tensors
-from tensornet_jax.train.finetune.start import load_start, make_start, save_start
+from tensornet_jax.train.loading import Loaded, load
 from tensornet_jax.train.optimization.losses import active_terms
 from tensornet_jax.train.reporting.reporter import Reporter
 from tensornet_jax.train.run_directory import RunDirectory
 from tensornet_jax.train.run_examples import RunExamples
+
+MOST_FITTED = 10_000
+"""Structures that are not held in memory to which tensors are fitted, evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -65,36 +60,33 @@ def prepare(
     Raises:
         DataError: the data cannot be trained on.
     """
-    data, finetuned = _data_and_finetuned(config, directory, begun, reporter)
+    loaded = load(config, directory, begun, reporter)
+    data, finetuned = loaded.data, loaded.finetuned
     reporter.audit(data.lines())
-    terms = _terms(config, data, reporter)
+    terms = _terms(config, loaded, reporter)
     model = config.model
-    _tell_unseen_spins(model, data, reporter)
-    offset = 0.0 if finetuned is None else finetuned.energy_offset
-    examples = partial(make_examples, references=data.references, model=model, offset=offset)
-    train, validation = examples(data.train), examples(data.validation)
+    _tell_unseen_spins(model, loaded.facts.spins, reporter)
     potential = finetuned or create_potential(
-        model.fitted(_mean_neighbors(train)),
+        model.fitted(_mean_neighbors(loaded.train)),
         ElementTable(data.references.numbers, data.references.energies),
         seed=config.seed,
         dtype=config.dtype,
-        energy_scale=_energy_scale(data),
+        energy_scale=loaded.facts.energy_scale,
     )
-    seen = [*data.train, *(data.replay.train if data.replay else ())]
-    frames = [structure.atoms for structure in seen]
-    potential = potential.replace(metadata=after_training(potential.metadata, frames))
-    fitted, spreads = fit_tensors(potential, train)
+    record = loaded.facts.trained_on.merged(record_of(potential.metadata))
+    potential = potential.replace(metadata=with_record(potential.metadata, record))
+    fitted, spreads = fit_tensors(potential, _looked_at(potential, loaded.train))
     replay = None
     if data.replay is not None and config.data.replay is not None:
         replay = Replay(
-            examples(data.replay.train),
-            examples(data.replay.validation),
+            HeldExamples([loaded.make(each) for each in data.replay.train]),
+            HeldExamples([loaded.make(each) for each in data.replay.validation]),
             config.data.replay.batch_size or config.training.batch_size,
             config.data.replay.weight,
         )
     return PreparedRun(
         data,
-        RunExamples(train, validation, replay),
+        RunExamples(loaded.train, loaded.validation, replay),
         _scaled(terms, spreads),
         # A trained model's own scales belong to its weights.
         fitted if finetuned is None else potential,
@@ -102,55 +94,26 @@ def prepare(
     )
 
 
-def _data_and_finetuned(
-    config: ResolvedRun, directory: RunDirectory, begun: bool, reporter: Reporter
-) -> tuple[DataSets, Potential | None]:
-    """Return the data, and the potential before the first step if that is a trained model."""
-    if config.start is None:
-        data = read_data_sets(
-            config.data,
-            config.seed,
-            split_path=directory.split,
-            reuse_split=begun,
-            message=reporter.message,
-        )
-        return data, None
-    parts = read_parts(
-        config.data,
-        config.seed,
-        split_path=directory.split,
-        reuse_split=begun,
-        message=reporter.message,
-    )
-    if begun:
-        start = load_start(config, directory.path)
-    else:
-        start = make_start(config, parts, reporter.message)
-        save_start(start, directory.path)
-    replay = parts.replay
-    if replay is not None and start.replay_references is not None:
-        replay = counted_from(replay, start.replay_references, start.references)
-    elif replay is not None:
-        replay = labelled_by(replay, start.potential, config.training.validation_batch_size)
-    parts = dataclasses.replace(parts, replay=replay)
-    data = make_data_sets(parts, config.data, start.references, reporter.message)
-    return data, start.potential
+def _looked_at(potential: Potential, train: Examples) -> Examples:
+    """Return examples to fit tensors to: all that are in memory, else some of them."""
+    if isinstance(train, HeldExamples) or not potential.tensor_heads:
+        return train
+    return HeldExamples(train.many(evenly(len(train), MOST_FITTED).tolist()))
 
 
-def _tell_unseen_spins(model: ModelConfig, data: DataSets, reporter: Reporter) -> None:
-    spins = {each.state.spin for each in data.train if isinstance(each.state.spin, int)}
+def _tell_unseen_spins(model: ModelConfig, spins: Sequence[int], reporter: Reporter) -> None:
     if len(spins) > 1 and not model.needs_spin:
-        found = ", ".join(map(str, sorted(spins)))
+        found = ", ".join(map(str, spins))
         reporter.message(
             f"training structures have spin multiplicities {found}, which the model is not told: "
             "if energies depend on them, add spin to model.electronic_state"
         )
 
 
-def _terms(config: ResolvedRun, data: DataSets, reporter: Reporter) -> dict[str, LossTerm]:
+def _terms(config: ResolvedRun, loaded: Loaded, reporter: Reporter) -> dict[str, LossTerm]:
     """Return the loss terms that the training data have labels for."""
     wanted = active_terms(config.loss)
-    labelled = labelled_properties(data.train)
+    labelled = loaded.facts.labelled
     for name in wanted:
         if name not in labelled:
             reporter.message(f"loss.{name} is left out: no training structure has this label")
@@ -162,9 +125,9 @@ def _terms(config: ResolvedRun, data: DataSets, reporter: Reporter) -> dict[str,
         )
     if config.data.validation == "none":
         return terms
-    if not data.validation:
+    if not len(loaded.validation):
         raise DataError("no validation structures: set data.validation")
-    if not set(terms) & set(labelled_properties(data.validation)):
+    if not set(terms) & set(loaded.facts.validated):
         raise DataError(f"no validation structure has a label for {', '.join(terms)}")
     return terms
 
@@ -180,19 +143,5 @@ def _scaled(terms: dict[str, LossTerm], spreads: dict[str, float]) -> dict[str, 
 
 
 def _mean_neighbors(examples: Examples) -> float:
-    structures = examples.structures
-    return mean_neighbors([2 * len(s.pairs) for s in structures], [len(s) for s in structures])
-
-
-def _energy_scale(data: DataSets) -> float:
-    """Return the size of one unit of network output in eV.
-
-    The RMS force times 1 Å, since forces outnumber energies; without forces the spread of the
-    energy per atom about the isolated atoms; without either 1 eV.
-    """
-    per_atom = [(each.energy - data.references.of(each.numbers)) / len(each) for each in data.train]
-    known = [energy for energy in per_atom if not math.isnan(energy)]
-    for scale in (force_rms(data.train), float(np.std(known)) if known else 0.0):
-        if math.isfinite(scale) and scale > 1e-6:
-            return scale
-    return 1.0
+    sizes = examples.sizes
+    return mean_neighbors(2 * sizes.pairs.astype(np.int64), sizes.atoms)

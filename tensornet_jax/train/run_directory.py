@@ -15,6 +15,8 @@ from tensornet_jax.train.failure import TrainingError
 RESUMABLE = frozenset(
     {
         "directory",
+        "data.cache",
+        "data.workers",
         "training.epochs",
         "training.patience",
         "training.max_minutes",
@@ -57,6 +59,7 @@ class RunDirectory:
         config: the resolved configuration.
         split: which structures are trained, validated and tested on.
         finetuned_from: the potential before the first step of a fine-tuning.
+        data_cache: what was found out about data that are not held in memory.
         train_log: means over training steps.
         validation_log: errors of each validation.
         skipped_steps: steps that were not finite, with their structures.
@@ -72,6 +75,7 @@ class RunDirectory:
         self.config = self.path / "config.yaml"
         self.split = self.path / "split.json"
         self.finetuned_from = self.path / "start.safetensors"
+        self.data_cache = self.path / "data_cache"
         self.train_log = self.path / "log_train.csv"
         self.validation_log = self.path / "log_validation.csv"
         self.skipped_steps = self.path / "skipped_steps.csv"

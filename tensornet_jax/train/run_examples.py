@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tensornet_jax.train.data.datasets import Examples
+from tensornet_jax.train.data.examples import Examples
 from tensornet_jax.train.data.replay import Replay
 
 

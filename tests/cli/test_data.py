@@ -7,6 +7,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.units import GPa
 
+from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.readers import read_labelled
 
 
@@ -33,6 +34,12 @@ def printed_by_vasp(tmp_path):
 OPTIONS = (
     *("--label", "energy=U", "--label", "stress=printed", "--label", "stress_order=vasp"),
     *("--label", "stress_sign=compression_positive", "--unit", "stress=kbar"),
+)
+CONFIG = LabelConfig.model_validate(
+    {
+        **{"energy": "U", "stress": "printed", "stress_order": "vasp"},
+        **{"stress_sign": "compression_positive", "units": {"stress": "kbar"}},
+    }
 )
 
 
@@ -111,3 +118,15 @@ def test_options_given_twice_are_refused(cli, molecules):
     result = cli("inspect", molecules, "--label", "energy=a", "--label", "energy=b")
     assert result.exit_code == 2
     assert "energy is given twice: a and b" in result.stderr
+
+
+def test_structures_are_packed_with_the_same_options(cli, printed_by_vasp):
+    result = cli("data", "pack", printed_by_vasp, "all.packed", *OPTIONS)
+    assert result.exit_code == 0, result.output
+    assert "3 structures packed: all.packed" in result.stdout
+    packed, read = read_labelled("all.packed"), read_labelled(printed_by_vasp, CONFIG)
+    for one, other in zip(packed, read, strict=True):
+        assert one.energy == other.energy
+        np.testing.assert_array_equal(one.labels["stress"], other.labels["stress"])
+    assert "exists" in cli("data", "pack", printed_by_vasp, "all.packed", *OPTIONS).stderr
+    assert "name it all.packed" in cli("data", "pack", printed_by_vasp, "all.db").stderr

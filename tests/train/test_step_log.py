@@ -26,7 +26,7 @@ def spoiled(tmp_path: Path, count: int) -> str:
 def test_a_step_that_is_not_finite_is_skipped_and_its_structures_are_named(
     run_config, tmp_path, recorder, monkeypatch
 ):
-    monkeypatch.setattr("tensornet_jax.train.preparation._energy_scale", lambda data: 1.0)
+    monkeypatch.setattr("tensornet_jax.train.data.facts.energy_scale", lambda *_: 1.0)
     validation = str(tmp_path / "data.xyz")
     data = {"train": spoiled(tmp_path, 1), "validation": validation}
     result = train(run_config(data=data, training={"epochs": 3}), reporter=recorder)
@@ -43,7 +43,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_its_structures_are_named(
 
 
 def test_too_many_skipped_steps_end_the_run_with_a_remedy(run_config, tmp_path, monkeypatch):
-    monkeypatch.setattr("tensornet_jax.train.preparation._energy_scale", lambda data: 1.0)
+    monkeypatch.setattr("tensornet_jax.train.data.facts.energy_scale", lambda *_: 1.0)
     data = {"train": spoiled(tmp_path, 24), "validation": str(tmp_path / "data.xyz")}
     config = run_config(data=data, training={"epochs": 50, "max_skipped_steps": 3})
     with pytest.raises(TrainingError, match=r"^4 steps.*max_skipped_steps = 3.*skipped_steps\.csv"):

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from tensornet_jax.data.auditing import findings, force_findings, label_findings, magnitudes
 from tensornet_jax.data.auditing.consistency import WorkSlope, force_work_slope, stress_work_slope
 from tensornet_jax.data.auditing.magnitudes import StressSize, stress_size
+from tensornet_jax.data.auditing.reading import ReadingTally
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.config import PROPERTIES, LabelConfig
 from tensornet_jax.data.labels.labels import CANONICAL
@@ -256,11 +257,7 @@ def _wrong_values(
 ) -> tuple[list[str], list[str]]:
     """Return errors and warnings that each label gives by itself, without a limit to choose."""
     errors = findings.label_errors(structures, labels)
-    warnings = [
-        *label_findings.reading_remarks(structures),
-        *label_findings.passed_over(structures),
-        *label_findings.unread(structures),
-    ]
+    warnings = ReadingTally.of(structures).warnings()
     for found in (
         label_findings.mixed_keys(structures, labels),
         label_findings.mixed_families(structures, labels),

@@ -57,19 +57,24 @@ def repeated(structures: Sequence[LabelledStructure]) -> list[tuple[int, int]]:
     seen: dict[tuple[object, ...], int] = {}
     pairs = []
     for index, structure in enumerate(structures):
-        atoms = structure.atoms
-        # Adding zero turns −0.0 into 0.0, whose bytes differ.
-        key = (
-            atoms.numbers.tobytes(),
-            (np.round(atoms.positions, 6) + 0.0).tobytes(),
-            (np.round(atoms.cell.array[atoms.pbc], 6) + 0.0).tobytes(),
-            atoms.pbc.tobytes(),
-            structure.state,
-        )
+        key = identity(structure)
         first = seen.setdefault(key, index)
         if first != index:
             pairs.append((first, index))
     return pairs
+
+
+def identity(structure: LabelledStructure) -> tuple[object, ...]:
+    """Return atoms, cell and state to 1e-6 Å: what repeated structures have in common."""
+    atoms = structure.atoms
+    # Adding zero turns −0.0 into 0.0, whose bytes differ.
+    return (
+        atoms.numbers.tobytes(),
+        (np.round(atoms.positions, 6) + 0.0).tobytes(),
+        (np.round(atoms.cell.array[atoms.pbc], 6) + 0.0).tobytes(),
+        atoms.pbc.tobytes(),
+        structure.state,
+    )
 
 
 def repetition_warnings(

@@ -8,64 +8,11 @@ import numpy as np
 from jaxtyping import Float
 
 from tensornet_jax.data.auditing.consistency import WorkSlope
-from tensornet_jax.data.auditing.unused_keys import look_of
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.config import PROPERTIES, LabelConfig
 from tensornet_jax.data.labels.picking import DIFFERS
 
 FREE_ENERGY_LIMIT = 1e-4  # eV per atom; a free energy nearer to the energy is not worth a warning
-
-
-def reading_remarks(structures: Sequence[LabelledStructure]) -> list[str]:
-    """Warnings: what the readers had to decide, each with how many structures it concerns."""
-    concerned: dict[str, list[str]] = {}
-    for structure in structures:
-        for remark in structure.remarks:
-            concerned.setdefault(remark, []).append(structure.source)
-    return [
-        f"{remark} ({len(sources)} structures, e.g. {sources[0]})"
-        for remark, sources in concerned.items()
-    ]
-
-
-def passed_over(structures: Sequence[LabelledStructure]) -> list[str]:
-    """Warnings: labels that were found and not used, because another key came first or misfits."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for structure in structures:
-        for name, keys in structure.ignored.items():
-            used = structure.keys.get(name, "")
-            counts.update((name, key, used) for key in keys)
-    texts = []
-    for (name, noted, used), count in counts.items():
-        key = noted.removesuffix(f" ({DIFFERS})")
-        texts.append(
-            f"{name}: {key} is not used in {count} structures"
-            + (f", {used} is" if used else "")
-            + (", and they differ" if key != noted else "")
-            + ("" if "(" in key else f" (labels.{name} would name another)")
-        )
-    return texts
-
-
-def unread(structures: Sequence[LabelledStructure]) -> list[str]:
-    """Warnings: keys that look like labels, charges, spins or weights and that nothing reads."""
-    counts = Counter(key for structure in structures for key in structure.unused)
-    groups: dict[str, list[str]] = {}
-    for key, count in counts.items():
-        look = str(look_of(key))
-        place = look if look in ("charge", "spin", "weight") else "label"
-        groups.setdefault(place, []).append(f"{key} (in {count} structures)")
-    remedies = {
-        "label": "look like labels and are not read: name those that are meant under data.labels "
-        "(--label)",
-        "charge": "look like a total charge and are not read: name the one that is meant as "
-        "data.labels.charge (--label charge=KEY)",
-        "spin": "look like a spin and are not read: name the one that is meant as "
-        "data.labels.spin (--label spin=KEY), and say in data.labels.units.spin what it counts",
-        "weight": "are not honored: weights that are read are config_weight, "
-        "config_energy_weight, config_forces_weight and so on; nan says that a label is missing",
-    }
-    return [f"{', '.join(keys)}: such keys {remedies[place]}" for place, keys in groups.items()]
 
 
 def mixed_keys(

@@ -125,7 +125,7 @@ def energies(structures: Sequence[LabelledStructure]) -> tuple[list[str], list[s
     tell(errors, huge, f"an energy above {ENERGY_LIMIT:g} eV per atom, a placeholder: {remedy}")
     # Fillers are round numbers in the file's own unit.
     own = {i: value / structures[i].units.factor("energy") for i, value in values.items()}
-    filled = [index for index, value in own.items() if index not in huge and _is_filler(value)]
+    filled = [index for index, value in own.items() if index not in huge and is_filler(value)]
     tell(warnings, filled, f"an energy that looks like a placeholder (999…, 10000…): {remedy}")
     same = len(set(values.values())) == 1
     shapes = {structures[index].atoms.positions.tobytes() for index in values}
@@ -147,6 +147,7 @@ def _largest_components(structures: Sequence[LabelledStructure]) -> dict[int, fl
     return found
 
 
-def _is_filler(value: float) -> bool:
+def is_filler(value: float) -> bool:
+    """Return whether a number looks like a placeholder: 999…, 10000…."""
     nearest = abs(round(value))
     return float(nearest) in _PLACEHOLDERS and bool(np.isclose(abs(value), nearest, rtol=1e-12))

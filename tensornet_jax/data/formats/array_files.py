@@ -43,19 +43,19 @@ def read_npz(path: Path, config: LabelConfig) -> Iterator[Frame]:
         with np.load(path, allow_pickle=False) as file:
             keys = set(file.files)
             config = config.for_keys(keys)
-            arrays = {key: file[key] for key in sorted(_wanted(config, keys))}
+            arrays = {key: file[key] for key in sorted(wanted_keys(config, keys))}
     except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         raise ValueError(f"{path}: cannot be read without unpickling: {error}") from error
     if named(keys, NUMBERS) is None or named(keys, POSITIONS) is None:
         raise ValueError(
-            f"{path}: needs one of {NUMBERS} and one of {POSITIONS}; has {_list(keys)}"
+            f"{path}: needs one of {NUMBERS} and one of {POSITIONS}; has {list_of(keys)}"
         )
     if "lattice" in arrays and {"e_unit", "r_unit"} & keys:
         # sGDML keeps lattice vectors as columns.
         arrays["lattice"] = np.swapaxes(arrays["lattice"], -1, -2)
     stated = stated_in({key: value for key, value in arrays.items() if states_units(key)})
     for index, (atoms, units, remarks) in enumerate(
-        _frames(arrays, keys, config, stated, str(path))
+        frames_of_arrays(arrays, keys, config, stated, str(path))
     ):
         yield Frame(atoms, str(index), units, remarks)
 
@@ -75,27 +75,27 @@ def read_hdf5(path: Path, config: LabelConfig) -> Iterator[Frame]:
         raise ValueError(f"{path}: cannot be read as HDF5: {error}") from error
     with file:
         found = False
-        for group, inherited in _structure_groups(file, StatedUnits()):
+        for group, inherited in structure_groups(file, StatedUnits()):
             found = True
             name = str(group.name).strip("/")
             where = f"{path}:{name}" if name else str(path)
             arrays, attributes = {}, {}
             own = config.for_keys(set(group))
-            for key in sorted(_wanted(own, set(group))):
+            for key in sorted(wanted_keys(own, set(group))):
                 dataset = group[key]
                 if isinstance(dataset, h5py.Dataset):
                     arrays[key] = _read(dataset, where)
-                    if (unit := _unit_of(dataset)) is not None:
+                    if (unit := unit_of(dataset)) is not None:
                         attributes[key] = unit
             texts = {key: value for key, value in arrays.items() if states_units(key)}
             stated = inherited | stated_in(texts) | StatedUnits(attributes)
-            frames = _frames(arrays, set(group), own, stated, where)
+            frames = frames_of_arrays(arrays, set(group), own, stated, where)
             for index, (atoms, units, remarks) in enumerate(frames):
                 yield Frame(atoms, f"{name}:{index}" if name else str(index), units, remarks)
         if not found:
             raise ValueError(
                 f"{path}: no group has one of {NUMBERS} and one of {POSITIONS}; the root has "
-                f"{_list(set(file))}"
+                f"{list_of(set(file))}"
             )
 
 
@@ -103,7 +103,7 @@ NPZ = FileFormat(read_npz, frozenset({".npz"}))
 HDF5 = FileFormat(read_hdf5, frozenset({".h5", ".hdf5", ".hdf"}))
 
 
-def _frames(
+def frames_of_arrays(
     arrays: Mapping[str, np.ndarray],
     keys: set[str],
     config: LabelConfig,
@@ -113,7 +113,7 @@ def _frames(
     """Yield the structures of one group of arrays, the units of their labels, and remarks."""
     special = {names: named(arrays, names) for names in (NUMBERS, POSITIONS, CELLS, PBC)}
     smiles = named(arrays, ("smiles",))
-    labels = _label_keys(config)
+    labels = label_keys(config)
     charges, remarks = _charges(arrays, special[NUMBERS], stated)
     num = len(arrays[str(special[POSITIONS])])
     others = {
@@ -192,7 +192,7 @@ def _charges(
     return charges, remarks
 
 
-def _label_keys(config: LabelConfig) -> set[str]:
+def label_keys(config: LabelConfig) -> set[str]:
     """Return the keys that may hold labels or states."""
     labels = {key for kind in ALIASES for key in config.keys(kind)}
     states = {key for kind in STATE_ALIASES for key in config.state_keys(kind)}
@@ -210,11 +210,11 @@ def _is_told(key: str, value: np.ndarray, num: int) -> bool:
     return look_of(key) is not None and np.shape(value)[:1] == (num,)
 
 
-def _wanted(config: LabelConfig, keys: set[str]) -> set[str]:
+def wanted_keys(config: LabelConfig, keys: set[str]) -> set[str]:
     """Return those of the keys of a file that are to be read."""
     special = (named(keys, names) for names in (NUMBERS, POSITIONS, CELLS, PBC, ("smiles",)))
     return (
-        (_label_keys(config) & keys)
+        (label_keys(config) & keys)
         | {key for key in keys if _is_weight(key) or look_of(key) is not None}
         | {key for key in special if key is not None}
         | {key for key in keys if is_atomic_charges(key)}
@@ -222,7 +222,7 @@ def _wanted(config: LabelConfig, keys: set[str]) -> set[str]:
     )
 
 
-def _structure_groups(
+def structure_groups(
     group: h5py.Group, inherited: StatedUnits
 ) -> Iterator[tuple[h5py.Group, StatedUnits]]:
     """Yield the groups that hold structures, with the units that groups above and they state."""
@@ -242,7 +242,7 @@ def _structure_groups(
         elif states_units(name) and isinstance(child, h5py.Dataset):
             texts[name] = child[()]
     for child in children:
-        yield from _structure_groups(child, stated | stated_in(texts))
+        yield from structure_groups(child, stated | stated_in(texts))
 
 
 def _read(dataset: h5py.Dataset, where: str) -> np.ndarray:
@@ -252,7 +252,7 @@ def _read(dataset: h5py.Dataset, where: str) -> np.ndarray:
         raise ValueError(f"{where}: {dataset.name} cannot be read: {error}") from error
 
 
-def _unit_of(dataset: h5py.Dataset) -> str | None:
+def unit_of(dataset: h5py.Dataset) -> str | None:
     """Return the text of a dataset's attribute `unit` or `units`, in any case."""
     for name, value in dataset.attrs.items():
         if name.lower() in ("unit", "units"):
@@ -263,6 +263,7 @@ def _unit_of(dataset: h5py.Dataset) -> str | None:
     return None
 
 
-def _list(keys: set[str]) -> str:
+def list_of(keys: set[str]) -> str:
+    """Return names for a message, the first of them where there are many."""
     shown = sorted(keys)
     return f"{shown[:20]} and {len(shown) - 20} more" if len(shown) > 20 else str(shown)

@@ -12,12 +12,19 @@ from tensornet_jax.data.formats.compressed import inner_name, is_compressed
 from tensornet_jax.data.formats.databases import DATABASE
 from tensornet_jax.data.formats.frame import FileFormat, Frame
 from tensornet_jax.data.formats.other_files import read_other
+from tensornet_jax.data.formats.packed_files import PACKED
 from tensornet_jax.data.formats.xyz_files import XYZ
 from tensornet_jax.data.labels.config import LabelConfig
 
 __all__ = ["FORMATS", "FileFormat", "Frame", "read_frames"]
 
-FORMATS: dict[str, FileFormat] = {"xyz": XYZ, "npz": NPZ, "hdf5": HDF5, "database": DATABASE}
+FORMATS: dict[str, FileFormat] = {
+    "xyz": XYZ,
+    "npz": NPZ,
+    "hdf5": HDF5,
+    "database": DATABASE,
+    "packed": PACKED,
+}
 
 # Formats that would run code from the file.
 _REFUSED = {".pkl", ".pckl", ".pickle", ".joblib", ".pt", ".pth", ".lmdb"}

@@ -263,6 +263,19 @@ class DataConfig(Config):
         description="energies of isolated atoms: least_squares, isolated_atoms (one-atom "
         "structures in train), none, {isolated_atoms: file}, or {H: -13.6, ...} in eV",
     )
+    stream: bool | None = Field(
+        default=None,
+        description="read structures from their files when they are needed, instead of holding "
+        "all in memory; null: where the files have more than 256 MB",
+    )
+    cache: str | None = Field(
+        default=None,
+        description="folder for what is found out once about streamed data, and for packed copies; "
+        "null: data_cache in the run directory",
+    )
+    workers: int = Field(
+        default=0, ge=0, description="processes that search neighbors ahead of time; 0: threads"
+    )
     replay: ReplayConfig | None = Field(
         default=None, description="second set to train on beside the new data, with start only"
     )

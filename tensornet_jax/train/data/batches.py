@@ -8,7 +8,7 @@ from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures
 from tensornet_jax.graph.targets import Targets, batch_targets
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.data.capacities import Capacities
-from tensornet_jax.train.data.datasets import Examples
+from tensornet_jax.train.data.examples import Examples, JoinedExamples
 from tensornet_jax.train.data.replay import Replay
 
 # Batches looked at in choosing capacities. Their number does not depend on epochs, which a resumed
@@ -33,16 +33,15 @@ class TrainingBatches:
         self._replay = replay
         self.plan: ShuffledBatches | MixedBatches
         self.plan = ShuffledBatches(len(train), config.training.batch_size, config.seed)
-        self.examples = train
+        self.examples: Examples = train
         if replay is not None:
             # Another seed, so that sets of like size do not meet in the same order every epoch.
             seed = (config.seed + 1) % 2**32
             again = ShuffledBatches(len(replay.train), replay.batch_size, seed)
             self.plan = MixedBatches(self.plan, again)
-            self.examples = train + replay.train
+            self.examples = JoinedExamples(train, replay.train)
         first = [self.plan[step] for step in range(EXAMPLE_BATCHES)]
-        structures = self.examples.structures
-        self.capacities = Capacities.choose(structures, self.plan.batch_size, first)
+        self.capacities = Capacities.choose(self.examples.sizes, self.plan.batch_size, first)
 
     @property
     def structures_per_epoch(self) -> int:
@@ -58,11 +57,10 @@ class TrainingBatches:
     def collate(self, indices: np.ndarray) -> Batch:
         """Return the padded graph, its targets, and (B,) which structures are replayed, if any."""
         capacity = self.capacities.of(indices)
-        structures = [self.examples.structures[k] for k in indices]
-        targets = [self.examples.targets[k] for k in indices]
+        chosen = self.examples.many(indices.tolist())
         return (
-            batch_structures(structures, capacity, self._dtype),
-            batch_targets(targets, capacity, self._dtype),
+            batch_structures([each.structure for each in chosen], capacity, self._dtype),
+            batch_targets([each.targets for each in chosen], capacity, self._dtype),
             None if self._replay is None else self._replayed(indices, capacity),
         )
 
@@ -73,4 +71,4 @@ class TrainingBatches:
 
     def sources(self, indices: np.ndarray) -> str:
         """Return file and frame of the structures of a batch, between blanks."""
-        return " ".join(self.examples.sources[k] for k in indices)
+        return " ".join(self.examples.source(k) for k in indices.tolist())

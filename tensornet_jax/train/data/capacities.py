@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tensornet_jax.graph.atom_graph import Capacity, k_vectors_and_mesh
-from tensornet_jax.graph.structure import Structure
+from tensornet_jax.graph.atom_graph import Capacity
+from tensornet_jax.train.data.examples import Sizes
 
 # Another compilation must save at least this share of the work on the batches it serves.
 WORTHWHILE = 0.2
@@ -35,42 +35,39 @@ class Capacities:
     num_long_pairs: np.ndarray
 
     @classmethod
-    def choose(
-        cls, structures: Sequence[Structure], batch_size: int, examples: Sequence[np.ndarray]
-    ) -> "Capacities":
+    def choose(cls, sizes: Sizes, batch_size: int, examples: Sequence[np.ndarray]) -> "Capacities":
         """Choose capacities for batches of these structures.
 
         The largest holds the `batch_size` largest structures together. Below it there is one for
         the largest example and one for the median, where they save at least WORTHWHILE.
 
         Args:
-            structures: all structures.
+            sizes: of all structures.
             batch_size: the most structures in a batch.
             examples: indices of structures, for each of a fair number of batches.
         """
-        counts = np.array([_counts(s) for s in structures], dtype=np.int64)
-        alone = [Capacity.holding([s]) for s in structures]
-        slots = max(capacity.slots for capacity in alone)
-        long_slots = max(capacity.long_slots for capacity in alone)
-        k_vectors = k_vectors_and_mesh(structures)
+        counts = sizes.atoms, sizes.pairs, sizes.long_pairs
+        largest = sizes.largest()
 
         def capacity(atoms: float, pairs: float, long_pairs: float) -> Capacity:
-            far = (_rounded(long_pairs + 1), long_slots) if long_slots else (0, 0)
-            near = _rounded(atoms + 1), _rounded(pairs + 1), slots
-            return Capacity(batch_size, *near, *far, *k_vectors)
+            far = (_rounded(long_pairs + 1), largest.long_slots) if largest.long_slots else (0, 0)
+            near = _rounded(atoms + 1), _rounded(pairs + 1), largest.slots
+            return Capacity(batch_size, *near, *far, *largest[-4:])
 
-        sums = np.array([counts[batch].sum(axis=0) for batch in examples])
-        ladder = [capacity(*np.sort(counts, axis=0)[-batch_size:].sum(axis=0))]
+        sums = np.array([[_sum(own[batch]) for own in counts] for batch in examples])
+        # Sorted as far as needed only, one column at a time: there may be very many structures.
+        most = min(batch_size, len(sizes))
+        ladder = [capacity(*(_sum(np.partition(own, -most)[-most:]) for own in counts))]
         for quantile in (1.0, 0.5):
             smaller = capacity(*np.quantile(sums, quantile, axis=0, method="higher"))
             if _work(smaller) < (1 - WORTHWHILE) * _work(ladder[0]):
                 ladder.insert(0, smaller)
-        return cls(tuple(ladder), *counts.T)
+        return cls(tuple(ladder), *counts)
 
     def of(self, indices: np.ndarray) -> Capacity:
         """Return the smallest capacity that holds the structures with these indices."""
         counts = (self.num_atoms, self.num_pairs, self.num_long_pairs)
-        atoms, pairs, far = (int(count[indices].sum()) for count in counts)
+        atoms, pairs, far = (_sum(count[indices]) for count in counts)
         for capacity in self.ladder:
             # A list has one pair of padding, but where there is no long list there is no room.
             room = capacity.long_pairs - 1 if capacity.long_pairs else 0
@@ -82,10 +79,9 @@ class Capacities:
         )
 
 
-def _counts(structure: Structure) -> tuple[int, int, int]:
-    """Atoms, pairs, and pairs of the long list."""
-    far = 0 if structure.far is None else len(structure.far.pairs)
-    return len(structure), len(structure.pairs), far
+def _sum(counts: np.ndarray) -> int:
+    # Sums of int32 are wider on some platforms only.
+    return int(counts.sum(dtype=np.int64))
 
 
 def _rounded(size: float) -> int:
@@ -109,9 +105,9 @@ class Padding:
     def add(self, capacities: Capacities, indices: np.ndarray) -> None:
         """Count one batch."""
         capacity = capacities.of(indices)
-        self.atoms += int(capacities.num_atoms[indices].sum())
+        self.atoms += _sum(capacities.num_atoms[indices])
         self.atom_slots += capacity.atoms
-        self.pairs += int(capacities.num_pairs[indices].sum())
+        self.pairs += _sum(capacities.num_pairs[indices])
         self.pair_slots += capacity.pairs
 
     def fractions(self) -> tuple[float, float]:

@@ -1,18 +1,20 @@
 """From the data section of a configuration to structures with neighbors and targets."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from tensornet_jax.data.auditing import findings
-from tensornet_jax.data.auditing.audit import Audit, audit
+from tensornet_jax.data.auditing.audit import audit
 from tensornet_jax.data.auditing.overlap import overlap_warnings
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.by_file import file_lines
 from tensornet_jax.data.labels.labels import Labels
 from tensornet_jax.data.references import ReferenceEnergies, reference_energies
+from tensornet_jax.data.sources.source import Source, evenly
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.graph.targets import Targets
 from tensornet_jax.models.config import ModelConfig
@@ -22,7 +24,11 @@ from tensornet_jax.potential.preparation import prepare_structure
 from tensornet_jax.potential.results import Assembly
 from tensornet_jax.properties import LABELLED
 from tensornet_jax.train.config.data import DataConfig
+from tensornet_jax.train.data.examples import Example
 from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts, read_parts
+
+REPORTED = 10_000
+"""Structures of a set that is not held in memory whose errors are reported after training."""
 
 
 @dataclass(frozen=True)
@@ -34,53 +40,36 @@ class DataSets:
         validation: structures to validate on.
         tests: structures to test on, by name.
         references: isolated-atom energies, from the training structures where they are fitted.
-        audit: the description of all that `data.train` names, before it is divided.
+        description: lines on all that `data.train` names, before it is divided.
         replay: the replay set, energies counted from `references` as those of the others are.
-        files: a line on each file that `data.train` names, if there are several.
     """
 
-    train: list[LabelledStructure]
-    validation: list[LabelledStructure]
-    tests: dict[str, list[LabelledStructure]]
+    train: Sequence[LabelledStructure]
+    validation: Sequence[LabelledStructure]
+    tests: Mapping[str, Sequence[LabelledStructure]]
     references: ReferenceEnergies
-    audit: Audit
+    description: list[str]
     replay: ReplayParts | None = None
-    files: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Return the description of the training data, by file where there are several."""
-        return [*self.files, *self.audit.lines()]
+        return self.description
 
-    def all(self) -> dict[str, list[LabelledStructure]]:
-        """Return what is reported on by name: train, validation, the tests, replay held out."""
-        validation = {"validation": self.validation} if self.validation else {}
+    def all(self) -> dict[str, Sequence[LabelledStructure]]:
+        """Return what is reported on by name: train, validation, the tests, replay held out.
+
+        Of a set that is not held in memory these are some structures, evenly spaced.
+        """
+        validation = {"validation": self.validation} if len(self.validation) else {}
         replay = {"replay": self.replay.validation} if self.replay else {}
-        return {"train": self.train, **validation, **self.tests, **replay}
+        sets = {"train": self.train, **validation, **self.tests, **replay}
+        return {name: _shown(own) for name, own in sets.items()}
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Structures ready for the network, in the order of the set they come from.
-
-    Attributes:
-        structures: with their neighbor pairs.
-        targets: labels in float64, the energy without the isolated atoms' energies, and weights.
-        sources: file and frame of each.
-    """
-
-    structures: list[Structure]
-    targets: list[Targets]
-    sources: list[str]
-
-    def __len__(self) -> int:
-        return len(self.structures)
-
-    def __add__(self, other: "Examples") -> "Examples":
-        return Examples(
-            [*self.structures, *other.structures],
-            [*self.targets, *other.targets],
-            [*self.sources, *other.sources],
-        )
+def _shown(structures: Sequence[LabelledStructure]) -> Sequence[LabelledStructure]:
+    if not isinstance(structures, Source):
+        return structures
+    return [structures[k] for k in evenly(len(structures), REPORTED).tolist()]
 
 
 def make_data_sets(
@@ -131,9 +120,8 @@ def make_data_sets(
         parts.validation,
         parts.tests,
         references,
-        found,
+        [*file_lines(parts.groups), *found.lines()],
         parts.replay,
-        file_lines(parts.groups),
     )
 
 
@@ -168,28 +156,30 @@ def read_data_sets(
     return make_data_sets(parts, config, references, message)
 
 
-def make_examples(
-    structures: Sequence[LabelledStructure],
-    references: ReferenceEnergies,
-    model: ModelConfig,
-    offset: float = 0.0,
-) -> Examples:
-    """Return structures with lists of pairs and targets, computed once for the whole run.
+@dataclass(frozen=True)
+class ExampleMaker:
+    """From a structure with labels to an example.
 
-    Args:
-        structures: with labels.
+    Attributes:
         references: isolated-atom energies, subtracted from the energy in float64.
         model: says which lists it needs, how far they reach, and whether it needs charges.
         offset: of the potential, eV per structure, subtracted too.
     """
-    assembly = Assembly(model, ElementTable(references.numbers, references.energies), offset)
-    examples = Examples([], [], [])
-    for each in structures:
-        prepared = prepare_structure(model, references.numbers, each.atoms, f" ({each.source})")
-        examples.structures.append(prepared)
-        examples.targets.append(_targets(each, prepared, assembly, model))
-        examples.sources.append(each.source)
-    return examples
+
+    references: ReferenceEnergies
+    model: ModelConfig
+    offset: float = 0.0
+
+    def __call__(self, structure: LabelledStructure) -> Example:
+        """Search the neighbors of a structure and prepare its labels."""
+        source, numbers = structure.source, self.references.numbers
+        prepared = prepare_structure(self.model, numbers, structure.atoms, f" ({source})")
+        return Example(prepared, _targets(structure, prepared, self._assembly, self.model), source)
+
+    @cached_property
+    def _assembly(self) -> Assembly:
+        elements = ElementTable(self.references.numbers, self.references.energies)
+        return Assembly(self.model, elements, self.offset)
 
 
 def _targets(

@@ -104,7 +104,7 @@ def read_parts(
     replay = None
     if config.replay is not None:
         path = split_path.with_name(f"{split_path.stem}_replay{split_path.suffix}")
-        replay = _read_replay(config.replay, seed, path, reuse_split, message)
+        replay = read_replay(config.replay, seed, path, reuse_split, message)
     return Parts(pool, groups, sets["train"], sets["validation"], tests, isolated, replay)
 
 
@@ -143,9 +143,18 @@ def _without_isolated(sources: Sources, labels: LabelConfig) -> list[LabelledStr
     return _apart([each for _, group in groups for each in group])[0]
 
 
-def _read_replay(
+def read_replay(
     config: ReplayConfig, seed: int, path: Path, reuse: bool, message: Callable[[str], None]
 ) -> ReplayParts:
+    """Read and divide a replay set.
+
+    Args:
+        config: its section.
+        seed: of the split.
+        path: where the split is written, or read from.
+        reuse: read and check the split of an earlier piece of the run, if it is there.
+        message: takes sentences for the user.
+    """
     groups = _read(config.train, config.labels, required=config.targets == "labels")
     pool, isolated = _apart([each for _, group in groups for each in group])
     held_out = {} if isinstance(config.validation, tuple) else {"validation": config.validation}

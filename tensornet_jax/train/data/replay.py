@@ -17,7 +17,7 @@ from tensornet_jax.data.labels.labels import Labels
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.graph.capacity_ladder import CapacityLadder
 from tensornet_jax.potential.potential import Potential
-from tensornet_jax.train.data.datasets import Examples
+from tensornet_jax.train.data.examples import Examples
 from tensornet_jax.train.data.parts import ReplayParts
 
 

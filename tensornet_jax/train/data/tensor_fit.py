@@ -14,7 +14,8 @@ from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.tensors.symmetry import TensorSymmetry
 from tensornet_jax.tensors.voigt import from_mandel, to_mandel
-from tensornet_jax.train.data.datasets import DataError, Examples
+from tensornet_jax.train.data.examples import Examples
+from tensornet_jax.train.data.parts import DataError
 
 MISFIT = 0.2
 """Share of the labels' norm that may lie outside their symmetry before it cannot be numerical."""
@@ -69,8 +70,7 @@ def _labels(
 ) -> tuple[np.ndarray, np.ndarray, float, Sequence[str]] | None:
     """Return labels (M, 3, …), shares of elements (M, S), atoms of a structure, and sources."""
     labels, shares, sources, sizes = [], [], [], []
-    pairs = zip(examples.structures, examples.targets, examples.sources, strict=True)
-    for structure, targets, source in pairs:
+    for structure, targets, source in (examples[k] for k in range(len(examples))):
         label = targets.of(head.name)
         known = ~np.isnan(label.reshape(-1, 3**head.space.rank)).any(axis=1)
         if not known.any():

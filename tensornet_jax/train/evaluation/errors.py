@@ -20,7 +20,7 @@ from tensornet_jax.potential.results import energies_of, unbatched
 from tensornet_jax.properties import LABELLED
 from tensornet_jax.train.config.run import LossTerm
 from tensornet_jax.train.data.capacities import Capacities
-from tensornet_jax.train.data.datasets import Examples
+from tensornet_jax.train.data.examples import Example, Examples
 from tensornet_jax.train.data.replay import Replay
 from tensornet_jax.train.evaluation.metrics import ErrorTable, errors_of
 from tensornet_jax.train.optimization.losses import penalty, scale_of, weighted_sum
@@ -107,10 +107,10 @@ class Validator:
         self._per_atom = potential.per_atom
         self._compared = {row.name: row.compared.name for row in LABELLED}
         # Structures of like size together leave little padding.
-        order = np.argsort([len(s.pairs) for s in examples.structures], kind="stable")
+        order = np.argsort(examples.sizes.pairs, kind="stable")
         batch_size = min(batch_size, len(order))
         self._batches = [order[k : k + batch_size] for k in range(0, len(order), batch_size)]
-        self._capacities = Capacities.choose(examples.structures, batch_size, self._batches)
+        self._capacities = Capacities.choose(examples.sizes, batch_size, self._batches)
 
     @property
     def compilations(self) -> int:
@@ -123,11 +123,9 @@ class Validator:
         penalties = {name: penalty(term) for name, term in self._terms.items()}
         sums = dict.fromkeys(self._terms, 0.0)
         counts = dict.fromkeys(self._terms, 0)
-        for indices, outputs in self._outputs(params):
-            chosen = [self._examples.structures[k] for k in indices]
-            predictions = unbatched(outputs, [len(s) for s in chosen], self._per_atom)
-            for index, structure, prediction in zip(indices, chosen, predictions, strict=True):
-                targets = self._examples.targets[index]
+        for chosen, outputs in self._outputs(params):
+            predictions = unbatched(outputs, [len(e.structure) for e in chosen], self._per_atom)
+            for (structure, targets, _), prediction in zip(chosen, predictions, strict=True):
                 if "energies" in prediction:
                     prediction |= energies_of(prediction["energies"])
                 table.add(prediction, targets, self._numbers[structure.species])
@@ -141,13 +139,14 @@ class Validator:
         terms = {name: sums[name] / max(counts[name], 1) for name in self._terms}
         return Validation(float(weighted_sum(terms, self._terms)), terms, table)
 
-    def _outputs(self, params: PyTree) -> Iterator[tuple[np.ndarray, Mapping[str, np.ndarray]]]:
-        """Yield indices and predictions, packing a batch while the device works on the last."""
+    def _outputs(self, params: PyTree) -> Iterator[tuple[list[Example], Mapping[str, np.ndarray]]]:
+        """Yield examples and predictions, packing a batch while the device works on the last."""
         waiting = None
         for indices in self._batches:
-            chosen = [self._examples.structures[k] for k in indices]
-            graph = batch_structures(chosen, self._capacities.of(indices), self._dtype)
-            dispatched = indices, self._evaluate(params, graph)
+            chosen = self._examples.many(indices.tolist())
+            structures = [each.structure for each in chosen]
+            graph = batch_structures(structures, self._capacities.of(indices), self._dtype)
+            dispatched = chosen, self._evaluate(params, graph)
             if waiting is not None:
                 yield waiting[0], jax.device_get(waiting[1])
             waiting = dispatched

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ase.data import chemical_symbols
 
+from tensornet_jax.data.composition_fit import fit_to_composition
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.references import (
     ReferenceEnergies,
     ReferenceSpec,
     elements_of,
-    fit_to_composition,
     stated_energies,
 )
 from tensornet_jax.potential.potential import ElementTable, Potential

@@ -75,6 +75,12 @@ class Reporter:
     def audit(self, lines: Sequence[str]) -> None:
         """Take the table that describes the data, before the first step."""
 
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Take how many of how many structures a pass over data has seen; often called.
+
+        A total of 0 is not known; a pass has ended when both are the same.
+        """
+
     def start(self, start: RunStart) -> None:
         """Take the sizes of the run, before the first step."""
 
@@ -109,6 +115,11 @@ class Reporters(Reporter):
         """Pass the audit on."""
         for reporter in self._reporters:
             reporter.audit(lines)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Pass on how far a pass over data is."""
+        for reporter in self._reporters:
+            reporter.progress(what, done, total)
 
     def start(self, start: RunStart) -> None:
         """Pass the start on."""

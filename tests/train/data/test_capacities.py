@@ -10,6 +10,7 @@ from tensornet_jax.data.loader import ShuffledBatches
 from tensornet_jax.graph.atom_graph import batch_structures
 from tensornet_jax.graph.structure import Structure, make_structure
 from tensornet_jax.train.data.capacities import Capacities, Padding
+from tensornet_jax.train.data.examples import Sizes
 from tests.train.small import clusters
 
 
@@ -24,7 +25,7 @@ def structures(sizes: list[int]) -> list[Structure]:
 def plan_and_capacities(made: list[Structure], batch_size: int):
     plan = ShuffledBatches(len(made), batch_size, seed=0)
     examples = [plan[k] for k in range(50)]
-    return plan, Capacities.choose(made, batch_size, examples)
+    return plan, Capacities.choose(Sizes.of(made), batch_size, examples)
 
 
 def test_structures_of_one_size_need_one_capacity_with_little_padding():

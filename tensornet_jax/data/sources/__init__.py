@@ -1,0 +1,1 @@
+"""Structures by index, read from their files when they are asked for and held by nobody."""

@@ -1,0 +1,306 @@
+"""From files that are not held in memory to the sets of a run, through one pass over them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from tensornet_jax.data.auditing.audit import audit
+from tensornet_jax.data.auditing.tally import closely, digest_of, shared
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.data.references import (
+    ReferenceEnergies,
+    fitted_energies,
+    is_isolated_atom,
+    reference_energies,
+)
+from tensornet_jax.data.sources.packed_file import PackedFile
+from tensornet_jax.data.sources.source import Chosen, Rest, Source, evenly
+from tensornet_jax.train.config.resolved import ResolvedRun
+from tensornet_jax.train.data.datasets import DataSets
+from tensornet_jax.train.data.examples import Sizes
+from tensornet_jax.train.data.facts import Facts, energy_scale
+from tensornet_jax.train.data.found import Found
+from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts
+from tensornet_jax.train.data.streamed_sets import StreamedSets, draw, save_split
+from tensornet_jax.train.data.survey import Survey, SurveyCache, sizes_in
+
+Show = Callable[[str, int, int], None]
+"""Takes the work, how many structures are done, and of how many (0: not known)."""
+
+# Structures that stand for all where a number is only estimated.
+SAMPLE = 10_000
+_BLOCK = 1 << 16
+_SHOWN_EVERY = 256
+
+
+@dataclass
+class OtherSet:
+    """What a pass found in files that are not trained on."""
+
+    table: np.ndarray
+    labelled: dict[str, None] = field(default_factory=dict)
+    first: dict[int, str] = field(default_factory=dict)
+    digests: list[int] = field(default_factory=list)
+    isolated: list[int] = field(default_factory=list)
+
+
+class Surveyor:
+    """Looks at the data of a run, or remembers what was found.
+
+    Args:
+        config: the resolved configuration.
+        folder: where what is found is kept, unless the configuration says.
+        message: takes sentences for the user.
+        show: is told how far passes are.
+
+    Attributes:
+        sets: the files, opened.
+    """
+
+    def __init__(
+        self, config: ResolvedRun, folder: Path, message: Callable[[str], None], show: Show
+    ):
+        section = config.data
+        self._config, self._message, self._show = config, message, show
+        self._folder = folder if section.cache is None else Path(section.cache).expanduser()
+        self.sets = StreamedSets.open(section, self._folder, message, self._packing)
+        self._source = self.sets.train.source
+        start = config.start
+        settings = {
+            "content": self.sets.checksum,
+            "seed": config.seed,
+            "held_out": section.held_out(),
+            "reference_energies": section.reference_energies,
+            "model": config.model.model_dump(mode="json"),
+            # What a run starts from gives reference energies of its own.
+            "run": None if start is None else str(folder.resolve()),
+        }
+        self._cache = SurveyCache(self._folder, settings)
+
+    def remembered(self) -> Found | None:
+        """Return what an earlier pass found, None if there was none."""
+        found = self._cache.load()
+        return None if found is None else Found.of(found)
+
+    def look(self) -> Survey:
+        """Go through all structures that `data.train` names."""
+        num = len(self._source)
+        drawn = draw(num, self._config.data.held_out(), self._config.seed)
+        self._cache.folder.mkdir(parents=True, exist_ok=True)
+        for packed in self._source.tables():
+            if isinstance(packed, PackedFile):
+                for _ in packed.verify():
+                    pass
+        table = np.lib.format.open_memmap(
+            self._cache.folder / "all.npy", "w+", np.dtype("<i4"), (num, 9)
+        )
+        survey = Survey(self._source, self._config.model, drawn, table)
+        survey.run(self._watched)
+        for index, trait in zip(*survey.kept, strict=False):
+            self._message(
+                f"{self._source.source(index)} stays in training though it was drawn: no other "
+                f"training structure would have {trait}"
+            )
+        if survey.isolated_at:
+            self._message(
+                f"{len(survey.isolated_at)} isolated atoms among the training structures are left "
+                "out of training: they only give reference energies, where reference_energies says "
+                "so"
+            )
+        return survey
+
+    def parts(self, survey: Survey, replay: ReplayParts | None) -> Parts:
+        """Return some structures of each set, which have all elements."""
+        train = [self._source[k] for k in sorted(self._typical(survey))]
+        held = {name: self._some(own) for name, own in self._held(survey).items()}
+        labels = self._config.data.labels
+        return Parts(
+            train,
+            [(labels, train)],
+            train,
+            held.pop("validation", []),
+            held,
+            survey.isolated,
+            replay,
+        )
+
+    def conclude(self, survey: Survey, references: ReferenceEnergies | None) -> Found:
+        """Return what was found, and remember it.
+
+        Args:
+            survey: the pass over the training structures.
+            references: of a run that starts from a model; None finds them in the data.
+
+        Raises:
+            DataError: the data have errors.
+        """
+        references = references or self._references(survey)
+        close = [self._source[k] for k in closely(len(self._source))]
+        close = [each for each in close if not is_isolated_atom(each)]
+        found = survey.tally.audit(close, references, self.sets.labels, survey.energies)
+        errors, warnings = list(found.errors), list(found.warnings)
+        others = {name: self._other(name) for name in self._files()}
+        for name, other in others.items():
+            own = audit(self._some(self._files()[name]))
+            errors += [f"{name} set: {text}" for text in own.errors]
+            for text in own.warnings:
+                self._message(f"{name} set: {text}")
+            self._check_elements(name, other.first, references)
+            if both := shared(survey.tally.digests, other.digests):
+                warnings.append(
+                    f"{both} of {len(other.digests)} structures of the {name} set are also in the "
+                    "training set: errors on them say nothing about new structures"
+                )
+        if errors:
+            for text in warnings:
+                self._message(f"warning: {text}")
+            raise DataError("the data have errors:\n" + "\n".join(errors))
+        found.warnings[:] = warnings
+        validated = survey.labelled_held
+        if "validation" in others:
+            validated = others["validation"].labelled
+        train = Chosen(self._source, np.array(sorted(self._typical(survey))))
+        result = Found(
+            [*self._file_lines(), *found.lines()],
+            references,
+            survey.held_out,
+            {"train": np.array(survey.isolated_at, np.int64)}
+            | {name: np.array(other.isolated, np.int64) for name, other in others.items()},
+            Facts(
+                tuple(survey.training.labelled),
+                tuple(validated),
+                survey.training.finish().spins or (),
+                energy_scale(survey.tally.forces.rms, train, references),
+                survey.training.finish(),
+            ),
+        )
+        self._save(result, survey, others)
+        return result
+
+    def data_sets(self, found: Found, replay: ReplayParts | None) -> DataSets:
+        """Return the sets of the run."""
+        held = {name: Chosen(self._source, own) for name, own in found.held_out.items()}
+        files = {
+            name: Chosen(source, Rest(len(source), found.isolated[name]))
+            for name, source in self._files().items()
+        }
+        sets: dict[str, Source] = {**held, **files}
+        train = Chosen(self._source, Rest(len(self._source), _without(found)))
+        validation = sets.pop("validation", [])
+        return DataSets(train, validation, sets, found.references, found.lines, replay)
+
+    def sizes(self, name: str) -> Sizes:
+        """Return the sizes of the structures of train or validation."""
+        return self._cache.sizes(name)
+
+    def save_split(self, path: Path, found: Found) -> None:
+        """Write which structures are held out."""
+        num, seed = len(self._source), self._config.seed
+        save_split(path, num, seed, self.sets.checksum, found.held_out)
+
+    def _references(self, survey: Survey) -> ReferenceEnergies:
+        spec, carriers = self._config.data.reference_energies, survey.training.carriers
+        if spec == "least_squares":
+            numbers = tuple(sorted(carriers))
+            return fitted_energies(numbers, survey.training.composition.fit(numbers))
+        # Of structures that are trained on they look at elements alone.
+        structures = [self._source[k] for k in carriers.values()]
+        isolated = survey.isolated if spec == "isolated_atoms" else []
+        return reference_energies(spec, [*structures, *isolated], self._config.data.labels)
+
+    def _typical(self, survey: Survey) -> set[int]:
+        """Return indices of training structures that have all elements, evenly spaced."""
+        gone = np.concatenate([np.array(survey.isolated_at, np.int64), *survey.held_out.values()])
+        rest = Rest(len(self._source), np.sort(gone))
+        chosen = np.asarray(rest[evenly(len(rest), SAMPLE)]).tolist()
+        return {*chosen, *survey.training.carriers.values()}
+
+    def _held(self, survey: Survey) -> dict[str, Source]:
+        held = {name: Chosen(self._source, own) for name, own in survey.held_out.items()}
+        return {**held, **self._files()}
+
+    def _some(self, source: Source) -> list[LabelledStructure]:
+        some = [source[k] for k in closely(len(source))]
+        return [each for each in some if not is_isolated_atom(each)]
+
+    def _files(self) -> dict[str, Source]:
+        """Return sets that have files of their own, by name."""
+        validation = self.sets.validation
+        own = {} if validation is None else {"validation": validation.source}
+        return own | {name: opened.source for name, opened in self.sets.tests.items()}
+
+    def _other(self, name: str) -> OtherSet:
+        """Look at a set that has files of its own."""
+        source = self._files()[name]
+        found = OtherSet(np.zeros((len(source), 9), np.int32))
+        what = f"looking at the {name} set"
+        for index, structure in enumerate(self._watched(source, what, len(source))):
+            if is_isolated_atom(structure):
+                found.isolated.append(index)
+                continue
+            if name == "validation":
+                found.table[index] = sizes_in(structure, self._config.model)
+            found.labelled |= dict.fromkeys(structure.labels)
+            found.digests.append(digest_of(structure))
+            for number in structure.numbers.tolist():
+                found.first.setdefault(number, structure.source)
+        return found
+
+    def _check_elements(
+        self, name: str, first: Mapping[int, str], references: ReferenceEnergies
+    ) -> None:
+        for number in sorted(set(first) - set(references.numbers)):
+            raise DataError(
+                f"{name} set, {first[number]}: no reference energy for {chemical_symbols[number]}: "
+                "train on structures with this element, or leave this one out"
+            )
+
+    def _save(self, found: Found, survey: Survey, others: Mapping[str, OtherSet]) -> None:
+        table = np.load(self._cache.folder / "all.npy", mmap_mode="r", allow_pickle=False)
+        rest = Rest(len(self._source), _without(found))
+        pieces = (
+            table[rest[np.arange(start, min(start + _BLOCK, len(rest)))]]
+            for start in range(0, len(rest), _BLOCK)
+        )
+        self._cache.write_sizes("train", pieces, len(rest))
+        if "validation" in others:
+            other = others["validation"]
+            own = np.delete(other.table, other.isolated, axis=0)
+        else:
+            own = table[found.held_out.get("validation", np.zeros(0, np.int64))]
+        self._cache.write_sizes("validation", [own], len(own))
+        (self._cache.folder / "all.npy").unlink()
+        self._cache.save(found.plain(), {"train": len(rest), "validation": len(own)})
+
+    def _file_lines(self) -> list[str]:
+        tables = self._source.tables()
+        lines = [f"  {_path_of(table)}: {len(table)} structures" for table in tables]
+        return [f"{len(lines)} files:", *lines] if len(lines) > 1 else []
+
+    def _watched(
+        self, structures: Iterable[LabelledStructure], what: str, total: int
+    ) -> Iterator[LabelledStructure]:
+        done = 0
+        for structure in structures:
+            yield structure
+            done += 1
+            if done % _SHOWN_EVERY == 0 and done != total:
+                self._show(what, done, total)
+        self._show(what, done, done)
+
+    def _packing(
+        self, structures: Iterator[LabelledStructure], what: str
+    ) -> Iterator[LabelledStructure]:
+        return self._watched(structures, what, 0)
+
+
+def _without(found: Found) -> np.ndarray:
+    """Return ascending indices of structures of `data.train` that are not trained on."""
+    return np.sort(np.concatenate([found.isolated["train"], *found.held_out.values()]))
+
+
+def _path_of(source: Source) -> str:
+    return str(getattr(source, "path", "structures"))
