@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from tensornet_jax.models.layers import normal_kernel
+from tensornet_jax.models.layers import kernel_of
 from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.kernels.channel_blocks import can_be_split
 from tensornet_jax.ops.kernels.choice import choose
@@ -22,11 +22,13 @@ class DegreeLinear(nn.Module):
 
     features: channels that come out.
     num_species: with more than 0, one matrix for each species too.
+    unit: as in `kernel_of`.
     """
 
     features: int
     dtype: str
     num_species: int = 0
+    unit: bool = False
 
     @nn.compact
     def __call__(
@@ -37,10 +39,9 @@ class DegreeLinear(nn.Module):
         """By degree, 2l + 1 components; channels may differ from degree to degree."""
         kernels = []
         for degree, part in enumerate(parts):
-            fan_in = part.shape[-1]
-            shape = (fan_in, self.features)
+            shape = (part.shape[-1], self.features)
             shape = (self.num_species, *shape) if self.num_species else shape
-            kernels.append(self.param(f"kernel_{degree}", normal_kernel(fan_in), shape, self.dtype))
+            kernels.append(kernel_of(self, f"kernel_{degree}", shape, self.dtype, unit=self.unit))
         return list(
             choose(
                 degree_linear,
