@@ -16,6 +16,7 @@ class Block(NamedTuple):
 
     layer: str
     normalization: str
+    interaction: str = "linear"
 
 
 BLOCKS = {
@@ -23,6 +24,7 @@ BLOCKS = {
     "RealAgnosticResidualInteractionBlock": Block("residual", "mean"),
     "RealAgnosticDensityInteractionBlock": Block("mixed", "density"),
     "RealAgnosticDensityResidualInteractionBlock": Block("residual", "density"),
+    "RealAgnosticResidualNonLinearInteractionBlock": Block("residual", "density", "gated"),
 }
 _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "gate": ("silu",),
@@ -82,6 +84,7 @@ def model_config(arguments: Settings) -> MACEConfig:
         "radial_widths": tuple(arguments.get("radial_MLP") or RADIAL_WIDTHS),
         "radial": arguments.get("radial_type") or "bessel",
         "distance_transform": None if transform in (None, "None") else str(transform).lower(),
+        "interaction": first.interaction,
         "first_layer": first.layer,
         "later_layers": later.layer,
         "neighbor_normalization": first.normalization,
@@ -121,10 +124,11 @@ def _blocks(arguments: Settings) -> tuple[Block, Block]:
     first, later = found
     if int(arguments["num_interactions"]) == 1:
         return first, first
-    if first.normalization != later.normalization:
+    if first[1:] != later[1:]:
         raise ValueError(
-            "interaction_cls_first and interaction_cls of which one has a density of neighbors and "
-            "the other has none are not supported together"
+            f"interaction_cls_first {arguments['interaction_cls_first']} and interaction_cls "
+            f"{arguments['interaction_cls']} are not supported together: both with a density of "
+            "neighbors or none, both non-linear or none"
         )
     return first, later
 

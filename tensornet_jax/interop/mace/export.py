@@ -116,6 +116,7 @@ def _constants(c: MACEConfig, buffers: Mapping[str, np.ndarray], dtype: np.dtype
                 key = f"{name}.conv_tp._compiled_main_left_right._w3j_{path.l1}_{path.l2}_{path.l3}"
                 found[key] = clebsch_gordan(*path)
         found[f"{name}.skip_tp.output_mask"] = _mask_of_skip(c, layer, product.l_in_max)
+        found |= _of_gate(c, name, product.l_in_max) if c.interaction == "gated" else {}
         found |= _couplings(c, layer, buffers)
         last = layer == c.num_layers - 1
         if not last or c.readout_width is None:
@@ -130,12 +131,24 @@ def _constants(c: MACEConfig, buffers: Mapping[str, np.ndarray], dtype: np.dtype
 
 
 def _mask_of_skip(c: MACEConfig, layer: int, l_in_max: int) -> np.ndarray:
-    if c.kind_of_layer(layer) == "mixed":
+    if c.interaction == "linear" and c.kind_of_layer(layer) == "mixed":
         return np.ones(c.num_channels * (c.l_max + 1) ** 2)
     l_out_max = contractions(c, layer).contraction.l_out_max
     mask = np.zeros(c.num_channels * (l_out_max + 1) ** 2)
     mask[: c.num_channels * (min(l_in_max, l_out_max) + 1) ** 2] = 1
     return mask
+
+
+def _of_gate(c: MACEConfig, name: str, l_in_max: int) -> Arrays:
+    """Constants of a gated interaction; masks are 0 for degrees that nothing leads to."""
+    every = [c.num_channels * (c.l_max + 1), *(c.num_channels,) * c.l_max]
+    of_degrees = [np.full((2 * d + 1) * n, d <= l_in_max) for d, n in enumerate(every)]
+    return {
+        f"{name}.skip_tp.bias": np.zeros(0),
+        **_of_linear(f"{name}.source_embedding", c.num_channels),
+        **_of_linear(f"{name}.target_embedding", c.num_channels),
+        f"{name}.linear_res.output_mask": np.concatenate(of_degrees).astype(float),
+    }
 
 
 def _couplings(c: MACEConfig, layer: int, buffers: Mapping[str, np.ndarray]) -> Arrays:
@@ -188,7 +201,10 @@ def _arguments(
 ) -> dict[str, Any]:
     classes = {block: name for name, block in BLOCKS.items()}
     kinds = c.kind_of_layer(0), c.kind_of_layer(min(1, c.num_layers - 1))
-    first, later = (classes[Block(kind, c.neighbor_normalization)] for kind in kinds)
+    normalization = c.neighbor_normalization
+    if c.interaction == "gated":
+        kinds, normalization = ("residual", "residual"), "density"
+    first, later = (classes[Block(kind, normalization, c.interaction)] for kind in kinds)
     hidden = [f"{c.num_channels}x{d}{'eo'[d % 2]}" for d in range(c.hidden_l_max + 1)]
     transform = c.distance_transform
     heads = potential.metadata.get("config", {}).get("heads") or ["Default"]

@@ -8,7 +8,6 @@ another order and with edges that point the other way.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -119,38 +118,97 @@ class RadialNetwork:
     channels: int
     product: PathProduct
 
-    @cached_property
-    def _order(self) -> np.ndarray:
-        """For each path here, its number in mace-torch: by degree of the message first."""
-        paths = self.product.product.paths
-        there = sorted(range(len(paths)), key=lambda k: (paths[k].l3, paths[k].l1, paths[k].l2))
-        return np.argsort(there)
-
-    @cached_property
-    def _signs(self) -> np.ndarray:
-        # Edges point from receivers to senders here, and the other way in mace-torch.
-        return np.array([(-1.0) ** path.l2 for path in self.product.product.paths])
-
     def read(self, state: StateDict) -> Arrays:
         """See `Layout`."""
         found = {f"kernel_{k}": state.take(f"{self.name}.layer{k}.weight") for k in self._layers}
-        last = found[f"kernel_{self.hidden}"]
-        paths = _shaped(last, (len(last), len(self._order), self.channels), self.name)
-        paths = paths[:, self._order] * self._signs[:, None].astype(last.dtype)
-        return {**found, f"kernel_{self.hidden}": paths.reshape(last.shape)}
+        last = f"kernel_{self.hidden}"
+        return {**found, last: to_own_paths(found[last], self.product, self.channels, self.name)}
 
     def write(self, parameters: Mapping[str, np.ndarray]) -> Arrays:
         """See `Layout`."""
         found = {f"{self.name}.layer{k}.weight": parameters[f"kernel_{k}"] for k in self._layers}
-        last = parameters[f"kernel_{self.hidden}"]
-        paths = last.reshape(len(last), -1, self.channels)
-        paths = paths * self._signs[:, None].astype(last.dtype)
-        there = paths[:, np.argsort(self._order)]
-        return {**found, f"{self.name}.layer{self.hidden}.weight": there.reshape(last.shape)}
+        last = f"{self.name}.layer{self.hidden}.weight"
+        return {**found, last: to_paths_of_mace(found[last], self.product, self.channels)}
 
     @property
     def _layers(self) -> range:
         return range(self.hidden + 1)
+
+
+@dataclass(frozen=True)
+class EdgeNetwork:
+    """mace-torch's RadialMLP: torch's Linear, LayerNorm and SiLU in turns.
+
+    hidden: layers but the last.
+    product: whose weights the last layer makes; None for other numbers.
+    """
+
+    name: str
+    path: str
+    hidden: int
+    channels: int
+    product: PathProduct | None
+
+    def read(self, state: StateDict) -> Arrays:
+        """See `Layout`."""
+        found: Arrays = {}
+        for layer in range(self.hidden + 1):
+            place = f"{self.name}.net.{3 * layer}"
+            kernel, bias = state.take(f"{place}.weight").T, state.take(f"{place}.bias")
+            if layer == self.hidden and self.product is not None:
+                kernel, bias = (to_own_paths(each, self.product, self.channels, place)
+                                for each in (kernel, bias))
+            found |= {f"kernel_{layer}": kernel, f"bias_{layer}": bias}
+            if layer < self.hidden:
+                norm = f"{self.name}.net.{3 * layer + 1}"
+                found[f"norm_{layer}/scale"] = state.take(f"{norm}.weight")
+                found[f"norm_{layer}/bias"] = state.take(f"{norm}.bias")
+        return found
+
+    def write(self, parameters: Mapping[str, np.ndarray]) -> Arrays:
+        """See `Layout`."""
+        found: Arrays = {}
+        for layer in range(self.hidden + 1):
+            place = f"{self.name}.net.{3 * layer}"
+            kernel, bias = parameters[f"kernel_{layer}"], parameters[f"bias_{layer}"]
+            if layer == self.hidden and self.product is not None:
+                kernel, bias = (to_paths_of_mace(each, self.product, self.channels)
+                                for each in (kernel, bias))
+            found |= {f"{place}.weight": np.ascontiguousarray(kernel.T), f"{place}.bias": bias}
+            if layer < self.hidden:
+                norm = f"{self.name}.net.{3 * layer + 1}"
+                found[f"{norm}.weight"] = parameters[f"norm_{layer}/scale"]
+                found[f"{norm}.bias"] = parameters[f"norm_{layer}/bias"]
+        return found
+
+
+def _order(product: PathProduct) -> np.ndarray:
+    """For each path here, its number in mace-torch: by degree of the message first."""
+    paths = product.product.paths
+    there = sorted(range(len(paths)), key=lambda k: (paths[k].l3, paths[k].l1, paths[k].l2))
+    return np.argsort(there)
+
+
+def _signs(product: PathProduct) -> np.ndarray:
+    # Edges point from receivers to senders here, and the other way in mace-torch.
+    return np.array([(-1.0) ** path.l2 for path in product.product.paths])[:, None]
+
+
+def to_own_paths(
+    weights: np.ndarray, product: PathProduct, channels: int, name: str
+) -> np.ndarray:
+    """Weights (…, paths · channels) of mace-torch in the order and with the signs of here."""
+    order = _order(product)
+    shape = (*weights.shape[:-1], len(order), channels)
+    paths = _shaped(weights, shape, name)[..., order, :]
+    return (paths * _signs(product).astype(weights.dtype)).reshape(weights.shape)
+
+
+def to_paths_of_mace(weights: np.ndarray, product: PathProduct, channels: int) -> np.ndarray:
+    """`to_own_paths` backwards."""
+    paths = weights.reshape(*weights.shape[:-1], -1, channels)
+    paths = paths * _signs(product).astype(weights.dtype)
+    return paths[..., np.argsort(_order(product)), :].reshape(weights.shape)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from tensornet_jax.interop.mace.layouts import (
     BySpecies,
     Contractions,
+    EdgeNetwork,
     Layout,
     Linear,
     RadialNetwork,
@@ -61,6 +62,8 @@ def _of_layer(config: MACEConfig, num_species: int, layer: int) -> list[Layout]:
     incoming = (channels,) * (product.l_in_max + 1)
     messages = tuple(copies * channels for copies in product.num_copies)
     outgoing = (channels,) * (_l_out_max(config, layer) + 1)
+    if config.interaction == "gated":
+        return _of_gated_layer(config, num_species, layer)
     mixed = config.kind_of_layer(layer) == "mixed"
     # Of what is kept, only degrees that go on.
     degrees = config.l_max + 1 if mixed else min(len(incoming), len(outgoing))
@@ -77,6 +80,36 @@ def _of_layer(config: MACEConfig, num_species: int, layer: int) -> list[Layout]:
         shape = (config.num_radial, 1)
         found.append(Single(f"{name}.density_fn.layer0.weight", path, "density", shape, shape))
     return found
+
+
+def _of_gated_layer(config: MACEConfig, num_species: int, layer: int) -> list[Layout]:
+    channels, product = config.num_channels, message_product(config, layer)
+    name, path = f"interactions.{layer}", f"interaction_{layer}"
+    incoming = (channels,) * (product.l_in_max + 1)
+    messages = tuple(copies * channels for copies in product.num_copies)
+    outgoing = (channels,) * (_l_out_max(config, layer) + 1)
+    every = (channels,) * (config.l_max + 1)
+    # Scalars, and a gate for each channel of each higher degree.
+    before_gate = (channels * (config.l_max + 1), *every[1:])
+    kept = min(incoming, outgoing, key=len)
+    hidden = len(config.radial_widths)
+    table, flat = (num_species, channels), (num_species * channels,)
+    return [
+        *(
+            Single(f"{name}.{end}_embedding.weight", path, end, table, flat)
+            for end in ("source", "target")
+        ),
+        *(Single(f"{name}.{key}", path, key, (), ()) for key in ("alpha", "beta")),
+        Linear(f"{name}.skip_tp", f"{path}/skip", kept, kept),
+        Linear(f"{name}.linear_up", f"{path}/before", incoming, incoming),
+        Linear(f"{name}.linear_res", f"{path}/residual", incoming, before_gate[: len(incoming)]),
+        Linear(f"{name}.linear_1", f"{path}/after", messages, before_gate),
+        Linear(f"{name}.linear_2", f"{path}/mixed", every, every),
+        EdgeNetwork(f"{name}.conv_tp_weights", f"{path}/radial", hidden, channels, product),
+        EdgeNetwork(f"{name}.density_fn", f"{path}/density", 1, channels, None),
+        contractions(config, layer),
+        Linear(f"products.{layer}.linear", f"update_{layer}", outgoing, outgoing),
+    ]
 
 
 def _l_out_max(config: MACEConfig, layer: int) -> int:

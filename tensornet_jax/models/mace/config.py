@@ -53,6 +53,11 @@ class MACEConfig(SphericalConfig):
         "(use_reduced_cg with cuequivariance)",
         json_schema_extra=NOT_SET_BY_USERS,
     )
+    interaction: Literal["linear", "gated"] = Field(
+        default="linear",
+        description="gated (MACE-MH-1, OMOL): weights of messages see the elements of both atoms, "
+        "and messages go through a gate; features are kept in all layers",
+    )
     first_layer: Literal["mixed", "residual"] = Field(
         default="mixed",
         description="mixed: by element, so that an atom without neighbors has the energy E0; "
@@ -90,12 +95,18 @@ class MACEConfig(SphericalConfig):
             raise ValueError(
                 "parametrization: mace is of product: clebsch_gordan and group: O(3) only"
             )
+        if self.interaction == "gated" and self.products[0] != "clebsch_gordan":
+            raise ValueError("interaction: gated is of interaction_product: clebsch_gordan only")
         return self
 
     @property
     def compressible(self) -> bool:
         """Whether the module has `radial_functions` that can be tabulated, and runs on tables."""
-        return self.distance_transform is None and self.neighbor_normalization == "mean"
+        return (
+            self.interaction == "linear"
+            and self.distance_transform is None
+            and self.neighbor_normalization == "mean"
+        )
 
     def kind_of_layer(self, layer: int) -> Literal["mixed", "residual"]:
         """What `first_layer` or `later_layers` say of a layer."""

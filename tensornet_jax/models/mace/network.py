@@ -21,12 +21,13 @@ from tensornet_jax.models.heads.features import AtomFeatures
 from tensornet_jax.models.heads.outputs import outputs_of
 from tensornet_jax.models.layers import Perceptron, kernel_of
 from tensornet_jax.models.mace.config import MACEConfig
+from tensornet_jax.models.mace.gated import GatedInteraction
 from tensornet_jax.models.mace.layers import Interaction, ManyBody
 from tensornet_jax.models.mace.radial import RadialBasis
 from tensornet_jax.models.physics.electronic_state import ElectronicState
 from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.models.spherical.features import DegreeLinear, split_degrees
-from tensornet_jax.models.spherical.geometry import edge_geometry
+from tensornet_jax.models.spherical.geometry import EdgeGeometry, edge_geometry
 
 
 class MACE(Model[MACEConfig]):
@@ -76,30 +77,41 @@ class MACE(Model[MACEConfig]):
             # Energies need but the scalars of the last layer.
             needed = c.has_other_heads or layer < c.num_layers - 1
             l_out_max = c.hidden_l_max if needed else 0
-            messages = Interaction(c, dtype, name=f"interaction_{layer}")(
-                features, geometry, graph.edges.index
-            )
-            # Element-dependent weights: by default of the messages in the first layer, so that
-            # nothing is left of an atom without neighbors, and later of what the layer adds to.
-            by_element = DegreeLinear(
-                c.num_channels, dtype, num_species, c.unit_weights, name=f"element_{layer}"
-            )
-            mixed = c.kind_of_layer(layer) == "mixed"
-            if mixed:
-                messages = by_element(messages, graph.species)
+            messages, kept = self._interaction(layer, l_out_max, features, graph, geometry)
             many_body = ManyBody(c, num_species, l_out_max, dtype, name=f"many_body_{layer}")
-            update = DegreeLinear(
+            linear = DegreeLinear(
                 c.num_channels, dtype, unit=c.unit_weights, name=f"update_{layer}"
-            )(many_body(messages, graph.species))
-            if not mixed:
-                kept = by_element(split_degrees(features)[: l_out_max + 1], graph.species)
-                # The first features are scalars.
-                update[: len(kept)] = [
-                    new + old for new, old in zip(update, kept, strict=False)
-                ]
+            )
+            update = linear(many_body(messages, graph.species))
+            # The first features are scalars.
+            update[: len(kept)] = map(jnp.add, update, kept)
             features = jnp.concatenate(update, axis=1)
             found.append(features)
         return found
+
+    def _interaction(
+        self,
+        layer: int,
+        l_out_max: int,
+        features: Float[Array, "atoms _ channels"],
+        graph: AtomGraph,
+        geometry: EdgeGeometry,
+    ) -> tuple[list[Array], list[Array]]:
+        """By degree the messages of a layer, and the features that are kept beside them."""
+        c, name, num_species = self.config, f"interaction_{layer}", len(self.numbers)
+        edges = graph.edges.index
+        if c.interaction == "gated":
+            gated = GatedInteraction(c, num_species, l_out_max, self.dtype, name=name)
+            return gated(features, graph.species, geometry, edges, graph.edges.pair_mask)
+        messages = Interaction(c, self.dtype, name=name)(features, geometry, edges)
+        # Element-dependent weights: by default of the messages in the first layer, so that nothing
+        # is left of an atom without neighbors, and later of what the layer adds to.
+        by_element = DegreeLinear(
+            c.num_channels, self.dtype, num_species, c.unit_weights, name=f"element_{layer}"
+        )
+        if c.kind_of_layer(layer) == "mixed":
+            return by_element(messages, graph.species), []
+        return messages, by_element(split_degrees(features)[: l_out_max + 1], graph.species)
 
     def _basis(self, graph: AtomGraph) -> Callable[[Array], Array]:
         """Radial functions of the pairs' distances in Å."""

@@ -20,12 +20,12 @@ from tensornet_jax.ops.kernels.degree_linear import degree_linear
 class DegreeLinear(nn.Module):
     """A linear map of the channels for each degree, without bias.
 
-    features: channels that come out.
+    features: channels that come out, of all degrees or of each.
     num_species: with more than 0, one matrix for each species too.
     unit: as in `kernel_of`.
     """
 
-    features: int
+    features: int | tuple[int, ...]
     dtype: str
     num_species: int = 0
     unit: bool = False
@@ -39,7 +39,8 @@ class DegreeLinear(nn.Module):
         """By degree, 2l + 1 components; channels may differ from degree to degree."""
         kernels = []
         for degree, part in enumerate(parts):
-            shape = (part.shape[-1], self.features)
+            width = self.features if isinstance(self.features, int) else self.features[degree]
+            shape = (part.shape[-1], width)
             shape = (self.num_species, *shape) if self.num_species else shape
             kernels.append(kernel_of(self, f"kernel_{degree}", shape, self.dtype, unit=self.unit))
         return list(
