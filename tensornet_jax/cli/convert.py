@@ -171,7 +171,8 @@ def mace(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL", help="A .model file of mace-torch; nothing in it is run.",
+            metavar="MODEL",
+            help="A .model file of mace-torch; nothing in it is run.",
             show_default=False,
         ),
     ],

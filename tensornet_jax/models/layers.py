@@ -114,9 +114,7 @@ class Perceptron(nn.Module):
         """Return as many numbers for each row as there are features."""
         for index, width in enumerate((*self.widths, self.features)):
             shape = (values.shape[-1], width)
-            values = values @ kernel_of(
-                self, f"kernel_{index}", shape, self.dtype, unit=self.unit
-            )
+            values = values @ kernel_of(self, f"kernel_{index}", shape, self.dtype, unit=self.unit)
             if index < len(self.widths):
                 gain = SILU_GAIN_OF_E3NN if self.unit else SILU_GAIN
                 values = gain * jax.nn.silu(values)

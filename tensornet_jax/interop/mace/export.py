@@ -110,7 +110,10 @@ def _constants(c: MACEConfig, buffers: Mapping[str, np.ndarray], dtype: np.dtype
     for layer in range(c.num_layers):
         name, product = f"interactions.{layer}", message_product(c, layer)
         size = c.num_channels * _sizes(product.num_copies)
-        found |= {f"{name}.conv_tp.weight": np.zeros(0), f"{name}.conv_tp.output_mask": np.ones(size)}
+        found |= {
+            f"{name}.conv_tp.weight": np.zeros(0),
+            f"{name}.conv_tp.output_mask": np.ones(size),
+        }
         for path in product.product.paths:
             if min(path) > 0:
                 key = f"{name}.conv_tp._compiled_main_left_right._w3j_{path.l1}_{path.l2}_{path.l3}"
@@ -125,8 +128,7 @@ def _constants(c: MACEConfig, buffers: Mapping[str, np.ndarray], dtype: np.dtype
             found |= _of_linear(f"readouts.{layer}.linear_1", c.readout_width)
             found |= _of_linear(f"readouts.{layer}.linear_2", 1)
     return {
-        name: value if value.dtype == bool else value.astype(dtype)
-        for name, value in found.items()
+        name: value if value.dtype == bool else value.astype(dtype) for name, value in found.items()
     }
 
 

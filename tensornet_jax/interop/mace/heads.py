@@ -47,9 +47,7 @@ def with_one_head(
     return found, {**kept, "heads": [names[number]]}
 
 
-def _read_outs(
-    state: Mapping[str, np.ndarray], number: int, count: int
-) -> dict[str, np.ndarray]:
+def _read_outs(state: Mapping[str, np.ndarray], number: int, count: int) -> dict[str, np.ndarray]:
     """The read-outs of one head, whose hidden channels stand together."""
     found = {}
     for name, value in state.items():

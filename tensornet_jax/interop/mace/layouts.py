@@ -156,8 +156,10 @@ class EdgeNetwork:
             place = f"{self.name}.net.{3 * layer}"
             kernel, bias = state.take(f"{place}.weight").T, state.take(f"{place}.bias")
             if layer == self.hidden and self.product is not None:
-                kernel, bias = (to_own_paths(each, self.product, self.channels, place)
-                                for each in (kernel, bias))
+                kernel, bias = (
+                    to_own_paths(each, self.product, self.channels, place)
+                    for each in (kernel, bias)
+                )
             found |= {f"kernel_{layer}": kernel, f"bias_{layer}": bias}
             if layer < self.hidden:
                 norm = f"{self.name}.net.{3 * layer + 1}"
@@ -172,8 +174,9 @@ class EdgeNetwork:
             place = f"{self.name}.net.{3 * layer}"
             kernel, bias = parameters[f"kernel_{layer}"], parameters[f"bias_{layer}"]
             if layer == self.hidden and self.product is not None:
-                kernel, bias = (to_paths_of_mace(each, self.product, self.channels)
-                                for each in (kernel, bias))
+                kernel, bias = (
+                    to_paths_of_mace(each, self.product, self.channels) for each in (kernel, bias)
+                )
             found |= {f"{place}.weight": np.ascontiguousarray(kernel.T), f"{place}.bias": bias}
             if layer < self.hidden:
                 norm = f"{self.name}.net.{3 * layer + 1}"
@@ -194,9 +197,7 @@ def _signs(product: PathProduct) -> np.ndarray:
     return np.array([(-1.0) ** path.l2 for path in product.product.paths])[:, None]
 
 
-def to_own_paths(
-    weights: np.ndarray, product: PathProduct, channels: int, name: str
-) -> np.ndarray:
+def to_own_paths(weights: np.ndarray, product: PathProduct, channels: int, name: str) -> np.ndarray:
     """Weights (…, paths · channels) of mace-torch in the order and with the signs of here."""
     order = _order(product)
     shape = (*weights.shape[:-1], len(order), channels)
@@ -256,9 +257,7 @@ class Contractions:
         return found
 
 
-def _split(
-    flat: np.ndarray, shapes: Sequence[tuple[int, ...]], name: str
-) -> list[np.ndarray]:
+def _split(flat: np.ndarray, shapes: Sequence[tuple[int, ...]], name: str) -> list[np.ndarray]:
     sizes = [math.prod(shape) for shape in shapes]
     _shaped(flat, (sum(sizes),), name)
     parts = np.split(flat.ravel(), np.cumsum(sizes)[:-1])

@@ -172,9 +172,7 @@ def _correlations(model: Record) -> list[int]:
     found = []
     for product in _child_list(model, "products"):
         (first, *_) = _child_list(_child(product, "symmetric_contractions"), "contractions")
-        found.append(
-            sum(name.startswith("U_matrix_") for name in first.state["_buffers"])
-        )
+        found.append(sum(name.startswith("U_matrix_") for name in first.state["_buffers"]))
     return found
 
 

@@ -148,9 +148,7 @@ def _variables(
     }
 
 
-def _radial(
-    state: StateDict, model: MACEConfig, numbers: tuple[int, ...]
-) -> dict[str, np.ndarray]:
+def _radial(state: StateDict, model: MACEConfig, numbers: tuple[int, ...]) -> dict[str, np.ndarray]:
     """Return the constants of the radial functions."""
     name = "radial_embedding"
     found: dict[str, np.ndarray] = {}
@@ -167,4 +165,3 @@ def _radial(
     elif model.distance_transform == "soft":
         found["steepness"] = state.take(f"{transform}.alpha")
     return found
-

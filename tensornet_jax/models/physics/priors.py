@@ -89,9 +89,7 @@ def _zbl(
     )
     first, second = pairs.species
     lengths = jnp.asarray(lengths, dtype)[first, second]
-    energies = zbl_energies(
-        distances, charges[first], charges[second], lengths, prior.third_decay
-    )
+    energies = zbl_energies(distances, charges[first], charges[second], lengths, prior.third_decay)
     return COULOMB * energies * _zbl_envelope(prior, pairs, numbers, cutoff)
 
 

@@ -1,7 +1,7 @@
 """The couplings that mace-torch's symmetric contraction has weights for, and ours in their place.
 
-mace-torch (arXiv:2206.07697) couples ν equal factors one after the other in every way there is, with
-a weight for each. Many of these couplings agree once the factors are equal: `SymmetricContraction`
+mace-torch (arXiv:2206.07697) couples ν equal factors one after the other in every way there is,
+each with a weight. Many of these couplings agree once the factors are equal: `SymmetricContraction`
 has fewer, orthonormal polynomials. `change_of_basis` is the matrix between the two.
 """
 
