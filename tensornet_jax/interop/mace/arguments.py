@@ -115,7 +115,7 @@ def head_names(arguments: Settings) -> list[str]:
 def _blocks(arguments: Settings) -> tuple[Block, Block]:
     found = []
     for key in ("interaction_cls_first", "interaction_cls"):
-        name = _short(arguments[key])
+        name = str(_short(arguments[key]))
         if name not in BLOCKS:
             raise ValueError(
                 f"mace-torch's {key} {name} is not supported, only {', '.join(BLOCKS)}"

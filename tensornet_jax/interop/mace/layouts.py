@@ -25,8 +25,10 @@ Arrays = dict[str, np.ndarray]
 class Layout(Protocol):
     """One module of mace-torch, and the parameters here that hold its weights."""
 
-    path: str
-    """Of the module here, below "params"."""
+    @property
+    def path(self) -> str:
+        """Of the module here, below "params"."""
+        ...
 
     def read(self, state: StateDict) -> Arrays:
         """Return the parameters by their names in the module."""

@@ -37,7 +37,7 @@ class Storage(NamedTuple):
 
     kind: str
     key: str
-    count: int
+    length: int
 
 
 class ModuleArchive:

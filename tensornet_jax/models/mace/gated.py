@@ -60,13 +60,13 @@ class GatedInteraction(nn.Module):
         kept = self._linear("skip", every)(parts[: self.l_out_max + 1])
         own = self._linear("before", every)(parts)
         product = PathProduct(len(parts) - 1, c.l_max, c.parity)
-        atoms = [self._embedding(name)[species] for name in ("source", "target")]
+        source, target = (self._embedding(name)[species] for name in ("source", "target"))
         size = product.num_weights * c.num_channels
         weights = EdgeNetwork(c.radial_widths, size, self.dtype, name="radial")(
-            geometry.basis, *atoms, edges
+            geometry.basis, source, target, edges
         )
         density = EdgeNetwork((DENSITY_WIDTH,), 1, self.dtype, name="density")(
-            geometry.basis, *atoms, edges
+            geometry.basis, source, target, edges
         )
         inside = on_both_edges(mask[:, None].astype(weights.dtype))
         weights = (weights * inside).reshape(-1, product.num_weights, c.num_channels)
