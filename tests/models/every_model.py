@@ -53,6 +53,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mace vector_signal": {"product": "vector_signal"},
     "mace vector_signal SO(3)": {"product": "vector_signal", "group": "SO(3)"},
     "mace of two products": {"many_body_product": "gaunt_grid", "hidden_l_max": 2},
+    "mace as mace-torch": {
+        "parametrization": "mace",
+        "correlation": 2,
+        "neighbor_normalization": "density",
+        "distance_transform": "agnesi",
+    },
+    "mace gated": {
+        "interaction": "gated",
+        "cutoff_function": "messages",
+        "correlation": 2,
+        "species_in_many_body": False,
+    },
     "escn": {"m_max": None},
     "escn truncated": {"m_max": 1},
     "escn SO(3)": {"group": "SO(3)"},

@@ -28,12 +28,11 @@ BLOCKS = {
 }
 _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "gate": ("silu",),
-    "apply_cutoff": (True,),
+    "apply_cutoff": (True, False),
     "use_so3": (False,),
-    "use_last_readout_only": (False,),
+    "use_last_readout_only": (False, True),
     "use_embedding_readout": (False,),
     "embedding_specs": (None, {}),
-    "edge_irreps": (None,),
     "use_edge_irreps_first": (False, None),
     "keep_last_layer_irreps": (False,),
     "readout_cls": ("NonLinearReadoutBlock",),
@@ -51,6 +50,7 @@ _READ = {
     *("atomic_energies", "atomic_numbers", "num_elements", "radial_MLP", "heads"),
     *("atomic_inter_scale", "atomic_inter_shift", "pair_repulsion", "use_agnostic_product"),
     # How mace-torch computes, or how its weights are laid out, which the state dict shows.
+    "edge_irreps",
     *("cueq_config", "oeq_config", "lammps_mliap", "use_reduced_cg"),
 }
 RADIAL_WIDTHS = (64, 64, 64)
@@ -65,9 +65,11 @@ def model_config(arguments: Settings) -> MACEConfig:
     """
     check_arguments(arguments)
     first, later = _blocks(arguments)
-    channels, hidden_l_max = _hidden(arguments["hidden_irreps"])
+    channels, hidden_l_max = _natural(arguments["hidden_irreps"])
     layers = int(arguments["num_interactions"])
     transform = arguments.get("distance_transform")
+    edge = arguments.get("edge_irreps")
+    edge_channels, edge_l_max = (None, None) if edge is None or layers == 1 else _natural(edge)
     settings = {
         "parametrization": "mace",
         "cutoff": float(arguments["r_max"]),
@@ -87,6 +89,10 @@ def model_config(arguments: Settings) -> MACEConfig:
         "interaction": first.interaction,
         "first_layer": first.layer,
         "later_layers": later.layer,
+        "cutoff_function": "basis" if arguments.get("apply_cutoff", True) else "messages",
+        "edge_channels": None if edge_channels == channels else edge_channels,
+        "edge_l_max": None if edge_l_max == hidden_l_max else edge_l_max,
+        "readouts": "last" if arguments.get("use_last_readout_only") and layers > 1 else "all",
         "neighbor_normalization": first.normalization,
         "species_in_many_body": not arguments.get("use_agnostic_product", False),
     }
@@ -152,14 +158,14 @@ def irreps(text: str) -> list[tuple[int, int, str]]:
     return found
 
 
-def _hidden(text: str) -> tuple[int, int]:
-    """Channels and highest degree of hidden irreps."""
+def _natural(text: str) -> tuple[int, int]:
+    """Channels and highest degree of the irreps of features."""
     parts = irreps(text)
     channels = parts[0][0]
     if parts != [(channels, degree, "eo"[degree % 2]) for degree in range(len(parts))]:
         raise ValueError(
-            f"hidden_irreps {text} are not supported, only those with equally many channels of "
-            f"degrees 0, 1, … and of natural parity, such as {channels}x0e+{channels}x1o"
+            f"irreps {text} of features are not supported, only those with equally many channels "
+            f"of degrees 0, 1, … and of natural parity, such as {channels}x0e+{channels}x1o"
         )
     return channels, len(parts) - 1
 

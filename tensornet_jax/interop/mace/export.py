@@ -10,7 +10,12 @@ from flax.traverse_util import flatten_dict
 from tensornet_jax.interop.mace.arguments import BLOCKS, Block
 from tensornet_jax.interop.mace.heads import ENERGIES, SCALES
 from tensornet_jax.interop.mace.layouts import Arrays, Linear
-from tensornet_jax.interop.mace.modules import contractions, layouts, message_product
+from tensornet_jax.interop.mace.modules import (
+    contractions,
+    last_read_out,
+    layouts,
+    message_product,
+)
 from tensornet_jax.interop.mace.repulsion import is_of_mace, zbl_tensors
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
@@ -48,7 +53,7 @@ def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], dict[str
     energies, shift = _isolated_atoms(potential)
     dtype = np.dtype(potential.dtype)
     state |= _radial(c, numbers, _below(buffers, "basis"), dtype)
-    state |= _constants(c, buffers, dtype)
+    state |= _constants(c, buffers)
     state |= {
         "atomic_numbers": np.asarray(numbers, np.int64),
         "r_max": np.asarray(c.cutoff, dtype),
@@ -59,7 +64,8 @@ def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], dict[str
     }
     if c.priors:
         state |= zbl_tensors(c.priors[0], dtype)
-    return state, _arguments(potential, c, energies, shift)
+    cast = {name: v.astype(dtype) if v.dtype.kind == "f" else v for name, v in state.items()}
+    return cast, _arguments(potential, c, energies, shift)
 
 
 def _check(potential: Potential, config: MACEConfig) -> None:
@@ -104,12 +110,12 @@ def _of_linear(name: str, size: int) -> Arrays:
     return {f"{name}.bias": np.zeros(0), f"{name}.output_mask": np.ones(size)}
 
 
-def _constants(c: MACEConfig, buffers: Mapping[str, np.ndarray], dtype: np.dtype) -> Arrays:
+def _constants(c: MACEConfig, buffers: Mapping[str, np.ndarray]) -> Arrays:
     """What mace-torch stores beside its weights."""
     found: Arrays = _of_linear("node_embedding.linear", c.num_channels)
     for layer in range(c.num_layers):
         name, product = f"interactions.{layer}", message_product(c, layer)
-        size = c.num_channels * _sizes(product.num_copies)
+        size = c.sent_in_layer(layer)[0] * _sizes(product.num_copies)
         found |= {
             f"{name}.conv_tp.weight": np.zeros(0),
             f"{name}.conv_tp.output_mask": np.ones(size),
@@ -118,24 +124,25 @@ def _constants(c: MACEConfig, buffers: Mapping[str, np.ndarray], dtype: np.dtype
             if min(path) > 0:
                 key = f"{name}.conv_tp._compiled_main_left_right._w3j_{path.l1}_{path.l2}_{path.l3}"
                 found[key] = clebsch_gordan(*path)
-        found[f"{name}.skip_tp.output_mask"] = _mask_of_skip(c, layer, product.l_in_max)
+        found[f"{name}.skip_tp.output_mask"] = _mask_of_skip(c, layer)
         found |= _of_gate(c, name, product.l_in_max) if c.interaction == "gated" else {}
         found |= _couplings(c, layer, buffers)
-        last = layer == c.num_layers - 1
-        if not last or c.readout_width is None:
+        if layer < c.num_layers - 1 and c.readouts == "all":
             found |= _of_linear(f"readouts.{layer}.linear", 1)
-        else:
-            found |= _of_linear(f"readouts.{layer}.linear_1", c.readout_width)
-            found |= _of_linear(f"readouts.{layer}.linear_2", 1)
-    return {
-        name: value if value.dtype == bool else value.astype(dtype) for name, value in found.items()
-    }
+    name = last_read_out(c)
+    if c.readout_width is None:
+        found |= _of_linear(f"{name}.linear", 1)
+    else:
+        found |= _of_linear(f"{name}.linear_1", c.readout_width)
+        found |= _of_linear(f"{name}.linear_2", 1)
+    return found
 
 
-def _mask_of_skip(c: MACEConfig, layer: int, l_in_max: int) -> np.ndarray:
+def _mask_of_skip(c: MACEConfig, layer: int) -> np.ndarray:
     if c.interaction == "linear" and c.kind_of_layer(layer) == "mixed":
         return np.ones(c.num_channels * (c.l_max + 1) ** 2)
     l_out_max = contractions(c, layer).contraction.l_out_max
+    l_in_max = c.hidden_l_max if layer else 0
     mask = np.zeros(c.num_channels * (l_out_max + 1) ** 2)
     mask[: c.num_channels * (min(l_in_max, l_out_max) + 1) ** 2] = 1
     return mask
@@ -207,10 +214,9 @@ def _arguments(
     if c.interaction == "gated":
         kinds, normalization = ("residual", "residual"), "density"
     first, later = (classes[Block(kind, normalization, c.interaction)] for kind in kinds)
-    hidden = [f"{c.num_channels}x{d}{'eo'[d % 2]}" for d in range(c.hidden_l_max + 1)]
     transform = c.distance_transform
     heads = potential.metadata.get("config", {}).get("heads") or ["Default"]
-    return {
+    arguments = {
         "r_max": c.cutoff,
         "num_bessel": c.num_radial,
         "num_polynomial_cutoff": c.envelope_exponent,
@@ -219,7 +225,7 @@ def _arguments(
         "interaction_cls_first": first,
         "num_interactions": c.num_layers,
         "num_elements": len(potential.elements.numbers),
-        "hidden_irreps": "+".join(hidden),
+        "hidden_irreps": _irreps(c.num_channels, c.hidden_l_max),
         "MLP_irreps": f"{c.readout_width or 16}x0e",
         "atomic_energies": [energies.tolist()],
         "avg_num_neighbors": c.avg_num_neighbors or 1.0,
@@ -235,4 +241,14 @@ def _arguments(
         "distance_transform": "None" if transform is None else transform.capitalize(),
         "use_agnostic_product": not c.species_in_many_body,
         "use_reduced_cg": c.couplings == "reduced",
+        "apply_cutoff": c.cutoff_function == "basis",
+        "use_last_readout_only": c.readouts == "last",
     }
+    if c.edge_channels is not None or c.edge_l_max is not None:
+        count, l_max = c.sent_in_layer(1)
+        arguments["edge_irreps"] = _irreps(count, l_max)
+    return arguments
+
+
+def _irreps(channels: int, l_max: int) -> str:
+    return "+".join(f"{channels}x{d}{'eo'[d % 2]}" for d in range(l_max + 1))

@@ -28,9 +28,9 @@ def layouts(config: MACEConfig, num_species: int) -> list[Layout]:
     ]
     for layer in range(config.num_layers):
         found += _of_layer(config, num_species, layer)
-        if layer < last:
+        if layer < last and config.readouts == "all":
             found.append(_vector(f"readouts.{layer}.linear.weight", f"energy_{layer}", channels))
-    name, width = f"readouts.{last}", config.readout_width
+    name, width = last_read_out(config), config.readout_width
     if width is None:
         found.append(_vector(f"{name}.linear.weight", "energy_last", channels))
     else:
@@ -43,6 +43,11 @@ def layouts(config: MACEConfig, num_species: int) -> list[Layout]:
     return found
 
 
+def last_read_out(config: MACEConfig) -> str:
+    """Name of the last layer's read-out."""
+    return f"readouts.{config.num_layers - 1 if config.readouts == 'all' else 0}"
+
+
 def contractions(config: MACEConfig, layer: int) -> Contractions:
     """Return the layout of one layer's many-body step."""
     contraction = SymmetricContraction(config.l_max, _l_out_max(config, layer), config.correlation)
@@ -53,28 +58,44 @@ def contractions(config: MACEConfig, layer: int) -> Contractions:
 
 def message_product(config: MACEConfig, layer: int) -> PathProduct:
     """Return the product of one layer's messages."""
-    return PathProduct(config.hidden_l_max if layer else 0, config.l_max, config.parity)
+    return PathProduct(config.sent_in_layer(layer)[1], config.l_max, config.parity)
+
+
+class _Sizes:
+    """Channels by degree of what goes in, is sent, arrives and goes out in one layer."""
+
+    def __init__(self, config: MACEConfig, layer: int):
+        self.product = message_product(config, layer)
+        channels, self.sent_channels = config.num_channels, config.sent_in_layer(layer)[0]
+        self.incoming = (channels,) * ((config.hidden_l_max if layer else 0) + 1)
+        self.sent = (self.sent_channels,) * (self.product.l_in_max + 1)
+        self.messages = tuple(copies * self.sent_channels for copies in self.product.num_copies)
+        self.outgoing = (channels,) * (_l_out_max(config, layer) + 1)
+        self.kept = min(self.incoming, self.outgoing, key=len)
 
 
 def _of_layer(config: MACEConfig, num_species: int, layer: int) -> list[Layout]:
-    channels, product = config.num_channels, message_product(config, layer)
+    channels, sizes = config.num_channels, _Sizes(config, layer)
     name, path = f"interactions.{layer}", f"interaction_{layer}"
-    incoming = (channels,) * (product.l_in_max + 1)
-    messages = tuple(copies * channels for copies in product.num_copies)
-    outgoing = (channels,) * (_l_out_max(config, layer) + 1)
     if config.interaction == "gated":
         return _of_gated_layer(config, num_species, layer)
     mixed = config.kind_of_layer(layer) == "mixed"
     # Of what is kept, only degrees that go on.
-    degrees = config.l_max + 1 if mixed else min(len(incoming), len(outgoing))
+    degrees = config.l_max + 1 if mixed else len(sizes.kept)
     hidden = len(config.radial_widths)
     found: list[Layout] = [
-        Linear(f"{name}.linear_up", f"{path}/before", incoming, incoming),
-        RadialNetwork(f"{name}.conv_tp_weights", f"{path}/radial", hidden, channels, product),
-        Linear(f"{name}.linear", f"{path}/after", messages, (channels,) * len(messages)),
+        Linear(
+            f"{name}.linear_up", f"{path}/before", sizes.incoming[: len(sizes.sent)], sizes.sent
+        ),
+        RadialNetwork(
+            f"{name}.conv_tp_weights", f"{path}/radial", hidden, sizes.sent_channels, sizes.product
+        ),
+        Linear(
+            f"{name}.linear", f"{path}/after", sizes.messages, (channels,) * len(sizes.messages)
+        ),
         BySpecies(f"{name}.skip_tp", f"element_{layer}", degrees, channels, num_species),
         contractions(config, layer),
-        Linear(f"products.{layer}.linear", f"update_{layer}", outgoing, outgoing),
+        Linear(f"products.{layer}.linear", f"update_{layer}", sizes.outgoing, sizes.outgoing),
     ]
     if config.neighbor_normalization == "density":
         shape = (config.num_radial, 1)
@@ -83,15 +104,11 @@ def _of_layer(config: MACEConfig, num_species: int, layer: int) -> list[Layout]:
 
 
 def _of_gated_layer(config: MACEConfig, num_species: int, layer: int) -> list[Layout]:
-    channels, product = config.num_channels, message_product(config, layer)
+    channels, sizes = config.num_channels, _Sizes(config, layer)
     name, path = f"interactions.{layer}", f"interaction_{layer}"
-    incoming = (channels,) * (product.l_in_max + 1)
-    messages = tuple(copies * channels for copies in product.num_copies)
-    outgoing = (channels,) * (_l_out_max(config, layer) + 1)
     every = (channels,) * (config.l_max + 1)
     # Scalars, and a gate for each channel of each higher degree.
     before_gate = (channels * (config.l_max + 1), *every[1:])
-    kept = min(incoming, outgoing, key=len)
     hidden = len(config.radial_widths)
     table, flat = (num_species, channels), (num_species * channels,)
     return [
@@ -100,15 +117,21 @@ def _of_gated_layer(config: MACEConfig, num_species: int, layer: int) -> list[La
             for end in ("source", "target")
         ),
         *(Single(f"{name}.{key}", path, key, (), ()) for key in ("alpha", "beta")),
-        Linear(f"{name}.skip_tp", f"{path}/skip", kept, kept),
-        Linear(f"{name}.linear_up", f"{path}/before", incoming, incoming),
-        Linear(f"{name}.linear_res", f"{path}/residual", incoming, before_gate[: len(incoming)]),
-        Linear(f"{name}.linear_1", f"{path}/after", messages, before_gate),
+        Linear(f"{name}.skip_tp", f"{path}/skip", sizes.kept, sizes.kept),
+        Linear(
+            f"{name}.linear_up", f"{path}/before", sizes.incoming[: len(sizes.sent)], sizes.sent
+        ),
+        Linear(
+            f"{name}.linear_res", f"{path}/residual", sizes.sent, before_gate[: len(sizes.sent)]
+        ),
+        Linear(f"{name}.linear_1", f"{path}/after", sizes.messages, before_gate),
         Linear(f"{name}.linear_2", f"{path}/mixed", every, every),
-        EdgeNetwork(f"{name}.conv_tp_weights", f"{path}/radial", hidden, channels, product),
+        EdgeNetwork(
+            f"{name}.conv_tp_weights", f"{path}/radial", hidden, sizes.sent_channels, sizes.product
+        ),
         EdgeNetwork(f"{name}.density_fn", f"{path}/density", 1, channels, None),
         contractions(config, layer),
-        Linear(f"products.{layer}.linear", f"update_{layer}", outgoing, outgoing),
+        Linear(f"products.{layer}.linear", f"update_{layer}", sizes.outgoing, sizes.outgoing),
     ]
 
 

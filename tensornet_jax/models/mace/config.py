@@ -74,6 +74,23 @@ class MACEConfig(SphericalConfig):
     radial: Literal["bessel", "gaussian", "chebyshev"] = Field(
         default="bessel", description="radial functions"
     )
+    cutoff_function: Literal["basis", "messages"] = Field(
+        default="basis",
+        description="what it multiplies: radial functions, or the weights that are made of them "
+        "(mace-torch's apply_cutoff: false), which then end at the cutoff whatever networks do",
+    )
+    edge_channels: int | None = Field(
+        default=None,
+        ge=1,
+        description="channels of what neighbors send in all layers but the first (edge_irreps of "
+        "mace-torch); null for num_channels",
+    )
+    edge_l_max: int | None = Field(
+        default=None, ge=0, description="highest degree of the same; null for hidden_l_max"
+    )
+    readouts: Literal["all", "last"] = Field(
+        default="all", description="energies from the scalars of all layers, or of the last one"
+    )
     distance_transform: Literal["agnesi", "soft"] | None = Field(
         default=None,
         description="of the distance that radial functions see, by covalent radii of both atoms",
@@ -95,6 +112,11 @@ class MACEConfig(SphericalConfig):
             raise ValueError(
                 "parametrization: mace is of product: clebsch_gordan and group: O(3) only"
             )
+        if self.edge_l_max is not None and self.edge_l_max > self.hidden_l_max:
+            raise ValueError(
+                f"edge_l_max ({self.edge_l_max}) must not be above hidden_l_max "
+                f"({self.hidden_l_max})"
+            )
         if self.interaction == "gated" and self.products[0] != "clebsch_gordan":
             raise ValueError("interaction: gated is of interaction_product: clebsch_gordan only")
         return self
@@ -111,6 +133,13 @@ class MACEConfig(SphericalConfig):
     def kind_of_layer(self, layer: int) -> Literal["mixed", "residual"]:
         """What `first_layer` or `later_layers` say of a layer."""
         return self.later_layers if layer else self.first_layer
+
+    def sent_in_layer(self, layer: int) -> tuple[int, int]:
+        """Channels and highest degree of what neighbors send."""
+        if not layer:
+            return self.num_channels, 0
+        l_max = self.hidden_l_max if self.edge_l_max is None else self.edge_l_max
+        return self.edge_channels or self.num_channels, l_max
 
     @property
     def unit_weights(self) -> bool:

@@ -39,6 +39,7 @@ class GatedInteraction(nn.Module):
     """
 
     config: MACEConfig
+    layer: int
     num_species: int
     l_out_max: int
     dtype: str
@@ -58,18 +59,20 @@ class GatedInteraction(nn.Module):
         # Scalars, and a gate for each channel of each higher degree.
         before_gate = (c.num_channels * (c.l_max + 1), *every[1:])
         kept = self._linear("skip", every)(parts[: self.l_out_max + 1])
-        own = self._linear("before", every)(parts)
-        product = PathProduct(len(parts) - 1, c.l_max, c.parity)
+        channels, l_max = c.sent_in_layer(self.layer)
+        own = self._linear("before", (channels,) * (l_max + 1))(parts[: l_max + 1])
+        product = PathProduct(l_max, c.l_max, c.parity)
         source, target = (self._embedding(name)[species] for name in ("source", "target"))
-        size = product.num_weights * c.num_channels
+        size = product.num_weights * channels
         weights = EdgeNetwork(c.radial_widths, size, self.dtype, name="radial")(
             geometry.basis, source, target, edges
         )
         density = EdgeNetwork((DENSITY_WIDTH,), 1, self.dtype, name="density")(
             geometry.basis, source, target, edges
         )
-        inside = on_both_edges(mask[:, None].astype(weights.dtype))
-        weights = (weights * inside).reshape(-1, product.num_weights, c.num_channels)
+        ending = mask.astype(weights.dtype) if geometry.envelope is None else geometry.envelope
+        inside = on_both_edges(ending[:, None])
+        weights = (weights * inside).reshape(-1, product.num_weights, channels)
         total = sum_at_receivers(jnp.tanh(density**2) * inside, edges)
         summed = product(jnp.concatenate(own, axis=1), geometry.harmonics, weights, edges)
         alpha = self.param("alpha", nn.initializers.constant(_START_OF_SCALE), (), self.dtype)

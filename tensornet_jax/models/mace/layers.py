@@ -24,6 +24,7 @@ class Interaction(nn.Module):
     """Messages of the neighbors, summed and mixed: the features A of the atoms."""
 
     config: MACEConfig
+    layer: int
     dtype: str
 
     @nn.compact
@@ -36,21 +37,25 @@ class Interaction(nn.Module):
         """Return by degree 0 … l_max, 2l + 1 components each, what the neighbors send."""
         c = self.config
         parts = split_degrees(features)
-        product = edge_product(c.products[0], len(parts) - 1, c.l_max, c.parity)
-        features = jnp.concatenate(self._linear("before")(parts), axis=1)
-        shape = (-1, product.num_weights, c.num_channels)
+        channels, l_max = c.sent_in_layer(self.layer)
+        product = edge_product(c.products[0], l_max, c.l_max, c.parity)
+        before = self._linear("before", channels)
+        features = jnp.concatenate(before(parts[: l_max + 1]), axis=1)
+        shape = (-1, product.num_weights, channels)
         # Tabulated functions are what the network would have made: only the matrix is left.
         widths = () if c.compression else c.radial_widths
-        size = product.num_weights * c.num_channels
+        size = product.num_weights * channels
         network = Perceptron(widths, size, self.dtype, c.unit_weights, name="radial")
-        weights = network(geometry.basis).reshape(shape)
+        weights = network(geometry.basis)
+        if geometry.envelope is not None:
+            weights = weights * geometry.envelope[:, None]
+        weights = weights.reshape(shape)
         summed = product(features, geometry.harmonics, weights, edges)
         scale = self._scale(geometry, edges)
-        return self._linear("after")([part * scale for part in summed])
+        return self._linear("after", c.num_channels)([part * scale for part in summed])
 
-    def _linear(self, name: str) -> DegreeLinear:
-        c = self.config
-        return DegreeLinear(c.num_channels, self.dtype, unit=c.unit_weights, name=name)
+    def _linear(self, name: str, channels: int) -> DegreeLinear:
+        return DegreeLinear(channels, self.dtype, unit=self.config.unit_weights, name=name)
 
     def _scale(self, geometry: EdgeGeometry, edges: EdgeIndex) -> Array | float:
         """What sums over neighbors are multiplied by."""
@@ -60,6 +65,8 @@ class Interaction(nn.Module):
         shape = (geometry.basis.shape[-1], 1)
         kernel = kernel_of(self, "density", shape, self.dtype, unit=c.unit_weights)
         of_pairs = jnp.tanh((geometry.basis @ kernel) ** 2)
+        if geometry.envelope is not None:
+            of_pairs = of_pairs * geometry.envelope[:, None]
         return 1 / (1 + sum_at_receivers(on_both_edges(of_pairs), edges))[:, None]
 
 

@@ -23,11 +23,12 @@ from tensornet_jax.models.layers import Perceptron, kernel_of
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.models.mace.gated import GatedInteraction
 from tensornet_jax.models.mace.layers import Interaction, ManyBody
-from tensornet_jax.models.mace.radial import RadialBasis
+from tensornet_jax.models.mace.radial import RadialBasis, envelope
 from tensornet_jax.models.physics.electronic_state import ElectronicState
 from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.models.spherical.features import DegreeLinear, split_degrees
 from tensornet_jax.models.spherical.geometry import EdgeGeometry, edge_geometry
+from tensornet_jax.ops.safe import norm
 
 
 class MACE(Model[MACEConfig]):
@@ -44,7 +45,7 @@ class MACE(Model[MACEConfig]):
             # Without biases, so that an atom without neighbors has the energy E0.
             values = [
                 Perceptron((), 1, self.dtype, c.unit_weights, name=f"{head}_{index}")(features)
-                for index, features in enumerate(scalars[:-1])
+                for index, features in enumerate(scalars[:-1] if c.readouts == "all" else [])
             ]
             widths = () if c.readout_width is None else (c.readout_width,)
             last = Perceptron(widths, 1, self.dtype, c.unit_weights, name=f"{head}_last")
@@ -58,6 +59,9 @@ class MACE(Model[MACEConfig]):
         """Features of the atoms after each layer, (l + 1)² components each."""
         c, dtype, num_species = self.config, self.dtype, len(self.numbers)
         geometry = edge_geometry(graph, c.l_max, self._basis(graph))
+        if c.cutoff_function == "messages" and not c.compression:
+            ending = envelope(c, norm(graph.pair_vectors()))[:, 0]
+            geometry = geometry._replace(envelope=jnp.where(graph.edges.pair_mask, ending, 0))
         shape = (num_species, c.num_channels)
         # A row is picked, not summed over: without unit weights nothing is to be divided by.
         table = (
@@ -101,9 +105,9 @@ class MACE(Model[MACEConfig]):
         c, name, num_species = self.config, f"interaction_{layer}", len(self.numbers)
         edges = graph.edges.index
         if c.interaction == "gated":
-            gated = GatedInteraction(c, num_species, l_out_max, self.dtype, name=name)
+            gated = GatedInteraction(c, layer, num_species, l_out_max, self.dtype, name=name)
             return gated(features, graph.species, geometry, edges, graph.edges.pair_mask)
-        messages = Interaction(c, self.dtype, name=name)(features, geometry, edges)
+        messages = Interaction(c, layer, self.dtype, name=name)(features, geometry, edges)
         # Element-dependent weights: by default of the messages in the first layer, so that nothing
         # is left of an atom without neighbors, and later of what the layer adds to.
         by_element = DegreeLinear(
@@ -136,7 +140,10 @@ class MACE(Model[MACEConfig]):
             kernels = params[f"interaction_{layer}"]["radial"]
             width = kernels[f"kernel_{len(c.radial_widths)}"].shape[1]
             network = Perceptron(c.radial_widths, width, self.dtype, c.unit_weights, parent=None)
-            found.append(network.apply({"params": kernels}, made))
+            values = network.apply({"params": kernels}, made)
+            assert not isinstance(values, tuple)
+            ends = c.cutoff_function == "messages"
+            found.append(values * envelope(c, distances) if ends else values)
         return found
 
     def compressed(

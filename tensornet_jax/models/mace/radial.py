@@ -15,8 +15,13 @@ from tensornet_jax.ops.radial import polynomial_envelope
 STEEPNESS = 4.0
 
 
+def envelope(config: MACEConfig, distances: Float[Array, " pairs"]) -> Float[Array, "pairs 1"]:
+    """Cutoff function of distances in Å."""
+    return polynomial_envelope(distances, config.cutoff, config.envelope_exponent)[:, None]
+
+
 class RadialBasis(nn.Module):
-    """Radial functions of a distance, times the cutoff function.
+    """Radial functions of a distance, times the cutoff function where that belongs to them.
 
     Their constants stand among the buffers where they may come from mace-torch, whose files have
     them rounded to their own precision.
@@ -37,15 +42,16 @@ class RadialBasis(nn.Module):
     ) -> Float[Array, "pairs radial"]:
         """Return functions of distances in Å between atoms of two species."""
         c = self.config
-        if c.parametrization == "own" and c.radial == "bessel" and c.distance_transform is None:
+        plain = c.radial == "bessel" and c.distance_transform is None
+        if c.parametrization == "own" and plain and c.cutoff_function == "basis":
             return radial_basis(distances, c)
-        envelope = polynomial_envelope(distances, c.cutoff, c.envelope_exponent)
         # Padding has no distance, where derivatives of powers are infinite.
         seen = jnp.where(distances > 0, distances, c.cutoff)
         if c.distance_transform is not None:
             assert species is not None
             seen = self._transformed(seen, species)
-        return self._functions(seen) * envelope[:, None]
+        values = self._functions(seen)
+        return values if c.cutoff_function == "messages" else values * envelope(c, distances)
 
     def _functions(self, distances: Array) -> Array:
         c = self.config
