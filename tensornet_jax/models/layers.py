@@ -1,6 +1,5 @@
 """Layers and initializers that models share."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
@@ -87,13 +86,23 @@ def kernel_of(
         name: of the parameter.
         shape: of the matrix, or of one for each species before it.
         dtype: of the parameter.
-        unit: whether the parameter has variance 1, as in e3nn, and the factor, over rows and
-            species, is in the network; false where the parameter itself is small.
+        unit: whether the parameter has variance 1, as in e3nn, and the factor is in the network;
+            false where the parameter itself is small.
     """
     if not unit:
         return module.param(name, normal_kernel(shape[-2]), shape, dtype)
     kernel = module.param(name, nn.initializers.normal(1.0), shape, dtype)
-    return kernel * math.prod(shape[:-1]) ** -0.5
+    return kernel * shape[-2] ** -0.5
+
+
+def scale_of_species(module: nn.Module, num_species: int, dtype: str) -> Array:
+    """Return the factor of what e3nn sums over one-hot species, a buffer of a module.
+
+    It is 1 over the root of their number; as a buffer, so that a model to which elements are added
+    says the same of the old ones.
+    """
+    factor = num_species**-0.5
+    return module.variable("buffers", "species_scale", lambda: jnp.asarray(factor, dtype)).value
 
 
 class Perceptron(nn.Module):

@@ -15,6 +15,7 @@ from tensornet_jax.interop.mace.modules import (
     last_read_out,
     layouts,
     message_product,
+    sums_over_species,
 )
 from tensornet_jax.interop.mace.repulsion import is_of_mace, zbl_tensors
 from tensornet_jax.models.mace.config import MACEConfig
@@ -45,6 +46,7 @@ def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], dict[str
     params = {name: np.asarray(v) for name, v in _flat(potential, "params").items()}
     buffers = {name: np.asarray(v) for name, v in _flat(potential, "buffers").items()}
     numbers = potential.elements.numbers
+    params |= _for_number_of_species(c, len(numbers), params, buffers)
     state: Arrays = {}
     for layout in layouts(c, len(numbers)):
         state |= layout.write(_below({**params, **buffers}, layout.path))
@@ -80,6 +82,26 @@ def _check(potential: Potential, config: MACEConfig) -> None:
         raise ValueError("mace-torch has none of this model's priors but a ZBL of its own")
     if potential.energy_offset:
         raise ValueError("mace-torch has no energy offset of whole structures, as this model has")
+
+
+def _for_number_of_species(
+    c: MACEConfig,
+    number: int,
+    params: Mapping[str, np.ndarray],
+    buffers: Mapping[str, np.ndarray],
+) -> Arrays:
+    """Parameters that mean the same in mace-torch, where elements were added or dropped."""
+    found: Arrays = {}
+    for path, beginnings in sums_over_species(c):
+        prefix = f"{path}/" if path else ""
+        scale = buffers[f"{prefix}species_scale"]
+        if scale == np.asarray(number**-0.5, scale.dtype):
+            continue
+        factor = float(scale) * number**0.5
+        for name, value in params.items():
+            if name.startswith(tuple(prefix + beginning for beginning in beginnings)):
+                found[name] = value * factor
+    return found
 
 
 def _flat(potential: Potential, collection: str) -> Mapping[str, Any]:

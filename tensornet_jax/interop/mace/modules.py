@@ -43,6 +43,18 @@ def layouts(config: MACEConfig, num_species: int) -> list[Layout]:
     return found
 
 
+def sums_over_species(config: MACEConfig) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the modules whose parameters e3nn divides by the root of the number of elements.
+
+    Their paths, and the beginnings of the names of these parameters.
+    """
+    if config.interaction == "gated":
+        names = [f"interaction_{layer}" for layer in range(config.num_layers)]
+        return [("", ("embedding",)), *((name, ("source", "target")) for name in names)]
+    names = [f"element_{layer}" for layer in range(config.num_layers)]
+    return [("", ("embedding",)), *((name, ("kernel",)) for name in names)]
+
+
 def last_read_out(config: MACEConfig) -> str:
     """Name of the last layer's read-out."""
     return f"readouts.{config.num_layers - 1 if config.readouts == 'all' else 0}"

@@ -9,7 +9,7 @@ from flax.traverse_util import unflatten_dict
 
 from tensornet_jax.interop.mace.arguments import model_config, plain_arguments
 from tensornet_jax.interop.mace.heads import ENERGIES, SCALES, with_one_head
-from tensornet_jax.interop.mace.modules import contractions, layouts
+from tensornet_jax.interop.mace.modules import contractions, layouts, sums_over_species
 from tensornet_jax.interop.mace.repulsion import zbl_prior
 from tensornet_jax.interop.torch.files import Settings
 from tensornet_jax.interop.torch.state_dict import StateDict
@@ -135,6 +135,9 @@ def _variables(
         prefix = f"{layout.path}/" if layout.path else ""
         params |= {prefix + key: value for key, value in layout.read(state).items()}
     buffers = {f"basis/{key}": value for key, value in _radial(state, model, numbers).items()}
+    for path, _ in sums_over_species(model):
+        prefix = f"{path}/" if path else ""
+        buffers[f"{prefix}species_scale"] = np.asarray(len(numbers) ** -0.5)
     for layer in range(model.num_layers):
         layout = contractions(model, layer)
         for index, (block, tensor) in enumerate(

@@ -10,7 +10,12 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from tensornet_jax.models.layers import SIGMOID_GAIN_OF_E3NN, SILU_GAIN_OF_E3NN, torch_uniform
+from tensornet_jax.models.layers import (
+    SIGMOID_GAIN_OF_E3NN,
+    SILU_GAIN_OF_E3NN,
+    scale_of_species,
+    torch_uniform,
+)
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.models.spherical.features import DegreeLinear, split_degrees
 from tensornet_jax.models.spherical.geometry import EdgeGeometry
@@ -62,7 +67,8 @@ class GatedInteraction(nn.Module):
         channels, l_max = c.sent_in_layer(self.layer)
         own = self._linear("before", (channels,) * (l_max + 1))(parts[: l_max + 1])
         product = PathProduct(l_max, c.l_max, c.parity)
-        source, target = (self._embedding(name)[species] for name in ("source", "target"))
+        scale = scale_of_species(self, self.num_species, self.dtype) if c.unit_weights else 1.0
+        source, target = (scale * self._embedding(name)[species] for name in ("source", "target"))
         size = product.num_weights * channels
         weights = EdgeNetwork(c.radial_widths, size, self.dtype, name="radial")(
             geometry.basis, source, target, edges
@@ -102,9 +108,7 @@ class GatedInteraction(nn.Module):
             return jax.random.uniform(key, shape, dtype, -bound, bound)
 
         shape = (self.num_species, self.config.num_channels)
-        # e3nn divides by the root of the number of elements.
-        factor = self.num_species**-0.5 if self.config.unit_weights else 1.0
-        return factor * self.param(name, init, shape, self.dtype)
+        return self.param(name, init, shape, self.dtype)
 
 
 class EdgeNetwork(nn.Module):

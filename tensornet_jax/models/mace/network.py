@@ -19,7 +19,7 @@ from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.base import Model, ModelOutputs
 from tensornet_jax.models.heads.features import AtomFeatures
 from tensornet_jax.models.heads.outputs import outputs_of
-from tensornet_jax.models.layers import Perceptron, kernel_of
+from tensornet_jax.models.layers import Perceptron, scale_of_species
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.models.mace.gated import GatedInteraction
 from tensornet_jax.models.mace.layers import Interaction, ManyBody
@@ -63,12 +63,9 @@ class MACE(Model[MACEConfig]):
             ending = envelope(c, norm(graph.pair_vectors()))[:, 0]
             geometry = geometry._replace(envelope=jnp.where(graph.edges.pair_mask, ending, 0))
         shape = (num_species, c.num_channels)
-        # A row is picked, not summed over: without unit weights nothing is to be divided by.
-        table = (
-            kernel_of(self, "embedding", shape, dtype, unit=True)
-            if c.unit_weights
-            else self.param("embedding", nn.initializers.normal(1.0), shape, dtype)
-        )
+        table = self.param("embedding", nn.initializers.normal(1.0), shape, dtype)
+        if c.unit_weights:
+            table = table * scale_of_species(self, num_species, dtype)
         features = table[graph.species]
         if c.electronic_state:
             state = ElectronicState(

@@ -8,6 +8,7 @@ import pytest
 
 from tensornet_jax.interop.mace import from_model_file, from_state_dict, to_state_dict
 from tensornet_jax.interop.mace.arguments import head_names
+from tensornet_jax.potential.elements import with_elements
 from tensornet_jax.potential.model_file import load_model, save_model
 from tests import tolerances
 from tests.builders import ethanol
@@ -93,6 +94,18 @@ def test_whole_modules_of_the_public_architectures_too(shared_data, name):
     expected = from_state_dict(case.state, case.config)
     assert found.config == expected.config
     jax.tree.map(np.testing.assert_array_equal, found.variables, expected.variables)
+
+
+def test_old_elements_stay_the_same_where_new_ones_are_added(reference):
+    case = reference("density_first_residual")
+    potential = from_state_dict(case.state, case.config)
+    more = with_elements(potential, (1, 6, 7, 8), {7: -3.0}, {7: 6})
+    atoms = case.cases[0].atoms()
+    (before,), (after,) = (each.evaluate(atoms, ("energy",)) for each in (potential, more))
+    assert after["energy"] == pytest.approx(before["energy"], rel=1e-12)
+    again = from_state_dict(*to_state_dict(more))
+    (after,) = again.evaluate(atoms, ("energy",))
+    assert after["energy"] == pytest.approx(before["energy"], rel=1e-12)
 
 
 def test_it_is_a_potential_like_any_other(reference, tmp_path):
