@@ -77,6 +77,7 @@ SLOW = (
     "tensornet of own messages",
     "tensornet2 SO(3)",
     "mace of many bodies",
+    "mace as mace-torch",
     "mace SO(3)",
     "mace gaunt_fourier",
     "mace matrix",

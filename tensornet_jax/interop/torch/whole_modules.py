@@ -52,8 +52,12 @@ _REBUILD = {
     "collections.OrderedDict",
     "__builtin__.set",
     "builtins.set",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
 }
-_PLAIN = {*_REBUILD, *(f"torch.{name}" for name in STORAGES), "torch.Size", "torch.device"}
+_RECORDS = ("torch.Size", "torch.device", "numpy.dtype")
+_PLAIN = {*_REBUILD, *(f"torch.{name}" for name in STORAGES), *_RECORDS}
+_NUMPY_NUMBERS = ("f4", "f8", "i4", "i8")
 
 
 def read_whole_module(path: str | os.PathLike[str], allowed: Collection[str]) -> Any:
@@ -182,6 +186,12 @@ class _Machine:
             if encoding != "latin1" or not isinstance(text, str):
                 raise ValueError(f"text in the encoding {encoding}")
             return text.encode("latin1")
+        if name.endswith("multiarray.scalar"):
+            dtype, content = arguments
+            if not isinstance(dtype, Record) or dtype.arguments[0] not in _NUMPY_NUMBERS:
+                raise ValueError("a number of numpy of an unknown kind")
+            (number,) = np.frombuffer(content, f"<{dtype.arguments[0]}")
+            return number.item()
         if name == "collections.OrderedDict":
             return dict(*arguments)
         return set(*arguments)

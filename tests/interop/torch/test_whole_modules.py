@@ -98,6 +98,16 @@ def test_plain_data_survive(tmp_path, protocol):
     assert read_whole_module(archive(tmp_path / "a.model", program), ALLOWED) == content
 
 
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    content = [np.float64(2.5), np.float32(0.5), np.int64(-3)]
+    program = pickle.dumps(content, protocol=2)
+    assert read_whole_module(archive(tmp_path / "a.model", program), ALLOWED) == content
+    with pytest.raises(ValueError, match="unknown kind"):
+        read_whole_module(
+            archive(tmp_path / "b.model", pickle.dumps(np.complex128(1), protocol=2)), ALLOWED
+        )
+
+
 def test_tensors_are_arrays_of_any_strides(tmp_path):
     for shape, strides, expected in (
         ((2, 3), (3, 1), NUMBERS.reshape(2, 3)),
