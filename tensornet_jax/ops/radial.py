@@ -225,7 +225,7 @@ def agnesi_transform(
     """Agnesi transform 1/(1 + a x^q/(1 + x^(q−p))), x = d/length (doi:10.1063/5.0158783).
 
     Args:
-        distances: (...) Å, positive.
+        distances: (...) Å; at 0, where the slope is infinite, the derivative is 0.
         lengths: (...) Å, mean covalent radius of both atoms.
         constants: q, p and a.
 
@@ -233,8 +233,9 @@ def agnesi_transform(
         (...) from 1 at distance 0 to 0.
     """
     q, p, a = constants
-    x = distances / lengths
-    return 1 / (1 + a * x**q / (1 + x ** (q - p)))
+    apart = distances > 0
+    x = jnp.where(apart, distances, 1) / lengths
+    return jnp.where(apart, 1 / (1 + a * x**q / (1 + x ** (q - p))), 1)
 
 
 AGNESI = (0.9183, 4.5791, 1.0805)

@@ -124,6 +124,8 @@ def test_the_agnesi_transform_falls_from_one_to_zero():
     found = np.asarray(radial.agnesi_transform(d, length, jnp.asarray(radial.AGNESI)))
     assert found[0] == pytest.approx(1, abs=1e-3)
     assert (np.diff(found) < 0).all()
+    at_zero = jax.value_and_grad(radial.agnesi_transform)
+    assert at_zero(0.0, length, jnp.asarray(radial.AGNESI)) == (1, 0)
     (at_length,) = radial.agnesi_transform(
         jnp.asarray([1.3]), length, jnp.asarray(radial.AGNESI)
     ).tolist()

@@ -45,11 +45,10 @@ class RadialBasis(nn.Module):
         plain = c.radial == "bessel" and c.distance_transform is None
         if c.parametrization == "own" and plain and c.cutoff_function == "basis":
             return radial_basis(distances, c)
-        # Padding has no distance, where derivatives of powers are infinite.
-        seen = jnp.where(distances > 0, distances, c.cutoff)
+        seen = distances
         if c.distance_transform is not None:
             assert species is not None
-            seen = self._transformed(seen, species)
+            seen = self._transformed(distances, species)
         values = self._functions(seen)
         return values if c.cutoff_function == "messages" else values * envelope(c, distances)
 

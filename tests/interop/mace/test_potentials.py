@@ -8,6 +8,7 @@ import pytest
 
 from tensornet_jax.interop.mace import from_model_file, from_state_dict, to_state_dict
 from tensornet_jax.interop.mace.arguments import head_names
+from tensornet_jax.potential import compress as compressing
 from tensornet_jax.potential.elements import with_elements
 from tensornet_jax.potential.model_file import load_model, save_model
 from tests import tolerances
@@ -27,7 +28,14 @@ def reference(small_reference):
     return lambda name: Reference(small_reference(f"mace/{name}.npz"))
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # The float32 test evaluates it too.
+        pytest.param(name, marks=[pytest.mark.slow] if name == "soft_gaussian" else [])
+        for name in SMALL
+    ],
+)
 def test_energies_forces_and_stress_are_mace_torchs(reference, name):
     case = reference(name)
     head = head_names(case.config)[-1]
@@ -116,6 +124,23 @@ def test_it_is_a_potential_like_any_other(reference, tmp_path):
     (before,), (after,) = (each.evaluate(ethanol()) for each in (potential, loaded))
     assert after["energy"] == before["energy"]
     np.testing.assert_array_equal(after["forces"], before["forces"])
+
+
+def test_it_can_be_compressed(reference, monkeypatch):
+    # Fewer samples, which is faster.
+    monkeypatch.setattr(compressing, "INTERVALS", (512,))
+    case = reference("all_couplings")
+    potential, atoms = from_state_dict(case.state, case.config), case.cases[0].atoms()
+    compressed = compressing.compress(potential, 1e-4, [atoms])
+    (found,) = compressed.evaluate(atoms)
+    np.testing.assert_allclose(found["forces"], case.cases[0].arrays["forces"], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gated", "density_first_residual"])
+def test_what_sees_more_than_distances_is_not_compressed(reference, name):
+    case = reference(name)
+    with pytest.raises(ValueError, match="cannot be compressed"):
+        compressing.compress(from_state_dict(case.state, case.config))
 
 
 def test_float32_weights_make_a_float32_model(reference):
