@@ -18,6 +18,9 @@ REFERENCE_LOSSES = 1e-7
 MATGL = 1e-9
 """eV, eV/Å and eV/Å³, against MatGL 2.0.4's own float64 numbers."""
 
+MACE = 1e-9
+"""Relative for energies; eV, eV/Å and eV/Å³; against mace-torch 0.3.16's own float64 numbers."""
+
 FINITE_DIFFERENCE_FORCES = 1e-6
 """eV/Å, forces against central differences of the energy."""
 

@@ -166,6 +166,38 @@ def matgl(
     _save(output, potential)
 
 
+@app.command()
+def mace(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A .model file of mace-torch; nothing in it is run.",
+            show_default=False,
+        ),
+    ],
+    output: OutputArgument,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of a model with several heads: whose energies to take.",
+            show_default="must be given where there are several",
+        ),
+    ] = None,
+    dtype: DtypeOption = None,
+) -> None:
+    """Convert a MACE of mace-torch, such as MACE-MP-0, MPA-0, OFF23 or MH-1."""
+    check_output(output, model)
+
+    from tensornet_jax.interop.mace import from_model_file
+
+    potential = from_model_file(model, head=head, dtype=None if dtype is None else dtype.value)
+    arguments = potential.metadata["config"]
+    typer.echo(f"read: {arguments['interaction_cls']}, head {arguments['heads'][0]}")
+    _save(output, potential)
+
+
 def _charges(text: str | None) -> tuple[float, ...] | None:
     if text is None:
         return None

@@ -1,6 +1,6 @@
 """What the package asks of every model's configuration; read without jax."""
 
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,9 +28,6 @@ class ModelConfig(Config):
     A model adds a `name`, the same as in ``MODELS``, and its hyperparameters. Its answers to the
     questions below are properties that it may override.
     """
-
-    compressible: ClassVar[bool] = False
-    """Whether the module has `radial_functions` that can be tabulated, and runs on the tables."""
 
     name: str = ""
     cutoff: float = Field(default=5.0, gt=0, description="cutoff radius, Å")
@@ -82,6 +79,11 @@ class ModelConfig(Config):
         if len(set(self.electronic_state)) != len(self.electronic_state):
             raise ValueError(f"electronic_state {list(self.electronic_state)} names an input twice")
         return self
+
+    @property
+    def compressible(self) -> bool:
+        """Whether the module has `radial_functions` that can be tabulated, and runs on tables."""
+        return False
 
     @property
     def highest_degree(self) -> int:

@@ -63,6 +63,10 @@ def _gain_of_silu() -> float:
 
 
 SILU_GAIN = _gain_of_silu()
+SILU_GAIN_OF_E3NN = 1.6791767923989418
+"""The same number as e3nn 0.4.4 has it, from a million random z: 0.16 % more."""
+SIGMOID_GAIN_OF_E3NN = 1.8467055342154763
+"""That of the sigmoid, from the same z."""
 
 
 def normal_kernel(fan_in: int) -> nn.initializers.Initializer:
@@ -70,26 +74,55 @@ def normal_kernel(fan_in: int) -> nn.initializers.Initializer:
     return nn.initializers.normal(fan_in**-0.5)
 
 
+def kernel_of(
+    module: nn.Module, name: str, shape: tuple[int, ...], dtype: str, *, unit: bool
+) -> Array:
+    """Return a matrix (…, in, out) of a module, scaled so that it keeps the variance.
+
+    Args:
+        module: whose parameter it is.
+        name: of the parameter.
+        shape: of the matrix, or of one for each species before it.
+        dtype: of the parameter.
+        unit: whether the parameter has variance 1, as in e3nn, and the factor is in the network;
+            false where the parameter itself is small.
+    """
+    if not unit:
+        return module.param(name, normal_kernel(shape[-2]), shape, dtype)
+    kernel = module.param(name, nn.initializers.normal(1.0), shape, dtype)
+    return kernel * shape[-2] ** -0.5
+
+
+def scale_of_species(module: nn.Module, num_species: int, dtype: str) -> Array:
+    """Return the factor of what e3nn sums over one-hot species, a buffer of a module.
+
+    It is 1 over the root of their number; as a buffer, so that a model to which elements are added
+    says the same of the old ones.
+    """
+    factor = num_species**-0.5
+    return module.variable("buffers", "species_scale", lambda: jnp.asarray(factor, dtype)).value
+
+
 class Perceptron(nn.Module):
     """Hidden layers of silu without biases: zero in, zero out.
 
     widths: of the hidden layers.
     features: numbers that come out.
+    unit: as in `kernel_of`; then the gain of silu is e3nn's too.
     """
 
     widths: tuple[int, ...]
     features: int
     dtype: str
+    unit: bool = False
 
     @nn.compact
     def __call__(self, values: Float[Array, "*rows channels"]) -> Float[Array, "*rows features"]:
         """Return as many numbers for each row as there are features."""
         for index, width in enumerate((*self.widths, self.features)):
-            fan_in = values.shape[-1]
-            kernel = self.param(
-                f"kernel_{index}", normal_kernel(fan_in), (fan_in, width), self.dtype
-            )
-            values = values @ kernel
+            shape = (values.shape[-1], width)
+            values = values @ kernel_of(self, f"kernel_{index}", shape, self.dtype, unit=self.unit)
             if index < len(self.widths):
-                values = SILU_GAIN * jax.nn.silu(values)
+                gain = SILU_GAIN_OF_E3NN if self.unit else SILU_GAIN
+                values = gain * jax.nn.silu(values)
         return values

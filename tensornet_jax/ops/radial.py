@@ -6,6 +6,7 @@ Symbols follow arXiv:2306.06482 and arXiv:2402.17660; the numbers are those of t
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 
@@ -198,3 +199,65 @@ def gaussian(
         (..., R).
     """
     return jnp.exp(coefficient * (distances[..., None] - offsets) ** 2)
+
+
+def chebyshev(distances: Float[Array, "*shape"], num_radial: int) -> Float[Array, "*shape radial"]:
+    """Chebyshev polynomials T_n, n = 1 … R, of a distance that is made to lie in 0 … 1.
+
+    Args:
+        distances: (...) without unit, such as `agnesi_transform` makes.
+        num_radial: R.
+
+    Returns:
+        (..., R).
+    """
+    found = [jnp.ones_like(distances), distances]
+    for _ in range(num_radial - 1):
+        found.append(2 * distances * found[-1] - found[-2])
+    return jnp.stack(found[1:], axis=-1)
+
+
+def agnesi_transform(
+    distances: Float[Array, "*shape"],
+    lengths: Float[Array, "*shape"],
+    constants: Float[Array, "3"],
+) -> Float[Array, "*shape"]:
+    """Agnesi transform 1/(1 + a x^q/(1 + x^(q−p))), x = d/length (doi:10.1063/5.0158783).
+
+    Args:
+        distances: (...) Å; at 0, where the slope is infinite, the derivative is 0.
+        lengths: (...) Å, mean covalent radius of both atoms.
+        constants: q, p and a.
+
+    Returns:
+        (...) from 1 at distance 0 to 0.
+    """
+    q, p, a = constants
+    apart = distances > 0
+    x = jnp.where(apart, distances, 1) / lengths
+    return jnp.where(apart, 1 / (1 + a * x**q / (1 + x ** (q - p))), 1)
+
+
+AGNESI = (0.9183, 4.5791, 1.0805)
+"""The constants q, p and a of mace-torch."""
+
+
+def soft_transform(
+    distances: Float[Array, "*shape"], lengths: Float[Array, "*shape"], steepness: ArrayLike
+) -> Float[Array, "*shape"]:
+    """A distance that goes over into a constant below the sum of the covalent radii.
+
+    mace-torch's: d ↦ p₀ + (d − p₀) (1 + tanh(α (d − m)/(p₁ − p₀)))/2 with p₀ = ¾ length,
+    p₁ = 4/3 length and m halfway.
+
+    Args:
+        distances: (...) Å.
+        lengths: (...) Å, sum of the covalent radii of both atoms.
+        steepness: α; mace-torch has 4.
+
+    Returns:
+        (...) Å.
+    """
+    low, high = 3 / 4 * lengths, 4 / 3 * lengths
+    phase = steepness * (distances - (low + high) / 2) / (high - low)
+    return low + (distances - low) * 0.5 * (1 + jnp.tanh(phase))

@@ -1,10 +1,12 @@
 import json
+import lzma
 
 import jax
 import numpy as np
 import pytest
 
 from tensornet_jax.interop import matgl
+from tensornet_jax.interop.mace import from_model_file
 from tensornet_jax.interop.torch.files import write_torch_file
 from tensornet_jax.interop.torchmd_net.checkpoint import from_state_dict
 from tensornet_jax.models.tensornet2.config import TensorNet2Config
@@ -54,6 +56,20 @@ def test_aceff_becomes_a_model_file(cli, shared_data):
     assert read_header("model.safetensors")["metadata"]["trained_on"] == {"charges": [-1, 0, 1]}
     result = cli("convert", "aceff", weights, "model.safetensors", "--charges", "ions")
     assert "--charges ions: write total charges" in result.stderr
+
+
+def test_a_model_of_mace_torch_becomes_a_model_file(cli, small_reference, tmp_path):
+    path = tmp_path / "gated.model"
+    path.write_bytes(lzma.decompress(small_reference("mace/gated.model.xz").read_bytes()))
+    result = cli("convert", "mace", path, "model.safetensors")
+    assert result.exit_code == 0, result.stderr
+    assert "RealAgnosticResidualNonLinearInteractionBlock, head Default" in result.stdout
+    assert "float64, cutoff 4.5 Å, H, C, O" in result.stdout
+    found, expected = load_model("model.safetensors"), from_model_file(path)
+    assert found.config == expected.config
+    jax.tree.map(np.testing.assert_array_equal, found.variables, expected.variables)
+    result = cli("convert", "mace", path, "model.safetensors", "--head", "other")
+    assert "no head 'other', only Default" in result.stderr
 
 
 def test_what_cannot_be_converted_is_one_message(cli, small_reference, tmp_path):

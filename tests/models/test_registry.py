@@ -72,4 +72,4 @@ def test_models_of_the_package_are_built_from_their_configuration(name):
     assert isinstance(module, Model)
     assert config().name == name
     assert (module.config, module.numbers, module.dtype) == (config(), (1, 8), "float64")
-    assert config.compressible == (type(module).radial_functions is not Model.radial_functions)
+    assert config().compressible == (type(module).radial_functions is not Model.radial_functions)

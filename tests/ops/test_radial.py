@@ -109,3 +109,34 @@ def test_bessel_functions_are_finite_at_zero_with_two_derivatives():
     assert jax.grad(function)(0.0) == 0
     second = jax.grad(jax.grad(function))
     assert second(0.0) == pytest.approx(float(second(1e-3)), rel=1e-4)
+
+
+def test_chebyshev_polynomials_are_cosines():
+    x = np.linspace(0, 1, 7)
+    found = radial.chebyshev(jnp.asarray(x), 5)
+    expected = np.cos(np.arange(1, 6) * np.arccos(x)[:, None])
+    np.testing.assert_allclose(found, expected, atol=OP)
+    assert radial.chebyshev(jnp.asarray(x), 1).shape == (7, 1)
+
+
+def test_the_agnesi_transform_falls_from_one_to_zero():
+    d, length = jnp.linspace(0.01, 20, 50), jnp.asarray(1.3)
+    found = np.asarray(radial.agnesi_transform(d, length, jnp.asarray(radial.AGNESI)))
+    assert found[0] == pytest.approx(1, abs=1e-3)
+    assert (np.diff(found) < 0).all()
+    at_zero = jax.value_and_grad(radial.agnesi_transform)
+    assert at_zero(0.0, length, jnp.asarray(radial.AGNESI)) == (1, 0)
+    (at_length,) = radial.agnesi_transform(
+        jnp.asarray([1.3]), length, jnp.asarray(radial.AGNESI)
+    ).tolist()
+    assert at_length == pytest.approx(1 / (1 + radial.AGNESI[2] / 2))
+
+
+def test_the_soft_transform_keeps_large_distances_and_ends_at_three_quarters():
+    length = jnp.asarray(2.0)
+    near, far = radial.soft_transform(jnp.asarray([0.1, 8.0]), length, 4.0).tolist()
+    assert far == pytest.approx(8.0, abs=1e-6)
+    assert near == pytest.approx(1.5, abs=1e-3)
+    middle = 25 / 24 * 2
+    (halfway,) = radial.soft_transform(jnp.asarray([middle]), length, 4.0).tolist()
+    assert halfway == pytest.approx((1.5 + middle) / 2)

@@ -1,18 +1,21 @@
 """Hyperparameters of MACE (arXiv:2206.07697) with exchangeable tensor products."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from tensornet_jax.config import NOT_SET_BY_USERS
 from tensornet_jax.models.spherical.config import SphericalConfig
 
 ProductName = Literal["clebsch_gordan", "gaunt_fourier", "gaunt_grid", "matrix", "vector_signal"]
 
 
 class MACEConfig(SphericalConfig):
-    """Hyperparameters of MACE."""
+    """Hyperparameters of MACE.
 
-    compressible: ClassVar[bool] = True
+    The defaults are this package's. With ``parametrization: mace`` the weights are those of
+    mace-torch, and the other options name what its versions differ in.
+    """
 
     name: Literal["mace"] = "mace"
     hidden_l_max: int = Field(
@@ -35,7 +38,66 @@ class MACEConfig(SphericalConfig):
     many_body_product: ProductName | None = Field(
         default=None, description="tensor product of the many-body step; null for product"
     )
-    readout_width: int = Field(default=16, ge=2, description="hidden width of the last read-out")
+    readout_width: int | None = Field(
+        default=16, ge=1, description="hidden width of the last read-out; null for a linear one"
+    )
+    parametrization: Literal["own", "mace"] = Field(
+        default="own",
+        description="own: weights that carry their normalization, one for each independent "
+        "polynomial; mace (mace-torch): weights of variance 1, one for each coupling, and so its "
+        "learning rates",
+    )
+    couplings: Literal["all", "reduced"] = Field(
+        default="all",
+        description="of parametrization mace: all couplings, or as many as are independent "
+        "(use_reduced_cg with cuequivariance)",
+        json_schema_extra=NOT_SET_BY_USERS,
+    )
+    interaction: Literal["linear", "gated"] = Field(
+        default="linear",
+        description="gated (MACE-MH-1, OMOL): weights of messages see the elements of both atoms, "
+        "and messages go through a gate; features are kept in all layers",
+    )
+    first_layer: Literal["mixed", "residual"] = Field(
+        default="mixed",
+        description="mixed: by element, so that an atom without neighbors has the energy E0; "
+        "residual (MACE-MP-0): features are kept beside the messages, as in later layers",
+    )
+    later_layers: Literal["residual", "mixed"] = Field(
+        default="residual", description="the same of all layers but the first"
+    )
+    neighbor_normalization: Literal["mean", "density"] = Field(
+        default="mean",
+        description="what messages are divided by: the mean number of neighbors, or, of each atom "
+        "(MACE-MPA-0, OMAT-0), 1 + a learned density of neighbors",
+    )
+    radial: Literal["bessel", "gaussian", "chebyshev"] = Field(
+        default="bessel", description="radial functions"
+    )
+    cutoff_function: Literal["basis", "messages"] = Field(
+        default="basis",
+        description="what it multiplies: radial functions, or the weights that are made of them "
+        "(mace-torch's apply_cutoff: false), which then end at the cutoff whatever networks do",
+    )
+    edge_channels: int | None = Field(
+        default=None,
+        ge=1,
+        description="channels of what neighbors send in all layers but the first (edge_irreps of "
+        "mace-torch); null for num_channels",
+    )
+    edge_l_max: int | None = Field(
+        default=None, ge=0, description="highest degree of the same; null for hidden_l_max"
+    )
+    readouts: Literal["all", "last"] = Field(
+        default="all", description="energies from the scalars of all layers, or of the last one"
+    )
+    distance_transform: Literal["agnesi", "soft"] | None = Field(
+        default=None,
+        description="of the distance that radial functions see, by covalent radii of both atoms",
+    )
+    species_in_many_body: bool = Field(
+        default=True, description="weights of the many-body step for each element, or one for all"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "MACEConfig":
@@ -44,12 +106,50 @@ class MACEConfig(SphericalConfig):
                 f"hidden_l_max ({self.hidden_l_max}) must not be above l_max ({self.l_max}), "
                 "the highest degree of the messages"
             )
+        if self.parametrization == "mace" and (
+            set(self.products) != {"clebsch_gordan"} or self.group != "O(3)"
+        ):
+            raise ValueError(
+                "parametrization: mace is of product: clebsch_gordan and group: O(3) only"
+            )
+        if self.edge_l_max is not None and self.edge_l_max > self.hidden_l_max:
+            raise ValueError(
+                f"edge_l_max ({self.edge_l_max}) must not be above hidden_l_max "
+                f"({self.hidden_l_max})"
+            )
+        if self.interaction == "gated" and self.products[0] != "clebsch_gordan":
+            raise ValueError("interaction: gated is of interaction_product: clebsch_gordan only")
         return self
 
     @property
     def num_hops(self) -> int:
         """How many cutoffs away from an atom lie the atoms that its energy depends on."""
         return self.num_layers
+
+    @property
+    def compressible(self) -> bool:
+        """Whether the module has `radial_functions` that can be tabulated, and runs on tables."""
+        return (
+            self.interaction == "linear"
+            and self.distance_transform is None
+            and self.neighbor_normalization == "mean"
+        )
+
+    def kind_of_layer(self, layer: int) -> Literal["mixed", "residual"]:
+        """What `first_layer` or `later_layers` say of a layer."""
+        return self.later_layers if layer else self.first_layer
+
+    def sent_in_layer(self, layer: int) -> tuple[int, int]:
+        """Channels and highest degree of what neighbors send."""
+        if not layer:
+            return self.num_channels, 0
+        l_max = self.hidden_l_max if self.edge_l_max is None else self.edge_l_max
+        return self.edge_channels or self.num_channels, l_max
+
+    @property
+    def unit_weights(self) -> bool:
+        """Whether weights have variance 1, and their normalization is in the network."""
+        return self.parametrization == "mace"
 
     @property
     def highest_degree(self) -> int:

@@ -3,17 +3,19 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, lax
 from jaxtyping import Float, Int
 
-from tensornet_jax.models.layers import Perceptron
+from tensornet_jax.models.layers import Perceptron, kernel_of
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.models.spherical.features import DegreeLinear, split_degrees
 from tensornet_jax.models.spherical.geometry import EdgeGeometry
 from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.messages.edge_products import edge_product
-from tensornet_jax.ops.messages.message import EdgeIndex
+from tensornet_jax.ops.messages.message import EdgeIndex, on_both_edges, sum_at_receivers
 from tensornet_jax.ops.tensor_products.chain import ProductChain
+from tensornet_jax.ops.tensor_products.mace_couplings import matrices_of_all_couplings
 from tensornet_jax.ops.tensor_products.many_body import GauntManyBody
 from tensornet_jax.ops.tensor_products.symmetric_contraction import SymmetricContraction
 
@@ -22,6 +24,7 @@ class Interaction(nn.Module):
     """Messages of the neighbors, summed and mixed: the features A of the atoms."""
 
     config: MACEConfig
+    layer: int
     dtype: str
 
     @nn.compact
@@ -34,19 +37,37 @@ class Interaction(nn.Module):
         """Return by degree 0 … l_max, 2l + 1 components each, what the neighbors send."""
         c = self.config
         parts = split_degrees(features)
-        product = edge_product(c.products[0], len(parts) - 1, c.l_max, c.parity)
-        features = jnp.concatenate(
-            DegreeLinear(c.num_channels, self.dtype, name="before")(parts), axis=1
-        )
-        shape = (-1, product.num_weights, c.num_channels)
+        channels, l_max = c.sent_in_layer(self.layer)
+        product = edge_product(c.products[0], l_max, c.l_max, c.parity)
+        before = self._linear("before", channels)
+        features = jnp.concatenate(before(parts[: l_max + 1]), axis=1)
+        shape = (-1, product.num_weights, channels)
         # Tabulated functions are what the network would have made: only the matrix is left.
         widths = () if c.compression else c.radial_widths
-        weights = Perceptron(
-            widths, product.num_weights * c.num_channels, self.dtype, name="radial"
-        )(geometry.basis).reshape(shape)
+        size = product.num_weights * channels
+        network = Perceptron(widths, size, self.dtype, c.unit_weights, name="radial")
+        weights = network(geometry.basis)
+        if geometry.envelope is not None:
+            weights = weights * geometry.envelope[:, None]
+        weights = weights.reshape(shape)
         summed = product(features, geometry.harmonics, weights, edges)
-        summed = [part * c.message_scale for part in summed]
-        return DegreeLinear(c.num_channels, self.dtype, name="after")(summed)
+        scale = self._scale(geometry, edges)
+        return self._linear("after", c.num_channels)([part * scale for part in summed])
+
+    def _linear(self, name: str, channels: int) -> DegreeLinear:
+        return DegreeLinear(channels, self.dtype, unit=self.config.unit_weights, name=name)
+
+    def _scale(self, geometry: EdgeGeometry, edges: EdgeIndex) -> Array | float:
+        """What sums over neighbors are multiplied by."""
+        c = self.config
+        if c.neighbor_normalization == "mean":
+            return c.message_scale
+        shape = (geometry.basis.shape[-1], 1)
+        kernel = kernel_of(self, "density", shape, self.dtype, unit=c.unit_weights)
+        of_pairs = jnp.tanh((geometry.basis @ kernel) ** 2)
+        if geometry.envelope is not None:
+            of_pairs = of_pairs * geometry.envelope[:, None]
+        return 1 / (1 + sum_at_receivers(on_both_edges(of_pairs), edges))[:, None]
 
 
 class ManyBody(nn.Module):
@@ -71,18 +92,48 @@ class ManyBody(nn.Module):
     def _contract(self, features: Array, species: Array) -> Array:
         c = self.config
         contraction = SymmetricContraction(c.l_max, self.l_out_max, c.correlation, c.parity)
+        if not c.species_in_many_body:
+            species = jnp.zeros_like(species)
+        weights = self._weights(contraction)
+        return contraction(features, weights, species)
+
+    def _weights(self, contraction: SymmetricContraction) -> Float[Array, "species paths channels"]:
+        """Weights of the contraction's polynomials."""
+        c = self.config
+        num_species = self.num_species if c.species_in_many_body else 1
+        own = [len(block.factors) for block in contraction.contractions]
+        if c.parametrization == "own":
+            # Each order and degree starts with variance 1 over its number of paths.
+            return self._by_block(own, [paths**-0.5 for paths in own], num_species)
+        matrices = (
+            matrices_of_all_couplings(contraction)
+            if c.couplings == "all"
+            else [np.eye(paths) for paths in own]
+        )
+        couplings = [len(matrix) for matrix in matrices]
+        weights = self._by_block(couplings, [1 / number for number in couplings], num_species)
+        found, start = [], 0
+        for index, matrix in enumerate(matrices):
+
+            def init(matrix: np.ndarray = matrix) -> Array:
+                return jnp.asarray(matrix, self.dtype)
+
+            # Kept with the weights, whose meaning it is.
+            basis = self.variable("buffers", f"basis_{index}", init).value
+            block = weights[:, start : start + len(matrix)]
+            found.append(jnp.einsum("skc,kp->spc", block, basis, precision=lax.Precision.HIGHEST))
+            start += len(matrix)
+        return jnp.concatenate(found, axis=1)
+
+    def _by_block(self, numbers: list[int], scales: list[float], num_species: int) -> Array:
+        """One parameter for all blocks, normal numbers of a scale each."""
 
         def init(key: Array, shape: tuple[int, ...], dtype: str) -> Array:
-            # Each order and degree starts with variance 1 over its number of paths.
-            scales = [
-                jnp.full(paths, paths**-0.5)
-                for paths in (len(block.factors) for block in contraction.contractions)
-            ]
-            return jax.random.normal(key, shape, dtype) * jnp.concatenate(scales)[:, None]
+            each = np.repeat(scales, numbers)[:, None]
+            return jax.random.normal(key, shape, dtype) * jnp.asarray(each, dtype)
 
-        shape = (self.num_species, contraction.num_weights, c.num_channels)
-        weights = self.param("weights", init, shape, self.dtype)
-        return contraction(features, weights, species)
+        shape = (num_species, sum(numbers), self.config.num_channels)
+        return self.param("weights", init, shape, self.dtype)
 
     def _multiply(self, features: Array, species: Array) -> Array:
         c = self.config

@@ -7,7 +7,7 @@ multiplies ν differently weighted copies of the features. A Gaunt model is a Cl
 whose weights are restricted; `models.mace.restriction` finds them.
 """
 
-from functools import partial
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -19,13 +19,16 @@ from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.base import Model, ModelOutputs
 from tensornet_jax.models.heads.features import AtomFeatures
 from tensornet_jax.models.heads.outputs import outputs_of
-from tensornet_jax.models.layers import Perceptron
+from tensornet_jax.models.layers import Perceptron, scale_of_species
 from tensornet_jax.models.mace.config import MACEConfig
+from tensornet_jax.models.mace.gated import GatedInteraction
 from tensornet_jax.models.mace.layers import Interaction, ManyBody
+from tensornet_jax.models.mace.radial import RadialBasis, envelope
 from tensornet_jax.models.physics.electronic_state import ElectronicState
 from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.models.spherical.features import DegreeLinear, split_degrees
-from tensornet_jax.models.spherical.geometry import edge_geometry, radial_basis
+from tensornet_jax.models.spherical.geometry import EdgeGeometry, edge_geometry
+from tensornet_jax.ops.safe import norm
 
 
 class MACE(Model[MACEConfig]):
@@ -41,10 +44,11 @@ class MACE(Model[MACEConfig]):
         for head in c.own_heads:
             # Without biases, so that an atom without neighbors has the energy E0.
             values = [
-                Perceptron((), 1, self.dtype, name=f"{head}_{index}")(features)
-                for index, features in enumerate(scalars[:-1])
+                Perceptron((), 1, self.dtype, c.unit_weights, name=f"{head}_{index}")(features)
+                for index, features in enumerate(scalars[:-1] if c.readouts == "all" else [])
             ]
-            last = Perceptron((c.readout_width,), 1, self.dtype, name=f"{head}_last")
+            widths = () if c.readout_width is None else (c.readout_width,)
+            last = Perceptron(widths, 1, self.dtype, c.unit_weights, name=f"{head}_last")
             read_outs[head] = sum(values, last(scalars[-1]))[:, 0]
         atoms = AtomFeatures(scalars[-1], split_degrees(layers[-1]))
         outputs = outputs_of(self)
@@ -54,15 +58,14 @@ class MACE(Model[MACEConfig]):
     def _layers(self, graph: AtomGraph) -> list[Float[Array, "atoms _ channels"]]:
         """Features of the atoms after each layer, (l + 1)² components each."""
         c, dtype, num_species = self.config, self.dtype, len(self.numbers)
-        basis = (
-            RadialTable(c.compression, c.cutoff, dtype, name="radial")
-            if c.compression
-            else partial(radial_basis, config=c)
-        )
-        geometry = edge_geometry(graph, c.l_max, basis)
-        table = self.param(
-            "embedding", nn.initializers.normal(1.0), (num_species, c.num_channels), dtype
-        )
+        geometry = edge_geometry(graph, c.l_max, self._basis(graph))
+        if c.cutoff_function == "messages" and not c.compression:
+            ending = envelope(c, norm(graph.pair_vectors()))[:, 0]
+            geometry = geometry._replace(envelope=jnp.where(graph.edges.pair_mask, ending, 0))
+        shape = (num_species, c.num_channels)
+        table = self.param("embedding", nn.initializers.normal(1.0), shape, dtype)
+        if c.unit_weights:
+            table = table * scale_of_species(self, num_species, dtype)
         features = table[graph.species]
         if c.electronic_state:
             state = ElectronicState(
@@ -75,37 +78,69 @@ class MACE(Model[MACEConfig]):
             # Energies need but the scalars of the last layer.
             needed = c.has_other_heads or layer < c.num_layers - 1
             l_out_max = c.hidden_l_max if needed else 0
-            messages = Interaction(c, dtype, name=f"interaction_{layer}")(
-                features, geometry, graph.edges.index
-            )
-            # Element-dependent weights: of the messages in the first layer, so that nothing is
-            # left of an atom without neighbors, and later of what the layer adds to.
-            by_element = DegreeLinear(c.num_channels, dtype, num_species, name=f"element_{layer}")
-            if layer == 0:
-                messages = by_element(messages, graph.species)
+            messages, kept = self._interaction(layer, l_out_max, features, graph, geometry)
             many_body = ManyBody(c, num_species, l_out_max, dtype, name=f"many_body_{layer}")
-            update = DegreeLinear(c.num_channels, dtype, name=f"update_{layer}")(
-                many_body(messages, graph.species)
+            linear = DegreeLinear(
+                c.num_channels, dtype, unit=c.unit_weights, name=f"update_{layer}"
             )
-            if layer:
-                kept = by_element(split_degrees(features)[: l_out_max + 1], graph.species)
-                update = [new + old for new, old in zip(update, kept, strict=True)]
+            update = linear(many_body(messages, graph.species))
+            # The first features are scalars.
+            update[: len(kept)] = map(jnp.add, update, kept)
             features = jnp.concatenate(update, axis=1)
             found.append(features)
         return found
+
+    def _interaction(
+        self,
+        layer: int,
+        l_out_max: int,
+        features: Float[Array, "atoms _ channels"],
+        graph: AtomGraph,
+        geometry: EdgeGeometry,
+    ) -> tuple[list[Array], list[Array]]:
+        """By degree the messages of a layer, and the features that are kept beside them."""
+        c, name, num_species = self.config, f"interaction_{layer}", len(self.numbers)
+        edges = graph.edges.index
+        if c.interaction == "gated":
+            gated = GatedInteraction(c, layer, num_species, l_out_max, self.dtype, name=name)
+            return gated(features, graph.species, geometry, edges, graph.edges.pair_mask)
+        messages = Interaction(c, layer, self.dtype, name=name)(features, geometry, edges)
+        # Element-dependent weights: by default of the messages in the first layer, so that nothing
+        # is left of an atom without neighbors, and later of what the layer adds to.
+        by_element = DegreeLinear(
+            c.num_channels, self.dtype, num_species, c.unit_weights, name=f"element_{layer}"
+        )
+        if c.kind_of_layer(layer) == "mixed":
+            return by_element(messages, graph.species), []
+        return messages, by_element(split_degrees(features)[: l_out_max + 1], graph.species)
+
+    def _basis(self, graph: AtomGraph) -> Callable[[Array], Array]:
+        """Radial functions of the pairs' distances in Å."""
+        c = self.config
+        if c.compression:
+            return RadialTable(c.compression, c.cutoff, self.dtype, name="radial")
+        pairs = slice(0, graph.edges.num_pairs)
+        ends = graph.edges.index.receivers[pairs], graph.edges.index.senders[pairs]
+        species = graph.species[ends[0]], graph.species[ends[1]]
+        basis = RadialBasis(c, self.numbers, self.dtype, name="basis")
+        return lambda distances: basis(distances, species)
 
     def radial_functions(
         self, distances: Float[Array, " distances"]
     ) -> list[Float[Array, "distances functions"]]:
         """The weights of each layer's messages as functions of distances in Å."""
         c, params = self.config, self.variables["params"]
-        basis = radial_basis(distances, c)
+        constants = {"buffers": self.variables.get("buffers", {}).get("basis", {})}
+        made = RadialBasis(c, self.numbers, self.dtype, parent=None).apply(constants, distances)
         found = []
         for layer in range(c.num_layers):
             kernels = params[f"interaction_{layer}"]["radial"]
             width = kernels[f"kernel_{len(c.radial_widths)}"].shape[1]
-            network = Perceptron(c.radial_widths, width, self.dtype, parent=None)
-            found.append(network.apply({"params": kernels}, basis))
+            network = Perceptron(c.radial_widths, width, self.dtype, c.unit_weights, parent=None)
+            values = network.apply({"params": kernels}, made)
+            assert not isinstance(values, tuple)
+            ends = c.cutoff_function == "messages"
+            found.append(values * envelope(c, distances) if ends else values)
         return found
 
     def compressed(
@@ -117,5 +152,9 @@ class MACE(Model[MACEConfig]):
         params = dict(self.variables["params"]) | {"radial": {"table": table}}
         for layer, matrix in enumerate(matrices):
             name = f"interaction_{layer}"
-            params[name] = dict(params[name]) | {"radial": {"kernel_0": matrix}}
-        return {"params": params, "buffers": dict(self.variables.get("buffers", {}))}
+            # With unit weights the network divides by the root of the rows.
+            factor = len(matrix) ** 0.5 if self.config.unit_weights else 1.0
+            params[name] = dict(params[name]) | {"radial": {"kernel_0": factor * matrix}}
+        buffers = dict(self.variables.get("buffers", {}))
+        buffers.pop("basis", None)
+        return {"params": params, "buffers": buffers}

@@ -48,10 +48,9 @@ def clebsch_gordan_from_gaunt(
         )
     found = dict(params)
     for layer in range(config.num_layers):
-        l_in_max = config.hidden_l_max if layer else 0
         l_out_max = config.hidden_l_max if layer < config.num_layers - 1 else 0
         name = f"interaction_{layer}"
-        found[name] = _paths_of_messages(config, l_in_max, params[name])
+        found[name] = _paths_of_messages(config, layer, params[name])
         name = f"many_body_{layer}"
         found[name] = {"weights": _contraction_weights(config, l_out_max, params[name])}
     changes = {
@@ -62,12 +61,13 @@ def clebsch_gordan_from_gaunt(
     return config.model_copy(update=changes), found
 
 
-def _paths_of_messages(config: MACEConfig, l_in_max: int, params: Collection) -> Collection:
+def _paths_of_messages(config: MACEConfig, layer: int, params: Collection) -> Collection:
     """Each path gets the weight of its filter's degree times Gaunt's ratio on it."""
+    channels, l_in_max = config.sent_in_layer(layer)
     paths = PathProduct(l_in_max, config.l_max, config.parity).product.paths
     last = f"kernel_{len(config.radial_widths)}"
     kernel = np.asarray(params["radial"][last])
-    kernel = kernel.reshape(len(kernel), config.l_max + 1, config.num_channels)
+    kernel = kernel.reshape(len(kernel), config.l_max + 1, channels)
     ratios = np.array([gaunt_ratio(*path) for path in paths])
     kernel = kernel[:, [path.l2 for path in paths]] * ratios[:, None]
     after = {}

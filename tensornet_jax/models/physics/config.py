@@ -145,6 +145,15 @@ class ZBL(Prior):
     exponent: float = Field(
         default=0.23, gt=0, description="of the atomic numbers in the screening length"
     )
+    envelope_exponent: int = Field(
+        default=6, ge=3, description="exponent p of the polynomial that ends it"
+    )
+    third_decay: float = Field(
+        default=0.4029,
+        gt=0,
+        description="decay of the screening function's third part, 0.4028 in mace-torch",
+        json_schema_extra=NOT_SET_BY_USERS,
+    )
     float32_lengths: bool = Field(
         default=False,
         description="round screening lengths to float32, as torchmd-net does in all its models",

@@ -89,7 +89,7 @@ def _zbl(
     )
     first, second = pairs.species
     lengths = jnp.asarray(lengths, dtype)[first, second]
-    energies = zbl_energies(distances, charges[first], charges[second], lengths)
+    energies = zbl_energies(distances, charges[first], charges[second], lengths, prior.third_decay)
     return COULOMB * energies * _zbl_envelope(prior, pairs, numbers, cutoff)
 
 
@@ -100,9 +100,10 @@ def _zbl_envelope(
         radii = jnp.asarray(covalent_radii[numbers], pairs.distances.dtype)
         first, second = pairs.species
         ends = jnp.minimum(radii[first] + radii[second], cutoff)
-        return polynomial_envelope(pairs.distances / ends, 1.0)
-    shape = cosine_envelope if prior.envelope == "cosine" else polynomial_envelope
-    return shape(pairs.distances, prior.cutoff)
+        return polynomial_envelope(pairs.distances / ends, 1.0, prior.envelope_exponent)
+    if prior.envelope == "cosine":
+        return cosine_envelope(pairs.distances, prior.cutoff)
+    return polynomial_envelope(pairs.distances, prior.cutoff, prior.envelope_exponent)
 
 
 @pair_energies.register

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from tensornet_jax.models.layers import normal_kernel
+from tensornet_jax.models.layers import kernel_of, scale_of_species
 from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.kernels.channel_blocks import can_be_split
 from tensornet_jax.ops.kernels.choice import choose
@@ -20,13 +20,15 @@ from tensornet_jax.ops.kernels.degree_linear import degree_linear
 class DegreeLinear(nn.Module):
     """A linear map of the channels for each degree, without bias.
 
-    features: channels that come out.
+    features: channels that come out, of all degrees or of each.
     num_species: with more than 0, one matrix for each species too.
+    unit: as in `kernel_of`.
     """
 
-    features: int
+    features: int | tuple[int, ...]
     dtype: str
     num_species: int = 0
+    unit: bool = False
 
     @nn.compact
     def __call__(
@@ -35,12 +37,16 @@ class DegreeLinear(nn.Module):
         species: Int[Array, " atoms"] | None = None,
     ) -> list[Float[Array, "atoms components channels"]]:
         """By degree, 2l + 1 components; channels may differ from degree to degree."""
+        scale = 1.0
+        if self.unit and self.num_species:
+            scale = scale_of_species(self, self.num_species, self.dtype)
         kernels = []
         for degree, part in enumerate(parts):
-            fan_in = part.shape[-1]
-            shape = (fan_in, self.features)
+            width = self.features if isinstance(self.features, int) else self.features[degree]
+            shape = (part.shape[-1], width)
             shape = (self.num_species, *shape) if self.num_species else shape
-            kernels.append(self.param(f"kernel_{degree}", normal_kernel(fan_in), shape, self.dtype))
+            name = f"kernel_{degree}"
+            kernels.append(scale * kernel_of(self, name, shape, self.dtype, unit=self.unit))
         return list(
             choose(
                 degree_linear,

@@ -23,11 +23,13 @@ class EdgeGeometry(NamedTuple):
     directions: unit vectors of the pairs' first edges, 0 for padding.
     harmonics: of degrees 0 … l_max, normalization ``component``.
     basis: radial functions times the cutoff function, 0 for padding.
+    envelope: the cutoff function where it is not part of the basis, 0 for padding.
     """
 
     directions: Float[Array, "pairs 3"]
     harmonics: Float[Array, "edges components"]
     basis: Float[Array, "pairs radial"]
+    envelope: Float[Array, " pairs"] | None = None
 
 
 def radial_basis(

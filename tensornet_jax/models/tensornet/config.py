@@ -1,6 +1,6 @@
 """Hyperparameters of TensorNet (arXiv:2306.06482), and those it shares with TensorNet2."""
 
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -65,8 +65,6 @@ class CartesianConfig(ModelConfig):
 class TensorNetConfig(CartesianConfig):
     """Hyperparameters of TensorNet."""
 
-    compressible: ClassVar[bool] = True
-
     name: Literal["tensornet"] = "tensornet"
     self_edges: bool = Field(
         default=True,
@@ -84,6 +82,11 @@ class TensorNetConfig(CartesianConfig):
         default="mlp",
         description="what makes energies of features; gated (MatGL): perceptron times a gate",
     )
+
+    @property
+    def compressible(self) -> bool:
+        """Whether the module has `radial_functions` that can be tabulated, and runs on tables."""
+        return True
 
     @property
     def sees_charge(self) -> bool:

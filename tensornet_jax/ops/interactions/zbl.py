@@ -45,6 +45,7 @@ def zbl_energies(
     first: Float[Array, " pairs"],
     second: Float[Array, " pairs"],
     lengths: Float[Array, " pairs"],
+    third_decay: float = SCREENING[2][1],
 ) -> Float[Array, " pairs"]:
     """Z_i Z_j/d · φ(d/a), φ the universal screening function (Eq. 10).
 
@@ -53,10 +54,16 @@ def zbl_energies(
         first: (P,) atomic numbers of the one atom, floating.
         second: (P,) of the other.
         lengths: (P,) screening lengths a, Å.
+        third_decay: of φ, where a program has it otherwise.
 
     Returns:
         (P,) e²/Å, without a cutoff.
     """
     scaled = distances / lengths
-    screening = sum(amplitude * jnp.exp(-decay * scaled) for amplitude, decay in SCREENING)
+    decays = [decay for _, decay in SCREENING]
+    decays[2] = third_decay
+    screening = sum(
+        amplitude * jnp.exp(-decay * scaled)
+        for (amplitude, _), decay in zip(SCREENING, decays, strict=True)
+    )
     return first * second / distances * screening

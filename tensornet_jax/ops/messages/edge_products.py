@@ -70,7 +70,8 @@ class EdgeProduct(ABC):
         Args:
             features: (N, (l_in_max + 1)², C) of the atoms.
             harmonics: (E, (l_max + 1)²) of the edges, normalization ``component``.
-            weights: (P, num_weights, C) of the pairs, 0 for padding.
+            weights: (P, num_weights, C) of the pairs, 0 for padding; a product with a weight a path
+                also takes those of the edges, (E, num_weights, C).
             edges: connectivity.
 
         Returns:
@@ -116,7 +117,7 @@ class PathProduct(EdgeProduct):
             features,
             harmonics,
             edges,
-            fits=takes(terms, features, weights),
+            fits=takes(terms, features, weights) and len(weights) == edges.num_pairs,
         )
 
     @cached_property
@@ -146,7 +147,9 @@ class PathProduct(EdgeProduct):
         # the size edges × paths × components × channels but its right side is written down.
         neighbors = to_slots(at_senders(features, edges), edges)
         harmonics = to_slots(harmonics, edges)
-        weights = to_slots(on_both_edges(weights), edges)
+        if len(weights) == edges.num_pairs:
+            weights = on_both_edges(weights)
+        weights = to_slots(weights, edges)
         num_atoms, num_channels = features.shape[0], features.shape[-1]
         first, second, third = self.product.degrees
         coefficients = self.product.coefficients()

@@ -1,0 +1,66 @@
+"""One head of a mace-torch model with several: a model with one."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tensornet_jax.interop.mace.arguments import head_names
+from tensornet_jax.interop.torch.files import Settings
+
+ENERGIES = "atomic_energies_fn.atomic_energies"
+SCALES = ("scale_shift.scale", "scale_shift.shift")
+
+
+def with_one_head(
+    state: Mapping[str, np.ndarray], arguments: Settings, head: str | None
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    """Return state dict and arguments of the model that is left of one when a head is chosen.
+
+    Args:
+        state: mace-torch's names → arrays.
+        arguments: of ScaleShiftMACE.
+        head: name of the head; None where there is but one.
+
+    Raises:
+        ValueError: there are several heads and none is named, or none has that name.
+    """
+    names = head_names(arguments)
+    if head is None and len(names) > 1:
+        raise ValueError(
+            f"this model has the heads {', '.join(names)}, each with energies of its own: choose "
+            "one (head=…, --head NAME on the command line)"
+        )
+    if head is not None and head not in names:
+        raise ValueError(f"this model has no head {head!r}, only {', '.join(names)}")
+    number, count = names.index(head or names[0]), len(names)
+    found = dict(state)
+    if ENERGIES in state:
+        found[ENERGIES] = np.atleast_2d(state[ENERGIES])[number]
+    for name in SCALES:
+        if name in state:
+            each = np.atleast_1d(state[name])
+            found[name] = each[number if len(each) > 1 else 0]
+    if count > 1:
+        found |= _read_outs(state, number, count)
+    of_all_heads = ("atomic_inter_scale", "atomic_inter_shift", "atomic_energies")
+    kept = {key: value for key, value in arguments.items() if key not in of_all_heads}
+    return found, {**kept, "heads": [names[number]]}
+
+
+def _read_outs(state: Mapping[str, np.ndarray], number: int, count: int) -> dict[str, np.ndarray]:
+    """The read-outs of one head, whose hidden channels stand together."""
+    found = {}
+    for name, value in state.items():
+        read_out, _, layer = name.removesuffix(".weight").rpartition(".")
+        if not (name.startswith("readouts.") and name.endswith(".weight")):
+            continue
+        if layer == "linear":
+            found[name] = value.reshape(-1, count)[:, number]
+            continue
+        width = state[f"{read_out}.linear_2.weight"].size // count**2
+        if layer == "linear_1":
+            found[name] = value.reshape(-1, count, width)[:, number].ravel()
+        elif layer == "linear_2":
+            # e3nn divides by the root of all hidden channels, those of other heads included.
+            found[name] = value.reshape(count, width, count)[number, :, number] / np.sqrt(count)
+    return found
