@@ -4,18 +4,21 @@ import numpy as np
 from jaxtyping import Bool
 
 from tensornet_jax.data.loader import MixedBatches, ShuffledBatches
-from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures
-from tensornet_jax.graph.targets import Targets, batch_targets
+from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, shard_graph
+from tensornet_jax.graph.targets import Targets
+from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
 from tensornet_jax.train.config.run import RunConfig
-from tensornet_jax.train.data.capacities import Capacities
+from tensornet_jax.train.data.capacities import Padding
 from tensornet_jax.train.data.datasets import Examples
 from tensornet_jax.train.data.replay import Replay
+from tensornet_jax.train.data.shards import Shards, shard_targets
 
 # Batches looked at in choosing capacities. Their number does not depend on epochs, which a resumed
 # run may change.
 EXAMPLE_BATCHES = 200
 
 Batch = tuple[AtomGraph[np.ndarray], Targets, Bool[np.ndarray, " structures"] | None]
+"""A padded graph, its targets, and which of its structures are replayed, if any may be."""
 
 
 class TrainingBatches:
@@ -25,9 +28,17 @@ class TrainingBatches:
         config: the resolved configuration.
         train: training structures.
         replay: a set of which every batch gets some.
+        devices: that share every batch.
     """
 
-    def __init__(self, config: RunConfig, train: Examples, replay: Replay | None):
+    def __init__(
+        self,
+        config: RunConfig,
+        train: Examples,
+        replay: Replay | None,
+        devices: Devices = ONE_DEVICE,
+    ):
+        self._own = devices.own
         self._dtype = config.dtype
         self._num_new = len(train)
         self._replay = replay
@@ -41,8 +52,9 @@ class TrainingBatches:
             self.plan = MixedBatches(self.plan, again)
             self.examples = train + replay.train
         first = [self.plan[step] for step in range(EXAMPLE_BATCHES)]
-        structures = self.examples.structures
-        self.capacities = Capacities.choose(structures, self.plan.batch_size, first)
+        self.shards = Shards.choose(
+            self.examples.structures, self.plan.batch_size, first, devices.count
+        )
 
     @property
     def structures_per_epoch(self) -> int:
@@ -55,14 +67,19 @@ class TrainingBatches:
         plan = self.plan
         return plan.first.batch_size if isinstance(plan, MixedBatches) else plan.batch_size
 
-    def collate(self, indices: np.ndarray) -> Batch:
-        """Return the padded graph, its targets, and (B,) which structures are replayed, if any."""
-        capacity = self.capacities.of(indices)
-        structures = [self.examples.structures[k] for k in indices]
-        targets = [self.examples.targets[k] for k in indices]
+    def collate(self, indices: np.ndarray) -> list[Batch]:
+        """Return the shards of a batch that the devices of this process take."""
+        parts, capacity = self.shards.of(indices)
+        first = int(indices[0])
+        return [self._shard(parts[k], capacity, first) for k in self._own]
+
+    def _shard(self, indices: np.ndarray, capacity: Capacity, like: int) -> Batch:
+        structures, targets = self.examples.structures, self.examples.targets
+        chosen = [structures[k] for k in indices]
+        labels = [targets[k] for k in indices]
         return (
-            batch_structures(structures, capacity, self._dtype),
-            batch_targets(targets, capacity, self._dtype),
+            shard_graph(chosen, capacity, self._dtype, structures[like]),
+            shard_targets(labels, capacity, self._dtype, targets[like]),
             None if self._replay is None else self._replayed(indices, capacity),
         )
 
@@ -70,6 +87,10 @@ class TrainingBatches:
         replayed = np.zeros(capacity.graphs, bool)
         replayed[: len(indices)] = indices >= self._num_new
         return replayed
+
+    def count_padding(self, padding: Padding, indices: np.ndarray) -> None:
+        """Add what a batch was padded with."""
+        padding.add(self.shards.capacities, *self.shards.of(indices))
 
     def sources(self, indices: np.ndarray) -> str:
         """Return file and frame of the structures of a batch, between blanks."""

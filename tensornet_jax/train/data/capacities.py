@@ -6,6 +6,7 @@ resumed run pads every batch as the uninterrupted run would have.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from tensornet_jax.graph.structure import Structure
 WORTHWHILE = 0.2
 # Sizes are rounded up to multiples of this, which vector units like.
 GRANULE = 8
+
+Count = TypeVar("Count", int, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ class Capacities:
                 ladder.insert(0, smaller)
         return cls(tuple(ladder), *counts.T)
 
+    @property
+    def costs(self) -> np.ndarray:
+        """(M,) work that each structure is, in any unit."""
+        return _work_of(self.num_atoms, self.num_pairs, self.num_long_pairs)
+
     def of(self, indices: np.ndarray) -> Capacity:
         """Return the smallest capacity that holds the structures with these indices."""
         counts = (self.num_atoms, self.num_pairs, self.num_long_pairs)
@@ -88,13 +96,22 @@ def _counts(structure: Structure) -> tuple[int, int, int]:
     return len(structure), len(structure.pairs), far
 
 
+def costs_of(structures: Sequence[Structure]) -> np.ndarray:
+    """Return the work that each structure is, in any unit, (M,)."""
+    return _work_of(*np.array([_counts(s) for s in structures], np.int64).T)
+
+
 def _rounded(size: float) -> int:
     return -(-int(size) // GRANULE) * GRANULE
 
 
 def _work(capacity: Capacity) -> int:
+    return _work_of(capacity.atoms, capacity.pairs, capacity.long_pairs)
+
+
+def _work_of(atoms: Count, pairs: Count, long_pairs: Count) -> Count:
     # Edges dominate where there are any; atoms count so that edgeless data have a size too.
-    return capacity.pairs + capacity.long_pairs + capacity.atoms
+    return pairs + long_pairs + atoms
 
 
 @dataclass
@@ -106,13 +123,13 @@ class Padding:
     pairs: int = 0
     pair_slots: int = 0
 
-    def add(self, capacities: Capacities, indices: np.ndarray) -> None:
-        """Count one batch."""
-        capacity = capacities.of(indices)
+    def add(self, capacities: Capacities, shards: Sequence[np.ndarray], capacity: Capacity) -> None:
+        """Count one batch, given the structures of its shards and what each was padded to."""
+        indices = np.concatenate(shards)
         self.atoms += int(capacities.num_atoms[indices].sum())
-        self.atom_slots += capacity.atoms
+        self.atom_slots += len(shards) * capacity.atoms
         self.pairs += int(capacities.num_pairs[indices].sum())
-        self.pair_slots += capacity.pairs
+        self.pair_slots += len(shards) * capacity.pairs
 
     def fractions(self) -> tuple[float, float]:
         """Return the share of atom slots and of pair slots that was padding; 0 before any batch."""
