@@ -7,10 +7,11 @@ is taken from the first one here, or summed within a step that they take anyway.
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import jax
 import numpy as np
@@ -194,6 +195,11 @@ def bytes_from_first(content: bytes) -> bytes:
     return np.asarray(multihost_utils.broadcast_one_to_all(packed), np.uint8).tobytes()
 
 
+def wait_for_first() -> None:
+    """Wait until the first process has come to the same point; all call this."""
+    bytes_from_first(b"")
+
+
 def from_first(tree: TreeT) -> TreeT:
     """Return the first process's values for arrays that every process has; all call this."""
     if not several_processes():
@@ -241,6 +247,18 @@ def lost_processes_named(remedy: str) -> Iterator[None]:
             "a computation of all processes failed, most likely because one of them has ended "
             f"({_first_line(error)}): {remedy}"
         ) from error
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process with an exit code; one of several at once, without waiting for the others.
+
+    They notice at their next exchange, or after HEARTBEAT seconds.
+    """
+    if jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code)
 
 
 def _first_line(error: Exception) -> str:

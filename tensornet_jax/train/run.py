@@ -8,7 +8,12 @@ from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.runtime.devices import Devices
 from tensornet_jax.runtime.precision import precision_scope
-from tensornet_jax.runtime.processes import check_same, is_first, lost_processes_named
+from tensornet_jax.runtime.processes import (
+    check_same,
+    is_first,
+    lost_processes_named,
+    wait_for_first,
+)
 from tensornet_jax.runtime.whole_files import sha256_of
 from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import RunConfig
@@ -174,6 +179,8 @@ def _reported(
         before = errors_before(directory.report, prepared.finetuned, data.all(), size, devices)
     if is_first():
         write_report(directory, config, data, rows, facts, before)
+    # At their end processes wait for each other for a short time only.
+    wait_for_first()
     return TrainingResult(Path(config.directory), final, rows, facts, interrupted=False)
 
 

@@ -90,7 +90,9 @@ class TrainingBatches:
 
     def count_padding(self, padding: Padding, indices: np.ndarray) -> None:
         """Add what a batch was padded with."""
-        padding.add(self.shards.capacities, *self.shards.of(indices))
+        parts, capacity = self.shards.of(indices)
+        for part in parts:
+            padding.add(self.shards.capacities, part, capacity)
 
     def sources(self, indices: np.ndarray) -> str:
         """Return file and frame of the structures of a batch, between blanks."""

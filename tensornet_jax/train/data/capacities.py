@@ -123,13 +123,15 @@ class Padding:
     pairs: int = 0
     pair_slots: int = 0
 
-    def add(self, capacities: Capacities, shards: Sequence[np.ndarray], capacity: Capacity) -> None:
-        """Count one batch, given the structures of its shards and what each was padded to."""
-        indices = np.concatenate(shards)
+    def add(
+        self, capacities: Capacities, indices: np.ndarray, capacity: Capacity | None = None
+    ) -> None:
+        """Count one graph, padded to the capacity for these structures or to a larger one."""
+        capacity = capacities.of(indices) if capacity is None else capacity
         self.atoms += int(capacities.num_atoms[indices].sum())
-        self.atom_slots += len(shards) * capacity.atoms
+        self.atom_slots += capacity.atoms
         self.pairs += int(capacities.num_pairs[indices].sum())
-        self.pair_slots += len(shards) * capacity.pairs
+        self.pair_slots += capacity.pairs
 
     def fractions(self) -> tuple[float, float]:
         """Return the share of atom slots and of pair slots that was padding; 0 before any batch."""

@@ -17,7 +17,12 @@ import numpy as np
 from tensornet_jax.config import load_config
 from tensornet_jax.models import MODELS
 from tensornet_jax.runtime.checkpoint import FORMAT, CheckpointStore
-from tensornet_jax.runtime.processes import is_first, join_processes
+from tensornet_jax.runtime.processes import (
+    LostProcessError,
+    end_process,
+    is_first,
+    join_processes,
+)
 from tensornet_jax.train import loop
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.reporting import report
@@ -62,4 +67,8 @@ def main(folder: Path, devices: str, *launch: str) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    try:
+        main(Path(sys.argv[1]), *sys.argv[2:])
+    except LostProcessError as error:
+        print(f"error: {error}")
+        end_process(1)
