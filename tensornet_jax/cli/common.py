@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tensornet_jax.data.labels.config import LabelConfig
     from tensornet_jax.data.readers import Refusal
     from tensornet_jax.potential.potential import Potential
+    from tensornet_jax.runtime.devices import Devices
 
 USAGE_ERROR = 2
 
@@ -97,7 +98,14 @@ PrecisionOption = Annotated[
 ]
 DoublePrecisionOption = Annotated[Precision, typer.Option("--dtype", help="Precision.")]
 BatchOption = Annotated[
-    int, typer.Option(min=1, help="Structures computed at once; lower it if memory runs out.")
+    int,
+    typer.Option(
+        min=1, help="Structures computed at once on a device; lower it if memory runs out."
+    ),
+]
+DevicesOption = Annotated[
+    int | None,
+    typer.Option("--devices", min=1, help="How many devices compute.", show_default="all"),
 ]
 LabelOption = Annotated[
     list[str] | None,
@@ -304,3 +312,10 @@ def open_model(path: Path, dtype: Precision | None) -> "Potential":
 
     prepare_process()
     return load_model(path, dtype=None if dtype is None else dtype.value)
+
+
+def open_devices(number: int | None) -> "Devices":
+    """Return so many devices, or all; the process must be prepared before."""
+    from tensornet_jax.runtime.devices import Devices
+
+    return Devices.of("all" if number is None else number)

@@ -9,12 +9,14 @@ import typer
 
 from tensornet_jax.cli.common import (
     BatchOption,
+    DevicesOption,
     LabelOption,
     ModelArgument,
     PrecisionOption,
     UnitOption,
     check_output,
     label_config,
+    open_devices,
     open_model,
     read_for_model,
 )
@@ -33,6 +35,7 @@ def evaluate(
     ] = None,
     dtype: PrecisionOption = None,
     batch_size: BatchOption = 32,
+    devices: DevicesOption = None,
     labels: LabelOption = None,
     units: UnitOption = None,
     force: Annotated[
@@ -45,6 +48,7 @@ def evaluate(
         check_new(output, force=force)
     config = label_config(labels, units)
     potential = open_model(model, dtype)
+    own = open_devices(devices)
 
     from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
     from tensornet_jax.train.evaluation.metrics import render, write_rows
@@ -52,7 +56,7 @@ def evaluate(
     rows = []
     for path, name in zip(data, _names(data), strict=True):
         structures = read_for_model(path, potential, config)
-        predictions = evaluate_structures(potential, structures, batch_size)
+        predictions = evaluate_structures(potential, structures, batch_size, own)
         table = error_table(name, structures, predictions, potential.tensor_heads)
         if not table.rows():
             raise ValueError(

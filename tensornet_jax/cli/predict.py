@@ -9,6 +9,7 @@ import typer
 from tensornet_jax.cli.common import (
     BatchOption,
     ChargeOption,
+    DevicesOption,
     LabelOption,
     ModelArgument,
     PrecisionOption,
@@ -16,6 +17,7 @@ from tensornet_jax.cli.common import (
     UnitOption,
     check_output,
     label_config,
+    open_devices,
     open_model,
     read_for_model,
     visible_state,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from tensornet_jax.data.labelled_structure import LabelledStructure
     from tensornet_jax.data.readers import Refusal
     from tensornet_jax.potential.potential import Potential
+    from tensornet_jax.runtime.devices import Devices
 
     Prediction = dict[str, np.ndarray] | Exception
     """What a model says of a structure, or why it says nothing."""
@@ -51,6 +54,7 @@ def predict(
     ],
     dtype: PrecisionOption = None,
     batch_size: BatchOption = 32,
+    devices: DevicesOption = None,
     charge: ChargeOption = None,
     spin: SpinOption = None,
     labels: LabelOption = None,
@@ -73,6 +77,8 @@ def predict(
     config = label_config(labels, units)
     with held_output(output, force=force, resume=resume):
         potential = open_model(model, dtype)
+        own = open_devices(devices)
+        together = batch_size * own.count
         refused: list[Refusal] = []
         state = visible_state(potential, charge, spin)
         structures = read_for_model(data, potential, config, state, refused)
@@ -84,12 +90,14 @@ def predict(
         }
         run = GrowingOutput(output, settings, structures, refused, resume=resume, only_growing=True)
         with run.growing():
-            for start in range(0, len(run.todo), batch_size):
-                _predict_batch(potential, run.todo[start : start + batch_size], run)
+            for start in range(0, len(run.todo), together):
+                _predict_batch(potential, run.todo[start : start + together], run, own)
         run.finish()
 
 
-def _predict_batch(potential: "Potential", indices: Sequence[int], run: GrowingOutput) -> None:
+def _predict_batch(
+    potential: "Potential", indices: Sequence[int], run: GrowingOutput, devices: "Devices"
+) -> None:
     """Compute structures together and write them in order."""
     import numpy as np
 
@@ -102,7 +110,7 @@ def _predict_batch(potential: "Potential", indices: Sequence[int], run: GrowingO
         groups.setdefault(_computed(potential, structures[index].atoms), []).append(index)
     found: dict[int, Prediction] = {}
     for compute, members in groups.items():
-        found |= _evaluated(potential, structures, members, compute)
+        found |= _evaluated(potential, structures, members, compute, devices)
     for index in indices:
         prediction = found[index]
         if isinstance(prediction, Exception):
@@ -132,10 +140,12 @@ def _evaluated(
     structures: "Mapping[int, LabelledStructure]",
     indices: Sequence[int],
     compute: tuple[str, ...],
+    devices: "Devices",
 ) -> dict[int, "Prediction"]:
     """Return predictions, or why there are none, by index."""
     try:
-        together = potential.evaluate([structures[k].atoms for k in indices], compute, len(indices))
+        chosen, size = [structures[k].atoms for k in indices], -(-len(indices) // devices.count)
+        together = potential.evaluate(chosen, compute, size, devices=devices)
         return dict(zip(indices, together, strict=True))
     except ValueError as error:
         refused: dict[int, Prediction] = {}
@@ -147,4 +157,6 @@ def _evaluated(
         if not refused:
             raise error from None
         others = [k for k in indices if k not in refused]
-        return refused | (_evaluated(potential, structures, others, compute) if others else {})
+        if not others:
+            return refused
+        return refused | _evaluated(potential, structures, others, compute, devices)

@@ -226,6 +226,26 @@ def batch_structures(
     )
 
 
+def shard_graph(
+    structures: Sequence[Structure], capacity: Capacity, dtype: str, like: Structure
+) -> AtomGraph[np.ndarray]:
+    """Return `batch_structures`, also of no structures, with all the arrays that `like` would get.
+
+    The shards of a batch must have the same arrays, and a small batch leaves some without any
+    structure.
+    """
+    graph = batch_structures(structures, capacity, dtype)
+    if structures:
+        return graph
+    rows = {"atom": capacity.atoms, "structure": capacity.graphs}
+    lacking = {
+        name: np.zeros((rows[kind.per], *kind.row), kind.dtype or dtype)
+        for name, kind in INPUTS.items()
+        if kind.optional and getattr(like, name) is not None
+    }
+    return graph.replace(**lacking)
+
+
 def _packed_inputs(
     structures: Sequence[Structure], rows: Sequence[slice], capacity: Capacity, dtype: str
 ) -> dict[str, np.ndarray]:

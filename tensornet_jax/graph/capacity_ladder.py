@@ -43,12 +43,20 @@ class CapacityLadder:
             structures: what must fit in one graph.
             headroom: factor on pairs and slots of a new capacity, for lists that will grow.
         """
-        needed = _in_powers_of_two(Capacity.holding(structures))
+        return self._choose([structures], headroom)
+
+    def choose_for_each(self, packs: Sequence[Sequence[Structure]]) -> Capacity:
+        """Return one capacity that holds each of several packs of structures alone."""
+        return self._choose(packs, 1.0)
+
+    def _choose(self, packs: Sequence[Sequence[Structure]], headroom: float) -> Capacity:
+        needed = _in_powers_of_two(_holding_each(packs, 1.0))
         with self._lock:
             for capacity in sorted(self._known):
-                if capacity.holds(structures) and not is_wasteful(capacity, needed):
+                fits = all(capacity.holds(structures) for structures in packs)
+                if fits and not is_wasteful(capacity, needed):
                     return capacity
-            new = _in_powers_of_two(Capacity.holding(structures, headroom))
+            new = _in_powers_of_two(_holding_each(packs, headroom))
             if len(self._known) >= TIGHT:
                 new = _grown(new, GROWTH_OF_LARGE if needed.atoms > LARGE else GROWTH)
             self._known.append(new)
@@ -80,6 +88,11 @@ def is_wasteful(capacity: Capacity, needed: Capacity, limit: float | None = None
         if size > small and size > limit * least:
             return True
     return False
+
+
+def _holding_each(packs: Sequence[Sequence[Structure]], headroom: float) -> Capacity:
+    alone = [Capacity.holding(structures, headroom) for structures in packs]
+    return Capacity(*map(max, zip(*alone, strict=True)))
 
 
 def _grown(capacity: Capacity, growth: float) -> Capacity:

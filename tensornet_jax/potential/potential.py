@@ -19,18 +19,19 @@ from tensornet_jax.models import MODELS
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.element_table import ElementTable
+from tensornet_jax.potential.evaluation import evaluate_packs
 from tensornet_jax.potential.prediction import (
     Outputs,
     Variables,
     hessian_jit,
     predict,
-    predict_jit,
 )
 from tensornet_jax.potential.preparation import check_visible, prepare_structure
 from tensornet_jax.potential.programs import program_of
 from tensornet_jax.potential.results import Assembly, Results
 from tensornet_jax.potential.trained_on import Metadata, Watch
 from tensornet_jax.properties import PROPERTIES, Property
+from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
 from tensornet_jax.runtime.forked import check_not_forked, is_forked
 from tensornet_jax.runtime.precision import precision_scope
 
@@ -201,6 +202,7 @@ class Potential:
         batch_size: int | None = None,
         *,
         capacities: CapacityLadder | None = None,
+        devices: Devices = ONE_DEVICE,
     ) -> list[Results]:
         """Evaluate structures, however many and of whatever sizes.
 
@@ -215,10 +217,11 @@ class Potential:
                 "polar_tensors" (N, 3, 3) e, ∂μ_a/∂r_ib at [i, a, b], "hessian" (3N, 3N) eV/Å²,
                 and the tensors of `tensor_heads` by name, (3, …) or (N, 3, …) in their units.
                 Energies include E0.
-            batch_size: structures evaluated at a time; by default as many as fill
+            batch_size: structures evaluated at a time, on each device; by default as many as fill
                 ``ATOMS_PER_BATCH`` atoms.
             capacities: array sizes to choose from; by default those used in this process so far,
                 so that the last bits of results may depend on what was evaluated before.
+            devices: that share the structures; all but Hessians.
 
         Returns:
             one dict per structure in the order given, float64 arrays (energies are floats).
@@ -241,10 +244,9 @@ class Potential:
         batched = tuple(name for name in compute if name != "hessian")
         if batched:
             ladder = program_of(self.module).ladder if capacities is None else capacities
-            for chosen in packs([len(s) for s in prepared], batch_size, ATOMS_PER_BATCH):
-                outputs = _evaluate_batch(self, [prepared[k] for k in chosen], batched, ladder)
-                for k, output in zip(chosen, outputs, strict=True):
-                    results[k].update(output)
+            chosen = packs([len(s) for s in prepared], batch_size, ATOMS_PER_BATCH)
+            for k, result in evaluate_packs(self, prepared, chosen, batched, ladder, devices):
+                results[k].update(result)
         if "hessian" in compute:
             for structure, result in zip(prepared, results, strict=True):
                 result["hessian"] = _hessian(self, structure)
@@ -309,23 +311,6 @@ def _check_physics(structure: Structure, rows: Iterable[Property], where: str) -
         why_not = row.why_not(periodic=periodic, has_volume=has_volume)
         if why_not is not None:
             raise ValueError(f"{why_not}{where}: leave it out, or change cell or pbc")
-
-
-def _evaluate_batch(
-    potential: Potential,
-    structures: Sequence[Structure],
-    compute: tuple[str, ...],
-    ladder: CapacityLadder,
-) -> list[Results]:
-    capacity = ladder.choose(structures)
-    totals = {"energy", "free_energy"}
-    wanted = tuple(sorted({"energies" if name in totals else name for name in compute}))
-    with potential.precision():
-        graph = to_device(batch_structures(structures, capacity, potential.dtype))
-        scale = jnp.asarray(potential.energy_scale, potential.dtype)
-        outputs = predict_jit(potential.module, potential.variables, graph, wanted, scale)
-    found = potential.assembly.of_batch(outputs, structures, potential.per_atom)
-    return [{name: each[name] for name in compute} for each in found]
 
 
 def _hessian(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from tensornet_jax.runtime.checkpoint import CheckpointStore
+from tensornet_jax.runtime.processes import is_first
 from tensornet_jax.train.progress import Progress
 from tensornet_jax.train.run_state import RunState
 
@@ -55,7 +56,7 @@ class Checkpoints:
         return RunState(state, found.state["best"], Progress.from_json(found.progress))
 
     def save(self, run: RunState, seconds: float, compilations: int) -> None:
-        """Write a checkpoint of this very step, unless there is one.
+        """Write a checkpoint of this very step, unless there is one; the first process does.
 
         Args:
             run: the state.
@@ -66,8 +67,9 @@ class Checkpoints:
         if self._saved_step == step:
             return
         record = run.progress.to_json() | {"seconds": seconds, "compilations": compilations}
-        self._store.save(step, {"train": run.train, "best": run.best}, record)
+        if is_first():
+            self._store.save(step, {"train": run.train, "best": run.best}, record)
         self._saved_step, self._saved_at = step, time.monotonic()
-        if self._published_step != run.progress.best_step:
+        if is_first() and self._published_step != run.progress.best_step:
             self._publish(run)
             self._published_step = run.progress.best_step

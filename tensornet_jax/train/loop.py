@@ -6,7 +6,7 @@ reproducible: it only decides when to save and, if asked to, when to stop.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,8 @@ from jaxtyping import Int
 from tensornet_jax.data.loader import batches
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.runtime.checkpoint import CheckpointStore
+from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
+from tensornet_jax.runtime.processes import from_first, several_processes
 from tensornet_jax.train.checkpoints import Checkpoints, Publish
 from tensornet_jax.train.config.run import LossTerm, RunConfig
 from tensornet_jax.train.data.batches import Batch, TrainingBatches
@@ -29,7 +31,7 @@ from tensornet_jax.train.reporting.run_logs import RunLogs
 from tensornet_jax.train.run_directory import RunDirectory
 from tensornet_jax.train.run_examples import RunExamples
 from tensornet_jax.train.run_state import RunState, on_host
-from tensornet_jax.train.step_log import StepLog
+from tensornet_jax.train.step_log import REQUESTS, StepLog
 from tensornet_jax.train.stop_signals import StopSignals
 from tensornet_jax.train.validation import Validation
 
@@ -55,6 +57,7 @@ class TrainingLoop:
         reporter: is told what happens.
         publish: takes the best averaged weights whenever they have changed since the last save.
         resume: continue from the newest intact checkpoint.
+        devices: that share the work; every process runs the same loop, and they go in step.
 
     Attributes:
         state: where the run stands.
@@ -75,10 +78,12 @@ class TrainingLoop:
         reporter: Reporter,
         publish: Publish,
         resume: bool,
+        devices: Devices = ONE_DEVICE,
     ):
         self._config = config
         self._reporter = reporter
-        self.batches = TrainingBatches(config, examples.train, examples.replay)
+        self._devices = devices
+        self.batches = TrainingBatches(config, examples.train, examples.replay, devices)
         self.steps_per_epoch = self.batches.plan.steps_per_epoch
         self.num_steps = config.training.epochs * self.steps_per_epoch
         self._checkpoints = Checkpoints(CheckpointStore(directory.checkpoints), publish)
@@ -89,7 +94,9 @@ class TrainingLoop:
         validator = None
         if len(examples.validation):
             size = config.training.validation_batch_size
-            validator = JointValidator(potential, examples.validation, examples.replay, terms, size)
+            validator = JointValidator(
+                potential, examples.validation, examples.replay, terms, size, devices
+            )
         columns = None if validator is None else validator.columns
         progress = self.state.progress
         logs = RunLogs(directory, losses, columns, progress)
@@ -115,7 +122,7 @@ class TrainingLoop:
         tables = tables_of(potential) if progress.tables_by_shape else tables_by_name(params)
         weight = examples.replay.weight if examples.replay else 1.0
         optimization = Optimization.from_config(
-            self._config, potential, terms, self.steps_per_epoch, tables, weight
+            self._config, potential, terms, self.steps_per_epoch, tables, weight, self._devices
         )
         self._step, self.num_trained = optimization.step, optimization.num_trained
         self.state = RunState(optimization.start, on_host(params), progress)
@@ -124,6 +131,8 @@ class TrainingLoop:
             self.state = found
             step = found.progress.step
             self._reporter.message(f"resumed at step {step} of {self.num_steps}")
+        self.state.train = self._devices.everywhere(from_first(self.state.train))
+        self.state.best = from_first(self.state.best)
 
     def run(self) -> Outcome:
         """Take steps until there is a reason to stop, and return the reason.
@@ -138,8 +147,8 @@ class TrainingLoop:
             if self._config.start is not None and not self.state.progress.validation_rows:
                 self._validate()
             outcome = self._reason_to_stop(signals)
-            for indices, batch in self._batches_left() if outcome is None else ():
-                self._take_step(indices, batch)
+            for indices, shards in self._batches_left() if outcome is None else ():
+                self._take_step(indices, shards, self._requests(signals))
                 position = self.state.progress.step % self.steps_per_epoch
                 if position == 0:
                     self._end_epoch()
@@ -185,15 +194,27 @@ class TrainingLoop:
             self.state.keep()
         self._checkpoints.save(self.state, self.seconds, self.compilations)
 
-    def _batches_left(self) -> Iterator[tuple[Int[np.ndarray, " structures"], Batch]]:
+    def _batches_left(self) -> Iterator[tuple[Int[np.ndarray, " structures"], list[Batch]]]:
         done, collate = self.state.progress.step, self.batches.collate
-        for _, indices, batch in batches(self.batches.plan, done, self.num_steps - done, collate):
-            yield indices, batch
+        for _, indices, shards in batches(self.batches.plan, done, self.num_steps - done, collate):
+            yield indices, shards
 
-    def _take_step(self, indices: Int[np.ndarray, " structures"], batch: Batch) -> None:
-        graph, targets, replayed = batch
+    def _take_step(
+        self,
+        indices: Int[np.ndarray, " structures"],
+        shards: Sequence[Batch],
+        own: Collection[str],
+    ) -> None:
+        """Take a step with a batch, and tell the other processes of the requests of this one."""
+        requests = None
+        if several_processes():
+            made = {name: np.array(name in own, np.int32) for name in REQUESTS}
+            requests = self._devices.shards([made] * len(shards))
+        graph, targets, replayed = self._devices.shards(shards)
         scale = np.asarray(self.state.progress.plateau.scale, self._config.dtype)
-        self.state.train, scalars = self._step(self.state.train, graph, targets, scale, replayed)
+        self.state.train, scalars = self._step(
+            self.state.train, graph, targets, scale, replayed, requests
+        )
         self._steps.dispatched(indices, scalars)
 
     def _end_epoch(self) -> None:
@@ -216,13 +237,21 @@ class TrainingLoop:
 
     def _reason_to_stop(self, signals: StopSignals) -> Outcome | None:
         training, progress = self._config.training, self.state.progress
-        if signals.received is not None:
-            self._reporter.message(f"{signals.received}: saving and stopping")
+        # Processes stop at the same step: each looks at what all have asked for.
+        requests = self._steps.requests if several_processes() else self._requests(signals)
+        if "interrupted" in requests:
+            signal = signals.received or "a signal to another process"
+            self._reporter.message(f"{signal}: saving and stopping")
             return "interrupted"
         if progress.step >= self.num_steps:
             return "finished"
         if training.patience is not None and progress.stale >= training.patience:
             return "early stopping"
-        if training.max_minutes is not None and self.seconds > 60 * training.max_minutes:
-            return "time limit"
-        return None
+        return "time limit" if "out_of_time" in requests else None
+
+    def _requests(self, signals: StopSignals) -> Collection[str]:
+        """Return what this process alone knows of reasons to stop."""
+        limit = self._config.training.max_minutes
+        out_of_time = limit is not None and self.seconds > 60 * limit
+        made = {"interrupted": signals.received is not None, "out_of_time": out_of_time}
+        return [name for name, is_made in made.items() if is_made]

@@ -2,12 +2,19 @@
 
 import math
 from importlib.metadata import version
-
-import jax
+from pathlib import Path
 
 from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.runtime.devices import Devices
 from tensornet_jax.runtime.precision import precision_scope
+from tensornet_jax.runtime.processes import (
+    check_same,
+    is_first,
+    lost_processes_named,
+    wait_for_first,
+)
+from tensornet_jax.runtime.whole_files import sha256_of
 from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.finetune.start import resolve
@@ -19,6 +26,7 @@ from tensornet_jax.train.reporting.result import RunFacts, TrainingResult
 from tensornet_jax.train.reporting.trackers import trackers
 from tensornet_jax.train.run_directory import RunDirectory
 from tensornet_jax.train.run_state import RunState
+from tensornet_jax.train.shared_directory import shared
 from tensornet_jax.version import __version__
 
 
@@ -31,12 +39,16 @@ def train(
     skipped_steps.csv, checkpoints/, model.safetensors (best averaged weights; the last without a
     validation set) and report/, and start.safetensors if the run starts from a trained model. No
     other run can write there meanwhile. On CPU the same configuration gives
-    the same weights bit for bit, in one piece or resumed after having been killed at any moment.
+    the same weights bit for bit, in one piece or resumed after having been killed at any moment,
+    and to rounding on any number of devices.
+
+    Of several processes (`runtime.processes.join_processes`) all call this with the same
+    configuration; the first one writes.
 
     Args:
         config: the run.
         resume: go on from the newest intact checkpoint in the directory.
-        reporter: told what happens; nobody if None.
+        reporter: told what happens in this process; nobody if None.
 
     Raises:
         FileExistsError: the directory holds a run and `resume` is false.
@@ -46,30 +58,48 @@ def train(
         CheckpointError: no checkpoint can be used.
         ConfigError: the starting model does not fit the configuration.
         ModelFileError: the starting model cannot be read.
+        DevicesError: there are fewer devices than asked for.
+        LostProcessError: another process has ended.
     """
-    directory = RunDirectory(config.directory)
-    with directory.held() as begun:
+    remedy = (
+        f"what {config.directory} holds is whole: start all processes again, and they go on from "
+        "the newest checkpoint"
+    )
+    with lost_processes_named(remedy), shared(config.directory) as (directory, begun):
+        devices = Devices.of(config.training.devices)
         notes: list[str] = []
         run = (
             ResolvedRun.of(config)
             if config.start is None
             else resolve(config, directory.path, begun, notes.append)
         ).completed()
-        listeners = Reporters([*([reporter] if reporter else []), *trackers(run, directory)])
+        trackers_of_run = trackers(run, directory) if is_first() else []
+        listeners = Reporters([*([reporter] if reporter else []), *trackers_of_run])
         for note in notes:
             listeners.message(note)
         try:
-            return _train(run, directory, begun, resume, listeners)
+            return _train(run, directory, begun, resume, listeners, devices)
         finally:
             listeners.close()
 
 
 def _train(
-    config: ResolvedRun, directory: RunDirectory, begun: bool, resume: bool, reporter: Reporter
+    config: ResolvedRun,
+    directory: RunDirectory,
+    begun: bool,
+    resume: bool,
+    reporter: Reporter,
+    devices: Devices,
 ) -> TrainingResult:
     directory.record(config, begun, resume)
     prepared = prepare(config, directory, begun, reporter)
+    check_same("data", _fingerprint(directory, prepared))
     potential = prepared.potential
+    if config.training.batch_size < devices.count:
+        reporter.message(
+            f"training.batch_size {config.training.batch_size} leaves some of {devices.count} "
+            "devices without a structure in every step: raise it, or lower training.devices"
+        )
 
     def publish(run: RunState) -> None:
         save_model(directory.model, _trained(potential, run, config))
@@ -84,30 +114,40 @@ def _train(
             reporter=reporter,
             publish=publish,
             resume=begun,
+            devices=devices,
         )
-        reporter.start(_run_start(config, directory, prepared, loop))
+        reporter.start(_run_start(config, prepared, loop, devices))
         outcome = loop.run()
-    facts = _facts(loop, outcome, potential)
+    facts = _facts(loop, outcome, potential, devices)
     if outcome == "interrupted":
         best = _trained(potential, loop.state, config)
-        result = TrainingResult(directory.path, best, [], facts, interrupted=True)
+        result = TrainingResult(Path(config.directory), best, [], facts, interrupted=True)
         reporter.message(
-            f"saved at step {facts.num_steps} of {loop.num_steps} in {directory.path}: the same "
+            f"saved at step {facts.num_steps} of {loop.num_steps} in {config.directory}: the same "
             "command goes on from there"
         )
     else:
         publish(loop.state)
-        result = _reported(config, directory, prepared, facts)
+        result = _reported(config, directory, prepared, facts, devices)
     reporter.finish(result)
     return result
 
 
+def _fingerprint(directory: RunDirectory, prepared: PreparedRun) -> list[object]:
+    """Return what all processes must agree on for their shards to be of one batch."""
+    examples = prepared.examples
+    replay = () if examples.replay is None else examples.replay.train
+    sizes = [len(each) for each in (examples.train, examples.validation, replay)]
+    splits = [path for path in directory.read_when_resumed() if path.suffix == ".json"]
+    return [sizes, list(prepared.terms), sorted(sha256_of(path) for path in splits)]
+
+
 def _run_start(
-    config: ResolvedRun, directory: RunDirectory, prepared: PreparedRun, loop: TrainingLoop
+    config: ResolvedRun, prepared: PreparedRun, loop: TrainingLoop, devices: Devices
 ) -> RunStart:
     examples = prepared.examples
     return RunStart(
-        directory=str(directory.path),
+        directory=config.directory,
         num_train=len(examples.train),
         num_validation=len(examples.validation),
         num_parameters=loop.num_trained,
@@ -118,26 +158,35 @@ def _run_start(
         batch_size=config.training.batch_size,
         terms=tuple(prepared.terms),
         tensors={head.name: head.unit for head in prepared.potential.tensor_heads},
-        device=jax.devices()[0].device_kind,
+        device=devices.kind,
     )
 
 
 def _reported(
-    config: ResolvedRun, directory: RunDirectory, prepared: PreparedRun, facts: RunFacts
+    config: ResolvedRun,
+    directory: RunDirectory,
+    prepared: PreparedRun,
+    facts: RunFacts,
+    devices: Devices,
 ) -> TrainingResult:
     """Evaluate the model file, and write the report."""
     # Read back, so that what is evaluated is the file that users will get.
     final = load_model(directory.model)
     data, size = prepared.data, config.training.validation_batch_size
-    rows = evaluate_sets(directory.report, final, data.all(), data.references, size)
+    rows = evaluate_sets(directory.report, final, data.all(), data.references, size, devices)
     before = []
     if prepared.finetuned is not None:
-        before = errors_before(directory.report, prepared.finetuned, data.all(), size)
-    write_report(directory, config, data, rows, facts, before)
-    return TrainingResult(directory.path, final, rows, facts, interrupted=False)
+        before = errors_before(directory.report, prepared.finetuned, data.all(), size, devices)
+    if is_first():
+        write_report(directory, config, data, rows, facts, before)
+    # At their end processes wait for each other for a short time only.
+    wait_for_first()
+    return TrainingResult(Path(config.directory), final, rows, facts, interrupted=False)
 
 
-def _facts(loop: TrainingLoop, outcome: Outcome, potential: Potential) -> RunFacts:
+def _facts(
+    loop: TrainingLoop, outcome: Outcome, potential: Potential, devices: Devices
+) -> RunFacts:
     progress, seconds = loop.state.progress, loop.seconds
     atoms, pairs = progress.padding.fractions()
     packages = ("jax", "jaxlib", "flax", "optax", "numpy", "ase")
@@ -155,7 +204,7 @@ def _facts(loop: TrainingLoop, outcome: Outcome, potential: Potential) -> RunFac
         pair_padding=pairs,
         num_parameters=potential.num_parameters,
         num_trained=loop.num_trained,
-        device=jax.devices()[0].device_kind,
+        device=devices.kind,
         versions={"tensornet_jax": __version__} | {name: version(name) for name in packages},
     )
 

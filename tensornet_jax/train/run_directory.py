@@ -17,6 +17,7 @@ RESUMABLE = frozenset(
         "directory",
         "data.cache",
         "data.workers",
+        "training.devices",
         "training.epochs",
         "training.patience",
         "training.max_minutes",
@@ -96,6 +97,13 @@ class RunDirectory:
         remedy = "wait until that run has ended, or choose another directory"
         with exclusive(self.path / ".lock", f"run directory {self.path}", remedy):
             yield any(self.checkpoints.glob("[0-9]*"))
+
+    def read_when_resumed(self) -> list[Path]:
+        """Return the files, and folders, that a run reads of an earlier piece of itself."""
+        logs = (self.train_log, self.validation_log, self.skipped_steps)
+        splits = self.path.glob(f"{self.split.stem}*{self.split.suffix}")
+        found = (self.config, self.finetuned_from, self.checkpoints, *logs, *splits)
+        return [path for path in found if path.exists()]
 
     def record(self, config: ResolvedRun, begun: bool, resume: bool) -> None:
         """Write the resolved configuration.

@@ -13,6 +13,9 @@ from tensornet_jax.train.progress import Progress, RunningMeans
 from tensornet_jax.train.reporting.reporter import Reporter, StepReport
 from tensornet_jax.train.reporting.run_logs import RunLogs
 
+REQUESTS = ("interrupted", "out_of_time")
+"""What one process of several may ask of all; they answer at the same step."""
+
 
 class StepLog:
     """Takes the scalars of every step, and reads them when the device is busy with the next one.
@@ -24,6 +27,9 @@ class StepLog:
         logs: the logs of the run.
         reporter: is told of every step and every row.
         max_skipped: steps that may be skipped in the whole run.
+
+    Attributes:
+        requests: those that some process made with the last step that has been read.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class StepLog:
         self._logs = logs
         self._reporter = reporter
         self._max_skipped = max_skipped
+        self.requests: frozenset[str] = frozenset()
         self._unread: tuple[int, Int[np.ndarray, " structures"], Scalars] | None = None
 
     def dispatched(self, indices: Int[np.ndarray, " structures"], scalars: Scalars) -> None:
@@ -56,7 +63,7 @@ class StepLog:
         """
         self.read()
         self._progress.step += 1
-        self._progress.padding.add(self._batches.capacities, indices)
+        self._batches.count_padding(self._progress.padding, indices)
         self._unread = self._progress.step, indices, scalars
 
     def read(self) -> None:
@@ -71,6 +78,8 @@ class StepLog:
         self._unread = None
         values = {name: float(value) for name, value in jax.device_get(scalars).items()}
         skipped = bool(values.pop("skipped"))
+        made = {name: values.pop(name) for name in REQUESTS if name in values}
+        self.requests = frozenset(name for name, times in made.items() if times)
         if skipped:
             self._skipped(step, indices, values)
         else:

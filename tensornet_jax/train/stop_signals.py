@@ -21,7 +21,9 @@ class StopSignals:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
-                self._former.callback(signal.signal, number, signal.signal(number, self._receive))
+                # None: a handler that was not set from Python, and cannot be put back.
+                former = signal.signal(number, self._receive) or signal.SIG_DFL
+                self._former.callback(signal.signal, number, former)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,9 +7,10 @@ import pytest
 from ase.build import molecule
 from ase.constraints import FixAtoms
 
+import tensornet_jax.potential.evaluation as evaluation_module
 import tensornet_jax.potential.potential as potential_module
 from tensornet_jax.calculator import Calculator
-from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
+from tensornet_jax.graph.atom_graph import Capacity, batch_structures, shard_graph, to_device
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential import prediction
 from tensornet_jax.potential.model_file import load_model, save_model
@@ -46,9 +47,9 @@ def batch_sizes(monkeypatch) -> list[tuple[int, int]]:
 
     def spy(structures, *args):
         seen.append((len(structures), sum(map(len, structures))))
-        return batch_structures(structures, *args)
+        return shard_graph(structures, *args)
 
-    monkeypatch.setattr(potential_module, "batch_structures", spy)
+    monkeypatch.setattr(evaluation_module, "shard_graph", spy)
     return seen
 
 

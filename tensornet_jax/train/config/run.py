@@ -95,12 +95,25 @@ def with_tensor_labels(labels: LabelConfig, heads: Iterable[TensorHead]) -> Labe
 # --- run -------------------------------------------------------------------------------------
 
 
+def _check_devices(value: object) -> object:
+    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ValueError(f"{value!r} is no number of devices: give all, or a number from 1 on")
+
+
 class TrainingConfig(Config):
     """How long and in what portions."""
 
     epochs: int = Field(default=500, gt=0, description="passes over the training structures")
-    batch_size: int = Field(default=8, gt=0, description="structures per step")
-    validation_batch_size: int = Field(default=32, gt=0, description="structures per evaluation")
+    batch_size: int = Field(
+        default=8, gt=0, description="structures per step, on all devices together"
+    )
+    validation_batch_size: int = Field(
+        default=32, gt=0, description="structures per evaluation, on each device"
+    )
+    devices: Annotated[int | Literal["all"], pydantic.BeforeValidator(_check_devices)] = Field(
+        default="all", description="devices that share every batch: all, or how many"
+    )
     validate_every: int = Field(default=1, gt=0, description="epochs from validation to validation")
     patience: int | None = Field(
         default=None,

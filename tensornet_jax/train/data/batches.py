@@ -1,21 +1,26 @@
 """The batches of a run: which structures, padded to which size, new and replayed ones together."""
 
+from itertools import pairwise
+
 import numpy as np
 from jaxtyping import Bool
 
 from tensornet_jax.data.loader import MixedBatches, ShuffledBatches
-from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures
-from tensornet_jax.graph.targets import Targets, batch_targets
+from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, shard_graph
+from tensornet_jax.graph.targets import Targets
+from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
 from tensornet_jax.train.config.run import RunConfig
-from tensornet_jax.train.data.capacities import Capacities
-from tensornet_jax.train.data.examples import Examples, JoinedExamples
+from tensornet_jax.train.data.capacities import Padding
+from tensornet_jax.train.data.examples import Example, Examples, JoinedExamples
 from tensornet_jax.train.data.replay import Replay
+from tensornet_jax.train.data.shards import Shards, shard_targets
 
 # Batches looked at in choosing capacities. Their number does not depend on epochs, which a resumed
 # run may change.
 EXAMPLE_BATCHES = 200
 
 Batch = tuple[AtomGraph[np.ndarray], Targets, Bool[np.ndarray, " structures"] | None]
+"""A padded graph, its targets, and which of its structures are replayed, if any may be."""
 
 
 class TrainingBatches:
@@ -25,9 +30,17 @@ class TrainingBatches:
         config: the resolved configuration.
         train: training structures.
         replay: a set of which every batch gets some.
+        devices: that share every batch.
     """
 
-    def __init__(self, config: RunConfig, train: Examples, replay: Replay | None):
+    def __init__(
+        self,
+        config: RunConfig,
+        train: Examples,
+        replay: Replay | None,
+        devices: Devices = ONE_DEVICE,
+    ):
+        self._own = devices.own
         self._dtype = config.dtype
         self._num_new = len(train)
         self._replay = replay
@@ -41,7 +54,7 @@ class TrainingBatches:
             self.plan = MixedBatches(self.plan, again)
             self.examples = JoinedExamples(train, replay.train)
         first = [self.plan[step] for step in range(EXAMPLE_BATCHES)]
-        self.capacities = Capacities.choose(self.examples.sizes, self.plan.batch_size, first)
+        self.shards = Shards.choose(self.examples.sizes, self.plan.batch_size, first, devices.count)
 
     @property
     def structures_per_epoch(self) -> int:
@@ -54,13 +67,25 @@ class TrainingBatches:
         plan = self.plan
         return plan.first.batch_size if isinstance(plan, MixedBatches) else plan.batch_size
 
-    def collate(self, indices: np.ndarray) -> Batch:
-        """Return the padded graph, its targets, and (B,) which structures are replayed, if any."""
-        capacity = self.capacities.of(indices)
-        chosen = self.examples.many(indices.tolist())
+    def collate(self, indices: np.ndarray) -> list[Batch]:
+        """Return the shards of a batch that the devices of this process take."""
+        parts, capacity = self.shards.of(indices)
+        own = [parts[k] for k in self._own]
+        # A shard without structures is made like one with the first of the batch.
+        like = [] if all(len(part) for part in own) else [int(indices[0])]
+        chosen = self.examples.many([*np.concatenate(own).tolist(), *like])
+        ends = np.cumsum([0, *(len(part) for part in own)]).tolist()
+        return [
+            self._shard(part, chosen[start:end], capacity, chosen[-1])
+            for part, (start, end) in zip(own, pairwise(ends), strict=True)
+        ]
+
+    def _shard(
+        self, indices: np.ndarray, chosen: list[Example], capacity: Capacity, like: Example
+    ) -> Batch:
         return (
-            batch_structures([each.structure for each in chosen], capacity, self._dtype),
-            batch_targets([each.targets for each in chosen], capacity, self._dtype),
+            shard_graph([e.structure for e in chosen], capacity, self._dtype, like.structure),
+            shard_targets([e.targets for e in chosen], capacity, self._dtype, like.targets),
             None if self._replay is None else self._replayed(indices, capacity),
         )
 
@@ -68,6 +93,12 @@ class TrainingBatches:
         replayed = np.zeros(capacity.graphs, bool)
         replayed[: len(indices)] = indices >= self._num_new
         return replayed
+
+    def count_padding(self, padding: Padding, indices: np.ndarray) -> None:
+        """Add what a batch was padded with."""
+        parts, capacity = self.shards.of(indices)
+        for part in parts:
+            padding.add(self.shards.capacities, part, capacity)
 
     def sources(self, indices: np.ndarray) -> str:
         """Return file and frame of the structures of a batch, between blanks."""

@@ -6,6 +6,7 @@ resumed run pads every batch as the uninterrupted run would have.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from tensornet_jax.train.data.examples import Sizes
 WORTHWHILE = 0.2
 # Sizes are rounded up to multiples of this, which vector units like.
 GRANULE = 8
+
+Count = TypeVar("Count", int, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ class Capacities:
                 ladder.insert(0, smaller)
         return cls(tuple(ladder), *counts)
 
+    @property
+    def costs(self) -> np.ndarray:
+        """(M,) work that each structure is, in any unit."""
+        return _work_of(self.num_atoms, self.num_pairs, self.num_long_pairs)
+
     def of(self, indices: np.ndarray) -> Capacity:
         """Return the smallest capacity that holds the structures with these indices."""
         counts = (self.num_atoms, self.num_pairs, self.num_long_pairs)
@@ -84,13 +92,22 @@ def _sum(counts: np.ndarray) -> int:
     return int(counts.sum(dtype=np.int64))
 
 
+def costs_of(sizes: Sizes) -> np.ndarray:
+    """Return the work that each structure is, in any unit, (M,)."""
+    return _work_of(sizes.atoms, sizes.pairs, sizes.long_pairs)
+
+
 def _rounded(size: float) -> int:
     return -(-int(size) // GRANULE) * GRANULE
 
 
 def _work(capacity: Capacity) -> int:
+    return _work_of(capacity.atoms, capacity.pairs, capacity.long_pairs)
+
+
+def _work_of(atoms: Count, pairs: Count, long_pairs: Count) -> Count:
     # Edges dominate where there are any; atoms count so that edgeless data have a size too.
-    return capacity.pairs + capacity.long_pairs + capacity.atoms
+    return pairs + long_pairs + atoms
 
 
 @dataclass
@@ -102,9 +119,11 @@ class Padding:
     pairs: int = 0
     pair_slots: int = 0
 
-    def add(self, capacities: Capacities, indices: np.ndarray) -> None:
-        """Count one batch."""
-        capacity = capacities.of(indices)
+    def add(
+        self, capacities: Capacities, indices: np.ndarray, capacity: Capacity | None = None
+    ) -> None:
+        """Count one graph, padded to the capacity for these structures or to a larger one."""
+        capacity = capacities.of(indices) if capacity is None else capacity
         self.atoms += _sum(capacities.num_atoms[indices])
         self.atom_slots += capacity.atoms
         self.pairs += _sum(capacities.num_pairs[indices])

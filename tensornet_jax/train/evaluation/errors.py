@@ -13,22 +13,26 @@ from jaxtyping import PyTree
 from numpy.typing import ArrayLike
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
-from tensornet_jax.graph.atom_graph import batch_structures
+from tensornet_jax.graph.atom_graph import shard_graph
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.results import energies_of, unbatched
 from tensornet_jax.properties import LABELLED
+from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
 from tensornet_jax.train.config.run import LossTerm
-from tensornet_jax.train.data.capacities import Capacities
 from tensornet_jax.train.data.examples import Example, Examples
 from tensornet_jax.train.data.replay import Replay
+from tensornet_jax.train.data.shards import Shards
 from tensornet_jax.train.evaluation.metrics import ErrorTable, errors_of
 from tensornet_jax.train.optimization.losses import penalty, scale_of, weighted_sum
 from tensornet_jax.train.optimization.step import EvaluateStep
 
 
 def evaluate_structures(
-    potential: Potential, structures: Sequence[LabelledStructure], batch_size: int | None = None
+    potential: Potential,
+    structures: Sequence[LabelledStructure],
+    batch_size: int | None = None,
+    devices: Devices = ONE_DEVICE,
 ) -> list[dict[str, np.ndarray]]:
     """Return `potential.evaluate` of what each structure has a label for, in the order given.
 
@@ -38,7 +42,8 @@ def evaluate_structures(
     Args:
         potential: the potential.
         structures: with labels.
-        batch_size: structures evaluated at a time.
+        batch_size: structures evaluated at a time, on each device.
+        devices: that share the structures.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, structure in enumerate(structures):
@@ -47,7 +52,8 @@ def evaluate_structures(
     predictions: list[dict[str, np.ndarray]] = [{} for _ in structures]
     for names, indices in groups.items():
         if names:
-            found = potential.evaluate([structures[k].atoms for k in indices], names, batch_size)
+            chosen = [structures[k].atoms for k in indices]
+            found = potential.evaluate(chosen, names, batch_size, devices=devices)
             for index, prediction in zip(indices, found, strict=True):
                 predictions[index] = prediction
     return predictions
@@ -88,7 +94,8 @@ class Validator:
         potential: the model; its own parameters are not used.
         examples: the structures and targets.
         terms: the loss, by property; one without any label in the set is 0.
-        batch_size: structures per evaluation.
+        batch_size: structures per evaluation, on each device.
+        devices: that share the structures.
     """
 
     def __init__(
@@ -97,20 +104,22 @@ class Validator:
         examples: Examples,
         terms: Mapping[str, LossTerm],
         batch_size: int,
+        devices: Devices = ONE_DEVICE,
     ):
         self._examples = examples
         self._terms = dict(terms)
         self._dtype = potential.dtype
         self._numbers = np.asarray(potential.elements.numbers)
-        self._evaluate = EvaluateStep(potential, tuple(terms))
+        self._devices = devices
+        self._evaluate = EvaluateStep(potential, tuple(terms), devices)
         self._heads = potential.tensor_heads
         self._per_atom = potential.per_atom
         self._compared = {row.name: row.compared.name for row in LABELLED}
         # Structures of like size together leave little padding.
         order = np.argsort(examples.sizes.pairs, kind="stable")
-        batch_size = min(batch_size, len(order))
-        self._batches = [order[k : k + batch_size] for k in range(0, len(order), batch_size)]
-        self._capacities = Capacities.choose(examples.sizes, batch_size, self._batches)
+        size = min(batch_size * devices.count, len(order))
+        self._batches = [order[k : k + size] for k in range(0, len(order), size)]
+        self._shards = Shards.choose(examples.sizes, size, self._batches, devices.count)
 
     @property
     def compilations(self) -> int:
@@ -143,15 +152,26 @@ class Validator:
         """Yield examples and predictions, packing a batch while the device works on the last."""
         waiting = None
         for indices in self._batches:
-            chosen = self._examples.many(indices.tolist())
-            structures = [each.structure for each in chosen]
-            graph = batch_structures(structures, self._capacities.of(indices), self._dtype)
-            dispatched = chosen, self._evaluate(params, graph)
+            parts, capacity = self._shards.of(indices)
+            # Errors of all shards are summed up in every process, which so needs all labels.
+            chosen = iter(self._examples.many(np.concatenate(parts).tolist()))
+            shards = [[next(chosen) for _ in part] for part in parts]
+            like = next(shard[0].structure for shard in shards if shard)
+            graphs = [
+                shard_graph([e.structure for e in shards[k]], capacity, self._dtype, like)
+                for k in self._devices.own
+            ]
+            dispatched = shards, self._evaluate(params, self._devices.shards(graphs))
             if waiting is not None:
-                yield waiting[0], jax.device_get(waiting[1])
+                yield from self._separate(*waiting)
             waiting = dispatched
         if waiting is not None:
-            yield waiting[0], jax.device_get(waiting[1])
+            yield from self._separate(*waiting)
+
+    def _separate(
+        self, shards: Sequence[list[Example]], outputs: Mapping[str, jax.Array]
+    ) -> Iterator[tuple[list[Example], Mapping[str, np.ndarray]]]:
+        yield from zip(shards, self._devices.separate(jax.device_get(outputs)), strict=True)
 
 
 class JointValidator:
@@ -164,7 +184,8 @@ class JointValidator:
         validation: new structures.
         replay: the replay set.
         terms: the loss, by property.
-        batch_size: structures per evaluation.
+        batch_size: structures per evaluation, on each device.
+        devices: that share the structures.
     """
 
     def __init__(
@@ -174,12 +195,13 @@ class JointValidator:
         replay: Replay | None,
         terms: Mapping[str, LossTerm],
         batch_size: int,
+        devices: Devices = ONE_DEVICE,
     ):
-        self._new = Validator(potential, validation, terms, batch_size)
-        self._weight = 0.0 if replay is None else replay.weight
-        self._replay = (
-            None if replay is None else Validator(potential, replay.validation, terms, batch_size)
-        )
+        self._new = Validator(potential, validation, terms, batch_size, devices)
+        self._weight, self._replay = 0.0, None
+        if replay is not None:
+            self._weight = replay.weight
+            self._replay = Validator(potential, replay.validation, terms, batch_size, devices)
         rows = [row for row in LABELLED if row.name in terms]
         names = [row.name for row in (*rows, *potential.tensor_heads) if row.name in terms]
         self._names = [*names, *(row.compared.name for row in rows if row.errors_per_atom)]

@@ -8,12 +8,13 @@ A missing label is NaN in the targets. It is replaced before the subtraction as 
 it: zero times NaN is NaN, so masking the result alone would leave NaN in every gradient.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Int
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.targets import Targets
@@ -60,6 +61,7 @@ def loss_terms(
     targets: Targets,
     graph: AtomGraph,
     terms: Mapping[str, LossTerm],
+    counts: Mapping[str, jax.Array] | None = None,
 ) -> dict[str, jax.Array]:
     """Return the unweighted loss of each term.
 
@@ -69,35 +71,57 @@ def loss_terms(
         targets: the same names and shapes; NaN where a label is missing; weights of structures.
         graph: the batch, for the number of atoms and the masks.
         terms: the terms to compute, by property.
+        counts: what sums are divided by: `label_counts` of the whole batch, if this is a shard of
+            one, so that terms of all shards sum to those of the batch; None for this graph's.
 
     Returns:
         One scalar for each term: the mean of weight × penalty over labelled components, 0 where a
         batch holds none; a label of weight 0 is none. The energy error of a structure is divided by
         its number of atoms first, and that of a head by the term's scale.
     """
+    counts = label_counts(targets, graph, terms) if counts is None else counts
     inside = graph.node_mask.astype(jnp.int32)
     num_atoms = sum_of_segments(inside, graph.node_graph, graph.num_graphs)
     values = {}
     for name, term in terms.items():
         target = targets.of(name)
-        of_atoms = name in targets.of_atoms
-        owner = graph.node_mask if of_atoms else graph.graph_mask
-        weight = targets.weights.get(name)
-        if weight is not None:
-            weight = weight[graph.node_graph] if of_atoms else weight
-            owner = owner & (weight > 0)
-        ones = (1,) * (target.ndim - 1)
-        labelled = ~jnp.isnan(target) & owner.reshape(-1, *ones)
+        labelled = _labelled(name, targets, graph)
         error = jnp.where(labelled, predictions[name] - jnp.where(labelled, target, 0), 0)
         if name in _PER_ATOM:
             error = error / jnp.maximum(num_atoms, 1).astype(error.dtype)
         error = error / scale_of(term)
-        count = jnp.maximum(jnp.sum(labelled), 1).astype(error.dtype)
         penalties = penalty(term)(error)
+        weight = _weight(name, targets, graph)
         if weight is not None:
-            penalties = penalties * weight.reshape(-1, *ones)
+            penalties = penalties * weight.reshape(-1, *(1,) * (target.ndim - 1))
+        count = jnp.maximum(counts[name], 1).astype(error.dtype)
         values[name] = jnp.sum(penalties) / count
     return values
+
+
+def label_counts(
+    targets: Targets, graph: AtomGraph, names: Iterable[str]
+) -> dict[str, Int[jax.Array, ""]]:
+    """Return the number of labelled components by property; a label of weight 0 is none."""
+    return {name: jnp.sum(_labelled(name, targets, graph)) for name in names}
+
+
+def _labelled(name: str, targets: Targets, graph: AtomGraph) -> Bool[jax.Array, "..."]:
+    """Which components of a property have a label."""
+    target = targets.of(name)
+    owner = graph.node_mask if name in targets.of_atoms else graph.graph_mask
+    weight = _weight(name, targets, graph)
+    if weight is not None:
+        owner = owner & (weight > 0)
+    return ~jnp.isnan(target) & owner.reshape(-1, *(1,) * (target.ndim - 1))
+
+
+def _weight(name: str, targets: Targets, graph: AtomGraph) -> Errors | None:
+    """The weight of each row of a property; None where all weigh 1."""
+    weight = targets.weights.get(name)
+    if weight is None or name not in targets.of_atoms:
+        return weight
+    return weight[graph.node_graph]
 
 
 def scale_of(term: LossTerm) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
 from tensornet_jax.train.config.run import LossTerm, RunConfig
 from tensornet_jax.train.optimization.optimizer import learning_rate_schedule, make_optimizer
 from tensornet_jax.train.optimization.parameter_groups import ParameterGroups
@@ -35,6 +36,7 @@ class Optimization:
         steps_per_epoch: int,
         tables: Collection[str],
         replay_weight: float,
+        devices: Devices = ONE_DEVICE,
     ) -> Self:
         """Put the optimization together.
 
@@ -45,6 +47,7 @@ class Optimization:
             steps_per_epoch: updates in one epoch.
             tables: paths of parameters that are tables of rows.
             replay_weight: factor on the loss of replayed structures.
+            devices: that share every batch.
 
         Raises:
             ValueError: a pattern of the optimizer section means no parameter.
@@ -55,6 +58,8 @@ class Optimization:
         schedule = learning_rate_schedule(config.optimizer, num_steps, steps_per_epoch)
         optimizer = make_optimizer(config.optimizer, schedule, groups, tables)
         decay = config.optimizer.ema_decay
-        step = TrainStep(potential, terms, optimizer, schedule, decay, groups, replay_weight)
+        step = TrainStep(
+            potential, terms, optimizer, schedule, decay, groups, replay_weight, devices
+        )
         start = TrainState.create(params, optimizer, averaging=decay is not None, groups=groups)
         return cls(step, start, groups.count(params))

@@ -1,18 +1,19 @@
 """The jitted functions of training: one optimization step, and predictions for validation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, PyTree, Shaped
+from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.targets import Targets
+from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
 from tensornet_jax.train.config.run import LossTerm
-from tensornet_jax.train.optimization.losses import loss_terms, only, weighted_sum
+from tensornet_jax.train.optimization.losses import label_counts, loss_terms, only, weighted_sum
 from tensornet_jax.train.optimization.optimizer import EVERYTHING_ALIKE, update_average
 from tensornet_jax.train.optimization.parameter_groups import ParameterGroups
 from tensornet_jax.train.optimization.state import TrainState
@@ -50,6 +51,7 @@ class TrainStep:
         ema_decay: decay of the averaged parameters; None without averaging.
         groups: which parameters are frozen: they, and their average, stay bit for bit as they are.
         replay_weight: factor on the loss of the structures that a call says are replayed.
+        devices: each takes a shard of every batch; together they take the step that one would.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class TrainStep:
         ema_decay: float | None,
         groups: ParameterGroups = EVERYTHING_ALIKE,
         replay_weight: float = 1.0,
+        devices: Devices = ONE_DEVICE,
     ):
         self.compilations = 0
         self._potential = potential
@@ -70,7 +73,9 @@ class TrainStep:
         self._ema_decay = ema_decay
         self._groups = groups
         self._replay_weight = replay_weight
-        self._jitted = jax.jit(self._step, donate_argnums=0)
+        self._devices = devices
+        divided = (False, True, True, False, True, True)
+        self._jitted = devices.compiled(self._step, divided, donate=(0,))
 
     def __call__(
         self,
@@ -79,8 +84,12 @@ class TrainStep:
         targets: Targets,
         scale: Float[np.ndarray, ""],
         replayed: Bool[np.ndarray, " structures"] | None = None,
+        requests: Mapping[str, Int[np.ndarray, ""]] | None = None,
     ) -> tuple[TrainState, Scalars]:
         """Return the next state and the step's scalars; `state` is donated.
+
+        On several devices graph, targets, replayed and requests are those of `Devices.shards`, and
+        the state is `Devices.everywhere`.
 
         Args:
             state: the state before the step; its arrays cannot be used afterwards.
@@ -90,13 +99,15 @@ class TrainStep:
             replayed: (B,) whether a structure is of the replay set; None if there is none. Both
                 kinds have a loss of their own, a mean over their own labels, and the loss is that
                 of the new ones plus replay_weight times that of the replayed.
+            requests: numbers that are summed over devices and given back with the scalars: what
+                processes have to agree on costs no exchange of its own.
 
         Returns:
             The new state, and loss, one value a term (of the new structures), replay (the loss of
-            the replayed, if there are any), gradient_norm (before clipping), learning_rate, and
-            skipped (bool).
+            the replayed, if there are any), gradient_norm (before clipping), learning_rate,
+            skipped (bool), and the requests.
         """
-        return self._jitted(state, graph, targets, scale, replayed)
+        return self._jitted(state, graph, targets, scale, replayed, requests)
 
     def _step(
         self,
@@ -105,16 +116,21 @@ class TrainStep:
         targets: Targets,
         scale: Float[Array, ""],
         replayed: Bool[Array, " structures"] | None,
+        requests: Mapping[str, Int[Array, ""]] | None,
     ) -> tuple[TrainState, Scalars]:
         # Python runs here only while jax traces, which is once for each compilation.
         self.compilations += 1
 
+        parts = self._parts(graph, targets, replayed)
+
         def loss_of(trained: PyTree) -> tuple[Float[Array, ""], Scalars]:
             params = self._groups.merged(state.params, trained)
-            return self._loss(params, graph, targets, replayed)
+            return self._loss(params, graph, targets, parts)
 
         trained = self._groups.trained(state.params)
-        (loss, values), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
+        found = jax.value_and_grad(loss_of, has_aux=True)(trained)
+        # The loss is divided by labels of all devices already: what is left is to sum.
+        ((loss, values), gradients), requests = self._devices.total((found, requests or {}))
         norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         made = state.step - state.skipped
@@ -136,26 +152,37 @@ class TrainStep:
             "gradient_norm": norm,
             "learning_rate": jnp.multiply(self._schedule(made), scale),
             "skipped": ~finite,
+            **requests,
         }
+
+    def _parts(
+        self, graph: AtomGraph, targets: Targets, replayed: Bool[Array, " structures"] | None
+    ) -> list[tuple[AtomGraph, dict[str, Array]]]:
+        """Return the new and the replayed structures, with their labels' number on all devices."""
+        kinds = [graph]
+        if replayed is not None:
+            kinds = [only(graph, ~replayed), only(graph, replayed)]
+        counts = [label_counts(targets, kind, self._terms) for kind in kinds]
+        return list(zip(kinds, self._devices.total(counts), strict=True))
 
     def _loss(
         self,
         params: PyTree,
         graph: AtomGraph,
         targets: Targets,
-        replayed: Bool[Array, " structures"] | None,
+        parts: Sequence[tuple[AtomGraph, Mapping[str, Array]]],
     ) -> tuple[Float[Array, ""], Scalars]:
-        """Return the loss, and its terms before they are weighted."""
+        """Return this device's share of the loss, and of its terms before they are weighted."""
         variables = {"params": params, "buffers": self._potential.variables["buffers"]}
         predictions = self._potential.predict(variables, graph, tuple(self._terms))
-        if replayed is None:
-            values = loss_terms(predictions, targets, graph, self._terms)
-            return weighted_sum(values, self._terms), values
-        values = loss_terms(predictions, targets, only(graph, ~replayed), self._terms)
-        again = loss_terms(predictions, targets, only(graph, replayed), self._terms)
-        replay = weighted_sum(again, self._terms)
-        loss = weighted_sum(values, self._terms) + self._replay_weight * replay
-        return loss, {**values, "replay": replay}
+        values, *replayed = (
+            loss_terms(predictions, targets, kind, self._terms, counts) for kind, counts in parts
+        )
+        loss = weighted_sum(values, self._terms)
+        if not replayed:
+            return loss, values
+        replay = weighted_sum(replayed[0], self._terms)
+        return loss + self._replay_weight * replay, {**values, "replay": replay}
 
     def _updated(
         self, state: TrainState, gradients: PyTree, scale: Float[Array, ""]
@@ -181,16 +208,23 @@ class EvaluateStep:
     Args:
         potential: gives `predict` and the buffers.
         compute: the properties to predict.
+        devices: each predicts a shard.
     """
 
-    def __init__(self, potential: Predictor, compute: tuple[str, ...]):
+    def __init__(
+        self, potential: Predictor, compute: tuple[str, ...], devices: Devices = ONE_DEVICE
+    ):
         self.compilations = 0
         self._potential = potential
         self._compute = compute
-        self._jitted = jax.jit(self._predict)
+        self._jitted = devices.compiled(self._predict, (False, True), returns_shards=True)
 
     def __call__(self, params: PyTree, graph: AtomGraph | AtomGraph[np.ndarray]) -> Predictions:
-        """Return predictions, padded as the graph is, without isolated-atom energies."""
+        """Return predictions, padded as the graph is, without isolated-atom energies.
+
+        On several devices the graph is that of `Devices.shards`, and what is returned has a first
+        axis of all shards.
+        """
         return self._jitted(params, graph)
 
     def _predict(self, params: PyTree, graph: AtomGraph) -> Predictions:

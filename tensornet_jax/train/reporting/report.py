@@ -7,6 +7,8 @@ from urllib.parse import quote
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
+from tensornet_jax.runtime.processes import is_first
 from tensornet_jax.train.config.data import files_of
 from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.data.datasets import DataSets
@@ -25,6 +27,7 @@ def evaluate_sets(
     sets: Mapping[str, Sequence[LabelledStructure]],
     references: ReferenceEnergies,
     batch_size: int,
+    devices: Devices = ONE_DEVICE,
 ) -> list[ErrorRow]:
     """Evaluate a potential on several sets, draw a parity plot of each, and return the errors.
 
@@ -33,13 +36,16 @@ def evaluate_sets(
         potential: the potential.
         sets: structures with labels, by name.
         references: isolated-atom energies, to plot energies relative to.
-        batch_size: structures evaluated at a time.
+        batch_size: structures evaluated at a time, on each device.
+        devices: that share the structures; of several processes the first one draws.
     """
     files.path.mkdir(parents=True, exist_ok=True)
     rows: list[ErrorRow] = []
     for name, structures in sets.items():
-        predictions = evaluate_structures(potential, structures, batch_size)
+        predictions = evaluate_structures(potential, structures, batch_size, devices)
         rows += error_table(name, structures, predictions, potential.tensor_heads).rows()
+        if not is_first():
+            continue
         found = parities(structures, predictions, references, potential.tensor_heads)
         if found:
             count = f"{len(structures):,} structures"
@@ -53,6 +59,7 @@ def errors_before(
     potential: Potential,
     sets: Mapping[str, Sequence[LabelledStructure]],
     batch_size: int,
+    devices: Devices = ONE_DEVICE,
 ) -> list[ErrorRow]:
     """Return the errors of the potential that training started from, of all but the training set.
 
@@ -60,14 +67,15 @@ def errors_before(
         files: where they go; the folder exists.
         potential: before the first step.
         sets: structures with labels, by name.
-        batch_size: structures evaluated at a time.
+        batch_size: structures evaluated at a time, on each device.
+        devices: that share the structures.
     """
     rows = []
     # Without metadata it does not warn of what it is about to be trained on.
     potential = potential.replace(metadata={})
     for name, structures in sets.items():
         if name != "train":
-            predictions = evaluate_structures(potential, structures, batch_size)
+            predictions = evaluate_structures(potential, structures, batch_size, devices)
             rows += error_table(name, structures, predictions, potential.tensor_heads).rows()
     write_rows(files.errors_before, rows)
     return rows

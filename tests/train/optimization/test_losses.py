@@ -9,7 +9,14 @@ import pytest
 
 from tensornet_jax.graph.targets import Targets
 from tensornet_jax.train.config.run import LossConfig, LossTerm
-from tensornet_jax.train.optimization.losses import active_terms, loss_terms, penalty, weighted_sum
+from tensornet_jax.train.optimization.losses import (
+    active_terms,
+    label_counts,
+    loss_terms,
+    only,
+    penalty,
+    weighted_sum,
+)
 from tests.train.small import graph_of
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -150,3 +157,16 @@ def test_alike_weights_multiply_the_loss_by_as_much():
     double = dataclasses.replace(targets, weights={"forces": np.full(3, 2.0)})
     once, twice = (loss_terms(predictions, t, GRAPH, {"forces": MSE}) for t in (targets, double))
     np.testing.assert_allclose(twice["forces"], 2 * once["forces"], rtol=1e-14)
+
+
+def test_terms_of_shards_sum_to_those_of_the_batch():
+    predictions, targets = batch()
+    targets.of("energy")[0] = np.nan
+    weighted = dataclasses.replace(targets, weights={"forces": np.array([2.0, 0.5, 0.0])})
+    terms = {"energy": MSE, "forces": HUBER, "stress": MAE}
+    counts = label_counts(weighted, GRAPH, terms)
+    whole = loss_terms(predictions, weighted, GRAPH, terms)
+    shards = [only(GRAPH, jnp.array(own)) for own in ([True, False, False], [False, True, True])]
+    parts = [loss_terms(predictions, weighted, shard, terms, counts) for shard in shards]
+    for name, value in whole.items():
+        np.testing.assert_allclose(parts[0][name] + parts[1][name], value, rtol=1e-13)

@@ -1,0 +1,88 @@
+"""Many structures evaluated in batches, by one device or by several at once."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from tensornet_jax.graph.atom_graph import AtomGraph, shard_graph, to_device
+from tensornet_jax.graph.capacity_ladder import CapacityLadder
+from tensornet_jax.graph.structure import Structure
+from tensornet_jax.potential.prediction import Outputs, Variables, predict, predict_jit
+from tensornet_jax.potential.results import Results
+from tensornet_jax.runtime.devices import Devices
+
+if TYPE_CHECKING:
+    from tensornet_jax.potential.potential import Potential
+
+
+def evaluate_packs(
+    potential: "Potential",
+    structures: Sequence[Structure],
+    packs: Sequence[Sequence[int]],
+    compute: tuple[str, ...],
+    ladder: CapacityLadder,
+    devices: Devices,
+) -> Iterator[tuple[int, Results]]:
+    """Yield the results of structures, each with its index.
+
+    Args:
+        potential: the potential.
+        structures: prepared.
+        packs: indices of structures that one device evaluates together.
+        compute: the properties, without the Hessian.
+        ladder: array sizes to choose from.
+        devices: each takes a pack at a time. Of several processes all call this alike.
+    """
+    totals = {"energy", "free_energy"}
+    wanted = tuple(sorted({"energies" if name in totals else name for name in compute}))
+    with potential.precision():
+        variables = devices.everywhere(potential.variables)
+    for start in range(0, len(packs), devices.count):
+        wave = packs[start : start + devices.count]
+        chosen = [[structures[k] for k in pack] for pack in wave]
+        with potential.precision():
+            outputs = _outputs(potential, variables, chosen, wanted, ladder, devices)
+        for pack, own, found in zip(wave, chosen, outputs, strict=False):
+            results = potential.assembly.of_batch(found, own, potential.per_atom)
+            for index, result in zip(pack, results, strict=True):
+                yield index, {name: result[name] for name in compute}
+
+
+def _outputs(
+    potential: "Potential",
+    variables: Variables,
+    packs: Sequence[Sequence[Structure]],
+    compute: tuple[str, ...],
+    ladder: CapacityLadder,
+    devices: Devices,
+) -> Sequence[Mapping[str, Array | np.ndarray]]:
+    """Return the padded outputs of each pack, of which there are no more than devices."""
+    capacity = ladder.choose_for_each(packs)
+    scale = jnp.asarray(potential.energy_scale, potential.dtype)
+    # In the last wave some devices may have nothing to do.
+    padded = [*packs, *([[]] * (devices.count - len(packs)))]
+    like = packs[0][0]
+    graphs = [shard_graph(padded[k], capacity, potential.dtype, like) for k in devices.own]
+    if devices.count == 1:
+        return [predict_jit(potential.module, variables, to_device(graphs[0]), compute, scale)]
+    program = _program(potential.module, compute, devices)
+    outputs = program(variables, devices.shards(graphs), np.asarray(scale))
+    return devices.separate(jax.device_get(outputs))
+
+
+@lru_cache(maxsize=32)
+def _program(
+    module: nn.Module, compute: tuple[str, ...], devices: Devices
+) -> Callable[[Variables, AtomGraph | AtomGraph[np.ndarray], Float[np.ndarray, ""]], Outputs]:
+    """Return `predict` compiled for several devices."""
+
+    def on_each(variables: Variables, graph: AtomGraph, scale: Float[Array, ""]) -> Outputs:
+        return predict(module, variables, graph, compute, scale)
+
+    return devices.compiled(on_each, (False, True, False), returns_shards=True)
