@@ -67,7 +67,7 @@ def piece(config: dict[str, Any], steps: int) -> None:
                 os.kill(os.getpid(), signal.SIGINT)
 
     original = loop.batches
-    loop.batches = lambda *arguments: timed(original(*arguments))  # type: ignore[assignment]
+    loop.batches = lambda *arguments: timed(original(*arguments))
     train(RunConfig.model_validate(config), resume=True, reporter=Stopping())
     # The first steps compile.
     settled = max(len(asked) // 4, 1)

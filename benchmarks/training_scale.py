@@ -68,7 +68,7 @@ def work(batch: int, channels: int, steps: int) -> dict[str, Any]:
     """Time steps on all devices of all processes, and count what they exchange."""
     devices = Devices.of("all")
     model = TensorNetConfig(num_channels=channels)
-    elements = ElementTable(NUMBERS, (0.0,) * len(NUMBERS))
+    elements = ElementTable(NUMBERS, np.zeros(len(NUMBERS)))
     potential = create_potential(model, elements, seed=0)
     config = RunConfig.model_validate(
         {"directory": "-", "data": {"train": "-"}, "training": {"batch_size": batch, "epochs": 10}}
@@ -79,6 +79,7 @@ def work(batch: int, channels: int, steps: int) -> dict[str, Any]:
         made = Optimization.from_config(config, potential, TERMS, NUM_BATCHES, (), 1.0, devices)
         state = devices.everywhere(made.start)
         scale, padding, losses, seconds = np.ones((), np.float32), Padding(), [], []
+        graph, targets, _ = devices.shards(batches.collate(batches.plan[0]))
         for step in range(NUM_BATCHES + steps):
             indices = batches.plan[step]
             start = perf_counter()

@@ -55,7 +55,7 @@ def started(arguments, folder):
 
 
 def _rows(path):
-    with ase.db.connect(path) as database:
+    with ase.db.connect(path) as database:  # type: ignore[attr-defined]
         return database.count()
 
 

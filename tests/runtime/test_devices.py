@@ -3,6 +3,8 @@
 What several devices compute is tested in `tests/train/devices`, in processes that have several.
 """
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ def test_one_device_is_plain_jit():
     def function(x, y):
         return ONE_DEVICE.total(x * y)
 
-    compiled = ONE_DEVICE.compiled(function, (False, True))
+    compiled: Any = ONE_DEVICE.compiled(function, (False, True))
     arguments = np.arange(3.0), np.ones(3)
     assert compiled.lower(*arguments).as_text() == jax.jit(function).lower(*arguments).as_text()
     tree = {"x": np.ones(2)}

@@ -140,7 +140,7 @@ def _lmdb_database(path: Path) -> Any:
             _check_lmdb(path)
             # Its own lock file would lie beside the data, which may be where nobody may write.
             # Pages that come next in the file are of no use to random reads.
-            options = {"readonly": True, "use_lock_file": False, "readahead": False}
+            options: dict[str, Any] = {"readonly": True, "use_lock_file": False, "readahead": False}
             database = ase.db.connect(path, **options)
             # A list of Python's integers, of as many as there are rows.
             database.ids = np.array(database.ids, np.int64)

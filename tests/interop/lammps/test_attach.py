@@ -59,6 +59,7 @@ def test_forces_in_lammps_are_those_of_the_potential(tmp_path, name, count, unit
     frames = structures()
     ase.io.write(tmp_path / "structures.xyz", frames, format="extxyz")
     frames = ase.io.read(tmp_path / "structures.xyz", ":")
+    assert isinstance(frames, list)
     files = [tmp_path / name for name in ("model.safetensors", "structures.xyz", "found.npz")]
     run = launched(count, DRIVER, *files, units)
     assert run.returncode == 0, run.stderr
