@@ -171,8 +171,8 @@ def test_predict_and_evaluate_overwrite_only_when_asked(cli, model, molecules, f
 def test_a_prediction_that_is_not_finite_is_left_out(cli, model, molecules, monkeypatch, frames_of):
     evaluate = Potential.evaluate
 
-    def blown_up(self, structures, *arguments):
-        found = evaluate(self, structures, *arguments)
+    def blown_up(self, structures, *arguments, **named):
+        found = evaluate(self, structures, *arguments, **named)
         for atoms, prediction in zip(structures, found, strict=True):
             if len(atoms) == 3:
                 prediction["forces"] = prediction["forces"] * np.nan
