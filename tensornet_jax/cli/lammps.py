@@ -46,4 +46,8 @@ def lammps(
     one_gpu_each()
     potential = open_model(model, dtype)
     check_visible(potential.config, charge, None)
-    run_script(script, potential, options or (), charge=charge)
+
+    def tell(text: str) -> None:
+        typer.echo(f"error: {text}", err=True)
+
+    run_script(script, potential, options or (), tell=tell, charge=charge)

@@ -8,7 +8,6 @@ LAMMPS executes what is above the line, the potential is attached, and LAMMPS ex
 
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -93,7 +92,12 @@ def _num_gpus() -> int:
 
 
 def run_script(
-    path: Path, potential: Potential, options: Sequence[str] = (), *, charge: float = 0.0
+    path: Path,
+    potential: Potential,
+    options: Sequence[str] = (),
+    *,
+    tell: Callable[[str], object],
+    charge: float = 0.0,
 ) -> None:
     """Let LAMMPS run an input script with a potential, on all processes that `mpiexec` started.
 
@@ -101,6 +105,7 @@ def run_script(
         path: of the input script.
         potential: whose energies of atoms depend on what lies around them.
         options: of LAMMPS's own command line, such as -var and -log.
+        tell: takes what went wrong, on the process where it did, before all processes end.
         charge: total charge of the box, e.
 
     Raises:
@@ -112,7 +117,7 @@ def run_script(
     world, lammps = _modules()
     lmp = lammps(cmdargs=list(options), comm=world)
     try:
-        _execute(lmp, script.head, path, world)
+        _execute(lmp, script.head, path, world, tell)
         attach(
             lmp,
             potential,
@@ -120,9 +125,9 @@ def run_script(
             charge=charge,
             fix=script.fix,
             per_atom=True,
-            stop=_ending(world),
+            stop=_ending(world, tell),
         )
-        _execute(lmp, script.tail, path, world)
+        _execute(lmp, script.tail, path, world, tell)
     finally:
         lmp.close()
 
@@ -141,7 +146,9 @@ def _modules() -> tuple[Any, Callable[..., Any]]:
     return mpi.COMM_WORLD, lammps
 
 
-def _execute(lmp: Any, commands: str, path: Path, world: Any) -> None:
+def _execute(
+    lmp: Any, commands: str, path: Path, world: Any, tell: Callable[[str], object]
+) -> None:
     """Let LAMMPS execute commands as a file, so that labels and jumps work.
 
     Raises:
@@ -158,17 +165,17 @@ def _execute(lmp: Any, commands: str, path: Path, world: Any) -> None:
         except Exception as error:
             if world.size > 1:
                 # Whether the others know of it, LAMMPS does not tell.
-                _say(f"{path}: {error}")
+                tell(f"{path}: {error}")
                 world.Abort(2)
             raise ValueError(f"{path}: {error}") from None
 
 
-def _ending(world: Any) -> Callable[[LammpsError], NoReturn]:
+def _ending(world: Any, tell: Callable[[str], object]) -> Callable[[LammpsError], NoReturn]:
     """Return what ends all processes at an error, since LAMMPS would go on with the script."""
 
     def end(error: LammpsError) -> NoReturn:
         if error.__cause__ is not None:
-            _say(str(error))
+            tell(str(error))
         elif world.size > 1:
             # Whoever knows more says it and ends all.
             world.Barrier()
@@ -176,7 +183,3 @@ def _ending(world: Any) -> Callable[[LammpsError], NoReturn]:
         raise AssertionError
 
     return end
-
-
-def _say(text: str) -> None:
-    print(f"error: {text}", file=sys.stderr, flush=True)
