@@ -28,6 +28,8 @@ def launched(
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONPATH": str(REPOSITORY),
         "JAX_PLATFORMS": "cpu",
+        # A few steps are faster than optimizing them.
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
     }
     command = [mpiexec, "-n", str(count), sys.executable, *map(str, arguments)]
     return subprocess.run(

@@ -43,9 +43,9 @@ POTENTIALS = {
 @pytest.mark.parametrize(
     ("name", "count", "units"),
     [
-        ("1 layers", 1, "metal"),
+        # On one process the matrix of tests/seams has them all.
         ("1 layers", 2, "real"),
-        ("priors", 3, "metal"),
+        pytest.param("priors", 3, "metal", marks=pytest.mark.slow),
         pytest.param("0 layers", 2, "metal", marks=pytest.mark.slow),
         pytest.param("3 layers", 4, "metal", marks=pytest.mark.slow),
         pytest.param("mace", 2, "metal", marks=pytest.mark.slow),
