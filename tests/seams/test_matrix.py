@@ -7,7 +7,7 @@ from tests.seams.commands import COMMANDS, REFUSALS
 from tests.seams.variants import VARIANTS
 
 # They read neither models nor structures, or are tested where they belong with what they read.
-ELSEWHERE = {"spectrum", "models", "fetch"}
+ELSEWHERE = {"spectrum", "models", "fetch", "config", "convert", "benchmark"}
 
 
 def test_every_kind_of_potential_meets_every_command():
@@ -18,6 +18,7 @@ def test_every_kind_of_potential_meets_every_command():
 
 def test_every_command_that_takes_models_or_structures_is_there():
     names = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+    names |= {group.name for group in app.registered_groups}
     assert {name.split()[0] for name in COMMANDS} == names - ELSEWHERE
 
 

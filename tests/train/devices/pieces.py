@@ -103,5 +103,5 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except LostProcessError as error:
-        print(f"error: {error}")
+        print(f"error: {error}", flush=True)
         end_process(1)
