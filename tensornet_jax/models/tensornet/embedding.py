@@ -134,7 +134,7 @@ class Embedding(nn.Module):
             hidden = hidden + self.state(graph)[:, None]
         hidden = act(hidden)
         if for_gpu() and not self.is_initializing():
-            before = in_one_product(self.gates, hidden).reshape(len(hidden), 3, -1)
+            before = in_one_product(self.gates, hidden).reshape(hidden.shape[0], 3, -1)
             return deferred(partial(_gated, act), self.mixing(tensor), before)
         before = [gate(hidden) for gate in self.gates]
         gates = [act(each) for each in before]

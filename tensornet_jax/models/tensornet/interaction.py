@@ -124,7 +124,7 @@ class Interaction(nn.Module):
         if not for_gpu() or self.is_initializing():
             values = basis[:, None]
             return tuple(layer(values) for layer in layers)
-        return in_one_product(layers, basis).reshape(len(basis), 3, -1)
+        return in_one_product(layers, basis).reshape(basis.shape[0], 3, -1)
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class PathProduct(EdgeProduct):
             features,
             harmonics,
             edges,
-            fits=takes(terms, features, weights) and len(weights) == edges.num_pairs,
+            fits=takes(terms, features, weights) and weights.shape[0] != edges.receivers.shape[0],
         )
 
     @cached_property
@@ -147,7 +147,7 @@ class PathProduct(EdgeProduct):
         # the size edges × paths × components × channels but its right side is written down.
         neighbors = to_slots(at_senders(features, edges), edges)
         harmonics = to_slots(harmonics, edges)
-        if len(weights) == edges.num_pairs:
+        if weights.shape[0] != edges.receivers.shape[0]:
             weights = on_both_edges(weights)
         weights = to_slots(weights, edges)
         num_atoms, num_channels = features.shape[0], features.shape[-1]
