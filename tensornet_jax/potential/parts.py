@@ -66,6 +66,8 @@ class PartEvaluator:
         self.potential = potential
         self.reach = Reach(config.cutoff, config.num_hops, config.long_cutoff)
         self._charge, self._skin = charge, skin
+        with potential.precision():
+            self._scale = jnp.asarray(potential.energy_scale, potential.dtype)
         self._ladder = CapacityLadder()
         self._listed: _Listed | None = None
 
@@ -100,14 +102,13 @@ class PartEvaluator:
         padded = np.zeros(listed.graph.positions.shape, potential.dtype)
         padded[: len(chosen)] = here - center
         with potential.precision():
-            scale = jnp.asarray(potential.energy_scale, potential.dtype)
             outputs = predict_part(
                 potential.module,
                 potential.variables,
                 listed.graph,
                 padded,
                 listed.owned,
-                scale,
+                self._scale,
                 virials,
             )
         found = {name: np.asarray(v, np.float64)[: len(chosen)] for name, v in outputs.items()}
@@ -196,9 +197,10 @@ def predict_part(
     def total(
         positions: Array, displacements: Array | None, far: Array | None
     ) -> tuple[Array, Array]:
-        moved = graph.replace(positions=positions, edges=_moved(graph.edges, displacements))
+        near = graph.edges.replace(displacements=displacements)
+        moved = graph.replace(positions=positions, edges=near)
         if graph.long_edges is not None:
-            moved = moved.replace(long_edges=_moved(graph.long_edges, far))
+            moved = moved.replace(long_edges=graph.long_edges.replace(displacements=far))
         outputs = outputs_in_eV(module, variables, moved, energy_scale)
         energies = jnp.where(owned, outputs["energies"], 0)
         return jnp.sum(energies), energies
@@ -219,10 +221,6 @@ def predict_part(
         for edges, slopes in zip(lists, by_pair, strict=True)
     )
     return found
-
-
-def _moved(edges: EdgeList, displacements: Array | None) -> EdgeList:
-    return edges.replace(displacements=displacements)
 
 
 def _shares(

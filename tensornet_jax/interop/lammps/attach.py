@@ -84,7 +84,7 @@ def attach(
     attached = AttachedPotential(
         lmp,
         PartEvaluator(potential, charge=charge),
-        _Types(tuple(types), species),
+        _Types(species),
         processes=_processes(lmp),
         unit=unit,
         per_atom=per_atom,
@@ -250,11 +250,9 @@ class _Atoms(NamedTuple):
 class _Types(NamedTuple):
     """What the types of LAMMPS are.
 
-    symbols: of the types; None where there are no atoms.
     species: index into the element table by type from 1; −1 where there are no atoms.
     """
 
-    symbols: tuple[str | None, ...]
     species: Int[np.ndarray, " types"]
 
     def species_of(self, atoms: _Atoms) -> Int[np.ndarray, " atoms"]:
