@@ -50,9 +50,11 @@ def in_one_product(
     return values @ kernels + biases
 
 
-def layer_norm(dtype: str) -> nn.LayerNorm:
+def layer_norm(dtype: str, name: str | None = None) -> nn.LayerNorm:
     """Layer normalization with ε = 1e-5, the variance in its numerically exact form."""
-    return nn.LayerNorm(epsilon=1e-5, dtype=dtype, param_dtype=dtype, use_fast_variance=False)
+    return nn.LayerNorm(
+        epsilon=1e-5, dtype=dtype, param_dtype=dtype, use_fast_variance=False, name=name
+    )
 
 
 def _gain_of_silu() -> float:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from tensornet_jax.models.layers import (
     SIGMOID_GAIN_OF_E3NN,
     SILU_GAIN_OF_E3NN,
+    layer_norm,
     scale_of_species,
     torch_uniform,
 )
@@ -146,13 +147,7 @@ class EdgeNetwork(nn.Module):
         values += at_senders(source @ of_source, edges) + at_receivers(target @ of_target, edges)
         values += self._bias(0, sum(sizes))
         for index in range(1, len(self.widths) + 1):
-            values = nn.LayerNorm(
-                epsilon=1e-5,
-                dtype=self.dtype,
-                param_dtype=self.dtype,
-                use_fast_variance=False,
-                name=f"norm_{index - 1}",
-            )(values)
+            values = layer_norm(self.dtype, f"norm_{index - 1}")(values)
             fan_in = values.shape[-1]
             values = nn.silu(values) @ self._kernel(index, fan_in) + self._bias(index, fan_in)
         return values
