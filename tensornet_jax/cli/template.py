@@ -28,7 +28,7 @@ def _example(schema: type[Config], given: Mapping[str, object]) -> Config:
     required = {name: f for name, f in schema.model_fields.items() if f.is_required()}
     return schema.model_validate(
         {
-            name: field.examples[0] if field.examples else _example(_sections_of(field)[0], {})
+            name: field.examples[0] if field.examples else _example(sections_of(field)[0], {})
             for name, field in required.items()
         }
         | dict(given)
@@ -49,9 +49,9 @@ def _section(section: Config, indent: str) -> Iterator[str]:
             yield f"{indent}{name}:"
             yield from _section(value, indent + INDENT)
         else:
-            yield f"{indent}{name}: {_inline(section.model_dump(mode='json')[name])}"
+            yield f"{indent}{name}: {inline_yaml(section.model_dump(mode='json')[name])}"
         told = field.json_schema_extra == TOLD_IN_WORDS
-        others = [] if told else [s for s in _sections_of(field) if not isinstance(value, s)]
+        others = [] if told else [s for s in sections_of(field) if not isinstance(value, s)]
         for other in others:
             yield from _choice(name, _example(other, {}), indent, in_list=isinstance(value, tuple))
 
@@ -63,13 +63,13 @@ def _choice(name: str, section: Config, indent: str, *, in_list: bool) -> Iterat
             key for key, field in fields.items() if field.json_schema_extra == NOT_SET_BY_USERS
         }
         content = section.model_dump(mode="json", exclude=hidden)
-        yield f"{indent}# or {name}: {_inline([content] if in_list else content)}"
+        yield f"{indent}# or {name}: {inline_yaml([content] if in_list else content)}"
         return
     yield f"{indent}# or {name}:"
     yield from (f"{indent}# {line}".rstrip() for line in _section(section, INDENT))
 
 
-def _sections_of(field: FieldInfo) -> list[type[Config]]:
+def sections_of(field: FieldInfo) -> list[type[Config]]:
     """Return the sections a field's annotation allows: itself, or the members of a union."""
     found, pending = [], [field.annotation]
     while pending:
@@ -80,7 +80,8 @@ def _sections_of(field: FieldInfo) -> list[type[Config]]:
     return found
 
 
-def _inline(value: object) -> str:
+def inline_yaml(value: object) -> str:
+    """Return a value as YAML in one line."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = True
     yaml.width = 10_000

@@ -23,16 +23,16 @@ from tests.train.small import clusters
 
 @pytest.fixture
 def pairs(monkeypatch) -> type[ModelConfig]:
-    """Run the file that docs/models.md shows, which registers its model, and return the config."""
+    """Run the file that docs/add_a_model.md shows, which registers its model, and return the config."""
     (block,) = (
         block
-        for block in blocks_of(ROOT / "docs" / "models.md")
+        for block in blocks_of(ROOT / "docs" / "add_a_model.md")
         if block.language == "python" and "class Pairs(" in block.text
     )
     # So that it is not there any more for other tests.
     monkeypatch.setitem(MODELS, "pairs", MODELS["tensornet"])
     names: dict[str, Any] = {"__name__": "pairs"}
-    exec(compile(block.text, "docs/models.md", "exec"), names)
+    exec(compile(block.text, "docs/add_a_model.md", "exec"), names)
     return names["PairsConfig"]
 
 
