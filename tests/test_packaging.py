@@ -1,11 +1,15 @@
 """What is built of the repository: whole, without waste, and for the Pythons that are promised."""
 
 import fnmatch
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
+
+from tensornet_jax.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -72,3 +76,44 @@ def test_the_oldest_python_is_the_same_for_all_tools():
     assert PROJECT["project"]["requires-python"] == f">={oldest}"
     assert tools["pyright"]["pythonVersion"] == oldest
     assert tools["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
+
+
+def yaml(name: str) -> Any:
+    return YAML(typ="safe", pure=True).load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def test_one_version_is_told_everywhere():
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    version, date = re.findall(r"^## (\S+) \((\S+)\)$", changes, re.M)[0]
+    cited = yaml("CITATION.cff")
+    assert (version, date) == (cited["version"], str(cited["date-released"]))
+    assert version == __version__
+
+
+def test_public_checks_are_those_of_the_scripts():
+    folder = ROOT / ".github" / "workflows"
+    workflows = {path.stem: yaml(f".github/workflows/{path.name}") for path in folder.iterdir()}
+    jobs = [job for workflow in workflows.values() for job in workflow["jobs"].values()]
+    called = {step["run"].split()[0] for job in jobs for step in job["steps"] if "run" in step}
+    assert called == {"scripts/test", "scripts/docs", "scripts/package"}
+    assert all((ROOT / name).stat().st_mode & 0o100 for name in called)
+    pythons = workflows["tests"]["jobs"]["tests"]["strategy"]["matrix"]["python"]
+    promised = PROJECT["project"]["classifiers"]
+    assert [f"Programming Language :: Python :: {each}" for each in pythons] == [
+        each for each in promised if "Python ::" in each
+    ]
+
+
+def test_the_linter_is_the_same_before_a_commit_and_in_the_checks():
+    (local,) = yaml(".pre-commit-config.yaml")["repos"]
+    asked = {name for hook in local["hooks"] for name in hook["additional_dependencies"]}
+    tools = PROJECT["project"]["optional-dependencies"]["test"]
+    same = {name for name in asked if name.startswith(("ruff", "import-linter"))}
+    assert len(same) == 2
+    assert same <= set(tools)
+
+
+def test_every_extra_is_on_the_page_about_installing():
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    for name in PROJECT["project"]["optional-dependencies"]:
+        assert f"'.[{name}]'" in page, name

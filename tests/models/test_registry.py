@@ -23,7 +23,7 @@ from tests.train.small import clusters
 
 @pytest.fixture
 def pairs(monkeypatch) -> type[ModelConfig]:
-    """Run the file that docs/add_a_model.md shows, which registers its model, and return the config."""
+    """Run the file that docs/add_a_model.md shows, and return the config of its model."""
     (block,) = (
         block
         for block in blocks_of(ROOT / "docs" / "add_a_model.md")
