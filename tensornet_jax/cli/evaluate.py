@@ -38,22 +38,36 @@ def evaluate(
     devices: DevicesOption = None,
     labels: LabelOption = None,
     units: UnitOption = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Also write an HTML file with tables, plots and the worst structures, for a "
+            "browser.",
+        ),
+    ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Overwrite the table if it exists.", show_default=False)
+        bool,
+        typer.Option("--force", help="Overwrite what is written if it exists.", show_default=False),
     ] = False,
 ) -> None:
     """Print MAE and RMSE per property, per element and per config_type, for each file."""
-    if output is not None:
-        check_output(output, model, *data)
-        check_new(output, force=force)
+    if report is not None and report.suffix != ".html":
+        raise ValueError(f"--report {report}: name a file that ends in .html")
+    for path in (output, report):
+        if path is not None:
+            check_output(path, model, *data)
+            check_new(path, force=force)
     config = label_config(labels, units)
     potential = open_model(model, dtype)
     own = open_devices(devices)
 
     from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
     from tensornet_jax.train.evaluation.metrics import render, write_rows
+    from tensornet_jax.train.reporting.html.evaluation import EvaluationPage
 
     rows = []
+    page = EvaluationPage(f"{model.name} on {', '.join(_names(data))}", potential)
     for path, name in zip(data, _names(data), strict=True):
         structures = read_for_model(path, potential, config)
         predictions = evaluate_structures(potential, structures, batch_size, own)
@@ -64,10 +78,15 @@ def evaluate(
                 "name its keys with --label"
             )
         rows += table.rows()
+        if report is not None:
+            page.add(name, structures, predictions, table.rows())
     typer.echo("\n".join(render(rows)))
     if output is not None:
         write_rows(output, rows)
         typer.echo(f"\nwritten: {output}")
+    if report is not None:
+        page.page().write(report)
+        typer.echo(f"\nwritten: {report}")
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

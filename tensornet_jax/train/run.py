@@ -173,12 +173,12 @@ def _reported(
     # Read back, so that what is evaluated is the file that users will get.
     final = load_model(directory.model)
     data, size = prepared.data, config.training.validation_batch_size
-    rows = evaluate_sets(directory.report, final, data.all(), data.references, size, devices)
+    rows, drawn = evaluate_sets(directory.report, final, data.all(), data.references, size, devices)
     before = []
     if prepared.finetuned is not None:
         before = errors_before(directory.report, prepared.finetuned, data.all(), size, devices)
     if is_first():
-        write_report(directory, config, data, rows, facts, before)
+        write_report(directory, config, data, rows, facts, before, drawn)
     # At their end processes wait for each other for a short time only.
     wait_for_first()
     return TrainingResult(Path(config.directory), final, rows, facts, interrupted=False)

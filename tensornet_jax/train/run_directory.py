@@ -35,6 +35,7 @@ class ReportFiles:
     Attributes:
         path: the folder.
         page: what to read first.
+        html: the same and more for a browser, in one file.
         errors: the table of all errors.
         errors_before: the same of the potential that a fine-tuning began with.
         learning_curves: a plot of both logs.
@@ -43,6 +44,7 @@ class ReportFiles:
     def __init__(self, path: Path):
         self.path = path
         self.page = path / "report.md"
+        self.html = path / "report.html"
         self.errors = path / "errors.csv"
         self.errors_before = path / "errors_before.csv"
         self.learning_curves = path / "learning_curves.png"

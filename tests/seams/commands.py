@@ -144,8 +144,10 @@ def predict(setting: Setting) -> None:
 
 def evaluate(setting: Setting) -> None:
     """A potential makes no error on its own predictions."""
-    setting.succeed("evaluate", "model.safetensors", "labelled.xyz", "--output", "errors.csv")
+    written = ("--output", "errors.csv", "--report", "errors.html")
+    setting.succeed("evaluate", "model.safetensors", "labelled.xyz", *written)
     rows = rows_of(setting.folder / "errors.csv")
+    assert (setting.folder / "errors.html").stat().st_size > 1000
     for row in rows:
         assert float(row["mae"]) < 1e-5, row
     named = {row["property"] for row in rows}

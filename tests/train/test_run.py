@@ -11,7 +11,7 @@ from tensornet_jax.data.readers import read_labelled
 from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.train import loop
 from tensornet_jax.train.config.run import RunConfig
-from tensornet_jax.train.evaluation.metrics import ErrorRow
+from tensornet_jax.train.evaluation.metrics import ErrorRow, error_cells
 from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
 from tests.train.small import find_row, same_bits
@@ -28,6 +28,7 @@ def test_a_finished_run_leaves_everything_in_its_directory(finished_run):
         "checkpoints",
         "model.safetensors",
         "report/report.md",
+        "report/report.html",
         "report/errors.csv",
         "report/learning_curves.png",
         "report/parity_train.png",
@@ -71,6 +72,9 @@ def test_the_error_table_is_what_the_model_file_gives(finished_run):
     assert saved == result.rows
     page = (result.directory / "report" / "report.md").read_text()
     assert f"{row.mae * 1000:.4g}" in page
+    browsers = (result.directory / "report" / "report.html").read_text()
+    for line in error_cells(result.rows):
+        assert all(f">{cell}</t" in browsers for cell in line if cell)
     for name in ("parity_unseen.png", "learning_curves.png", "errors.csv", "../config.yaml"):
         assert f"({name})" in page
 

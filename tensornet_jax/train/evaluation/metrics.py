@@ -216,8 +216,8 @@ def write_rows(path: Path, rows: Iterable[ErrorRow]) -> None:
     write_csv(path, names, ([getattr(row, name) for name in names] for row in rows))
 
 
-def render(rows: Iterable[ErrorRow]) -> list[str]:
-    """Return the rows as a Markdown table, in the units that a reader wants."""
+def error_cells(rows: Iterable[ErrorRow]) -> list[tuple[str, ...]]:
+    """Return header and rows as text, in the units that a reader wants."""
     header = ("data set", "config_type", "property", "element", "labels", "MAE", "RMSE", "unit")
     cells: list[tuple[str, ...]] = [header]
     for row in rows:
@@ -227,7 +227,13 @@ def render(rows: Iterable[ErrorRow]) -> list[str]:
         cells.append(
             (row.data_set, row.config_type, name, row.element, str(row.count), *errors, unit)
         )
-    widths = [max(len(line[k]) for line in cells) for k in range(len(header))]
+    return cells
+
+
+def render(rows: Iterable[ErrorRow]) -> list[str]:
+    """Return the rows as a Markdown table, in the units that a reader wants."""
+    cells = error_cells(rows)
+    widths = [max(len(line[k]) for line in cells) for k in range(len(cells[0]))]
     numeric = (4, 5, 6)
     lines = [_line(line, widths, numeric) for line in cells]
     rule = ["-" * (w - 1) + ":" if k in numeric else "-" * w for k, w in enumerate(widths)]

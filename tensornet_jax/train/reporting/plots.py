@@ -4,11 +4,11 @@ Figures are made without pyplot, whose global state a library must not touch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -38,12 +38,16 @@ class Parity:
         reference: labels.
         predicted: predictions.
         unit: of a head.
+        numbers: of the atom that a component belongs to; 0 where it is of the whole structure.
+        owners: which structure a component belongs to, from 0.
     """
 
     name: str
     reference: Float[np.ndarray, " labels"]
     predicted: Float[np.ndarray, " labels"]
     unit: str = ""
+    numbers: Int[np.ndarray, " labels"] = field(default_factory=lambda: np.zeros(0, dtype=int))
+    owners: Int[np.ndarray, " labels"] = field(default_factory=lambda: np.zeros(0, dtype=int))
 
 
 def parities(
@@ -64,10 +68,11 @@ def parities(
         heads: of the tensors among the predictions.
     """
     units = {head.name: head.unit for head in heads}
-    collected: dict[str, tuple[list[np.ndarray], list[np.ndarray]]]
-    collected = {name: ([], []) for name in (*SUMMARIZED, *units)}
-    for structure, prediction in zip(structures, predictions, strict=True):
-        for name, (reference, predicted) in collected.items():
+    per_atom = {row.name for row in (*LABELLED, *heads) if row.per == "atom"}
+    collected: dict[str, list[tuple[np.ndarray, ...]]]
+    collected = {name: [] for name in (*SUMMARIZED, *units)}
+    for owner, (structure, prediction) in enumerate(zip(structures, predictions, strict=True)):
+        for name, parts in collected.items():
             key = _PROPERTY_OF.get(name, name)
             if key not in prediction:
                 continue
@@ -76,13 +81,17 @@ def parities(
                 base, size = references.of(structure.numbers), len(structure)
                 label, value = (label - base) / size, (value - base) / size
             known = ~np.isnan(label)
-            reference.append(label[known].ravel())
-            predicted.append(value[known].ravel())
-    found = [
-        Parity(name, np.concatenate(reference), np.concatenate(predicted), units.get(name, ""))
-        for name, (reference, predicted) in collected.items()
-        if reference
-    ]
+            numbers = np.zeros(np.shape(label), dtype=int)
+            if key in per_atom:
+                numbers += structure.numbers.reshape(-1, *(1,) * (np.ndim(label) - 1))
+            owners = np.full(np.count_nonzero(known), owner)
+            parts.append((label[known].ravel(), value[known].ravel(), numbers[known], owners))
+    found = []
+    for name, parts in collected.items():
+        if parts:
+            reference, predicted, numbers, owners = map(np.concatenate, zip(*parts, strict=True))
+            unit = units.get(name, "")
+            found.append(Parity(name, reference, predicted, unit, numbers, owners))
     return [parity for parity in found if parity.reference.size]
 
 
@@ -151,7 +160,7 @@ def _parity_panel(figure: Figure, axes: Axes, parity: Parity) -> None:
     )
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     relative = ", E0 taken off" if parity.name == "energy_per_atom" else ""
-    axes.set_title(_title(parity.name) + relative, fontsize=10, color=INK)
+    axes.set_title(parity_title(parity.name) + relative, fontsize=10, color=INK)
     suffix = f" ({unit})" if unit else ""
     axes.set_xlabel(f"reference{suffix}", fontsize=9)
     axes.set_ylabel(f"predicted{suffix}", fontsize=9)
@@ -193,7 +202,7 @@ def plot_learning_curves(
         _curve(axes, validation, f"{name}_mae", factor, "MAE", COLORS[2])
         _curve(axes, validation, f"{name}_rmse", factor, "RMSE", COLORS[3])
         _curve(axes, validation, f"replay_{name}_mae", factor, "MAE of replay", COLORS[0])
-        axes.set_title(f"{_title(name)}, validation", fontsize=10, color=INK)
+        axes.set_title(f"{parity_title(name)}, validation", fontsize=10, color=INK)
         axes.set_ylabel(f"error ({unit})" if unit else "error", fontsize=9)
     _curve(rate, train, "learning_rate", 1.0, "learning rate", COLORS[0])
     rate.set_title("Learning rate", fontsize=10, color=INK)
@@ -235,7 +244,8 @@ def _curve(
         )
 
 
-def _title(name: str) -> str:
+def parity_title(name: str) -> str:
+    """Return what stands over plots of a property."""
     return COMPARED[name].title if name in COMPARED else title_of(name)
 
 

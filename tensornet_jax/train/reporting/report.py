@@ -1,6 +1,7 @@
 """The report of a run: error table, parity plots, learning curves and one page that shows them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +17,8 @@ from tensornet_jax.train.evaluation.errors import error_table, evaluate_structur
 from tensornet_jax.train.evaluation.metrics import ErrorRow, render, shown_unit, summary, write_rows
 from tensornet_jax.train.optimization.losses import active_terms
 from tensornet_jax.train.reporting.csv_log import read_rows
+from tensornet_jax.train.reporting.html.page import Drawings, Page, table, text_block
+from tensornet_jax.train.reporting.html.panels import learning_curves, panels, worst
 from tensornet_jax.train.reporting.plots import parities, plot_learning_curves, plot_parity
 from tensornet_jax.train.reporting.result import RunFacts
 from tensornet_jax.train.run_directory import ReportFiles, RunDirectory
@@ -28,8 +31,10 @@ def evaluate_sets(
     references: ReferenceEnergies,
     batch_size: int,
     devices: Devices = ONE_DEVICE,
-) -> list[ErrorRow]:
-    """Evaluate a potential on several sets, draw a parity plot of each, and return the errors.
+) -> tuple[list[ErrorRow], Drawings]:
+    """Evaluate a potential on several sets and draw a parity plot of each.
+
+    Returns the errors, and what the HTML page draws.
 
     Args:
         files: where plots and errors go; the folder is created when missing.
@@ -40,18 +45,23 @@ def evaluate_sets(
         devices: that share the structures; of several processes the first one draws.
     """
     files.path.mkdir(parents=True, exist_ok=True)
+    heads = potential.tensor_heads
     rows: list[ErrorRow] = []
+    drawn = Drawings()
     for name, structures in sets.items():
         predictions = evaluate_structures(potential, structures, batch_size, devices)
-        rows += error_table(name, structures, predictions, potential.tensor_heads).rows()
+        own = error_table(name, structures, predictions, heads).rows()
+        rows += own
         if not is_first():
             continue
-        found = parities(structures, predictions, references, potential.tensor_heads)
+        found = parities(structures, predictions, references, heads)
+        drawn.panels.extend(panels(found, structures, own))
+        drawn.worst.extend(worst(name, structures, predictions, heads))
         if found:
             count = f"{len(structures):,} structures"
             plot_parity(files.parity(name), f"{name}: {count}", found)
     write_rows(files.errors, rows)
-    return rows
+    return rows, drawn
 
 
 def errors_before(
@@ -88,8 +98,9 @@ def write_report(
     rows: Sequence[ErrorRow],
     facts: RunFacts,
     before: Sequence[ErrorRow] = (),
+    drawn: Drawings | None = None,
 ) -> None:
-    """Write the learning curves and the page that shows everything.
+    """Write the learning curves and the pages that show everything.
 
     Args:
         directory: the run directory, with the logs and what `evaluate_sets` wrote.
@@ -98,14 +109,15 @@ def write_report(
         rows: the errors.
         facts: what else is to be said.
         before: the errors of the model that the run started from.
+        drawn: of all sets, for the HTML page.
     """
-    plot_learning_curves(
-        directory.report.learning_curves,
-        read_rows(directory.train_log),
-        read_rows(directory.validation_log) if facts.validated else [],
-        facts.best_epoch if facts.validated else None,
-        {head.name: head.unit for head in config.model.tensors},
-    )
+    train = read_rows(directory.train_log)
+    validation = read_rows(directory.validation_log) if facts.validated else []
+    best = facts.best_epoch if facts.validated else None
+    units = {head.name: head.unit for head in config.model.tensors}
+    plot_learning_curves(directory.report.learning_curves, train, validation, best, units)
+    drawn = replace(drawn or Drawings(), curves=learning_curves(train, validation, best, units))
+    _write_html(directory.report, config, data, rows, facts, before, drawn)
     page = [
         f"# {Path(config.directory).name}",
         "",
@@ -114,11 +126,11 @@ def write_report(
         *_plots(directory.report, data),
         "## Run",
         "",
-        *facts.lines(),
+        *_table(facts.items()),
         "",
         "## Configuration",
         "",
-        *_config_lines(config),
+        *_table(_settings(config)),
         "",
         "Everything, defaults included: [config.yaml](../config.yaml).",
         "",
@@ -133,15 +145,46 @@ def write_report(
     directory.report.page.write_text("\n".join(page), encoding="utf-8")
 
 
-def _errors(rows: Sequence[ErrorRow], validated: bool) -> list[str]:
+def _write_html(
+    files: ReportFiles,
+    config: ResolvedRun,
+    data: DataSets,
+    rows: Sequence[ErrorRow],
+    facts: RunFacts,
+    before: Sequence[ErrorRow],
+    drawn: Drawings,
+) -> None:
+    """Write the page for browsers."""
+    page = Page(Path(config.directory).name)
+    page.errors("Errors", summary(rows), *_of_what(facts.validated))
+    if before:
+        header, *lines = _compared(before, rows)
+        page.section("Against the starting model", table(header, lines))
+    page.drawings(drawn)
+    page.facts("Run", facts.items())
+    page.facts("Configuration", _settings(config))
+    page.section("Training data", text_block(data.lines()))
+    details = _details_of(rows)
+    if details:
+        page.errors("Errors by element and config_type", details)
+    page.write(files.html)
+
+
+def _of_what(validated: bool) -> tuple[str, str]:
     kept = "averaged weights with the lowest validation loss"
     if not validated:
         kept = "last averaged weights (nothing was validated)"
+    return (
+        f"Of the {kept}, as saved in `model.safetensors`.",
+        "Errors of forces, stress, dipole and other tensors are over components.",
+    )
+
+
+def _errors(rows: Sequence[ErrorRow], validated: bool) -> list[str]:
     return [
         "## Errors",
         "",
-        f"Of the {kept}, as saved in `model.safetensors`.",
-        "Errors of forces, stress, dipole and other tensors are over components.",
+        *_of_what(validated),
         "",
         *render(summary(rows)),
         "",
@@ -166,39 +209,56 @@ def _plots(files: ReportFiles, data: DataSets) -> list[str]:
     ]
 
 
-def _details(rows: Sequence[ErrorRow]) -> list[str]:
+def _details_of(rows: Sequence[ErrorRow]) -> list[ErrorRow]:
     short = summary(rows)
-    details = [row for row in rows if row not in short]
+    return [row for row in rows if row not in short]
+
+
+def _details(rows: Sequence[ErrorRow]) -> list[str]:
+    details = _details_of(rows)
     if not details:
         return []
     return ["## Errors by element and config_type", "", *render(details), ""]
 
 
+def _compared(before: Sequence[ErrorRow], after: Sequence[ErrorRow]) -> list[tuple[str, ...]]:
+    """Return header and rows with the errors of the starting model beside those after training."""
+    now = {(row.data_set, row.property): row for row in summary(after)}
+    errors = ("MAE before", "MAE now", "RMSE before", "RMSE now")
+    lines: list[tuple[str, ...]] = [("data set", "property", *errors, "unit")]
+    for row in summary(before):
+        _, unit, factor = shown_unit(row.property, row.unit)
+        found = now[row.data_set, row.property]
+        values = (row.mae, found.mae, row.rmse, found.rmse)
+        cells = (f"{value * factor:.4g}" for value in values)
+        lines.append((row.data_set, row.property.replace("_", " "), *cells, unit))
+    return lines
+
+
 def _comparison(before: Sequence[ErrorRow], after: Sequence[ErrorRow]) -> list[str]:
-    """Return a section with the errors of the starting model beside those after training."""
     if not before:
         return []
-    now = {(row.data_set, row.property): row for row in summary(after)}
-    lines = [
+    header, *lines = _compared(before, after)
+    return [
         "## Against the starting model",
         "",
         "Before the first step, with the reference energies of this run, and now. What rises on "
         "`replay` was forgotten.",
         "",
-        "| data set | property | MAE before | MAE now | RMSE before | RMSE now | unit |",
+        f"| {' | '.join(header)} |",
         "|---|---|---:|---:|---:|---:|---|",
+        *(f"| {' | '.join(line)} |" for line in lines),
+        "",
+        "All rows: [errors_before.csv](errors_before.csv).",
+        "",
     ]
-    for row in summary(before):
-        _, unit, factor = shown_unit(row.property, row.unit)
-        found = now[row.data_set, row.property]
-        errors = (row.mae, found.mae, row.rmse, found.rmse)
-        cells = " | ".join(f"{error * factor:.4g}" for error in errors)
-        name = row.property.replace("_", " ")
-        lines.append(f"| {row.data_set} | {name} | {cells} | {unit} |")
-    return [*lines, "", "All rows: [errors_before.csv](errors_before.csv).", ""]
 
 
-def _config_lines(config: ResolvedRun) -> list[str]:
+def _table(facts: Mapping[str, object]) -> list[str]:
+    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
+
+
+def _settings(config: ResolvedRun) -> dict[str, object]:
     schedule = config.optimizer.schedule
     terms = active_terms(config.loss)
     loss = ", ".join(f"{name} {term.weight:g} × {term.kind}" for name, term in terms.items())
@@ -210,7 +270,7 @@ def _config_lines(config: ResolvedRun) -> list[str]:
         if key != "name"
     )
     finetuned = {} if config.start is None else {"starts from": config.start.model}
-    settings = {
+    return {
         "model": f"{model.name}: {hyperparameters}",
         **finetuned,
         "loss": loss,
@@ -221,4 +281,3 @@ def _config_lines(config: ResolvedRun) -> list[str]:
         "seed": config.seed,
         "training data": ", ".join(files_of(config.data.train)),
     }
-    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in settings.items())]

@@ -52,13 +52,13 @@ class RunFacts:
         """Whether the weights were chosen by a validation."""
         return math.isfinite(self.best_loss)
 
-    def lines(self) -> list[str]:
-        """Return the facts as a Markdown table."""
+    def items(self) -> dict[str, str]:
+        """Return the facts in words, by name."""
         parameters = f"{self.num_parameters:,}"
         if self.num_trained != self.num_parameters:
             parameters += f", {self.num_trained:,} of them trained"
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        facts = {
+        return {
             "ended": self.outcome,
             "epochs": f"{self.epochs:.4g} ({self.num_steps} steps, {self.skipped} skipped)",
             "best epoch": f"{self.best_epoch:.4g} (validation loss {self.best_loss:.5g})"
@@ -72,7 +72,6 @@ class RunFacts:
             "device": self.device,
             "versions": versions,
         }
-        return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,57 @@
+"""The page of `tensornet-jax evaluate`: a potential's errors on files of structures."""
+
+from collections.abc import Mapping, Sequence
+
+from numpy.typing import ArrayLike
+
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.data.references import ReferenceEnergies
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.train.evaluation.metrics import ErrorRow, summary
+from tensornet_jax.train.reporting.html.page import Drawings, Page
+from tensornet_jax.train.reporting.html.panels import panels, worst
+from tensornet_jax.train.reporting.plots import parities
+
+
+class EvaluationPage:
+    """Collects what was found of one data set after the other.
+
+    Args:
+        title: of the page.
+        potential: that was evaluated; energies are drawn without its reference energies.
+    """
+
+    def __init__(self, title: str, potential: Potential):
+        self._title = title
+        self._heads = potential.tensor_heads
+        elements = potential.elements
+        self._references = ReferenceEnergies(
+            elements.numbers, elements.reference_energies, "the model file", len(elements.numbers)
+        )
+        self._drawn = Drawings()
+        self._rows: list[ErrorRow] = []
+
+    def add(
+        self,
+        name: str,
+        structures: Sequence[LabelledStructure],
+        predictions: Sequence[Mapping[str, ArrayLike]],
+        rows: Sequence[ErrorRow],
+    ) -> None:
+        """Add a data set: its name, structures, predictions for each, and table of errors."""
+        found = parities(structures, predictions, self._references, self._heads)
+        self._drawn.panels.extend(panels(found, structures, rows))
+        self._drawn.worst.extend(worst(name, structures, predictions, self._heads))
+        self._rows.extend(rows)
+
+    def page(self) -> Page:
+        """Return the page of all that was added."""
+        page = Page(self._title)
+        about = "Errors of forces, stress, dipole and other tensors are over components."
+        short = summary(self._rows)
+        page.errors("Errors", short, about)
+        page.drawings(self._drawn)
+        if len(short) < len(self._rows):
+            details = [row for row in self._rows if row not in short]
+            page.errors("Errors by element and config_type", details)
+        return page
