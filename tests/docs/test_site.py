@@ -74,6 +74,14 @@ def test_every_command_and_option_is_in_the_reference():
                 assert name == "--help" or name in own, f"{words}: {name}"
 
 
+def test_every_command_is_in_the_table_of_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = "\n".join(re.findall(r"^\| `tensornet-jax .*$", readme, re.M))
+    for words, _ in leaves(typer.main.get_command(app), ()):
+        assert f"tensornet-jax {words[0]}" in table, words
+        assert all(word in table for word in words), words
+
+
 @pytest.mark.parametrize("schema", [RunConfig, MDConfig])
 def test_every_setting_is_in_the_reference(schema):
     page = settings_page()
