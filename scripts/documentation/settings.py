@@ -49,7 +49,7 @@ def settings_page() -> str:
 def _sections(schema: type[Config], path: str) -> list[tuple[str, type[Config]]]:
     """Return a section and all below it, each once, under the shortest key it stands under."""
     found: dict[type[Config], tuple[tuple[int, ...], str]] = {}
-    pending = [((), path, schema)]
+    pending: list[tuple[tuple[int, ...], str, type[Config]]] = [((), path, schema)]
     while pending:
         place, path, section = pending.pop(0)
         if section in found:

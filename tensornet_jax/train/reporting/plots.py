@@ -80,16 +80,18 @@ def parities(
             if key == "energy":
                 base, size = references.of(structure.numbers), len(structure)
                 label, value = (label - base) / size, (value - base) / size
+            label = np.broadcast_to(label, np.shape(value))
             known = ~np.isnan(label)
-            numbers = np.zeros(np.shape(label), dtype=int)
+            numbers = np.zeros(np.shape(value), dtype=int)
             if key in per_atom:
-                numbers += structure.numbers.reshape(-1, *(1,) * (np.ndim(label) - 1))
+                numbers += structure.numbers.reshape(-1, *(1,) * (np.ndim(value) - 1))
             owners = np.full(np.count_nonzero(known), owner)
             parts.append((label[known].ravel(), value[known].ravel(), numbers[known], owners))
     found = []
     for name, parts in collected.items():
         if parts:
-            reference, predicted, numbers, owners = map(np.concatenate, zip(*parts, strict=True))
+            columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+            reference, predicted, numbers, owners = columns
             unit = units.get(name, "")
             found.append(Parity(name, reference, predicted, unit, numbers, owners))
     return [parity for parity in found if parity.reference.size]

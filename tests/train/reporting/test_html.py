@@ -107,12 +107,12 @@ def test_panels_have_the_numbers_of_the_table_and_every_label(found):
     assert (forces["mae"], forces["rmse"], forces["count"]) == (row.mae, row.rmse, row.count)
     errors = np.array(forces["predicted"]) - np.array(forces["reference"])
     np.testing.assert_allclose(np.abs(errors).mean(), row.mae, rtol=1e-4)
-    counts = forces["histograms"]["counts"]
+    counts = forces["histograms"]
     assert sum(counts["all"]) == row.count
     by_group = {r.config_type: r for r in rows if r.property == "forces" and not r.element}
     for k, name in enumerate(forces["groups"]):
         own = np.array(forces["group"]) == k
-        assert own.sum() == sum(counts[name]) == by_group[name].count
+        assert own.sum() == sum(counts["group"][k]) == by_group[name].count
         np.testing.assert_allclose(np.abs(errors[own]).mean(), by_group[name].mae, rtol=1e-4)
     symbols = np.array(forces["elements"])[forces["element"]]
     of_all = [s for each in structures for s in each.atoms.get_chemical_symbols()]
@@ -133,13 +133,13 @@ def test_many_labels_are_thinned_and_the_largest_errors_kept(found, monkeypatch)
 
 def test_the_worst_structures_are_those_with_the_largest_errors(found):
     structures, predictions, _ = found
-    shown = worst("test", structures, predictions)
+    shown: Any = worst("test", structures, predictions)
     energies = [each for each in shown if each["by"] == "Energy per atom"]
     assert [each["source"] for each in energies] == [s.source for s in structures[:-5:-1]]
     np.testing.assert_allclose(
         [each["error"] for each in energies], [700, 600, 500, 400], rtol=1e-6
     )
-    forces: Any = next(each for each in shown if each["by"] == "Force on an atom")
+    forces = next(each for each in shown if each["by"] == "Force on an atom")
     difference = np.array(forces["forces"]["predicted"]) - np.array(forces["forces"]["label"])
     assert forces["error"] == pytest.approx(
         1000 * np.linalg.norm(difference, axis=1).max(), rel=1e-3

@@ -20,6 +20,8 @@ Json = dict[str, object]
 MOST_POINTS = 4000
 LARGEST = 200
 BINS = 61
+# Rows of each log that are drawn.
+MOST_ROWS = 2000
 # Structures shown of each set, by each of energy and forces, and atoms that are drawn.
 WORST = 4
 MOST_ATOMS = 1000
@@ -38,21 +40,22 @@ def panels(
     groups = [each.config_type or ALL for each in structures]
     names = sorted(set(groups))
     of_structures = np.array([names.index(group) for group in groups], dtype=int)
-    return [_panel(parity, of_structures, names, rows) for parity in found]
+    wholes = {row.property: row for row in rows if row.config_type == ALL and not row.element}
+    # Without a row no prediction was a number.
+    return [
+        _panel(parity, of_structures, names, wholes[parity.name])
+        for parity in found
+        if parity.name in wholes
+    ]
 
 
 def _panel(
     parity: Parity,
     of_structures: Int[np.ndarray, " structures"],
     groups: list[str],
-    rows: Sequence[ErrorRow],
+    row: ErrorRow,
 ) -> Json:
     unit, shown, factor = shown_unit(parity.name, parity.unit)
-    (row,) = (
-        row
-        for row in rows
-        if (row.property, row.config_type, row.element) == (parity.name, ALL, "")
-    )
     elements = [int(number) for number in np.unique(parity.numbers)]
     group = of_structures[parity.owners]
     chosen = _chosen(parity.predicted - parity.reference)
@@ -99,12 +102,10 @@ def _histograms(
         clipped = np.clip(np.nan_to_num(errors[own], nan=limit), -limit, limit)
         return np.histogram(clipped, edges)[0].tolist()
 
-    kinds = {ALL: counts(np.ones(errors.size, dtype=bool))}
-    if len(elements) > 1:
-        kinds |= {chemical_symbols[z]: counts(parity.numbers == z) for z in elements}
-    if len(groups) > 1:
-        kinds |= {name: counts(group == k) for k, name in enumerate(groups)}
-    return {"limit": limit, "counts": kinds}
+    of_elements = [counts(parity.numbers == number) for number in elements if number]
+    of_groups = [counts(group == k) for k in range(len(groups))]
+    whole = counts(np.ones(errors.size, dtype=bool))
+    return {"limit": limit, "all": whole, "element": of_elements, "group": of_groups}
 
 
 def worst(
@@ -196,8 +197,14 @@ def learning_curves(
             _, shown, factor = shown_unit(name, units.get(name, ""))
             title = parity_title(name)
             errors.append({"name": name, "title": title, "shown": shown, "factor": factor})
-    logs = {"train": list(map(dict, train)), "validation": list(map(dict, validation))}
+    logs = {"train": _thinned(train), "validation": _thinned(validation)}
     return {**logs, "best": best_epoch, "errors": errors}
+
+
+def _thinned(rows: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    """Return all rows of a log, or some evenly spaced with the first and the last."""
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int))
+    return [dict(rows[k]) for k in chosen]
 
 
 def _rows(array: Float[np.ndarray, "rows 3"]) -> list[list[float | None]]:

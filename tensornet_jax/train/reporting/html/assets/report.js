@@ -112,14 +112,12 @@
   }
 
   function histogram(panel, by) {
-    const { limit, counts } = panel.histograms;
-    const names = by === "element" ? panel.elements : by === "group" ? panel.groups : [];
-    const shown = names.some((name) => counts[name]) ? names : ["all"];
-    const most = Math.max(...shown.flatMap((name) => counts[name])) || 1;
-    const size = limit * panel.factor;
+    const kinds = by ? panel.histograms[by] : [];
+    const shown = kinds.length ? kinds : [panel.histograms.all];
+    const most = Math.max(...shown.flat()) || 1;
+    const size = panel.histograms.limit * panel.factor;
     const { svg, at } = axes([-size, size], [0, 1.05 * most], ["error" + unit(panel.shown), "labels"]);
-    shown.forEach((name, k) => {
-      const bins = counts[name];
+    shown.forEach((bins, k) => {
       const path = bins.map((count, b) => {
         const [from, to] = [b, b + 1].map((edge) => at.x(-size + 2 * size * edge / bins.length).toFixed(1));
         return `${b ? "L" : "M"}${from} ${at.y(count).toFixed(1)}L${to} ${at.y(count).toFixed(1)}`;
