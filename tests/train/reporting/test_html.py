@@ -165,6 +165,12 @@ def test_a_browser_draws_the_page_without_a_network(found, tmp_path: Path):
     )
     # Two plots of the chosen panel, three of the logs, and a row for each of the worst structures.
     assert done.stdout.count("<svg") == 5
-    assert done.stdout.count("<circle") > 100
+    # Every label of the forces, and the four points of the logs.
+    (labels,) = {
+        r.count
+        for r in found[2]
+        if (r.property, r.config_type) == ("forces", "all") and not r.element
+    }
+    assert done.stdout.count("<circle") == labels + 4
     assert 'class="chosen"' in done.stdout
     assert "Uncaught" not in done.stderr
