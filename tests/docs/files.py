@@ -108,15 +108,16 @@ def _series(path: Path) -> None:
     write_series(path, {"dipole": moments})
 
 
-def _quickstart(path: Path) -> None:
-    path.write_bytes((ROOT / "configs" / "quickstart.yaml").read_bytes())
+def _of_the_repository(path: Path) -> None:
+    path.write_bytes((ROOT / "configs" / path.name).read_bytes())
 
 
 FILES: dict[str, dict[str, Callable[[Path], None]]] = {
     "*": {
         str(EXAMPLE / "train.xyz"): _frames,
         str(EXAMPLE / "test.xyz"): _frames,
-        "configs/quickstart.yaml": _quickstart,
+        "configs/quickstart.yaml": _of_the_repository,
+        "configs/md_quickstart.yaml": _of_the_repository,
         "runs/quickstart/model.safetensors": _model,
         "runs/example/model.safetensors": _model,
         "runs/ethanol_ir/md.series.h5": _series,
@@ -174,6 +175,7 @@ _SHORT_TRAINING = (
     *("--set", "model.num_channels=4", "--set", "model.num_layers=0"),
     *("--set", "data.validation=3"),
 )
+_SHORT_DYNAMICS = ("--set", "steps=4", "--set", "interval=2", "--set", "structure=start.xyz")
 OPTIONS: dict[str, tuple[str, ...]] = {
     "train configs/quickstart.yaml": (
         *_SHORT_TRAINING,
@@ -181,5 +183,6 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     ),
     "train": _SHORT_TRAINING,
     "lammps": ("--", "-log", "none", "-screen", "none"),
-    "md": ("--set", "steps=4", "--set", "interval=2", "--set", "structure=start.xyz"),
+    "md configs/md_quickstart.yaml": (*_SHORT_DYNAMICS, "--set", "equilibrate=0"),
+    "md": _SHORT_DYNAMICS,
 }
