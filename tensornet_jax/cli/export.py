@@ -18,6 +18,7 @@ class Target(StrEnum):
     """What can be written."""
 
     torchmd_net = "torchmd-net"
+    mace = "mace"
     stablehlo = "stablehlo"
 
 
@@ -27,15 +28,17 @@ def export(
         Path,
         typer.Argument(
             metavar="OUTPUT",
-            help="Checkpoint (.ckpt) for torchmd-net; folder for stablehlo.",
+            help="Checkpoint (.ckpt) for torchmd-net; .npz or .model for mace; folder for "
+            "stablehlo.",
             show_default=False,
         ),
     ],
     to: Annotated[
         Target,
         typer.Option(
-            help="torchmd-net: a checkpoint its load_model reads. stablehlo: a compiled function "
-            "with a manifest, which evaluates with jax and numpy alone.",
+            help="torchmd-net: a checkpoint its load_model reads. mace: a file of mace-torch, or "
+            "arrays and arguments for it. stablehlo: a compiled function with a manifest, which "
+            "evaluates with jax and numpy alone.",
             show_default=False,
         ),
     ],
@@ -67,6 +70,10 @@ def export(
 
         convention = None if so3_convention is None else so3_convention.value
         write_checkpoint(output, potential, so3_convention=convention)
+    elif to is Target.mace:
+        from tensornet_jax.interop.mace.files import write_for_mace
+
+        write_for_mace(output, potential)
     else:
         _write_stablehlo(output, potential)
     typer.echo(f"written: {output}")
@@ -78,6 +85,10 @@ def _check(
     check_output(output, model)
     if so3_convention and to is not Target.torchmd_net:
         raise ValueError("--so3-convention is for --to torchmd-net")
+    if to is Target.mace:
+        from tensornet_jax.interop.mace.files import check_ending
+
+        check_ending(output)
     if to is not Target.stablehlo:
         check_new(output, force=force)
         return

@@ -86,6 +86,15 @@ class ModelConfig(Config):
         return False
 
     @property
+    def tables(self) -> Literal["one", "pairs", "edges"]:
+        """What has radial functions of its own.
+
+        ``one``: nothing; they are the same for all elements. ``pairs``: two elements, in either
+        order. ``edges``: the element of a receiver and that of a sender.
+        """
+        return "one"
+
+    @property
     def highest_degree(self) -> int:
         """The highest degree of the features that heads see."""
         return 2
@@ -178,6 +187,15 @@ class ModelConfig(Config):
         """What of its energy depends on all atoms of a structure at once, however far apart."""
         coulomb = ("Coulomb energies",) if self.coulomb_ranges else ()
         return (*coulomb, *(f"electronic_state: {name}" for name in self.electronic_state))
+
+    def check_state(self, charge: float, spin: int, where: str = "") -> None:
+        """Raise ValueError where the model knows no structures of such a charge or spin.
+
+        Args:
+            charge: total charge, e.
+            spin: multiplicity; 0 where the model does not depend on it.
+            where: how the message names the structure.
+        """
 
     def require_local(self) -> None:
         """Raise ValueError if energies of atoms depend on more than what lies around them.

@@ -26,7 +26,8 @@ def prepare_structure(
         skin: Å the lists reach beyond their cutoffs.
 
     Raises:
-        ValueError: what `make_structure` refuses, or a charge that the model cannot see.
+        ValueError: what `make_structure` refuses, or a charge or spin that the model cannot see or
+            does not know.
     """
     structure = make_structure(
         atoms,
@@ -39,6 +40,7 @@ def prepare_structure(
         skin=skin,
     )
     check_visible(config, structure.charge, None, where)
+    config.check_state(structure.charge, structure.spin, where)
     return structure
 
 

@@ -11,6 +11,7 @@ from tensornet_jax.interop.mace.arguments import model_config, plain_arguments
 from tensornet_jax.interop.mace.heads import ENERGIES, SCALES, with_one_head
 from tensornet_jax.interop.mace.modules import contractions, layouts, sums_over_species
 from tensornet_jax.interop.mace.repulsion import zbl_prior
+from tensornet_jax.interop.mace.state import with_named_inputs
 from tensornet_jax.interop.torch.files import Settings
 from tensornet_jax.interop.torch.state_dict import StateDict
 from tensornet_jax.models.mace.config import MACEConfig
@@ -68,7 +69,7 @@ def from_state_dict(
             misshapes a tensor, or has several heads and none is chosen; the message names it.
     """
     state = {name: np.asarray(value) for name, value in state.items()}
-    state, arguments = with_one_head(state, config, head)
+    state, arguments = with_one_head(with_named_inputs(state, config), config, head)
     tensors = StateDict(state, [name for name in state if _is_constant(name, state[name])])
     numbers = tuple(int(number) for number in tensors.take("atomic_numbers"))
     scale, shift = (float(tensors.take(name)) for name in SCALES)
@@ -81,7 +82,11 @@ def from_state_dict(
         dtype=dtype or _precision(state),
         energy_scale=scale,
     )
-    variables = tensors.into(potential, _variables(tensors, model, numbers))
+    variables = _variables(tensors, model, numbers)
+    if model.energy_of_state:
+        # mace-torch does not scale this energy, and a potential scales all of them.
+        variables["buffers"]["state_scale"] = np.asarray(1 / scale)
+    variables = tensors.into(potential, variables)
     metadata = {
         "source": "mace-torch",
         "config": plain_arguments(arguments),

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from flax.typing import VariableDict
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
@@ -77,7 +78,7 @@ class TensorNet(Model[TensorNetConfig]):
         return history
 
     def radial_functions(
-        self, distances: Float[Array, " distances"]
+        self, distances: Float[Array, " distances"], species: tuple[ArrayLike, ArrayLike]
     ) -> list[Float[Array, "distances functions"]]:
         """The filters of the embedding and of each layer as functions of distances in Å."""
         values = self._at(distances)
@@ -87,7 +88,7 @@ class TensorNet(Model[TensorNetConfig]):
 
     def compressed(
         self,
-        table: Float[Array, "coefficients rank"],
+        table: Float[Array, "*species coefficients rank"],
         matrices: list[Float[Array, "rank functions"]],
     ) -> VariableDict:
         """Return the variables of the same model with splines in place of `radial_functions`."""
