@@ -12,6 +12,7 @@ import ase
 import ase.build
 import numpy as np
 
+from tensornet_jax.interop import mace
 from tensornet_jax.interop.torchmd_net.checkpoint import from_state_dict, to_state_dict
 from tensornet_jax.models import MODELS
 from tensornet_jax.potential.compress import compress
@@ -31,6 +32,22 @@ def _created(name: str, **options: Any) -> Potential:
     )
     elements = ElementTable(NUMBERS, ENERGIES)
     return create_potential(config, elements, seed=0, dtype="float64", energy_scale=SCALES[name])
+
+
+# As MACE-MPA-0, in small.
+OF_MACE_TORCH: dict[str, Any] = {
+    "parametrization": "mace",
+    "num_layers": 1,
+    "correlation": 2,
+    "first_layer": "residual",
+    "neighbor_normalization": "density",
+    "distance_transform": "agnesi",
+}
+
+
+def _converted_mace() -> Potential:
+    made = _created("mace", **OF_MACE_TORCH)
+    return mace.from_state_dict(*mace.to_state_dict(made))
 
 
 TENSORS: dict[str, Any] = {
@@ -61,6 +78,8 @@ VARIANTS: dict[str, Callable[[], Potential]] = {
     ),
     "compressed": lambda: compress(potential("tensornet"), 1e-4),
     "converted": lambda: from_state_dict(*to_state_dict(_created("tensornet", envelope="cosine"))),
+    "converted mace": _converted_mace,
+    "compressed mace": lambda: compress(potential("converted mace"), 1e-4),
 }
 """Kind → what makes it."""
 
