@@ -22,7 +22,38 @@ class Compression(Config):
     intervals: int = Field(ge=4)
 
 
-class ModelConfig(Config):
+class Answers(Config):
+    """What a model answers unless it knows better."""
+
+    @property
+    def compressible(self) -> bool:
+        """Whether the module has `radial_functions` that can be tabulated, and runs on tables."""
+        return False
+
+    def compressed(self, compression: Compression) -> Self:
+        """Return the configuration of the compressed model; see `Model.compressed`."""
+        return self.model_copy(update={"compression": compression})
+
+    @property
+    def tables(self) -> Literal["one", "pairs", "edges"]:
+        """What has radial functions of its own.
+
+        ``one``: nothing; they are the same for all elements. ``pairs``: two elements, in either
+        order. ``edges``: the element of a receiver and that of a sender.
+        """
+        return "one"
+
+    def check_state(self, charge: float, spin: int, where: str = "") -> None:
+        """Raise ValueError where the model knows no structures of such a charge or spin.
+
+        Args:
+            charge: total charge, e.
+            spin: multiplicity; 0 where the model does not depend on it.
+            where: how the message names the structure.
+        """
+
+
+class ModelConfig(Answers):
     """What the package asks of every model's configuration.
 
     A model adds a `name`, the same as in ``MODELS``, and its hyperparameters. Its answers to the
@@ -79,20 +110,6 @@ class ModelConfig(Config):
         if len(set(self.electronic_state)) != len(self.electronic_state):
             raise ValueError(f"electronic_state {list(self.electronic_state)} names an input twice")
         return self
-
-    @property
-    def compressible(self) -> bool:
-        """Whether the module has `radial_functions` that can be tabulated, and runs on tables."""
-        return False
-
-    @property
-    def tables(self) -> Literal["one", "pairs", "edges"]:
-        """What has radial functions of its own.
-
-        ``one``: nothing; they are the same for all elements. ``pairs``: two elements, in either
-        order. ``edges``: the element of a receiver and that of a sender.
-        """
-        return "one"
 
     @property
     def highest_degree(self) -> int:
@@ -187,15 +204,6 @@ class ModelConfig(Config):
         """What of its energy depends on all atoms of a structure at once, however far apart."""
         coulomb = ("Coulomb energies",) if self.coulomb_ranges else ()
         return (*coulomb, *(f"electronic_state: {name}" for name in self.electronic_state))
-
-    def check_state(self, charge: float, spin: int, where: str = "") -> None:
-        """Raise ValueError where the model knows no structures of such a charge or spin.
-
-        Args:
-            charge: total charge, e.
-            spin: multiplicity; 0 where the model does not depend on it.
-            where: how the message names the structure.
-        """
 
     def require_local(self) -> None:
         """Raise ValueError if energies of atoms depend on more than what lies around them.

@@ -65,8 +65,8 @@ def compress(
     if not structures:
         raise ValueError("no structures to measure the error of compression on: pass at least one")
     exact = potential.astype("float64")
-    expected = exact.evaluate(structures)
     functions = Functions(exact, np.dtype(potential.dtype).itemsize)
+    expected = exact.evaluate(structures)
     accuracy = FIRST_ACCURACY * tolerance
     errors = []
     for _ in range(ATTEMPTS):
@@ -106,8 +106,7 @@ def _with_tables(
     potential: Potential, table: np.ndarray, matrices: Sequence[np.ndarray]
 ) -> Potential:
     rows, rank = table.shape[-2:]
-    compression = Compression(rank=rank, intervals=rows // ORDER)
-    config = potential.config.model_copy(update={"compression": compression})
+    config = potential.config.compressed(Compression(rank=rank, intervals=rows // ORDER))
     with potential.precision():
         variables = potential.module.apply(
             potential.variables,

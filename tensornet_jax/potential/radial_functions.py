@@ -73,7 +73,7 @@ class Functions:
 
         Returns:
             coefficients (4 · intervals, rank), with two axes of elements before them where each two
-            elements have tables of their own; the smallest that reach the accuracy. None if none do.
+            elements have tables of their own; the smallest that reach the accuracy, or None.
 
         Raises:
             ValueError: they would be too large.

@@ -93,7 +93,9 @@ def model_config(arguments: Settings) -> MACEConfig:
         "edge_channels": None if edge_channels == channels else edge_channels,
         "edge_l_max": None if edge_l_max == hidden_l_max else edge_l_max,
         "edge_channels_in": edge_channels_in,
-        "last_layer": "all" if arguments.get("keep_last_layer_irreps") and layers > 1 else "scalars",
+        "last_layer": "all"
+        if arguments.get("keep_last_layer_irreps") and layers > 1
+        else "scalars",
         "readouts": "last" if arguments.get("use_last_readout_only") and layers > 1 else "all",
         "neighbor_normalization": first.normalization,
         "species_in_many_body": not arguments.get("use_agnostic_product", False),

@@ -41,6 +41,8 @@ def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], dict[str
         ValueError: mace-torch has no such model; the message says what it lacks.
     """
     c = potential.config
+    if c.compression is not None:
+        raise ValueError("this model is compressed: write the one it was made of")
     if not isinstance(c, MACEConfig) or c.parametrization != "mace":
         raise ValueError(f"mace-torch has no {c.name} with these weights: {_REMEDY}")
     _check(potential, c)
@@ -82,8 +84,6 @@ def _check(potential: Potential, config: MACEConfig) -> None:
     own_state = config.electronic_state and not config.joint_embedding
     if config.heads != ("energy",) or config.tensors or own_state:
         raise ValueError(f"this model predicts or sees more than mace-torch's does: {_REMEDY}")
-    if config.compression is not None:
-        raise ValueError("this model is compressed: write the one it was made of")
     if len(config.priors) > 1 or not all(
         is_of_mace(prior, potential.energy_scale, config.envelope_exponent)
         for prior in config.priors

@@ -1,4 +1,4 @@
-"""Files for mace-torch: its `.model` files where it is installed, arrays and arguments without it."""
+"""Files for mace-torch: its own where it is installed, arrays and arguments where it is not."""
 
 import json
 import os

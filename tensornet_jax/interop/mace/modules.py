@@ -76,7 +76,9 @@ def last_read_out(config: MACEConfig) -> str:
 
 def contractions(config: MACEConfig, layer: int) -> Contractions:
     """Return the layout of one layer's many-body step."""
-    contraction = SymmetricContraction(config.l_max, config.made_in_layer(layer), config.correlation)
+    contraction = SymmetricContraction(
+        config.l_max, config.made_in_layer(layer), config.correlation
+    )
     return Contractions(
         f"products.{layer}.symmetric_contractions", f"many_body_{layer}", contraction
     )

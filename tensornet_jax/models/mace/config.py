@@ -1,10 +1,11 @@
 """Hyperparameters of MACE (arXiv:2206.07697) with exchangeable tensor products."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from tensornet_jax.config import NOT_SET_BY_USERS, TOLD_IN_WORDS, Config
+from tensornet_jax.models.config import Compression
 from tensornet_jax.models.spherical.config import SphericalConfig
 
 ProductName = Literal["clebsch_gordan", "gaunt_fourier", "gaunt_grid", "matrix", "vector_signal"]
@@ -36,12 +37,8 @@ class StateInput(Config):
             )
 
 
-class MACEConfig(SphericalConfig):
-    """Hyperparameters of MACE.
-
-    The defaults are this package's. With ``parametrization: mace`` the weights are those of
-    mace-torch, and the other options name what its versions differ in.
-    """
+class LayersConfig(SphericalConfig):
+    """Hyperparameters of MACE's layers and read-outs."""
 
     name: Literal["mace"] = "mace"
     hidden_l_max: int = Field(
@@ -134,25 +131,9 @@ class MACEConfig(SphericalConfig):
     species_in_many_body: bool = Field(
         default=True, description="weights of the many-body step for each element, or one for all"
     )
-    joint_embedding: tuple[StateInput, ...] = Field(
-        default=(),
-        description="how electronic_state enters, with name, width, num_classes and offset of each "
-        "input: mace-torch's embedding_specs (OMOL); empty for this package's own way",
-        json_schema_extra=TOLD_IN_WORDS,
-    )
-    energy_of_state: bool = Field(
-        default=False,
-        description="energies also from what atoms are before the first layer "
-        "(use_embedding_readout)",
-    )
-    readout_biases: bool = Field(
-        default=False,
-        description="a second hidden layer in the last read-out, and biases "
-        "(NonLinearBiasReadoutBlock)",
-    )
 
     @model_validator(mode="after")
-    def _consistent(self) -> "MACEConfig":
+    def _consistent(self) -> Self:
         if self.hidden_l_max > self.l_max:
             raise ValueError(
                 f"hidden_l_max ({self.hidden_l_max}) must not be above l_max ({self.l_max}), "
@@ -173,40 +154,10 @@ class MACEConfig(SphericalConfig):
             raise ValueError("interaction: gated is of interaction_product: clebsch_gordan only")
         return self
 
-    @model_validator(mode="after")
-    def _of_mace_torch(self) -> "MACEConfig":
-        names = tuple(each.name for each in self.joint_embedding)
-        if names and names != self.electronic_state:
-            raise ValueError(
-                f"joint_embedding is of {list(names)}: electronic_state must be the same, not "
-                f"{list(self.electronic_state)}"
-            )
-        if self.readout_biases and self.readout_width is None:
-            raise ValueError("readout_biases: true needs a readout_width")
-        return self
-
-    def check_state(self, charge: float, spin: int, where: str = "") -> None:
-        """Raise ValueError where a structure's charge or spin has no row in its table."""
-        values = {"charge": charge, "spin": spin}
-        for each in self.joint_embedding:
-            each.check(values[each.name], where)
-
     @property
     def num_hops(self) -> int:
         """How many cutoffs away from an atom lie the atoms that its energy depends on."""
         return self.num_layers
-
-    @property
-    def compressible(self) -> bool:
-        """Whether the module has `radial_functions` that can be tabulated, and runs on tables."""
-        return True
-
-    @property
-    def tables(self) -> Literal["one", "pairs", "edges"]:
-        """What has radial functions of its own."""
-        if self.interaction == "gated":
-            return "edges"
-        return "one" if self.distance_transform is None else "pairs"
 
     def kind_of_layer(self, layer: int) -> Literal["mixed", "residual"]:
         """What `first_layer` or `later_layers` say of a layer."""
@@ -249,3 +200,63 @@ class MACEConfig(SphericalConfig):
     def parity(self) -> Literal["even", "both"]:
         """Which couplings the group allows between features of natural parity."""
         return "even" if self.group == "O(3)" else "both"
+
+
+class MACEConfig(LayersConfig):
+    """Hyperparameters of MACE.
+
+    The defaults are this package's. With ``parametrization: mace`` the weights are those of
+    mace-torch, and the other options name what its versions differ in.
+    """
+
+    joint_embedding: tuple[StateInput, ...] = Field(
+        default=(),
+        description="how electronic_state enters, with name, width, num_classes and offset of each "
+        "input: mace-torch's embedding_specs (OMOL); empty for this package's own way",
+        json_schema_extra=TOLD_IN_WORDS,
+    )
+    energy_of_state: bool = Field(
+        default=False,
+        description="energies also from what atoms are before the first layer "
+        "(use_embedding_readout)",
+    )
+    readout_biases: bool = Field(
+        default=False,
+        description="a second hidden layer in the last read-out, and biases "
+        "(NonLinearBiasReadoutBlock)",
+    )
+
+    @model_validator(mode="after")
+    def _of_mace_torch(self) -> Self:
+        names = tuple(each.name for each in self.joint_embedding)
+        if names and names != self.electronic_state:
+            raise ValueError(
+                f"joint_embedding is of {list(names)}: electronic_state must be the same, not "
+                f"{list(self.electronic_state)}"
+            )
+        if self.readout_biases and self.readout_width is None:
+            raise ValueError("readout_biases: true needs a readout_width")
+        return self
+
+    def check_state(self, charge: float, spin: int, where: str = "") -> None:
+        """Raise ValueError where a structure's charge or spin has no row in its table."""
+        values = {"charge": charge, "spin": spin}
+        for each in self.joint_embedding:
+            each.check(values[each.name], where)
+
+    @property
+    def compressible(self) -> bool:
+        """Whether the module has `radial_functions` that can be tabulated, and runs on tables."""
+        return True
+
+    def compressed(self, compression: Compression) -> Self:
+        """Return the configuration of the compressed model, whose weights are normalized."""
+        changes = {"compression": compression, "parametrization": "own", "couplings": "all"}
+        return self.model_copy(update=changes)
+
+    @property
+    def tables(self) -> Literal["one", "pairs", "edges"]:
+        """What has radial functions of its own."""
+        if self.interaction == "gated":
+            return "edges"
+        return "one" if self.distance_transform is None else "pairs"

@@ -25,8 +25,8 @@ from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.models.mace.gated import GatedInteraction
 from tensornet_jax.models.mace.layers import BiasedReadOut, Interaction, ManyBody
 from tensornet_jax.models.mace.radial import RadialBasis, envelope
-from tensornet_jax.models.mace.tabulated import radial_functions, with_tables
 from tensornet_jax.models.mace.state import JointEmbedding
+from tensornet_jax.models.mace.tabulated import radial_functions, with_tables
 from tensornet_jax.models.physics.electronic_state import ElectronicState
 from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.models.spherical.features import DegreeLinear, split_degrees
@@ -83,9 +83,7 @@ class MACE(Model[MACEConfig]):
             features = features + state(graph)
         return features
 
-    def _energy_of_state(
-        self, features: Float[Array, "atoms channels"]
-    ) -> Float[Array, " atoms"]:
+    def _energy_of_state(self, features: Float[Array, "atoms channels"]) -> Float[Array, " atoms"]:
         """Energies of what atoms are before the first layer."""
         name, unit = "energy_of_state", self.config.unit_weights
         found = Perceptron((), 1, self.dtype, unit, name=name)(features)[:, 0]

@@ -1,18 +1,23 @@
 """What of a MACE depends on a distance and two elements alone, and the model with tables of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from flax.typing import VariableDict
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float, Int
 
-from tensornet_jax.models.layers import Perceptron
+from tensornet_jax.models.layers import SILU_GAIN, SILU_GAIN_OF_E3NN, Perceptron
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.models.mace.gated import DENSITY_WIDTH, EdgeNetwork
 from tensornet_jax.models.mace.radial import RadialBasis, envelope
 
-_TABULATED = ("source", "target")
+_TABULATED = ("source", "target", "radial", "density")
+
+_OF_UNIT_WEIGHTS = ("interaction_", "element_", "update_")
 
 
 def radial_functions(
@@ -51,9 +56,7 @@ def radial_functions(
     return found
 
 
-def _of_radial_network(
-    c: MACEConfig, own: VariableDict, dtype: str, basis: Array
-) -> list[Array]:
+def _of_radial_network(c: MACEConfig, own: VariableDict, dtype: str, basis: Array) -> list[Array]:
     width = own["radial"][f"kernel_{len(c.radial_widths)}"].shape[1]
     network = Perceptron(c.radial_widths, width, dtype, c.unit_weights, parent=None)
     weights = network.apply({"params": own["radial"]}, basis)
@@ -91,23 +94,69 @@ def with_tables(
     table: Float[Array, "*species coefficients rank"],
     matrices: Sequence[Float[Array, "rank functions"]],
 ) -> VariableDict:
-    """Return the variables of the model with splines in place of its `radial_functions`."""
-    params = dict(variables["params"]) | {"radial": {"table": table}}
-    buffers = dict(variables.get("buffers", {}))
+    """Return the variables of the model with splines in place of its `radial_functions`.
+
+    They are of `parametrization: own`, whose networks have no factors of normalization to multiply
+    weights by at each call.
+    """
+    params, buffers = dict(variables["params"]), dict(variables.get("buffers", {}))
     buffers.pop("basis", None)
-    # With unit weights the network divides by the root of the rows.
-    factor = table.shape[-1] ** 0.5 if config.unit_weights else 1.0
-    remaining = [factor * matrix for matrix in matrices]
+    remaining = list(matrices)
     gated = config.interaction == "gated"
     for layer in range(config.num_layers):
         name = f"interaction_{layer}"
         own = {key: v for key, v in params[name].items() if key not in _TABULATED}
-        own["radial"] = {"kernel_0": remaining.pop(0)}
-        if gated or config.neighbor_normalization == "density":
-            density = remaining.pop(0)
-            own["density"] = {"kernel_0": density} if gated else density
-        params[name] = own
         if gated:
             # The scale of its embeddings of elements.
             buffers.pop(name, None)
-    return {"params": params, "buffers": buffers}
+        params[name] = own
+    if config.unit_weights:
+        params, buffers = _without_factors(config, params, buffers)
+    for layer in range(config.num_layers):
+        added = {"radial": {"kernel_0": remaining.pop(0)}}
+        if gated:
+            added["density"] = {"kernel_0": remaining.pop(0)}
+        elif config.neighbor_normalization == "density":
+            added["density"] = remaining.pop(0)
+        params[f"interaction_{layer}"] |= added
+    return {"params": params | {"radial": {"table": table}}, "buffers": buffers}
+
+
+def _without_factors(
+    config: MACEConfig, params: VariableDict, buffers: VariableDict
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return parameters of `parametrization: own` that are the same function, and buffers."""
+    scales = {
+        name: own["species_scale"]
+        for name, own in buffers.items()
+        if isinstance(own, Mapping) and "species_scale" in own
+    }
+    read_outs = tuple(f"{head}_" for head in config.own_heads)
+    found = {}
+    for path, leaf in flatten_dict(dict(params)).items():
+        owner, name = path[0], path[-1]
+        if owner == "embedding":
+            leaf = leaf * buffers["species_scale"]
+        elif owner.startswith("many_body_"):
+            leaf = _of_polynomials(leaf, buffers[owner])
+        elif owner.startswith((*_OF_UNIT_WEIGHTS, *read_outs)) and name.startswith("kernel_"):
+            leaf = leaf * leaf.shape[-2] ** -0.5 * scales.get(owner, 1.0)
+            if owner.startswith(read_outs) and name != "kernel_0":
+                leaf = leaf * (SILU_GAIN_OF_E3NN / SILU_GAIN)
+        found[path] = leaf
+    kept = {name: own for name, own in buffers.items() if name == "state_scale"}
+    return unflatten_dict(found), kept
+
+
+def _of_polynomials(weights: Array, bases: VariableDict) -> Array:
+    """Weights of couplings as weights of the independent polynomials, block by block."""
+    each = [bases[f"basis_{index}"] for index in range(len(bases))]
+    ends = np.cumsum([len(basis) for basis in each])[:-1]
+    parts = jnp.split(weights, ends, axis=1)
+    return jnp.concatenate(
+        [
+            jnp.einsum("skc,kp->spc", part, basis, precision=lax.Precision.HIGHEST)
+            for part, basis in zip(parts, each, strict=True)
+        ],
+        axis=1,
+    )

@@ -16,6 +16,7 @@ from tensornet_jax.potential import radial_functions
 from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.elements import with_elements
 from tensornet_jax.potential.model_file import load_model, save_model
+from tensornet_jax.potential.potential import ElementTable
 from tests import tolerances
 from tests.builders import ethanol
 from tests.interop.mace.reference_cases import Reference
@@ -193,7 +194,14 @@ def test_it_is_a_potential_like_any_other(reference, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["all_couplings", "heads_agnesi_zbl", "density_first_residual", "charge_and_spin"]
+    "name",
+    [
+        *("heads_agnesi_zbl", "charge_and_spin"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("all_couplings", "density_first_residual", "charge_network")
+        ),
+    ],
 )
 def test_it_can_be_compressed(reference, monkeypatch, name):
     # Fewer samples, which is faster.
@@ -214,8 +222,7 @@ def test_it_can_be_compressed(reference, monkeypatch, name):
 def test_tables_of_many_elements_are_refused_with_their_size(reference):
     case = reference("charge_and_spin")
     potential = from_state_dict(case.state, case.config)
-    table = tuple(range(1, 101))
-    many = with_elements(potential, table, dict.fromkeys(table, 0.0))
+    many = potential.replace(elements=ElementTable(tuple(range(1, 101)), np.zeros(100)))
     with pytest.raises(ValueError, match=r"100 elements need tables.*1.3 GB.*--elements"):
         compress(many)
 
