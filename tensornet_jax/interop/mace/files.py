@@ -3,19 +3,22 @@
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from tensornet_jax.interop.mace.export import to_state_dict
+from tensornet_jax.interop.torch.files import write_module
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.runtime.whole_files import replacing
 
 ENDINGS = (".npz", ".model")
 _IRREPS = ("hidden_irreps", "MLP_irreps", "edge_irreps")
-_CLASSES = ("interaction_cls", "interaction_cls_first")
+_CLASSES = ("interaction_cls", "interaction_cls_first", "readout_cls")
 
 
 def write_for_mace(path: str | os.PathLike[str], potential: Potential) -> None:
@@ -36,13 +39,14 @@ def write_for_mace(path: str | os.PathLike[str], potential: Potential) -> None:
     path = Path(path)
     check_ending(path)
     state, arguments = to_state_dict(potential)
-    with replacing(path) as partial, partial.open("wb") as file:
+    with replacing(path) as unfinished:
         if path.suffix == ".model":
-            model = _module(state, arguments)
-            import_module("torch").save(model, file)
+            make = partial(_module, _mace_torch(), state, arguments)
+            write_module(unfinished, make, str(state["r_max"].dtype))
             return
         arrays = {f"param/{name}": value for name, value in state.items()}
-        np.savez(file, config_json=np.asarray(json.dumps(arguments)), **arrays)
+        with unfinished.open("wb") as file:
+            np.savez(file, config_json=np.asarray(json.dumps(arguments)), **arrays)
 
 
 def check_ending(path: Path) -> None:
@@ -54,31 +58,32 @@ def check_ending(path: Path) -> None:
         )
 
 
-def _module(state: Mapping[str, np.ndarray], arguments: Mapping[str, Any]) -> Any:
-    """Return mace-torch's ScaleShiftMACE."""
+def _mace_torch() -> ModuleType:
     try:
         # By name, since no type checker finds what need not be installed.
-        torch, modules = import_module("torch"), import_module("mace.modules")
+        return import_module("mace.modules")
     except ImportError as error:
         raise ImportError(
             "a .model file is written by mace-torch, which is not installed here: give the output "
             "the ending .npz, which mace-torch reads elsewhere as docs/interoperability.md shows"
         ) from error
+
+
+def _module(
+    modules: ModuleType,
+    state: Mapping[str, np.ndarray],
+    arguments: Mapping[str, Any],
+    torch: ModuleType,
+) -> object:
+    """Return mace-torch's ScaleShiftMACE."""
     irreps = import_module("e3nn.o3").Irreps
     made = dict(arguments)
     made |= {key: irreps(made[key]) for key in _IRREPS if key in made}
-    made |= {key: modules.interaction_classes[made[key]] for key in _CLASSES}
+    made |= {key: getattr(modules.blocks, made[key]) for key in _CLASSES if key in made}
     made |= {
         "gate": torch.nn.functional.silu,
         "atomic_energies": np.array(made["atomic_energies"]),
     }
-    if "readout_cls" in made:
-        made["readout_cls"] = getattr(import_module("mace.modules.blocks"), made["readout_cls"])
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, str(state["r_max"].dtype)))
-    try:
-        model = modules.ScaleShiftMACE(**made)
-    finally:
-        torch.set_default_dtype(before)
+    model = modules.ScaleShiftMACE(**made)
     model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     return model

@@ -20,6 +20,8 @@ from tensornet_jax.potential.potential import ElementTable, Potential
 
 _CONSTANTS = ("output_mask", "conv_tp.weight")
 """Ends of names of what an architecture fixes."""
+_NEVER_READ = ("pair_repulsion_fn.r_max", "pair_repulsion_fn.cutoff.")
+"""Beginnings of names of what versions before 0.3.10 have, and do not use themselves."""
 
 
 def from_model_file(
@@ -101,6 +103,7 @@ def _is_constant(name: str, value: np.ndarray) -> bool:
     parts = name.split(".")
     return (
         name.endswith(_CONSTANTS)
+        or name.startswith(_NEVER_READ)
         or parts[-1].startswith(("_w3j", "_cg"))
         or parts[-1].endswith("_zeroed")
         or (parts[-1] == "bias" and not value.size)
@@ -171,5 +174,10 @@ def _radial(state: StateDict, model: MACEConfig, numbers: tuple[int, ...]) -> di
     if model.distance_transform == "agnesi":
         found["agnesi"] = np.stack([state.take(f"{transform}.{key}") for key in "qpa"])
     elif model.distance_transform == "soft":
+        if f"{transform}.b" in state.tensors:
+            raise ValueError(
+                "mace-torch before 0.3.10 has another Soft transform (with a and b instead of "
+                "alpha), which is not supported"
+            )
         found["steepness"] = state.take(f"{transform}.alpha")
     return found

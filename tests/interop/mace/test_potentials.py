@@ -30,6 +30,8 @@ SMALL = (
     *("all_couplings", "heads_agnesi_zbl", "gated", "soft_gaussian", "density_first_residual"),
     *("charge_and_spin", "charge_network"),
 )
+# The first one that is still published, and one of those of MACE-MP-0b.
+OLD = ("of_0_3_3", "of_0_3_8")
 LARGE = (
     *("m01_off_style", "m02_mp0_style", "m03_scalars_only", "m04_density_agnesi_zbl"),
     *("m05_two_heads", "m06_nonlinear_block", "m07_L2_hidden"),
@@ -162,6 +164,23 @@ def test_a_whole_module_holds_the_same(reference, small_reference, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found.variables, expected.variables)
 
 
+@pytest.mark.parametrize("version", OLD)
+def test_files_of_earlier_versions_have_their_numbers(small_reference, tmp_path, version):
+    packed = small_reference(f"mace/{version}.model.xz").read_bytes()
+    (tmp_path / "old.model").write_bytes(lzma.decompress(packed))
+    with np.load(small_reference(f"mace/{version}.npz")) as file:
+        expected = {name: file[name] for name in file}
+    potential = from_model_file(tmp_path / "old.model")
+    atoms = ase.Atoms(expected["numbers"], expected["positions"])
+    (found,) = potential.evaluate(atoms)
+    assert found["energy"] == pytest.approx(expected["energy"].item(), rel=tolerances.MACE)
+    np.testing.assert_allclose(found["forces"], expected["forces"], atol=tolerances.MACE)
+    # Later versions have other constants, and the same weights.
+    again = from_state_dict(*to_state_dict(potential))
+    params = (each.variables["params"] for each in (again, potential))
+    jax.tree.map(np.testing.assert_array_equal, *params)
+
+
 @pytest.mark.parametrize("name", ["m03_scalars_only", "m07_L2_hidden"])
 def test_whole_modules_of_the_public_architectures_too(shared_data, name):
     case = Reference(shared_data(f"reference_mace/{name}.npz"))
@@ -279,6 +298,15 @@ def test_arguments_that_are_missing_are_named(reference):
     arguments = {key: v for key, v in case.config.items() if key != "avg_num_neighbors"}
     with pytest.raises(ValueError, match="lack avg_num_neighbors"):
         from_state_dict(case.state, arguments)
+
+
+def test_the_soft_transform_of_earlier_versions_is_refused(reference):
+    case = reference("soft_gaussian")
+    name = "radial_embedding.distance_transform"
+    state = {key: value for key, value in case.state.items() if key != f"{name}.alpha"}
+    state |= {f"{name}.a": np.array(0.2), f"{name}.b": np.array(3.0)}
+    with pytest.raises(ValueError, match=r"before 0\.3\.10 has another Soft transform"):
+        from_state_dict(state, case.config)
 
 
 def test_a_head_has_to_be_chosen_among_several(reference):
