@@ -106,7 +106,7 @@ def _is_constant(name: str, value: np.ndarray) -> bool:
         or name.startswith(_NEVER_READ)
         or parts[-1].startswith(("_w3j", "_cg"))
         or parts[-1].endswith("_zeroed")
-        or (parts[-1] == "bias" and not value.size)
+        or (parts[-1] in ("weight", "bias") and not value.size)
         or name in ("r_max", "num_interactions")
         or (parts[0] == "radial_embedding" and parts[-1] in ("r_max", "n"))
     )
