@@ -243,7 +243,7 @@ def _mace_torch(case: Case) -> tuple[Any, dict[str, Any]]:
     torch.set_num_threads(describe_machine()["threads"])
     torch.manual_seed(0)
     degrees = range(case.hidden + 1)
-    arguments = {
+    arguments: dict[str, Any] = {
         "r_max": CUTOFF,
         "num_bessel": NUM_RADIAL,
         "num_polynomial_cutoff": ENVELOPE_EXPONENT,

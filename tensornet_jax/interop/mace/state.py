@@ -130,12 +130,7 @@ def layouts_of_state(config: MACEConfig) -> Sequence[Layout]:
                 found.append(Single(f"{name}.{layer}.bias", "state", key, size, size))
     found.append(Transposed("joint_embedding.project.0.weight", "state", "project"))
     if config.energy_of_state:
-        size = config.num_channels
-        found.append(
-            Single(
-                *("embedding_readout.linear.weight", "energy_of_state", "kernel_0"),
-                (size, 1),
-                (size,),
-            )
-        )
+        shape, flat = (config.num_channels, 1), (config.num_channels,)
+        name = "embedding_readout.linear.weight"
+        found.append(Single(name, "energy_of_state", "kernel_0", shape, flat))
     return found

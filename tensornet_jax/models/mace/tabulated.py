@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from flax.typing import VariableDict
+from flax.typing import Collection, VariableDict
 from jax import Array, lax
 from jaxtyping import Float, Int
 
@@ -56,7 +56,7 @@ def radial_functions(
     return found
 
 
-def _of_radial_network(c: MACEConfig, own: VariableDict, dtype: str, basis: Array) -> list[Array]:
+def _of_radial_network(c: MACEConfig, own: Collection, dtype: str, basis: Array) -> list[Array]:
     width = own["radial"][f"kernel_{len(c.radial_widths)}"].shape[1]
     network = Perceptron(c.radial_widths, width, dtype, c.unit_weights, parent=None)
     weights = network.apply({"params": own["radial"]}, basis)
@@ -69,7 +69,7 @@ def _of_radial_network(c: MACEConfig, own: VariableDict, dtype: str, basis: Arra
 
 def _of_edge_networks(
     c: MACEConfig,
-    own: VariableDict,
+    own: Collection,
     scale: Array | float,
     dtype: str,
     basis: Array,
@@ -113,7 +113,7 @@ def with_tables(
     if config.unit_weights:
         params, buffers = _without_factors(config, params, buffers)
     for layer in range(config.num_layers):
-        added = {"radial": {"kernel_0": remaining.pop(0)}}
+        added: dict[str, Any] = {"radial": {"kernel_0": remaining.pop(0)}}
         if gated:
             added["density"] = {"kernel_0": remaining.pop(0)}
         elif config.neighbor_normalization == "density":
@@ -123,7 +123,7 @@ def with_tables(
 
 
 def _without_factors(
-    config: MACEConfig, params: VariableDict, buffers: VariableDict
+    config: MACEConfig, params: Collection, buffers: Collection
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return parameters of `parametrization: own` that are the same function, and buffers."""
     scales = {
@@ -148,7 +148,7 @@ def _without_factors(
     return unflatten_dict(found), kept
 
 
-def _of_polynomials(weights: Array, bases: VariableDict) -> Array:
+def _of_polynomials(weights: Array, bases: Collection) -> Array:
     """Weights of couplings as weights of the independent polynomials, block by block."""
     each = [bases[f"basis_{index}"] for index in range(len(bases))]
     ends = np.cumsum([len(basis) for basis in each])[:-1]

@@ -229,10 +229,11 @@ def test_it_can_be_compressed(reference, monkeypatch, name):
     head = head_names(case.config)[-1]
     potential = from_state_dict(case.state, case.config, head=head)
     cases = [each for each in case.cases if each.head == head]
-    compressed = compress(potential, 1e-4, [each.atoms() for each in cases])
-    for each in cases:
-        (found,) = compressed.evaluate(each.atoms())
-        assert abs(found["energy"] - each.arrays["energy"]) < 1e-4 * len(each.arrays["numbers"])
+    structures = [each.atoms() for each in cases]
+    compressed = compress(potential, 1e-4, structures)
+    for each, found in zip(cases, compressed.evaluate(structures), strict=True):
+        energy = each.arrays["energy"]
+        assert abs(found["energy"] - energy) < 1e-4 * len(each.arrays["numbers"])
         np.testing.assert_allclose(found["forces"], each.arrays["forces"], atol=1e-4)
     with pytest.raises(ValueError, match="this model is compressed"):
         to_state_dict(compressed)
