@@ -30,8 +30,8 @@ SMALL = (
     *("all_couplings", "heads_agnesi_zbl", "gated", "soft_gaussian", "density_first_residual"),
     *("charge_and_spin", "charge_network"),
 )
-# The first one that is still published, and one of those of MACE-MP-0b.
-OLD = ("of_0_3_3", "of_0_3_8")
+# Of the versions that MACE-MP-0b is from.
+OLD = ("of_0_3_8",)
 LARGE = (
     *("m01_off_style", "m02_mp0_style", "m03_scalars_only", "m04_density_agnesi_zbl"),
     *("m05_two_heads", "m06_nonlinear_block", "m07_L2_hidden"),
