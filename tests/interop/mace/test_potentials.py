@@ -164,6 +164,22 @@ def test_a_whole_module_holds_the_same(reference, small_reference, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found.variables, expected.variables)
 
 
+def test_constants_of_earlier_versions_are_no_tensors_too_many(reference):
+    # Of 0.3.14, whose gate is e3nn's own, and of repulsion before 0.3.10.
+    case = reference("gated")
+    gate = "interactions.0.equivariant_nonlin.mul"
+    constants = {
+        f"{gate}.weight": np.zeros(0),
+        f"{gate}.output_mask": np.ones(8),
+        "pair_repulsion_fn.r_max": np.asarray(4.5),
+        "pair_repulsion_fn.cutoff.p": np.asarray(5.0),
+    }
+    found, expected = (
+        from_state_dict(state, case.config) for state in (case.state | constants, case.state)
+    )
+    jax.tree.map(np.testing.assert_array_equal, found.variables, expected.variables)
+
+
 @pytest.mark.parametrize("version", OLD)
 def test_files_of_earlier_versions_have_their_numbers(small_reference, tmp_path, version):
     packed = small_reference(f"mace/{version}.model.xz").read_bytes()
