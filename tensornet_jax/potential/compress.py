@@ -68,11 +68,16 @@ def compress(
     functions = Functions(exact, np.dtype(potential.dtype).itemsize)
     expected = exact.evaluate(structures)
     accuracy = FIRST_ACCURACY * tolerance
-    errors = []
+    errors, shape, coarsest = [], None, 0
     for _ in range(ATTEMPTS):
-        tables = functions.tables(accuracy)
+        tables = functions.tables(accuracy, coarsest)
         if tables is None:
             break
+        if tables[0].shape == shape:
+            # Forces are slopes: they may need shorter pieces than values do.
+            coarsest = 2 * (shape[-2] // ORDER)
+            continue
+        shape = tables[0].shape
         candidate = _with_tables(exact, *tables)
         errors.append(_error(candidate, structures, expected))
         if max(errors[-1].energy, errors[-1].forces) <= tolerance:

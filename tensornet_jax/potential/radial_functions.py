@@ -65,11 +65,14 @@ class Functions:
         self._apply: Callable[..., list[jax.Array]] = apply
         self._sample()
 
-    def tables(self, accuracy: float) -> tuple[np.ndarray, list[np.ndarray]] | None:
+    def tables(
+        self, accuracy: float, coarsest: int = 0
+    ) -> tuple[np.ndarray, list[np.ndarray]] | None:
         """Return spline coefficients and a matrix (rank, n) for each network.
 
         Args:
             accuracy: of all functions, as they are divided.
+            coarsest: intervals that there are to be at least.
 
         Returns:
             coefficients (4 · intervals, rank), with two axes of elements before them where each two
@@ -85,7 +88,7 @@ class Functions:
             bases, missed = self._in_space(matrix)
             if missed > accuracy / 2:
                 continue
-            for intervals in INTERVALS:
+            for intervals in (number for number in INTERVALS if number >= coarsest):
                 found = self._fitted(bases, matrix, intervals, accuracy - missed)
                 if found is not None:
                     parts = np.split(matrix, np.cumsum(self._sizes)[:-1], axis=1)

@@ -38,6 +38,7 @@ def _created(name: str, **options: Any) -> Potential:
 OF_MACE_TORCH: dict[str, Any] = {
     "parametrization": "mace",
     "num_layers": 1,
+    "readout_width": None,
     "correlation": 2,
     "first_layer": "residual",
     "neighbor_normalization": "density",

@@ -89,6 +89,12 @@ def _check(potential: Potential, config: MACEConfig) -> None:
         for prior in config.priors
     ):
         raise ValueError("mace-torch has none of this model's priors but a ZBL of its own")
+    if (config.readout_width is None) != (config.num_layers == 1):
+        raise ValueError(
+            "mace-torch's last read-out is linear (readout_width: null) in models of one layer, "
+            f"and in no others: this one has {config.num_layers} layers and the width "
+            f"{config.readout_width}"
+        )
     if potential.energy_offset:
         raise ValueError("mace-torch has no energy offset of whole structures, as this model has")
 

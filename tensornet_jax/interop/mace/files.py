@@ -44,7 +44,7 @@ def write_for_mace(path: str | os.PathLike[str], potential: Potential) -> None:
             make = partial(_module, _mace_torch(), state, arguments)
             write_module(unfinished, make, str(state["r_max"].dtype))
             return
-        arrays = {f"param/{name}": value for name, value in state.items()}
+        arrays: dict[str, Any] = {f"param/{name}": value for name, value in state.items()}
         with unfinished.open("wb") as file:
             np.savez(file, config_json=np.asarray(json.dumps(arguments)), **arrays)
 

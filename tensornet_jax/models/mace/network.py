@@ -155,7 +155,7 @@ class MACE(Model[MACEConfig]):
         if c.tables != "edges":
             return lambda distances: table(distances, species)
         return lambda distances: jnp.concatenate(
-            [table(distances, species), table(distances, species[::-1])], axis=1
+            [table(distances, species), table(distances, (species[1], species[0]))], axis=1
         )
 
     def radial_functions(

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 from flax.typing import Collection, VariableDict
 from jax import Array, lax
 from jaxtyping import Float, Int
@@ -14,6 +13,7 @@ from tensornet_jax.models.layers import SILU_GAIN, SILU_GAIN_OF_E3NN, Perceptron
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.models.mace.gated import DENSITY_WIDTH, EdgeNetwork
 from tensornet_jax.models.mace.radial import RadialBasis, envelope
+from tensornet_jax.models.parameter_paths import by_path, nested
 
 _TABULATED = ("source", "target", "radial", "density")
 
@@ -133,8 +133,8 @@ def _without_factors(
     }
     read_outs = tuple(f"{head}_" for head in config.own_heads)
     found = {}
-    for path, leaf in flatten_dict(dict(params)).items():
-        owner, name = path[0], path[-1]
+    for path, leaf in by_path(dict(params)).items():
+        owner, name = path.split("/")[0], path.split("/")[-1]
         if owner == "embedding":
             leaf = leaf * buffers["species_scale"]
         elif owner.startswith("many_body_"):
@@ -145,7 +145,7 @@ def _without_factors(
                 leaf = leaf * (SILU_GAIN_OF_E3NN / SILU_GAIN)
         found[path] = leaf
     kept = {name: own for name, own in buffers.items() if name == "state_scale"}
-    return unflatten_dict(found), kept
+    return nested(found), kept
 
 
 def _of_polynomials(weights: Array, bases: Collection) -> Array:

@@ -114,6 +114,14 @@ def test_energies_of_the_state_go_back_whatever_the_scale(reference):
     np.testing.assert_allclose(state[name], 2 * case.state[name], rtol=1e-14)
 
 
+def test_a_read_out_that_mace_torch_lacks_is_refused(reference):
+    case = reference("soft_gaussian")
+    potential = from_state_dict(case.state, case.config)
+    config = potential.config.model_copy(update={"readout_width": None})
+    with pytest.raises(ValueError, match=r"linear \(readout_width: null\) in models of one layer"):
+        to_state_dict(potential.replace(config=config))
+
+
 def test_arrays_and_arguments_are_written_for_mace_torch(reference, tmp_path):
     case = reference("charge_and_spin")
     potential, path = from_state_dict(case.state, case.config), tmp_path / "for_mace.npz"
