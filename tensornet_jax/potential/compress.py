@@ -23,8 +23,8 @@ from tensornet_jax.potential.radial_functions import INTERVALS, RANKS, Functions
 from tensornet_jax.potential.results import Results
 
 FIRST_ACCURACY = 50.0
-ATTEMPTS = 8
-"""The functions' accuracy at first, in tolerances, and how often it may be quartered."""
+ATTEMPTS = 12
+"""The functions' accuracy at first, in tolerances, and how often more may be asked for."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def compress(
             break
         if tables[0].shape == shape:
             # Forces are slopes: they may need shorter pieces than values do.
-            coarsest = 2 * (shape[-2] // ORDER)
+            coarsest = 2 * (tables[0].shape[-2] // ORDER)
             continue
         shape = tables[0].shape
         candidate = _with_tables(exact, *tables)
