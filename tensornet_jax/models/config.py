@@ -55,6 +55,12 @@ class ModelConfig(Config):
         description="what the atoms' first features know of the electrons: the structure's total "
         "charge, its spin multiplicity",
     )
+    levels: tuple[str, ...] = Field(
+        default=(),
+        description="names of the levels of theory, each with a head of its own (E0, scale and "
+        "read-outs) on what all have in common; what data.train says of heads",
+        json_schema_extra=NOT_SET_BY_USERS,
+    )
     compression: Compression | None = Field(
         default=None,
         description="left by tensornet-jax compress; null for a model to be trained",
@@ -79,6 +85,23 @@ class ModelConfig(Config):
         if len(set(self.electronic_state)) != len(self.electronic_state):
             raise ValueError(f"electronic_state {list(self.electronic_state)} names an input twice")
         return self
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> Self:
+        if len(set(self.levels)) != len(self.levels):
+            raise ValueError(f"levels {list(self.levels)} name a head twice")
+        for prior in self.priors:
+            if prior.head_scales and len(prior.head_scales) != self.num_levels:
+                raise ValueError(
+                    f"prior {prior.name} has {len(prior.head_scales)} head_scales, and the model "
+                    f"{self.num_levels} heads"
+                )
+        return self
+
+    @property
+    def num_levels(self) -> int:
+        """How many levels of theory it has read-outs for; 1 where nobody has named any."""
+        return max(1, len(self.levels))
 
     @property
     def compressible(self) -> bool:
@@ -178,6 +201,15 @@ class ModelConfig(Config):
         """What of its energy depends on all atoms of a structure at once, however far apart."""
         coulomb = ("Coulomb energies",) if self.coulomb_ranges else ()
         return (*coulomb, *(f"electronic_state: {name}" for name in self.electronic_state))
+
+    def require_one_level(self) -> None:
+        """Raise ValueError if it has several heads, of which one has to be chosen first."""
+        if self.num_levels > 1:
+            raise ValueError(
+                f"this model has the heads {', '.join(self.levels)}, each with energies of its "
+                "own: choose one (head=… in Python, --head NAME on the command line, head: NAME "
+                "in a configuration)"
+            )
 
     def require_local(self) -> None:
         """Raise ValueError if energies of atoms depend on more than what lies around them.

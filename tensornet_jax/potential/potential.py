@@ -189,7 +189,7 @@ class Potential:
 
     def reference_energies(self, structure: Structure) -> Float[np.ndarray, " atoms"]:
         """E0 of each atom plus its share of the offset, float64 eV."""
-        return self.assembly.reference_energies(structure.species)
+        return self.assembly.reference_energies(structure)
 
     def predict(self, variables: Variables, graph: AtomGraph, compute: Iterable[str]) -> Outputs:
         """Properties of a padded graph without E0 and offset; see `predict`."""
@@ -287,7 +287,10 @@ def _blank_graph(config: ModelConfig, dtype: str) -> AtomGraph[np.ndarray]:
     capacity = Capacity.holding([])
     if config.long_cutoff is not None:
         capacity = capacity._replace(long_pairs=capacity.pairs, long_slots=capacity.slots)
-    return batch_structures([], capacity, dtype)
+    graph = batch_structures([], capacity, dtype)
+    if config.num_levels > 1:
+        graph = graph.replace(head=np.zeros(capacity.graphs, np.int32))
+    return graph
 
 
 # Tracing a model takes as long as loading its file; scripts that load one file for each structure

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.base import Model, ModelOutputs
 from tensornet_jax.models.heads.features import AtomFeatures
+from tensornet_jax.models.heads.levels import each_level
 from tensornet_jax.models.heads.outputs import outputs_of
 from tensornet_jax.models.layers import Perceptron, scale_of_species
 from tensornet_jax.models.mace.config import MACEConfig
@@ -40,16 +41,16 @@ class MACE(Model[MACEConfig]):
         c = self.config
         layers = self._layers(graph)
         scalars = [features[:, 0] for features in layers]
-        read_outs = {}
+        readout, read_outs = each_level(c, Perceptron), {}
         for head in c.own_heads:
             # Without biases, so that an atom without neighbors has the energy E0.
             values = [
-                Perceptron((), 1, self.dtype, c.unit_weights, name=f"{head}_{index}")(features)
+                readout((), 1, self.dtype, c.unit_weights, name=f"{head}_{index}")(features)
                 for index, features in enumerate(scalars[:-1] if c.readouts == "all" else [])
             ]
             widths = () if c.readout_width is None else (c.readout_width,)
-            last = Perceptron(widths, 1, self.dtype, c.unit_weights, name=f"{head}_last")
-            read_outs[head] = sum(values, last(scalars[-1]))[:, 0]
+            last = readout(widths, 1, self.dtype, c.unit_weights, name=f"{head}_last")
+            read_outs[head] = sum(values, last(scalars[-1]))[..., 0]
         atoms = AtomFeatures(scalars[-1], split_degrees(layers[-1]))
         outputs = outputs_of(self)
         nn.share_scope(self, outputs)
