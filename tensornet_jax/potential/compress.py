@@ -111,6 +111,7 @@ def _check(potential: Potential, tolerance: float) -> None:
             f"{name} cannot be compressed: what its networks make of a distance depends on the "
             "elements of both atoms too"
         )
+    potential.config.require_one_level()
     if potential.config.compression is not None:
         raise ValueError(f"this {name} is compressed already: compress the one it was made of")
     if "energy" not in potential.heads:

@@ -138,9 +138,7 @@ def _other_table(numbers: tuple[int, ...]) -> tuple[int, ...]:
     return (*numbers, others[-1]) if others else numbers[:-1]
 
 
-def variable_sizes(
-    config: ModelConfig, numbers: tuple[int, ...]
-) -> dict[str, tuple[int, ...]]:
+def variable_sizes(config: ModelConfig, numbers: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a model's variables by their paths; computes nothing.
 
     Args:

@@ -133,6 +133,14 @@ def with_more_heads(
     return found.replace(elements=elements, metadata=potential.metadata)
 
 
+def level_scales(potential: Potential) -> tuple[float, ...]:
+    """Return the energy scale of each head, eV."""
+    if potential.config.num_levels == 1:
+        return (potential.energy_scale,)
+    scales = np.asarray(potential.variables["buffers"][LEVEL_SCALES], np.float64)
+    return tuple((potential.energy_scale * scales).tolist())
+
+
 def with_level_scales(potential: Potential, scales: Sequence[float]) -> Potential:
     """Return a potential with several heads with other energy scales.
 
@@ -186,9 +194,7 @@ def _stacked(config: ModelConfig, numbers: tuple[int, ...]) -> frozenset[str]:
     one = config.model_copy(update={"levels": ()})
     with_axis = variable_sizes(config, numbers)
     return frozenset(
-        path
-        for path, shape in variable_sizes(one, numbers).items()
-        if with_axis[path] != shape
+        path for path, shape in variable_sizes(one, numbers).items() if with_axis[path] != shape
     )
 
 

@@ -71,6 +71,7 @@ def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], dict[str
 
 
 def _check(potential: Potential, config: MACEConfig) -> None:
+    config.require_one_level()
     if config.heads != ("energy",) or config.tensors or config.electronic_state:
         raise ValueError(f"this model predicts or sees more than mace-torch's does: {_REMEDY}")
     if config.compression is not None:
@@ -237,7 +238,7 @@ def _arguments(
         kinds, normalization = ("residual", "residual"), "density"
     first, later = (classes[Block(kind, normalization, c.interaction)] for kind in kinds)
     transform = c.distance_transform
-    heads = potential.metadata.get("config", {}).get("heads") or ["Default"]
+    heads = c.levels or potential.metadata.get("config", {}).get("heads") or ["Default"]
     arguments = {
         "r_max": c.cutoff,
         "num_bessel": c.num_radial,

@@ -19,17 +19,12 @@ def with_one_head(
     Args:
         state: mace-torch's names → arrays.
         arguments: of ScaleShiftMACE.
-        head: name of the head; None where there is but one.
+        head: name of the head; None for the first.
 
     Raises:
-        ValueError: there are several heads and none is named, or none has that name.
+        ValueError: there is no head of that name.
     """
     names = head_names(arguments)
-    if head is None and len(names) > 1:
-        raise ValueError(
-            f"this model has the heads {', '.join(names)}, each with energies of its own: choose "
-            "one (head=…, --head NAME on the command line)"
-        )
     if head is not None and head not in names:
         raise ValueError(f"this model has no head {head!r}, only {', '.join(names)}")
     number, count = names.index(head or names[0]), len(names)
