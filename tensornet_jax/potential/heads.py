@@ -97,9 +97,7 @@ def joined(potentials: Mapping[str, Potential]) -> Potential:
     )
 
 
-def with_more_heads(
-    potential: Potential, like: Mapping[str, str | None], energies: Mapping[str, np.ndarray]
-) -> Potential:
+def with_more_heads(potential: Potential, like: Mapping[str, str | None]) -> Potential:
     """Return the potential with heads that begin as copies of others; the others stay the same.
 
     A head without a name is called `UNNAMED` from then on.
@@ -107,7 +105,6 @@ def with_more_heads(
     Args:
         potential: with one head or several; not changed.
         like: new head → the one it begins as, None for the only one.
-        energies: new head → its reference energies (S,), eV, NaN for elements it does not know.
 
     Raises:
         ValueError: a new head has the name of another, or is like one that is not there.
@@ -128,8 +125,7 @@ def with_more_heads(
     places |= {name: places[old[0] if model is None else model] for name, model in like.items()}
     found = joined({name: _taken(potential, place) for name, place in places.items()})
     table = np.atleast_2d(potential.elements.reference_energies)
-    rows = [energies[name] if name in like else table[place] for name, place in places.items()]
-    elements = ElementTable(potential.elements.numbers, np.stack(rows))
+    elements = ElementTable(potential.elements.numbers, table[[*places.values()]])
     return found.replace(elements=elements, metadata=potential.metadata)
 
 
@@ -149,9 +145,8 @@ def with_level_scales(potential: Potential, scales: Sequence[float]) -> Potentia
         scales: of each head, in units of the potential's own.
     """
     with potential.precision():
-        buffers = potential.variables["buffers"] | {
-            LEVEL_SCALES: jnp.asarray(scales, potential.dtype)
-        }
+        own = jnp.asarray(scales, potential.dtype)
+        buffers = {**potential.variables["buffers"], LEVEL_SCALES: own}
     return potential.replace(variables={**potential.variables, "buffers": buffers})
 
 

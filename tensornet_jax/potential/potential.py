@@ -17,6 +17,7 @@ from tensornet_jax.graph.capacity_ladder import CapacityLadder, packs
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.models import MODELS
 from tensornet_jax.models.config import ModelConfig
+from tensornet_jax.models.heads.levels import LEVEL_SCALES
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.element_table import ElementTable
 from tensornet_jax.potential.evaluation import evaluate_packs
@@ -271,6 +272,9 @@ def create_potential(
         dtype: "float32" or "float64".
         energy_scale: eV per unit of network output, e.g. the RMS force times 1 Å.
         energy_offset: eV per structure.
+
+    Raises:
+        ValueError: several heads are asked for, and the model has no read-outs for them.
     """
     potential = Potential(config, {}, elements, energy_scale, energy_offset, dtype)
     with potential.precision():
@@ -280,6 +284,11 @@ def create_potential(
             potential.module.init, compiler_options={"xla_backend_optimization_level": 0}
         )
         variables = initialize(jax.random.key(seed), graph)
+    if config.num_levels > 1 and LEVEL_SCALES not in variables.get("buffers", {}):
+        raise ValueError(
+            f"the model {config.name} has no read-outs for several heads: make them with "
+            "tensornet_jax.models.heads.levels.each_level, as docs/models.md says"
+        )
     return potential.replace(variables={"params": {}, "buffers": {}, **variables})
 
 
