@@ -22,7 +22,7 @@ def with_one_head(
         head: name of the head; None for the first.
 
     Raises:
-        ValueError: there is no head of that name.
+        ValueError: there is no head of that name, or the state dict has another number of heads.
     """
     names = head_names(arguments)
     if head is not None and head not in names:
@@ -30,6 +30,12 @@ def with_one_head(
     number, count = names.index(head or names[0]), len(names)
     found = dict(state)
     if ENERGIES in state:
+        there = len(np.atleast_2d(state[ENERGIES]))
+        if there != count:
+            raise ValueError(
+                f"{ENERGIES} has energies of {there} heads, and the arguments name the heads "
+                f"{', '.join(names)}"
+            )
         found[ENERGIES] = np.atleast_2d(state[ENERGIES])[number]
     for name in SCALES:
         if name in state:

@@ -10,6 +10,7 @@ from tensornet_jax.interop.mace import from_model_file, from_state_dict, to_stat
 from tensornet_jax.interop.mace.arguments import head_names
 from tensornet_jax.potential import compress as compressing
 from tensornet_jax.potential.elements import with_elements
+from tensornet_jax.potential.heads import with_head
 from tensornet_jax.potential.model_file import load_model, save_model
 from tests import tolerances
 from tests.builders import ethanol
@@ -175,7 +176,6 @@ def test_float32_weights_make_a_float32_model(reference):
         ({"num_interactions": 1}, "linear has 32 numbers"),
         ({"radial_MLP": [9]}, "shape"),
         ({"r_max": 5.0}, "r_max is 4.5"),
-        ({"heads": ["a", "b"]}, "heads a, b"),
     ],
 )
 def test_what_this_package_lacks_is_named(reference, change, message):
@@ -191,10 +191,48 @@ def test_arguments_that_are_missing_are_named(reference):
         from_state_dict(case.state, arguments)
 
 
-def test_a_head_has_to_be_chosen_among_several(reference):
+def check_all_heads(case: Reference) -> None:
+    """Assert that one potential has the numbers of every head, and gives each head back."""
+    potential = from_state_dict(case.state, case.config)
+    names = tuple(head_names(case.config))
+    assert potential.config.levels == names
+    frames = [each.atoms() for each in case.cases]
+    for atoms, each in zip(frames, case.cases, strict=True):
+        atoms.info["head"] = each.head
+    found = potential.evaluate(frames, ("energy", "forces"))
+    for each, result in zip(case.cases, found, strict=True):
+        energy = float(each.arrays["energy"])
+        assert abs(result["energy"] - energy) < tolerances.MACE * abs(energy)
+        np.testing.assert_allclose(
+            result["forces"], each.arrays["forces"], rtol=0, atol=tolerances.MACE
+        )
+    for name in names:
+        one, expected = (
+            with_head(potential, name),
+            from_state_dict(case.state, case.config, head=name),
+        )
+        assert one.config == expected.config
+        jax.tree.map(np.testing.assert_array_equal, one.variables, expected.variables)
+        state, arguments = to_state_dict(one)
+        assert arguments["heads"] == [name]
+        for key, value in to_state_dict(expected)[0].items():
+            np.testing.assert_allclose(state[key], value, rtol=1e-14, err_msg=key)
+
+
+def test_all_heads_are_in_one_potential(reference):
     case = reference("heads_agnesi_zbl")
-    with pytest.raises(ValueError, match=r"heads a, b, c.*--head"):
-        from_state_dict(case.state, case.config)
+    check_all_heads(case)
+    with pytest.raises(ValueError, match=r"heads a, b, c.*choose one"):
+        to_state_dict(from_state_dict(case.state, case.config))
+
+
+@pytest.mark.slow
+def test_those_of_the_public_architecture_too(shared_data):
+    check_all_heads(Reference(shared_data("reference_mace/m05_two_heads.npz")))
+
+
+def test_a_head_that_is_not_there_is_named(reference):
+    case = reference("heads_agnesi_zbl")
     with pytest.raises(ValueError, match="no head 'd', only a, b, c"):
         from_state_dict(case.state, case.config, head="d")
 
