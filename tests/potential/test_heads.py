@@ -78,10 +78,10 @@ def test_a_head_has_to_be_chosen_where_there_are_several(potential, tmp_path):
     other.info["head"] = "b3lyp"
     with pytest.raises(ValueError, match="no head 'b3lyp', only pbe, wb97m"):
         potential.evaluate(other)
+    named = with_head(potential, "pbe")
+    unnamed = named.replace(config=named.config.model_copy(update={"levels": ()}))
     with pytest.raises(ValueError, match="one head without a name"):
-        named = with_head(potential, "pbe")
-        config = named.config.model_copy(update={"levels": ()})
-        with_head(named.replace(config=config), "pbe")
+        with_head(unnamed, "pbe")
 
 
 def test_the_calculator_has_the_energies_of_its_head(potential):

@@ -207,10 +207,8 @@ def check_all_heads(case: Reference) -> None:
             result["forces"], each.arrays["forces"], rtol=0, atol=tolerances.MACE
         )
     for name in names:
-        one, expected = (
-            with_head(potential, name),
-            from_state_dict(case.state, case.config, head=name),
-        )
+        one = with_head(potential, name)
+        expected = from_state_dict(case.state, case.config, head=name)
         assert one.config == expected.config
         jax.tree.map(np.testing.assert_array_equal, one.variables, expected.variables)
         state, arguments = to_state_dict(one)
