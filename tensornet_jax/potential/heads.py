@@ -74,7 +74,7 @@ def joined(potentials: Mapping[str, Potential]) -> Potential:
         same = own.elements.numbers == numbers and own.dtype == first.dtype
         if not same or own.energy_offset != first.energy_offset:
             raise ValueError("potentials to join differ in elements, precision or energy offset")
-    stacked = _stacked(config, numbers)
+    stacked = depending_on_heads(config, numbers)
     leaves = [by_path(own.variables) for own in each]
     found = {}
     with first.precision():
@@ -164,7 +164,7 @@ def _taken(potential: Potential, place: int) -> Potential:
         else prior
         for prior in config.priors
     )
-    stacked, leaves = _stacked(config, table.numbers), by_path(potential.variables)
+    stacked, leaves = depending_on_heads(config, table.numbers), by_path(potential.variables)
     scale = float(np.asarray(leaves.pop(SCALES))[place])
     with potential.precision():
         own = {path: leaf[place] if path in stacked else leaf for path, leaf in leaves.items()}
@@ -184,8 +184,13 @@ def _metadata_of(metadata: Metadata, name: str) -> Metadata:
     return common | metadata[ENTRY].get(name, {})
 
 
-def _stacked(config: ModelConfig, numbers: tuple[int, ...]) -> frozenset[str]:
-    """Return the paths of a model's variables that have an axis of heads, the first."""
+def depending_on_heads(config: ModelConfig, numbers: tuple[int, ...]) -> frozenset[str]:
+    """Return the paths of a model's variables that have an axis of heads, the first.
+
+    Args:
+        config: of a model with several heads.
+        numbers: its element table.
+    """
     one = config.model_copy(update={"levels": ()})
     with_axis = variable_sizes(config, numbers)
     return frozenset(
