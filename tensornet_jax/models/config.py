@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from tensornet_jax.config import NOT_SET_BY_USERS, Config
 from tensornet_jax.graph.long_range import LongRange
+from tensornet_jax.models.heads.level_config import Levels
 from tensornet_jax.models.heads.tensor_config import NamedTensorHead, check_reachable
 from tensornet_jax.models.physics.config import AnyPrior, Coulomb, CoulombRange, finest_k_vectors
 from tensornet_jax.properties import PROPERTIES, Property
@@ -22,14 +23,13 @@ class Compression(Config):
     intervals: int = Field(ge=4)
 
 
-class ModelConfig(Config):
+class ModelConfig(Levels):
     """What the package asks of every model's configuration.
 
     A model adds a `name`, the same as in ``MODELS``, and its hyperparameters. Its answers to the
     questions below are properties that it may override.
     """
 
-    name: str = ""
     cutoff: float = Field(default=5.0, gt=0, description="cutoff radius, Å")
     heads: tuple[Literal["energy", "dipole"], ...] = Field(
         default=("energy",),
@@ -54,12 +54,6 @@ class ModelConfig(Config):
         default=(),
         description="what the atoms' first features know of the electrons: the structure's total "
         "charge, its spin multiplicity",
-    )
-    levels: tuple[str, ...] = Field(
-        default=(),
-        description="names of the levels of theory, each with a head of its own (E0, scale and "
-        "read-outs) on what all have in common; what data.train says of heads",
-        json_schema_extra=NOT_SET_BY_USERS,
     )
     compression: Compression | None = Field(
         default=None,
@@ -87,9 +81,7 @@ class ModelConfig(Config):
         return self
 
     @model_validator(mode="after")
-    def _check_levels(self) -> Self:
-        if len(set(self.levels)) != len(self.levels):
-            raise ValueError(f"levels {list(self.levels)} name a head twice")
+    def _check_head_scales(self) -> Self:
         for prior in self.priors:
             if prior.head_scales and len(prior.head_scales) != self.num_levels:
                 raise ValueError(
@@ -97,11 +89,6 @@ class ModelConfig(Config):
                     f"{self.num_levels} heads"
                 )
         return self
-
-    @property
-    def num_levels(self) -> int:
-        """How many levels of theory it has read-outs for; 1 where nobody has named any."""
-        return max(1, len(self.levels))
 
     @property
     def compressible(self) -> bool:
@@ -201,15 +188,6 @@ class ModelConfig(Config):
         """What of its energy depends on all atoms of a structure at once, however far apart."""
         coulomb = ("Coulomb energies",) if self.coulomb_ranges else ()
         return (*coulomb, *(f"electronic_state: {name}" for name in self.electronic_state))
-
-    def require_one_level(self) -> None:
-        """Raise ValueError if it has several heads, of which one has to be chosen first."""
-        if self.num_levels > 1:
-            raise ValueError(
-                f"this model has the heads {', '.join(self.levels)}, each with energies of its "
-                "own: choose one (head=… in Python, --head NAME on the command line, head: NAME "
-                "in a configuration)"
-            )
 
     def require_local(self) -> None:
         """Raise ValueError if energies of atoms depend on more than what lies around them.

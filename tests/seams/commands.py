@@ -165,8 +165,8 @@ def data(setting: Setting) -> None:
     setting.succeed("data", "labelled.xyz", "canonical.xyz", *labels)
     setting.succeed("data", "pack", "labelled.xyz", "same.packed", *labels)
     for name in ("canonical.xyz", "same.packed"):
-        written = ("--output", "same.csv", "--force")
-        setting.succeed("evaluate", "model.safetensors", name, *setting.head, *written)
+        written = ("--output", "same.csv", "--force", *setting.head)
+        setting.succeed("evaluate", "model.safetensors", name, *written)
         rows = rows_of(setting.folder / "same.csv")
         assert rows
         for row in rows:
@@ -187,9 +187,8 @@ def relax_cell(setting: Setting, engine: str) -> None:
     """The cell moves too."""
     crystal = structure(setting.potential, "crystal")
     ase.io.write(setting.folder / "crystal.xyz", crystal, format="extxyz")
-    files = ("model.safetensors", "crystal.xyz", "out.xyz")
-    arguments = (*files, "--steps", 2, "--cell", *setting.head)
-    setting.succeed("relax", *arguments, "--engine", engine, codes=(0, 1))
+    arguments = ("model.safetensors", "crystal.xyz", "out.xyz", "--steps", 2, "--cell")
+    setting.succeed("relax", *arguments, *setting.head, "--engine", engine, codes=(0, 1))
     frames = setting.read("out.xyz")
     assert not np.allclose(frames[0].cell.array, crystal.cell.array, rtol=0, atol=1e-5)
     setting.check_frames(frames)
@@ -227,10 +226,8 @@ def _run(setting: Setting, engine: str, output: str, recorded: Sequence[str]) ->
     lines = [
         *("model: model.safetensors", "structure: moving.xyz", f"output: {output}"),
         *(f"engine: {engine}", "velocities: keep", "steps: 4", "interval: 2"),
-        *("timestep: 0.25", "plot: false"),
+        *("timestep: 0.25", "plot: false", *(f"head: {name}" for name in setting.head[1:])),
     ]
-    if setting.head:
-        lines.append(f"head: {setting.head[1]}")
     if recorded:
         lines.append(f"record: {{properties: [{', '.join(recorded)}], interval: 2}}")
     (setting.folder / "md.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -248,8 +245,8 @@ def _in_state_of(frame: ase.Atoms, start: ase.Atoms) -> ase.Atoms:
 
 def compress(setting: Setting) -> None:
     """A compressed potential is the same within its tolerance."""
-    arguments = ("model.safetensors", "small.safetensors", "--tolerance", 1e-4, *setting.head)
-    setting.succeed("compress", *arguments)
+    arguments = ("model.safetensors", "small.safetensors", "--tolerance", 1e-4)
+    setting.succeed("compress", *arguments, *setting.head)
     small, atoms = load_model(setting.folder / "small.safetensors"), setting.structures()[0]
     found, expected = (each.evaluate(atoms, ("energy",))[0] for each in (small, setting.potential))
     assert abs(found["energy"] - expected["energy"]) < 1e-3 * len(atoms)
@@ -257,8 +254,7 @@ def compress(setting: Setting) -> None:
 
 def export(setting: Setting) -> None:
     """An exported program gives the same numbers with jax and numpy alone."""
-    written = ("program", "--to", "stablehlo")
-    setting.succeed("export", "model.safetensors", *written, *setting.head)
+    setting.succeed("export", "model.safetensors", "program", "--to", "stablehlo", *setting.head)
     program, frames = ExportedPotential(setting.folder / "program"), setting.structures()
     expected = setting.potential.evaluate(frames, setting.common)
     endless = setting.potential.config.long_cutoff == float("inf")
@@ -280,12 +276,10 @@ def export(setting: Setting) -> None:
 
 def train(setting: Setting) -> None:
     """Training goes on from the potential, on structures of all sizes together."""
-    train = "labelled.xyz"
-    if setting.head:
-        train = f"{{file: labelled.xyz, head: {setting.head[1]}}}"
+    head = "".join(f", head: {name}" for name in setting.head[1:])
     (setting.folder / "run.yaml").write_text(
         "directory: run\n"
-        f"data: {{train: {train}, validation: 1}}\n"
+        f"data: {{train: {{file: labelled.xyz{head}}}, validation: 1}}\n"
         "start: {model: model.safetensors, reference_energies: keep}\n"
         "training: {epochs: 1, batch_size: 2}\n",
         encoding="utf-8",
@@ -337,14 +331,14 @@ REFUSALS: dict[tuple[str, str], str] = {
     ("compress", "escn"): "escn cannot be compressed",
     ("compress", "compressed"): "compressed already",
     ("train", "compressed"): "is a compressed model, which cannot be trained",
-    **{(f"relax on {engine}", "tensors alone"): "no energy" for engine in ENGINES},
-    **{(f"relax --cell on {engine}", "tensors alone"): "no energy" for engine in ENGINES},
+    **{
+        (f"relax {c}on {e}", "tensors alone"): "no energy" for e in ENGINES for c in ("", "--cell ")
+    },
     **{(f"md of {size}", "tensors alone"): "predicts no energy" for size in SIZES},
     ("lammps", "tensors alone"): "predicts no energy",
     ("lammps", "tensornet2"): "Coulomb energies, charges that sum to the total charge",
     ("lammps", "charge and spin"): "electronic_state",
-    ("lammps", "fixed charges"): "Coulomb energies",
-    ("lammps", "predicted charges"): "Coulomb energies",
+    **{("lammps", f"{kind} charges"): "Coulomb energies" for kind in ("fixed", "predicted")},
 }
 
 

@@ -82,10 +82,8 @@ class Dynamics(abc.ABC):
 
         Raises:
             ValueError: what the engine cannot do, an unknown element, stress without periodic cell,
-                no velocities to keep, an energy or property that the model has not got, or one of
-                several heads to be chosen first.
+                no velocities to keep, an energy or property that the model has not got.
         """
-        potential.config.require_one_level()
         structures = [atoms] if isinstance(atoms, ase.Atoms) else list(atoms)
         self.potential, self.ensemble, self.record = potential, ensemble, record
         self.timestep, self.seed, self.skin = float(timestep), seed, float(skin)
