@@ -8,6 +8,7 @@ that cannot are listed in REFUSALS, so that nothing is refused unnoticed.
 import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -331,9 +332,8 @@ REFUSALS: dict[tuple[str, str], str] = {
     ("compress", "escn"): "escn cannot be compressed",
     ("compress", "compressed"): "compressed already",
     ("train", "compressed"): "is a compressed model, which cannot be trained",
-    **{
-        (f"relax {c}on {e}", "tensors alone"): "no energy" for e in ENGINES for c in ("", "--cell ")
-    },
+    **{(f"relax on {engine}", "tensors alone"): "no energy" for engine in ENGINES},
+    **{(f"relax --cell on {engine}", "tensors alone"): "no energy" for engine in ENGINES},
     **{(f"md of {size}", "tensors alone"): "predicts no energy" for size in SIZES},
     ("lammps", "tensors alone"): "predicts no energy",
     ("lammps", "tensornet2"): "Coulomb energies, charges that sum to the total charge",
@@ -344,9 +344,6 @@ REFUSALS: dict[tuple[str, str], str] = {
 
 def check(setting: Setting, command: str) -> None:
     """Run a command; it serves, or refuses with the message that is expected of it."""
-    expected = REFUSALS.get((command, setting.variant))
-    if expected is None:
-        COMMANDS[command](setting)
-        return
-    with pytest.raises(AssertionError, match=expected):
+    said = REFUSALS.get((command, setting.variant))
+    with nullcontext() if said is None else pytest.raises(AssertionError, match=said):
         COMMANDS[command](setting)
