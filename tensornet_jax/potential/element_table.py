@@ -32,13 +32,14 @@ class ElementTable:
         object.__setattr__(self, "reference_energies", energies)
 
     def energies_of(
-        self, species: Int[np.ndarray, " atoms"], head: int | None = None
+        self, species: Int[np.ndarray, " atoms"], head: int | None = None, where: str = ""
     ) -> Float[np.ndarray, " atoms"]:
         """Return the reference energy of each atom, eV.
 
         Args:
             species: places in the table.
             head: place of a head, of a potential that has several.
+            where: how messages name the structure.
 
         Raises:
             ValueError: the head does not know an element.
@@ -50,7 +51,7 @@ class ElementTable:
         if np.isnan(energies).any():
             unknown = sorted({self.symbols[k] for k in species[np.isnan(energies)].tolist()})
             raise ValueError(
-                f"the head has no reference energy of {', '.join(unknown)}, which none of its "
+                f"the head has no reference energy of {', '.join(unknown)}{where}, which none of its "
                 "training structures had: choose another head, or leave such structures out"
             )
         return energies

@@ -181,6 +181,8 @@ class Potential:
         or an element that the potential was not trained on.
         """
         prepared = prepare_structure(self.config, self.elements.numbers, atoms, where, skin)
+        if prepared.head is not None:
+            self.elements.energies_of(prepared.species, prepared.head, where)
         self._watch.look(atoms, where)
         return prepared
 

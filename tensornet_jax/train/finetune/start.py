@@ -48,6 +48,12 @@ class Start:
     references: References
     replay_references: ReferenceEnergies | None
 
+    def of_one_head(self) -> ReferenceEnergies:
+        """Return the reference energies of a run with one head, as those with replay have."""
+        if isinstance(self.references, HeadReferences):
+            raise TypeError("reference energies of several heads are none of one")
+        return self.references
+
 
 def resolve(config: RunConfig, directory: Path, begun: bool, message: Message) -> ResolvedRun:
     """Return the configuration with the model section and the checksum of the file it starts from.
