@@ -51,8 +51,8 @@ class ElementTable:
         if np.isnan(energies).any():
             unknown = sorted({self.symbols[k] for k in species[np.isnan(energies)].tolist()})
             raise ValueError(
-                f"the head has no reference energy of {', '.join(unknown)}{where}, which none of its "
-                "training structures had: choose another head, or leave such structures out"
+                f"the head has no reference energy of {', '.join(unknown)}{where}, which none of "
+                "its training structures had: choose another head, or leave such structures out"
             )
         return energies
 
