@@ -181,8 +181,8 @@ def mace(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Of a model with several heads: whose energies to take.",
-            show_default="must be given where there are several",
+            help="Of a model with several heads: the one to take.",
+            show_default="all of them",
         ),
     ] = None,
     charges: ChargesOption = None,
@@ -195,8 +195,10 @@ def mace(
     from tensornet_jax.interop.mace import from_model_file
 
     potential = from_model_file(model, head=head, dtype=None if dtype is None else dtype.value)
-    arguments = potential.metadata["config"]
-    typer.echo(f"read: {arguments['interaction_cls']}, head {arguments['heads'][0]}")
+    first = next(iter(potential.metadata.get("heads", {}).values()), potential.metadata)
+    names = potential.config.levels or first["config"]["heads"]
+    count = "head" if len(names) == 1 else "heads"
+    typer.echo(f"read: {first['config']['interaction_cls']}, {count} {', '.join(names)}")
     _save(output, potential, seen)
 
 

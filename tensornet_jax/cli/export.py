@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tensornet_jax.cli.common import ModelArgument, Precision, check_output
+from tensornet_jax.cli.common import HeadOption, ModelArgument, Precision, check_output
 from tensornet_jax.cli.convert import Implementation
 from tensornet_jax.cli.growing_output import check_new
 
@@ -50,6 +50,7 @@ def export(
             show_default="the model's own",
         ),
     ] = None,
+    head: HeadOption = None,
     dtype: Annotated[
         Precision | None,
         typer.Option(help="Precision of what is written.", show_default="the model file's"),
@@ -62,9 +63,11 @@ def export(
     """Write a model for another program."""
     _check(output, model, to, so3_convention, force)
 
+    from tensornet_jax.potential.heads import with_head
     from tensornet_jax.potential.model_file import load_model
 
     potential = load_model(model, dtype=None if dtype is None else dtype.value)
+    potential = with_head(potential, head)
     if to is Target.torchmd_net:
         from tensornet_jax.interop.torchmd_net.export import write_checkpoint
 

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from tensornet_jax.config import NOT_SET_BY_USERS, Config
 from tensornet_jax.graph.long_range import LongRange
+from tensornet_jax.models.heads.level_config import Levels
 from tensornet_jax.models.heads.tensor_config import NamedTensorHead, check_reachable
 from tensornet_jax.models.physics.config import AnyPrior, Coulomb, CoulombRange, finest_k_vectors
 from tensornet_jax.properties import PROPERTIES, Property
@@ -53,14 +54,13 @@ class Answers(Config):
         """
 
 
-class ModelConfig(Answers):
+class ModelConfig(Levels, Answers):
     """What the package asks of every model's configuration.
 
     A model adds a `name`, the same as in ``MODELS``, and its hyperparameters. Its answers to the
     questions below are properties that it may override.
     """
 
-    name: str = ""
     cutoff: float = Field(default=5.0, gt=0, description="cutoff radius, Å")
     heads: tuple[Literal["energy", "dipole"], ...] = Field(
         default=("energy",),
@@ -109,6 +109,16 @@ class ModelConfig(Answers):
     def _distinct_state(self) -> Self:
         if len(set(self.electronic_state)) != len(self.electronic_state):
             raise ValueError(f"electronic_state {list(self.electronic_state)} names an input twice")
+        return self
+
+    @model_validator(mode="after")
+    def _check_head_scales(self) -> Self:
+        for prior in self.priors:
+            if prior.head_scales and len(prior.head_scales) != self.num_levels:
+                raise ValueError(
+                    f"prior {prior.name} has {len(prior.head_scales)} head_scales, and the model "
+                    f"{self.num_levels} heads"
+                )
         return self
 
     @property

@@ -99,6 +99,7 @@ def _check(potential: Potential, tolerance: float) -> None:
     name = potential.config.name
     if not potential.config.compressible:
         raise ValueError(f"{name} cannot be compressed: none of its networks see distances alone")
+    potential.config.require_one_level()
     if potential.config.compression is not None:
         raise ValueError(f"this {name} is compressed already: compress the one it was made of")
     if "energy" not in potential.heads:

@@ -81,6 +81,7 @@ def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], dict[str
 
 
 def _check(potential: Potential, config: MACEConfig) -> None:
+    config.require_one_level()
     own_state = config.electronic_state and not config.joint_embedding
     if config.heads != ("energy",) or config.tensors or own_state:
         raise ValueError(f"this model predicts or sees more than mace-torch's does: {_REMEDY}")
@@ -256,7 +257,7 @@ def _arguments(
         kinds, normalization = ("residual", "residual"), "density"
     first, later = (classes[Block(kind, normalization, c.interaction)] for kind in kinds)
     transform = c.distance_transform
-    heads = potential.metadata.get("config", {}).get("heads") or ["Default"]
+    heads = c.levels or potential.metadata.get("config", {}).get("heads") or ["Default"]
     arguments = {
         "r_max": c.cutoff,
         "num_bessel": c.num_radial,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from tensornet_jax.interop.mace.arguments import model_config, plain_arguments
+from tensornet_jax.interop.mace.arguments import head_names, model_config, plain_arguments
 from tensornet_jax.interop.mace.heads import ENERGIES, SCALES, with_one_head
 from tensornet_jax.interop.mace.modules import contractions, layouts, sums_over_species
 from tensornet_jax.interop.mace.repulsion import zbl_prior
@@ -16,6 +16,7 @@ from tensornet_jax.interop.torch.files import Settings
 from tensornet_jax.interop.torch.state_dict import StateDict
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.ops.tensor_products.mace_couplings import all_couplings, change_of_basis
+from tensornet_jax.potential.heads import UNNAMED, joined
 from tensornet_jax.potential.potential import ElementTable, Potential
 
 _CONSTANTS = ("output_mask", "conv_tp.weight")
@@ -59,7 +60,8 @@ def from_state_dict(
     Args:
         state: names → arrays.
         config: the arguments of ScaleShiftMACE; classes, functions and irreps by their names.
-        head: which of several heads, each with energies of its own, the potential is to have.
+        head: which of several heads, each with energies of its own, the potential is to have; None
+            for all of them.
         dtype: "float32" or "float64"; by default that of the weights.
 
     Returns:
@@ -68,8 +70,12 @@ def from_state_dict(
 
     Raises:
         ValueError: the model has something this package does not, lacks, has too much of or
-            misshapes a tensor, or has several heads and none is chosen; the message names it.
+            misshapes a tensor, or has no such head; the message names it.
     """
+    names = head_names(config)
+    if head is None and len(names) > 1:
+        each = {name: from_state_dict(state, config, head=name, dtype=dtype) for name in names}
+        return joined(each)
     state = {name: np.asarray(value) for name, value in state.items()}
     state, arguments = with_one_head(with_named_inputs(state, config), config, head)
     tensors = StateDict(state, [name for name in state if _is_constant(name, state[name])])
@@ -77,6 +83,9 @@ def from_state_dict(
     scale, shift = (float(tensors.take(name)) for name in SCALES)
     energies = np.asarray(tensors.take(ENERGIES), np.float64)
     model = _model_config(tensors, arguments, scale)
+    (own,) = head_names(arguments)
+    if own.lower() != UNNAMED:
+        model = model.model_copy(update={"levels": (own,)})
     potential = Potential(
         model,
         {},

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.base import Model, ModelOutputs
 from tensornet_jax.models.heads.features import AtomFeatures
+from tensornet_jax.models.heads.levels import each_level
 from tensornet_jax.models.heads.outputs import outputs_of
 from tensornet_jax.models.layers import Perceptron, scale_of_species
 from tensornet_jax.models.mace.config import MACEConfig
@@ -44,20 +45,20 @@ class MACE(Model[MACEConfig]):
         first = self._first_features(graph)
         layers = self._layers(first, graph)
         scalars = [features[:, 0] for features in layers]
-        read_outs = {}
+        readout, read_outs = each_level(c, Perceptron), {}
         for head in c.own_heads:
             # Without biases, so that an atom without neighbors has the energy E0.
             values = [
-                Perceptron((), 1, self.dtype, c.unit_weights, name=f"{head}_{index}")(features)
+                readout((), 1, self.dtype, c.unit_weights, name=f"{head}_{index}")(features)
                 for index, features in enumerate(scalars[:-1] if c.readouts == "all" else [])
             ]
             widths = () if c.readout_width is None else (c.readout_width,)
-            last = (
-                BiasedReadOut(c.readout_width, self.dtype, c.unit_weights, name=f"{head}_last")
-                if c.readout_biases and c.readout_width
-                else Perceptron(widths, 1, self.dtype, c.unit_weights, name=f"{head}_last")
-            )
-            read_outs[head] = sum(values, last(scalars[-1]))[:, 0]
+            if c.readout_biases and c.readout_width:
+                biased = each_level(c, BiasedReadOut)
+                last = biased(c.readout_width, self.dtype, c.unit_weights, name=f"{head}_last")
+            else:
+                last = readout(widths, 1, self.dtype, c.unit_weights, name=f"{head}_last")
+            read_outs[head] = sum(values, last(scalars[-1]))[..., 0]
         if c.energy_of_state and "energy" in read_outs:
             read_outs["energy"] += self._energy_of_state(first)
         atoms = AtomFeatures(scalars[-1], split_degrees(layers[-1]))
@@ -83,13 +84,17 @@ class MACE(Model[MACEConfig]):
             features = features + state(graph)
         return features
 
-    def _energy_of_state(self, features: Float[Array, "atoms channels"]) -> Float[Array, " atoms"]:
+    def _energy_of_state(
+        self, features: Float[Array, "atoms channels"]
+    ) -> Float[Array, "*levels atoms"]:
         """Energies of what atoms are before the first layer."""
-        name, unit = "energy_of_state", self.config.unit_weights
-        found = Perceptron((), 1, self.dtype, unit, name=name)(features)[:, 0]
+        c = self.config
+        readout = each_level(c, Perceptron)
+        found = readout((), 1, self.dtype, c.unit_weights, name="energy_of_state")(features)
         # mace-torch adds it to E0, which no scale of energies is for.
-        scale = self.variable("buffers", "state_scale", lambda: jnp.ones((), self.dtype)).value
-        return scale * found
+        levels = found.shape[:-2]
+        scale = self.variable("buffers", "state_scale", lambda: jnp.ones(levels, self.dtype)).value
+        return scale[..., None] * found[..., 0]
 
     def _layers(
         self, features: Float[Array, "atoms channels"], graph: AtomGraph

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.base import Model, ModelOutputs
 from tensornet_jax.models.heads.features import AtomFeatures, parts_of_tensors
+from tensornet_jax.models.heads.levels import each_level
 from tensornet_jax.models.heads.outputs import outputs_of
 from tensornet_jax.models.heads.read_outs import GatedReadout, ScalarReadout
 from tensornet_jax.models.layers import dense, layer_norm
@@ -113,8 +114,8 @@ class TensorNet(Model[TensorNetConfig]):
     def _readout(self) -> GatedReadout | ScalarReadout:
         c = self.config
         if c.readout == "gated":
-            return GatedReadout(c.num_channels, self.dtype)
-        return ScalarReadout(c.num_channels, c.activation, self.dtype)
+            return each_level(c, GatedReadout)(c.num_channels, self.dtype)
+        return each_level(c, ScalarReadout)(c.num_channels, c.activation, self.dtype)
 
     def _at(self, distances: Float[Array, " pairs"]) -> AtDistances:
         if self.config.compression:

@@ -15,6 +15,7 @@ from tensornet_jax.interop.mace.files import write_for_mace
 from tensornet_jax.potential import radial_functions
 from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.elements import with_elements
+from tensornet_jax.potential.heads import with_head
 from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.potential import ElementTable
 from tests import tolerances
@@ -303,7 +304,6 @@ def test_float32_weights_make_a_float32_model(reference):
         ({"num_interactions": 1}, "linear has 32 numbers"),
         ({"radial_MLP": [9]}, "shape"),
         ({"r_max": 5.0}, "r_max is 4.5"),
-        ({"heads": ["a", "b"]}, "heads a, b"),
         ({"readout_cls": "LinearReadoutBlock"}, "readout_cls: 'LinearReadoutBlock'"),
         ({"embedding_specs": {"elec_temp": {}}}, "the input elec_temp"),
         ({"embedding_specs": {"total_charge": {"per": "atom"}}}, "one value for each structure"),
@@ -334,10 +334,46 @@ def test_the_soft_transform_of_earlier_versions_is_refused(reference):
         from_state_dict(state, case.config)
 
 
-def test_a_head_has_to_be_chosen_among_several(reference):
+def check_all_heads(case: Reference) -> None:
+    """Assert that one potential has the numbers of every head, and gives each head back."""
+    potential = from_state_dict(case.state, case.config)
+    names = tuple(head_names(case.config))
+    assert potential.config.levels == names
+    frames = [each.atoms() for each in case.cases]
+    for atoms, each in zip(frames, case.cases, strict=True):
+        atoms.info["head"] = each.head
+    found = potential.evaluate(frames, ("energy", "forces"))
+    for each, result in zip(case.cases, found, strict=True):
+        energy = float(each.arrays["energy"])
+        assert abs(result["energy"] - energy) < tolerances.MACE * abs(energy)
+        np.testing.assert_allclose(
+            result["forces"], each.arrays["forces"], rtol=0, atol=tolerances.MACE
+        )
+    for name in names:
+        one = with_head(potential, name)
+        expected = from_state_dict(case.state, case.config, head=name)
+        assert one.config == expected.config
+        jax.tree.map(np.testing.assert_array_equal, one.variables, expected.variables)
+        state, arguments = to_state_dict(one)
+        assert arguments["heads"] == [name]
+        for key, value in to_state_dict(expected)[0].items():
+            np.testing.assert_allclose(state[key], value, rtol=1e-14, err_msg=key)
+
+
+def test_all_heads_are_in_one_potential(reference):
     case = reference("heads_agnesi_zbl")
-    with pytest.raises(ValueError, match=r"heads a, b, c.*--head"):
-        from_state_dict(case.state, case.config)
+    check_all_heads(case)
+    with pytest.raises(ValueError, match=r"heads a, b, c.*choose one"):
+        to_state_dict(from_state_dict(case.state, case.config))
+
+
+@pytest.mark.slow
+def test_those_of_the_public_architecture_too(shared_data):
+    check_all_heads(Reference(shared_data("reference_mace/m05_two_heads.npz")))
+
+
+def test_a_head_that_is_not_there_is_named(reference):
+    case = reference("heads_agnesi_zbl")
     with pytest.raises(ValueError, match="no head 'd', only a, b, c"):
         from_state_dict(case.state, case.config, head="d")
 
