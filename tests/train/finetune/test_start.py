@@ -265,8 +265,8 @@ def test_a_run_resumed_without_its_file_is_the_run_in_one_piece(tuned, old, trai
     for name in ("report/errors.csv", "report/errors_before.csv", "start.safetensors"):
         one, two = ((run.directory / name).read_bytes() for run in (whole, pieces))
         assert one == two, name
+    model = load_model(trained).config
     with pytest.raises(TrainingError, match=r"began from start\.model .*, not from random weights"):
-        model = load_model(trained).config
         train(config.model_copy(update={"start": None, "model": model}), resume=True)
 
 
