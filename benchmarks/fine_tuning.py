@@ -3,12 +3,12 @@
 python benchmarks/fine_tuning.py MODEL TRAIN TEST [--others NAME=FILE …] [--replay FILE …]
     [--runs scratch fine_tuned replay] [--count 20] [--minutes 2.5] [--folder FOLDER]
 
-MODEL is a model file. Of TRAIN `count` structures are drawn at random (numpy's default_rng(0)),
-a fifth of them for validation; TEST is what errors are reported on. Both ways train the same
-architecture on the same structures for the same time. `others` are test sets of other materials,
-which show what is forgotten, and `replay` structures of which as many are replayed with the
-predictions of MODEL as targets. Each run replaces what results.json has of it, so that they may be
-made one after the other.
+MODEL is a model file, of a converted MACE for instance. Of TRAIN `count` structures are drawn at
+random (numpy's default_rng(0)), a fifth of them for validation; TEST is what errors are reported
+on. Both ways train the same architecture on the same structures for the same time. `others` are
+test sets of other materials, which show what is forgotten, and `replay` structures of which as many
+are replayed with the predictions of MODEL as targets. Each run replaces what results.json has of
+it, so that they may be made one after the other.
 """
 
 import argparse

@@ -6,15 +6,17 @@ python benchmarks/mace_peers.py STRUCTURES [FOLDER] [--batch 5] [--channels 64] 
 STRUCTURES is whatever ASE reads. For each size of the hidden irreps all take turns in one run.
 Weights are random: they change nothing about the work. mlip's and mace-torch's MACE have the same
 number of parameters; ours has fewer, because symmetric couplings that agree on equal factors are
-one.
+one. Models converted from mace-torch's have its weights, and are compared with it before they are
+timed. mlip is left out where it is not installed.
 """
 
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,10 @@ from results_file import results_folder
 from tensornet_jax.benchmark.machine import describe_machine, installed_versions
 from tensornet_jax.benchmark.measure import alternate, compile_work
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
+from tensornet_jax.interop.mace import from_state_dict
 from tensornet_jax.models.mace.config import MACEConfig
-from tensornet_jax.potential.potential import ElementTable, create_potential
+from tensornet_jax.potential.compress import compress
+from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tensornet_jax.potential.prediction import predict
 
 # By name, since no type checker finds what need not be installed.
@@ -39,15 +43,15 @@ torch.serialization.add_safe_globals([slice])
 o3, jit = import_module("e3nn.o3"), import_module("e3nn.util.jit")
 data, modules, tools = (import_module(f"mace.{name}") for name in ("data", "modules", "tools"))
 torch_geometric = import_module("mace.tools.torch_geometric")
-mlip_data, mlip_graph = import_module("mlip.data"), import_module("mlip.graph")
-systems = import_module("mlip.data.chemical_system")
-batching = import_module("mlip.graph.batching_helpers")
-mlip_models = import_module("mlip.models")
+HAS_MLIP = find_spec("mlip") is not None
 
 CUTOFF, L_MAX, CORRELATION, LAYERS = 5.0, 3, 3, 2
 NUM_RADIAL, ENVELOPE_EXPONENT, RADIAL_WIDTHS, READOUT_WIDTH = 8, 5, (64, 64, 64), 16
 # What sums over neighbors are divided by.
 NEIGHBORS = 15.0
+PEERS = ("mlip", "mace-torch", "torch")
+# eV per atom and eV/Å of the compressed model; relative, of the converted one in float32.
+TOLERANCE, SAME = 1e-4, 1e-4
 OURS = {
     "tensornet_jax": {"product": "clebsch_gordan"},
     "tensornet_jax, many-body gaunt_grid": {"many_body_product": "gaunt_grid"},
@@ -120,7 +124,35 @@ def ours(case: Case, name: str) -> Contender:
     )
     config = MACEConfig.model_validate(config.model_dump() | OURS[name])
     elements = ElementTable(case.numbers, np.zeros(len(case.numbers)))
-    potential = create_potential(config, elements, seed=0)
+    return _of_potential(name, create_potential(config, elements, seed=0), case)
+
+
+def converted(case: Case, compressed: bool) -> Contender:
+    """mace-torch's model, with its weights, in this package."""
+    model, arguments = _mace_torch(case)
+    state = {name: value.detach().numpy() for name, value in model.state_dict().items()}
+    potential = from_state_dict(state, arguments)
+    _require_same(potential, model, case)
+    if not compressed:
+        return _of_potential("tensornet_jax, converted", potential, case)
+    potential = compress(potential, TOLERANCE, case.structures)
+    found = _of_potential("tensornet_jax, converted and compressed", potential, case)
+    # A compressed model is not trained.
+    return replace(found, tasks={"energy_forces": found.tasks["energy_forces"]})
+
+
+def _require_same(potential: Potential, model: Any, case: Case) -> None:
+    """Raise RuntimeError if a converted model has other forces than mace-torch's."""
+    expected = model(_batch_of_mace_torch(case), compute_force=True)["forces"].detach().numpy()
+    found = np.concatenate([r["forces"] for r in potential.evaluate(case.structures, ("forces",))])
+    error = float(abs(found - expected).max())
+    if error > SAME * max(1.0, float(abs(expected).max())):
+        raise RuntimeError(f"forces of the converted model differ by {error:.1e} eV/Å")
+
+
+def _of_potential(name: str, potential: Potential, case: Case) -> Contender:
+    config = potential.config
+    assert isinstance(config, MACEConfig)
     prepared = [potential.structure(atoms) for atoms in case.structures]
     graph = to_device(batch_structures(prepared, Capacity.holding(prepared), "float32"))
 
@@ -139,6 +171,11 @@ def ours(case: Case, name: str) -> Contender:
 
 def of_mlip(case: Case, gaunt: bool) -> Contender:
     """MACE of mlip, padded by one atom and one edge, which is the least it takes."""
+    # Here and by name, since it need not be installed.
+    mlip_data, mlip_graph = import_module("mlip.data"), import_module("mlip.graph")
+    systems = import_module("mlip.data.chemical_system")
+    batching = import_module("mlip.graph.batching_helpers")
+    mlip_models = import_module("mlip.models")
     graphs = [
         mlip_graph.Graph.from_chemical_system(
             systems.ChemicalSystem(
@@ -191,39 +228,54 @@ def of_mlip(case: Case, gaunt: bool) -> Contender:
     )
 
 
-def of_mace_torch(case: Case, scripted: bool) -> Contender:
-    """MACE of mace-torch, as it is or as TorchScript, without padding."""
-    torch.set_num_threads(describe_machine()["threads"])
+def _batch_of_mace_torch(case: Case) -> dict[str, Any]:
     table = tools.AtomicNumberTable(list(case.numbers))
     graphs = [
         data.AtomicData.from_config(data.config_from_atoms(atoms), z_table=table, cutoff=CUTOFF)
         for atoms in case.structures
     ]
     loader = torch_geometric.dataloader.DataLoader(graphs, batch_size=len(graphs), shuffle=False)
-    batch = next(iter(loader)).to_dict()
+    return next(iter(loader)).to_dict()
+
+
+def _mace_torch(case: Case) -> tuple[Any, dict[str, Any]]:
+    """Return mace-torch's model, the same at each call, and its arguments."""
+    torch.set_num_threads(describe_machine()["threads"])
+    torch.manual_seed(0)
     degrees = range(case.hidden + 1)
-    hidden = "+".join(f"{case.channels}x{degree}{'eo'[degree % 2]}" for degree in degrees)
-    blocks = modules.interaction_classes
-    model = modules.ScaleShiftMACE(
-        r_max=CUTOFF,
-        num_bessel=NUM_RADIAL,
-        num_polynomial_cutoff=ENVELOPE_EXPONENT,
-        max_ell=L_MAX,
-        interaction_cls=blocks["RealAgnosticResidualInteractionBlock"],
-        interaction_cls_first=blocks["RealAgnosticInteractionBlock"],
-        num_interactions=LAYERS,
-        num_elements=len(case.numbers),
-        hidden_irreps=o3.Irreps(hidden),
-        MLP_irreps=o3.Irreps(f"{READOUT_WIDTH}x0e"),
-        radial_MLP=list(RADIAL_WIDTHS),
-        atomic_energies=np.zeros(len(case.numbers)),
-        avg_num_neighbors=NEIGHBORS,
-        atomic_numbers=list(case.numbers),
-        correlation=CORRELATION,
-        gate=torch.nn.functional.silu,
-        atomic_inter_scale=1.0,
-        atomic_inter_shift=0.0,
-    )
+    arguments: dict[str, Any] = {
+        "r_max": CUTOFF,
+        "num_bessel": NUM_RADIAL,
+        "num_polynomial_cutoff": ENVELOPE_EXPONENT,
+        "max_ell": L_MAX,
+        "interaction_cls": "RealAgnosticResidualInteractionBlock",
+        "interaction_cls_first": "RealAgnosticInteractionBlock",
+        "num_interactions": LAYERS,
+        "num_elements": len(case.numbers),
+        "hidden_irreps": "+".join(f"{case.channels}x{d}{'eo'[d % 2]}" for d in degrees),
+        "MLP_irreps": f"{READOUT_WIDTH}x0e",
+        "radial_MLP": list(RADIAL_WIDTHS),
+        "atomic_energies": np.zeros(len(case.numbers)),
+        "avg_num_neighbors": NEIGHBORS,
+        "atomic_numbers": list(case.numbers),
+        "correlation": CORRELATION,
+        "atomic_inter_scale": 1.0,
+        "atomic_inter_shift": 0.0,
+    }
+    classes = {
+        key: modules.interaction_classes[arguments[key]]
+        for key in ("interaction_cls", "interaction_cls_first")
+    }
+    irreps = {key: o3.Irreps(arguments[key]) for key in ("hidden_irreps", "MLP_irreps")}
+    gate = torch.nn.functional.silu
+    model = modules.ScaleShiftMACE(**(arguments | classes | irreps | {"gate": gate}))
+    return model, arguments | {"gate": "silu"}
+
+
+def of_mace_torch(case: Case, scripted: bool) -> Contender:
+    """MACE of mace-torch, as it is or as TorchScript, without padding."""
+    model, _ = _mace_torch(case)
+    batch = _batch_of_mace_torch(case)
     run = jit.compile(model) if scripted else model
 
     def energy_forces() -> np.ndarray:
@@ -251,7 +303,8 @@ def run(structures: Sequence[ase.Atoms], channels: int, hidden: int) -> list[dic
     case = Case(structures, numbers, channels, hidden)
     makers: list[Callable[[], Contender]] = [
         *(lambda name=name: ours(case, name) for name in OURS),
-        *(lambda gaunt=gaunt: of_mlip(case, gaunt) for gaunt in (False, True)),
+        *(lambda small=small: converted(case, small) for small in (False, True)),
+        *(lambda gaunt=gaunt: of_mlip(case, gaunt) for gaunt in (False, True) if HAS_MLIP),
         *(lambda scripted=scripted: of_mace_torch(case, scripted) for scripted in (False, True)),
     ]
     contenders = []
@@ -286,9 +339,11 @@ def table(results: dict[str, Any]) -> str:
         f"{records[0]['edges']} edges in all ({results['formula']}), cutoff {CUTOFF} Å, "
         f"{results['channels']} channels, {LAYERS} layers, harmonics to l = {L_MAX}, ν = "
         f"{CORRELATION}, float32, on {machine['processor'] or machine['device']}, "
-        f"{machine['threads']} threads; jax {versions['jax']}, mlip {versions['mlip']}, mace-torch "
-        f"{versions['mace-torch']} with torch {versions['torch']}. Medians in ms; at each size all "
-        "took turns in one run. Ratio: time of the fastest peer of the same kind over this one.",
+        f"{machine['threads']} threads; "
+        + ", ".join(f"{name} {versions[name]}" for name in ("jax", *PEERS) if name in versions)
+        + ". Medians in ms; at each size all took turns in one run. Ratio: time of the fastest "
+        "peer of the same kind over this one. Converted models have mace-torch's weights; the "
+        f"compressed one is within {TOLERANCE:g} eV/atom and eV/Å.",
     ]
     for hidden in sorted({record["hidden_l_max"] for record in records}):
         lines += [
@@ -302,12 +357,17 @@ def table(results: dict[str, Any]) -> str:
         for name in dict.fromkeys(record["name"] for record in own):
             cells = []
             for task in ("energy_forces", "training_step"):
-                [here] = [r for r in own if r["name"] == name and r["task"] == task]
+                mine = [r for r in own if r["name"] == name]
+                here = next((r for r in mine if r["task"] == task), None)
+                if here is None:
+                    cells += ["", ""]
+                    continue
                 alike = [r for r in own if (r["task"], r["family"]) == (task, here["family"])]
                 peers = [r for r in alike if not r["name"].startswith("tensornet_jax")]
-                ratio = min(r["median_s"] for r in peers) / here["median_s"]
-                cells += [f"{1e3 * here['median_s']:.1f}", f"{ratio:.2f}"]
-            lines.append(f"| {name} | {here['parameters']:,} | {' | '.join(cells)} |")
+                best = min((r["median_s"] for r in peers), default=float("nan"))
+                cells += [f"{1e3 * here['median_s']:.1f}", f"{best / here['median_s']:.2f}"]
+            count = next(r["parameters"] for r in own if r["name"] == name)
+            lines.append(f"| {name} | {count:,} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -331,7 +391,7 @@ def main() -> None:
         "benchmark": "mace_peers",
         "machine": describe_machine(),
         "versions": installed_versions()
-        | {name: version(name) for name in ("mlip", "mace-torch", "torch")},
+        | {name: version(name) for name in PEERS if name != "mlip" or HAS_MLIP},
         "structures": len(frames),
         "formula": str(frames[0].symbols.formula.format("hill")),
         "atoms": sum(map(len, frames)),

@@ -20,6 +20,7 @@ from tensornet_jax.calculator.changes import changes_between
 from tensornet_jax.calculator.evaluator import Evaluator
 from tensornet_jax.calculator.requests import computed_for
 from tensornet_jax.graph.electrons import with_state
+from tensornet_jax.potential.heads import with_head
 from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.preparation import check_visible
@@ -67,6 +68,7 @@ class Calculator(AseCalculator):
         *,
         charge: float | None = None,
         spin: int | None = None,
+        head: str | None = None,
         compilation_cache: bool = False,
     ) -> None:
         """Load a model.
@@ -77,12 +79,14 @@ class Calculator(AseCalculator):
             skin: Å the neighbor list reaches beyond the cutoff; 0 rebuilds it at every step.
             charge: total charge, e, of structures that do not say it in `atoms.info`.
             spin: multiplicity 2S + 1 of structures that do not say it in `atoms.info`.
+            head: of a model with several heads, the level of theory that is meant.
             compilation_cache: call `enable_compilation_cache`, so that compiled models are kept in
                 the user's cache folder between runs; it concerns all of the process.
 
         Raises:
-            ValueError: negative skin, unknown dtype, an unusable model file, or a charge or spin on
-                which nothing that the model predicts depends.
+            ValueError: negative skin, unknown dtype, an unusable model file, a charge or spin on
+                which nothing that the model predicts depends, an unknown head, or none where there
+                are several.
             ForkedError: this process was forked after JAX had started.
         """
         # First: it resets what every calculator has, results included.
@@ -93,6 +97,7 @@ class Calculator(AseCalculator):
             potential = model if dtype in (None, model.dtype) else model.astype(dtype)
         else:
             potential = load_model(model, dtype)
+        potential = with_head(potential, head)
         check_visible(potential.config, charge, spin)
         if compilation_cache:
             enable_compilation_cache()

@@ -92,6 +92,24 @@ class Precision(StrEnum):
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Model file (.safetensors).", show_default=False)
 ]
+HeadOption = Annotated[
+    str | None,
+    typer.Option(
+        "--head",
+        metavar="NAME",
+        help="Of a model with several heads: the level of theory that is meant.",
+        show_default="must be given where there are several",
+    ),
+]
+StatedHeadOption = Annotated[
+    str | None,
+    typer.Option(
+        "--head",
+        metavar="NAME",
+        help="Of a model with several heads: the level of theory that is meant.",
+        show_default="the one that each structure names as head",
+    ),
+]
 PrecisionOption = Annotated[
     Precision | None,
     typer.Option("--dtype", help="Precision to compute in.", show_default="the model file's"),
@@ -306,12 +324,23 @@ def prepare_process() -> None:
     keep_freed_memory()
 
 
-def open_model(path: Path, dtype: Precision | None) -> "Potential":
-    """Return the potential of a model file, the process prepared to run it."""
+def open_model(
+    path: Path, dtype: Precision | None, head: str | None, *, one_head: bool = True
+) -> "Potential":
+    """Return the potential of a model file, the process prepared to run it.
+
+    Args:
+        path: the file.
+        dtype: of the options; None for the file's own.
+        head: of the options; None for the only one.
+        one_head: whether a head must be named where there are several.
+    """
+    from tensornet_jax.potential.heads import with_head
     from tensornet_jax.potential.model_file import load_model
 
     prepare_process()
-    return load_model(path, dtype=None if dtype is None else dtype.value)
+    potential = load_model(path, dtype=None if dtype is None else dtype.value)
+    return with_head(potential, head) if one_head or head is not None else potential
 
 
 def open_devices(number: int | None) -> "Devices":

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tensornet_jax.cli.common import (
+    HeadOption,
     ModelArgument,
     check_output,
     open_model,
@@ -28,6 +29,7 @@ def compress(
             help="Structures to measure the error on.", show_default="random clusters of atoms"
         ),
     ] = None,
+    head: HeadOption = None,
     elements: Annotated[
         str | None,
         typer.Option(
@@ -45,7 +47,7 @@ def compress(
     from tensornet_jax.potential.elements import with_elements
     from tensornet_jax.potential.model_file import save_model
 
-    potential = open_model(model, None)
+    potential = open_model(model, None, head)
     if elements is not None:
         potential = with_elements(potential, symbols_to_numbers(elements))
     result = compressed(potential, tolerance, frames)

@@ -181,21 +181,25 @@ def mace(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Of a model with several heads: whose energies to take.",
-            show_default="must be given where there are several",
+            help="Of a model with several heads: the one to take.",
+            show_default="all of them",
         ),
     ] = None,
+    charges: ChargesOption = None,
     dtype: DtypeOption = None,
 ) -> None:
-    """Convert a MACE of mace-torch, such as MACE-MP-0, MPA-0, OFF23 or MH-1."""
+    """Convert a MACE of mace-torch, such as MACE-MP-0, MPA-0, OFF23, MH-1 or OMOL."""
     check_output(output, model)
+    seen = _charges(charges)
 
     from tensornet_jax.interop.mace import from_model_file
 
     potential = from_model_file(model, head=head, dtype=None if dtype is None else dtype.value)
-    arguments = potential.metadata["config"]
-    typer.echo(f"read: {arguments['interaction_cls']}, head {arguments['heads'][0]}")
-    _save(output, potential)
+    first = next(iter(potential.metadata.get("heads", {}).values()), potential.metadata)
+    names = potential.config.levels or first["config"]["heads"]
+    count = "head" if len(names) == 1 else "heads"
+    typer.echo(f"read: {first['config']['interaction_cls']}, {count} {', '.join(names)}")
+    _save(output, potential, seen)
 
 
 def _charges(text: str | None) -> tuple[float, ...] | None:

@@ -13,6 +13,7 @@ from tensornet_jax.cli.common import (
     LabelOption,
     ModelArgument,
     PrecisionOption,
+    StatedHeadOption,
     UnitOption,
     check_output,
     label_config,
@@ -33,6 +34,7 @@ def evaluate(
         Path | None,
         typer.Option("--output", "-o", help="Also write the table to this CSV file."),
     ] = None,
+    head: StatedHeadOption = None,
     dtype: PrecisionOption = None,
     batch_size: BatchOption = 32,
     devices: DevicesOption = None,
@@ -59,7 +61,7 @@ def evaluate(
             check_output(path, model, *data)
             check_new(path, force=force)
     config = label_config(labels, units)
-    potential = open_model(model, dtype)
+    potential = open_model(model, dtype, head, one_head=False)
     own = open_devices(devices)
 
     from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures

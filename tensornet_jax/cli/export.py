@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tensornet_jax.cli.common import ModelArgument, Precision, check_output
+from tensornet_jax.cli.common import HeadOption, ModelArgument, Precision, check_output
 from tensornet_jax.cli.convert import Implementation
 from tensornet_jax.cli.growing_output import check_new
 
@@ -18,6 +18,7 @@ class Target(StrEnum):
     """What can be written."""
 
     torchmd_net = "torchmd-net"
+    mace = "mace"
     stablehlo = "stablehlo"
 
 
@@ -27,15 +28,17 @@ def export(
         Path,
         typer.Argument(
             metavar="OUTPUT",
-            help="Checkpoint (.ckpt) for torchmd-net; folder for stablehlo.",
+            help="Checkpoint (.ckpt) for torchmd-net; .npz or .model for mace; folder for "
+            "stablehlo.",
             show_default=False,
         ),
     ],
     to: Annotated[
         Target,
         typer.Option(
-            help="torchmd-net: a checkpoint its load_model reads. stablehlo: a compiled function "
-            "with a manifest, which evaluates with jax and numpy alone.",
+            help="torchmd-net: a checkpoint its load_model reads. mace: a file of mace-torch, or "
+            "arrays and arguments for it. stablehlo: a compiled function with a manifest, which "
+            "evaluates with jax and numpy alone.",
             show_default=False,
         ),
     ],
@@ -47,6 +50,7 @@ def export(
             show_default="the model's own",
         ),
     ] = None,
+    head: HeadOption = None,
     dtype: Annotated[
         Precision | None,
         typer.Option(help="Precision of what is written.", show_default="the model file's"),
@@ -59,14 +63,20 @@ def export(
     """Write a model for another program."""
     _check(output, model, to, so3_convention, force)
 
+    from tensornet_jax.potential.heads import with_head
     from tensornet_jax.potential.model_file import load_model
 
     potential = load_model(model, dtype=None if dtype is None else dtype.value)
+    potential = with_head(potential, head)
     if to is Target.torchmd_net:
         from tensornet_jax.interop.torchmd_net.export import write_checkpoint
 
         convention = None if so3_convention is None else so3_convention.value
         write_checkpoint(output, potential, so3_convention=convention)
+    elif to is Target.mace:
+        from tensornet_jax.interop.mace.files import write_for_mace
+
+        write_for_mace(output, potential)
     else:
         _write_stablehlo(output, potential)
     typer.echo(f"written: {output}")
@@ -78,6 +88,10 @@ def _check(
     check_output(output, model)
     if so3_convention and to is not Target.torchmd_net:
         raise ValueError("--so3-convention is for --to torchmd-net")
+    if to is Target.mace:
+        from tensornet_jax.interop.mace.files import check_ending
+
+        check_ending(output)
     if to is not Target.stablehlo:
         check_new(output, force=force)
         return

@@ -9,6 +9,8 @@ from tensornet_jax.cli.common import LabelOption, UnitOption, label_config
 
 if TYPE_CHECKING:
     from tensornet_jax.models.config import ModelConfig
+    from tensornet_jax.potential.potential import Potential
+    from tensornet_jax.runtime.sealed_file import Json
 
 
 def inspect(
@@ -47,7 +49,6 @@ def _model_lines(path: Path) -> list[str]:
     potential = load_model(path)
     record, metadata = record_of(header["metadata"]), dict(header["metadata"])
     metadata.pop(ENTRY, None)
-    elements = header["elements"]
     lines = [
         f"{path}",
         f"model               {potential.config.name}",
@@ -58,17 +59,42 @@ def _model_lines(path: Path) -> list[str]:
         f"properties          {', '.join(potential.properties)}",
         f"energy scale        {potential.energy_scale:.6g} eV",
         f"energy offset       {potential.energy_offset:.6g} eV",
+        *_head_lines(potential),
         "",
-        "element   E0 (eV)",
+        *_energy_lines(header["elements"], potential.config),
     ]
-    for symbol, energy in zip(elements["symbols"], elements["reference_energies"], strict=True):
-        lines.append(f"{symbol:<7} {energy:>14.6f}")
     told = ["the file does not say"] if record is None else record.lines()
     lines += ["", "trained on", *(f"  {line}" for line in told)]
     lines += ["", "model settings", *_key_lines(header["model"])]
     if metadata:
         lines += ["", "metadata", *_key_lines(metadata)]
     return lines
+
+
+def _energy_lines(elements: "Json", config: "ModelConfig") -> list[str]:
+    """List E0 by element; of several heads in a column each."""
+    energies, names = elements["reference_energies"], ""
+    if config.num_levels == 1:
+        energies = [energies]
+    else:
+        names = "".join(f" {name:>14}" for name in config.levels)
+    lines = [f"element   E0 (eV){names and ':'}{names}"]
+    for symbol, *row in zip(elements["symbols"], *energies, strict=True):
+        cells = ("-" if energy is None else f"{energy:.6f}" for energy in row)
+        lines.append(f"{symbol:<7}" + " " * 10 * bool(names) + "".join(f" {c:>14}" for c in cells))
+    return lines
+
+
+def _head_lines(potential: "Potential") -> list[str]:
+    """Name the heads; of several their scales too."""
+    from tensornet_jax.potential.heads import level_scales
+
+    config = potential.config
+    if config.num_levels == 1:
+        return [f"head                {name}" for name in config.levels]
+    pairs = zip(config.levels, level_scales(potential), strict=True)
+    told = ", ".join(f"{name} {scale:.6g} eV" for name, scale in pairs)
+    return [f"heads               {', '.join(config.levels)}", f"  energy scales     {told}"]
 
 
 def _parameter_lines(path: Path) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tensornet_jax.cli.common import ModelArgument, PrecisionOption
+from tensornet_jax.cli.common import HeadOption, ModelArgument, PrecisionOption
 
 InputArgument = Annotated[
     Path,
@@ -31,6 +31,7 @@ def lammps(
     script: InputArgument,
     options: LammpsOptions = None,
     charge: Annotated[float, typer.Option(help="Total charge of the box, e.")] = 0.0,
+    head: HeadOption = None,
     dtype: PrecisionOption = None,
 ) -> None:
     """Run an input script of LAMMPS; under mpiexec on all its processes.
@@ -44,7 +45,7 @@ def lammps(
 
     read_script(script)
     one_gpu_each()
-    potential = open_model(model, dtype)
+    potential = open_model(model, dtype, head)
     check_visible(potential.config, charge, None)
 
     def tell(text: str) -> None:

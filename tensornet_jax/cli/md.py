@@ -73,7 +73,7 @@ def _opened(run: "MDConfig") -> "Recorder":
         # Before an equilibration that would be for nothing.
         sinks = sinks_of(run.formats, records=run.record is not None)
         check_free(run.output, sinks.values(), run.replicas)
-    potential = open_model(Path(run.model), Precision(run.dtype))
+    potential = open_model(Path(run.model), Precision(run.dtype), run.head)
     atoms = _start(run, visible_state(potential, run.charge, run.spin))
     return Recorder(
         dynamics_of(run, potential, atoms, going_on=going_on),

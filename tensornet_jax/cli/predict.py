@@ -14,6 +14,7 @@ from tensornet_jax.cli.common import (
     ModelArgument,
     PrecisionOption,
     SpinOption,
+    StatedHeadOption,
     UnitOption,
     check_output,
     label_config,
@@ -52,6 +53,7 @@ def predict(
             metavar="OUTPUT", help="File to write; .xyz, .extxyz, .traj or .db.", show_default=False
         ),
     ],
+    head: StatedHeadOption = None,
     dtype: PrecisionOption = None,
     batch_size: BatchOption = 32,
     devices: DevicesOption = None,
@@ -76,7 +78,7 @@ def predict(
     check_output(output, model, data)
     config = label_config(labels, units)
     with held_output(output, force=force, resume=resume):
-        potential = open_model(model, dtype)
+        potential = open_model(model, dtype, head, one_head=False)
         own = open_devices(devices)
         together = batch_size * own.count
         refused: list[Refusal] = []
@@ -87,7 +89,7 @@ def predict(
             "model": sha256_of(model),
             "dtype": potential.dtype,
             "labels": config.model_dump(mode="json"),
-        }
+        } | ({} if head is None else {"head": head})
         run = GrowingOutput(output, settings, structures, refused, resume=resume, only_growing=True)
         with run.growing():
             for start in range(0, len(run.todo), together):

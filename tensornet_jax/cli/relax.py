@@ -10,6 +10,7 @@ import typer
 from tensornet_jax.cli.common import (
     ChargeOption,
     DoublePrecisionOption,
+    HeadOption,
     ModelArgument,
     Precision,
     SpinOption,
@@ -141,6 +142,7 @@ def relax(
     log: LogOption = None,
     charge: ChargeOption = None,
     spin: SpinOption = None,
+    head: HeadOption = None,
     dtype: DoublePrecisionOption = Precision.float64,
     force: ForceOption = False,
     resume: ResumeOption = False,
@@ -160,13 +162,14 @@ def relax(
     how = Relaxation(fmax, steps, chosen, change, pressure, symmetry)
     check_engine(engine, how, together=batch_size is not None)
     with held_output(output, force=force, resume=resume):
-        potential = open_model(model, dtype)
+        potential = open_model(model, dtype, head)
         potential.config.require_energy()
         refused: list[Refusal] = []
         structures = read_geometries(data, visible_state(potential, charge, spin), refused)
         settings = {"command": "relax", "model": sha256_of(model), "dtype": potential.dtype}
         # Runs of versions without a choice go on.
         settings |= {} if engine == DEFAULT_ENGINE else {"engine": engine}
+        settings |= {} if head is None else {"head": head}
         run = GrowingOutput(output, settings | asdict(how), structures, refused, resume=resume)
         paths = _paths(trajectory, log, run.todo, len(structures) + len(refused))
         if not (force or run.goes_on):

@@ -66,9 +66,21 @@ class LabelledStructure:
         return None if group is None else str(group)
 
     @property
+    def head(self) -> str | None:
+        """The level of theory that its file or the data section says it is of, if any."""
+        head = self.atoms.info.get("head")
+        return None if head is None else str(head)
+
+    @property
     def energy(self) -> float:
         """The energy label, eV; NaN where there is none."""
         return float(self.labels.of("energy"))
+
+    def with_head(self, head: str) -> "LabelledStructure":
+        """Return the structure as one of a level of theory."""
+        atoms = self.atoms.copy()
+        atoms.info["head"] = head
+        return replace(self, atoms=atoms)
 
     def with_state(self, charge: float | None, spin: int | None) -> "LabelledStructure":
         """Return the structure in a given state, whatever its file says.

@@ -44,6 +44,10 @@ class ReferenceEnergies:
     rank: int
     undetermined: tuple[str, ...] = ()
 
+    def of_structure(self, structure: LabelledStructure) -> float:
+        """Return the sum of reference energies of a structure in eV; see `of`."""
+        return self.of(structure.numbers)
+
     @property
     def fitted(self) -> bool:
         """Whether they were fitted to energies, about which those then lie."""

@@ -109,7 +109,7 @@ class Split:
 
 
 def traits_of(structure: LabelledStructure) -> frozenset[str]:
-    """Return what a structure can teach and another may not: elements, state, kinds of labels.
+    """Return what a structure can teach and another may not: elements, state, labels, head.
 
     Elements are their symbols; the others have two words, such as "charge 1" or "label stress".
     """
@@ -117,7 +117,8 @@ def traits_of(structure: LabelledStructure) -> frozenset[str]:
     state = {f"charge {charge:g}"} | ({f"spin {spin}"} if spin is not None else set())
     labels = {f"label {name}" for name in structure.labels}
     elements = {chemical_symbols[z] for z in set(structure.numbers.tolist())}
-    return frozenset(elements | state | labels)
+    head = set() if structure.head is None else {f"head {structure.head}"}
+    return frozenset(elements | state | labels | head)
 
 
 def make_split(

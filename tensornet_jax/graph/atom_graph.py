@@ -147,6 +147,8 @@ class AtomGraph(Generic[ArrayT]):
     graph_mask: False for padding.
     long_edges: the pairs that energies beyond the cutoff need; None where there are none.
     initial_charges: e, of a potential with fixed charges; None without.
+    head: place of each structure's level of theory among those of a model that has several, 0 for
+        padding; None without.
     k_vectors: integers of the reciprocal lattice vectors of an Ewald sum, 0 for padding and in
         structures without; None where no structure has an Ewald sum.
     mesh: points along each lattice vector of the mesh of the others (static); None without.
@@ -164,6 +166,7 @@ class AtomGraph(Generic[ArrayT]):
     graph_mask: Bool[ArrayT, " structures"]
     long_edges: EdgeList[ArrayT] | None = None
     initial_charges: Float[ArrayT, " atoms"] | None = None
+    head: Int[ArrayT, " structures"] | None = None
     k_vectors: Int[ArrayT, "structures k_vectors 3"] | None = None
     mesh: MeshShape | None = field(default=None, metadata={"static": True})
 

@@ -47,6 +47,7 @@ class Structure:
     far: of a potential that reaches farther than its network; None without.
     initial_charges: e, of a potential with fixed charges; None without.
     spin: multiplicity 2S + 1, of a potential that depends on it; 0 without.
+    head: place of its level of theory among those of a potential that has several; None without.
     """
 
     positions: Float[np.ndarray, "atoms 3"] = field(metadata={"input": Input("atom", (3,))})
@@ -60,6 +61,9 @@ class Structure:
         default=None, metadata={"input": Input("atom", optional=True)}
     )
     spin: int = field(default=0, metadata={"input": Input("structure")})
+    head: int | None = field(
+        default=None, metadata={"input": Input("structure", (), np.int32, optional=True)}
+    )
 
     def __len__(self) -> int:
         return len(self.species)
@@ -101,6 +105,7 @@ def make_structure(
     long_range: LongRange | None = None,
     charged: bool = False,
     with_spin: bool = False,
+    head: int | None = None,
     skin: float = 0.0,
 ) -> Structure:
     """Prepare a structure: species, neighbor pairs, positions wrapped into the cell.
@@ -113,6 +118,7 @@ def make_structure(
         long_range: what there is beyond the cutoff; None for nothing.
         charged: take over the charges of the atoms, which must have some.
         with_spin: take over the spin multiplicity, which must be given.
+        head: place of its level of theory, for a potential that has several.
         skin: Å the lists reach beyond their cutoffs.
 
     Raises:
@@ -148,6 +154,7 @@ def make_structure(
         far=None if far is None else far._replace(pairs=_between_images(far.pairs, images)),
         initial_charges=charges,
         spin=spin,
+        head=head,
     )
 
 

@@ -54,6 +54,11 @@ class MDConfig(Config):
     model: str = Field(
         min_length=1, description="model file", examples=["runs/example/model.safetensors"]
     )
+    head: str | None = Field(
+        default=None,
+        description="of a model with several heads: the level of theory that is meant; null: the "
+        "only one",
+    )
     structure: str = Field(
         min_length=1, description="file with the start structure", examples=["start.xyz"]
     )

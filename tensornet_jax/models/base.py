@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 from flax.typing import VariableDict
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
@@ -76,17 +77,21 @@ class Model(nn.Module, Generic[ConfigT]):
         raise NotImplementedError
 
     def radial_functions(
-        self, distances: Float[Array, " distances"]
+        self, distances: Float[Array, " distances"], species: tuple[ArrayLike, ArrayLike]
     ) -> list[Float[Array, "distances functions"]]:
         """All functions of the distance in Å, network by network.
 
         Of a model whose configuration is `compressible`.
+
+        Args:
+            distances: Å.
+            species: of an edge's receiver and sender; see `ModelConfig.tables`.
         """
         raise NotImplementedError
 
     def compressed(
         self,
-        table: Float[Array, "coefficients rank"],
+        table: Float[Array, "*species coefficients rank"],
         matrices: list[Float[Array, "rank functions"]],
     ) -> VariableDict:
         """Return the variables of the same model with splines in place of `radial_functions`.
@@ -94,7 +99,8 @@ class Model(nn.Module, Generic[ConfigT]):
         Of a model whose configuration is `compressible`.
 
         Args:
-            table: coefficients of the splines, four for each interval.
+            table: coefficients of the splines, four for each interval; where `ModelConfig.tables`
+                has several, of all receivers and senders.
             matrices: what combines the splines to the functions of each network.
         """
         raise NotImplementedError

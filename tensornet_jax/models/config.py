@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from tensornet_jax.config import NOT_SET_BY_USERS, Config
 from tensornet_jax.graph.long_range import LongRange
+from tensornet_jax.models.heads.level_config import Levels
 from tensornet_jax.models.heads.tensor_config import NamedTensorHead, check_reachable
 from tensornet_jax.models.physics.config import AnyPrior, Coulomb, CoulombRange, finest_k_vectors
 from tensornet_jax.properties import PROPERTIES, Property
@@ -22,14 +23,44 @@ class Compression(Config):
     intervals: int = Field(ge=4)
 
 
-class ModelConfig(Config):
+class Answers(Config):
+    """What a model answers unless it knows better."""
+
+    @property
+    def compressible(self) -> bool:
+        """Whether the module has `radial_functions` that can be tabulated, and runs on tables."""
+        return False
+
+    def compressed(self, compression: Compression) -> Self:
+        """Return the configuration of the compressed model; see `Model.compressed`."""
+        return self.model_copy(update={"compression": compression})
+
+    @property
+    def tables(self) -> Literal["one", "pairs", "edges"]:
+        """What has radial functions of its own.
+
+        ``one``: nothing; they are the same for all elements. ``pairs``: two elements, in either
+        order. ``edges``: the element of a receiver and that of a sender.
+        """
+        return "one"
+
+    def check_state(self, charge: float, spin: int, where: str = "") -> None:
+        """Raise ValueError where the model knows no structures of such a charge or spin.
+
+        Args:
+            charge: total charge, e.
+            spin: multiplicity; 0 where the model does not depend on it.
+            where: how the message names the structure.
+        """
+
+
+class ModelConfig(Levels, Answers):
     """What the package asks of every model's configuration.
 
     A model adds a `name`, the same as in ``MODELS``, and its hyperparameters. Its answers to the
     questions below are properties that it may override.
     """
 
-    name: str = ""
     cutoff: float = Field(default=5.0, gt=0, description="cutoff radius, Å")
     heads: tuple[Literal["energy", "dipole"], ...] = Field(
         default=("energy",),
@@ -80,10 +111,15 @@ class ModelConfig(Config):
             raise ValueError(f"electronic_state {list(self.electronic_state)} names an input twice")
         return self
 
-    @property
-    def compressible(self) -> bool:
-        """Whether the module has `radial_functions` that can be tabulated, and runs on tables."""
-        return False
+    @model_validator(mode="after")
+    def _check_head_scales(self) -> Self:
+        for prior in self.priors:
+            if prior.head_scales and len(prior.head_scales) != self.num_levels:
+                raise ValueError(
+                    f"prior {prior.name} has {len(prior.head_scales)} head_scales, and the model "
+                    f"{self.num_levels} heads"
+                )
+        return self
 
     @property
     def highest_degree(self) -> int:

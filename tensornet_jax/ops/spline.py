@@ -9,7 +9,7 @@ the length of an interval, which in float32 leaves four digits where intervals a
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.interpolate import make_lsq_spline
 
 from tensornet_jax.ops.messages.message import rows
@@ -50,23 +50,26 @@ def evaluate_spline(
     coefficients: Float[Array, "coefficients functions"],
     places: Float[Array, " places"],
     length: float,
+    tables: tuple[Int[Array, " places"], int] | None = None,
 ) -> Float[Array, "places functions"]:
     """Values of splines; derivatives by the places are those of the polynomials, hence exact.
 
     Args:
-        coefficients: (4 · intervals, R).
+        coefficients: (4 · intervals, R), or those of several tables one after the other.
         places: (P,) anywhere; 0 outside of [0, length).
         length: of the range.
+        tables: which table each place is looked up in, and how many there are; None for one.
 
     Returns:
         (P, R).
     """
-    intervals = len(coefficients) // ORDER
+    table, count = (0, 1) if tables is None else tables
+    intervals = len(coefficients) // ORDER // count
     scaled = places * (intervals / length)
     interval = jnp.clip(jnp.floor(lax.stop_gradient(scaled)), 0, intervals - 1)
     inside = (places >= 0) & (places < length)
     t = jnp.where(inside, scaled - interval, 0)
-    first = ORDER * interval.astype(jnp.int32)
+    first = ORDER * (interval.astype(jnp.int32) + intervals * table)
     total = jnp.zeros((), coefficients.dtype)
     for power in range(ORDER):
         # Not Horner's scheme: its derivative would keep every partial sum, (P, R) each.

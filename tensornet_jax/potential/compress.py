@@ -3,41 +3,28 @@
 A radial network is evaluated for every pair of atoms, and yet what comes out depends on one number.
 All radial functions of a model, of all its layers, are close to a space of a few dozen functions
 (singular value decomposition); these are tabulated as cubic splines, and a network becomes one thin
-matrix. What depends on two elements becomes tables. The result is a potential like any other: it
+matrix. What depends on two elements becomes tables, and where a network sees them too, each two of
+them have splines of their own. The result is a potential like any other: it
 is saved, run and inspected as before, only it cannot be trained.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import ase
-import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import covalent_radii
 
 from tensornet_jax.models.config import Compression
-from tensornet_jax.ops.spline import ORDER, evaluate_spline, fit_spline
+from tensornet_jax.ops.spline import ORDER
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.radial_functions import INTERVALS, RANKS, Functions
 from tensornet_jax.potential.results import Results
-from tensornet_jax.runtime.precision import precision_scope
 
-# Ranks are multiples of what a vector unit holds.
-RANKS = tuple(range(8, 129, 8))
-INTERVALS = (512, 1024, 2048, 4096, 8192)
-SAMPLES = 4
-"""Distances in each interval at which the functions are sampled."""
-COARSE = 16
-"""Of so many samples one is enough to find the space that the functions span."""
-NEVER_CLOSER = 0.5
-CLOSE_WEIGHT = 0.01
-"""Å, and what errors count at smaller distances, which no two nuclei reach; 0 itself is needed."""
-SLOPE_LENGTH = 0.5
-"""Å: a force is a slope, whose error counts as much as that of the value this far on."""
 FIRST_ACCURACY = 50.0
-ATTEMPTS = 8
-"""The functions' accuracy at first, in tolerances, and how often it may be quartered."""
+ATTEMPTS = 12
+"""The functions' accuracy at first, in tolerances, and how often more may be asked for."""
 
 
 @dataclass(frozen=True)
@@ -69,24 +56,28 @@ def compress(
         the compressed potential, in the same dtype; ``metadata["compression"]`` has the errors.
 
     Raises:
-        ValueError: the model has no radial networks or no energy, is compressed already, or stays
-            above the tolerance with the largest tables there are.
+        ValueError: the model has no radial networks or no energy, is compressed already, knows so
+            many elements that a table for each two of them is too large, or stays above the
+            tolerance with the largest tables there are.
     """
     _check(potential, tolerance)
     structures = _random_clusters(potential) if structures is None else list(structures)
     if not structures:
         raise ValueError("no structures to measure the error of compression on: pass at least one")
     exact = potential.astype("float64")
+    functions = Functions(exact, np.dtype(potential.dtype).itemsize)
     expected = exact.evaluate(structures)
-    places = np.linspace(0, exact.cutoff, SAMPLES * INTERVALS[-1] + 1)
-    with exact.precision():
-        values = _radial_functions(exact, places)
     accuracy = FIRST_ACCURACY * tolerance
-    errors = []
+    errors, shape, coarsest = [], None, 0
     for _ in range(ATTEMPTS):
-        tables = _tables(places, values, exact.cutoff, accuracy)
+        tables = functions.tables(accuracy, coarsest)
         if tables is None:
             break
+        if tables[0].shape == shape:
+            # Forces are slopes: they may need shorter pieces than values do.
+            coarsest = 2 * (tables[0].shape[-2] // ORDER)
+            continue
+        shape = tables[0].shape
         candidate = _with_tables(exact, *tables)
         errors.append(_error(candidate, structures, expected))
         if max(errors[-1].energy, errors[-1].forces) <= tolerance:
@@ -107,10 +98,8 @@ def compress(
 def _check(potential: Potential, tolerance: float) -> None:
     name = potential.config.name
     if not potential.config.compressible:
-        raise ValueError(
-            f"{name} cannot be compressed: what its networks make of a distance depends on the "
-            "elements of both atoms too"
-        )
+        raise ValueError(f"{name} cannot be compressed: none of its networks see distances alone")
+    potential.config.require_one_level()
     if potential.config.compression is not None:
         raise ValueError(f"this {name} is compressed already: compress the one it was made of")
     if "energy" not in potential.heads:
@@ -119,54 +108,11 @@ def _check(potential: Potential, tolerance: float) -> None:
         raise ValueError(f"the tolerance must be positive, not {tolerance}")
 
 
-def _radial_functions(potential: Potential, places: np.ndarray) -> list[np.ndarray]:
-    """Values (K, n) of each network's functions at distances."""
-    apply = jax.jit(partial(potential.module.apply, method="radial_functions"))
-    return [np.asarray(v) for v in apply(potential.variables, jnp.asarray(places))]
-
-
-def _tables(
-    places: np.ndarray, values: Sequence[np.ndarray], cutoff: float, accuracy: float
-) -> tuple[np.ndarray, list[np.ndarray]] | None:
-    """Spline coefficients (4 · intervals, rank) and a matrix (rank, n) for each network.
-
-    The smallest that reproduce all functions to an accuracy relative to the largest of each
-    network; None if none do.
-    """
-    weights = np.where((places > 0) & (places < NEVER_CLOSER), CLOSE_WEIGHT, 1.0)[:, None]
-    scales = [max(abs(weights * v).max(), np.finfo(float).tiny) for v in values]
-    together = np.concatenate([v / s for v, s in zip(values, scales, strict=True)], axis=1)
-    slopes = SLOPE_LENGTH * np.gradient(together, places[1], axis=0)
-    both = np.concatenate([(weights * rows)[::COARSE] for rows in (together, slopes)])
-    _, _, right = np.linalg.svd(both, full_matrices=False)
-
-    def error(basis: np.ndarray, matrix: np.ndarray) -> float:
-        return float(abs(weights * (basis @ matrix - together)).max())
-
-    for rank in RANKS:
-        matrix = right[:rank]
-        basis = together @ matrix.T
-        if error(basis, matrix) > accuracy / 2:
-            continue
-        for intervals in INTERVALS:
-            table = fit_spline(places, basis, cutoff, intervals)
-            if error(_on_places(table, places, cutoff), matrix) <= accuracy:
-                sizes = np.cumsum([v.shape[1] for v in values])[:-1]
-                parts = np.split(matrix, sizes, axis=1)
-                return table, [p * s for p, s in zip(parts, scales, strict=True)]
-    return None
-
-
-def _on_places(table: np.ndarray, places: np.ndarray, cutoff: float) -> np.ndarray:
-    with precision_scope("float64"):
-        return np.asarray(evaluate_spline(jnp.asarray(table), jnp.asarray(places), cutoff))
-
-
 def _with_tables(
     potential: Potential, table: np.ndarray, matrices: Sequence[np.ndarray]
 ) -> Potential:
-    compression = Compression(rank=table.shape[1], intervals=len(table) // ORDER)
-    config = potential.config.model_copy(update={"compression": compression})
+    rows, rank = table.shape[-2:]
+    config = potential.config.compressed(Compression(rank=rank, intervals=rows // ORDER))
     with potential.precision():
         variables = potential.module.apply(
             potential.variables,

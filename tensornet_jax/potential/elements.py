@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import jax.numpy as jnp
 import numpy as np
 from ase.data import chemical_symbols
+from jaxtyping import Float
 
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.models.parameter_paths import by_path, nested
@@ -52,8 +53,7 @@ def with_elements(
         else len(old)
         for number in table
     ]
-    energies = dict(zip(old, potential.elements.reference_energies, strict=True))
-    elements = ElementTable(table, np.array([(given | energies)[number] for number in table]))
+    elements = ElementTable(table, _energies(potential.elements, table, given))
     axes = species_axes(potential.config, potential.elements.numbers)
     added = np.array([number not in old for number in table])
     fresh = {}
@@ -71,6 +71,18 @@ def with_elements(
             leaves[path] = jnp.asarray(value)
     variables = {"params": {}, "buffers": {}} | nested(leaves)
     return potential.replace(variables=variables, elements=elements)
+
+
+def _energies(
+    old: ElementTable, table: Sequence[int], given: Mapping[int, float]
+) -> Float[np.ndarray, "*heads elements"]:
+    """Reference energies of other elements; given ones are those of all heads."""
+    rows = np.atleast_2d(old.reference_energies)
+    found = [
+        [(dict(given) | dict(zip(old.numbers, row, strict=True)))[number] for number in table]
+        for row in rows
+    ]
+    return np.array(found if old.reference_energies.ndim > 1 else found[0])
 
 
 def species_axes(config: ModelConfig, numbers: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -92,7 +104,7 @@ def species_axes(config: ModelConfig, numbers: tuple[int, ...]) -> dict[str, tup
         ValueError: something depends on the number of elements in another way.
     """
     other = _other_table(numbers)
-    now, then = _shapes(config, numbers), _shapes(config, other)
+    now, then = variable_sizes(config, numbers), variable_sizes(config, other)
     sizes, axes = (len(numbers), len(other)), {}
     for path in now.keys() | then.keys():
         before, after = now.get(path), then.get(path)
@@ -117,7 +129,7 @@ def depending_on_elements(config: ModelConfig, numbers: tuple[int, ...]) -> froz
         config: of the model.
         numbers: its element table.
     """
-    now, then = _shapes(config, numbers), _shapes(config, _other_table(numbers))
+    now, then = variable_sizes(config, numbers), variable_sizes(config, _other_table(numbers))
     return frozenset(path for path, shape in now.items() if then.get(path) != shape)
 
 
@@ -126,7 +138,13 @@ def _other_table(numbers: tuple[int, ...]) -> tuple[int, ...]:
     return (*numbers, others[-1]) if others else numbers[:-1]
 
 
-def _shapes(config: ModelConfig, numbers: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+def variable_sizes(config: ModelConfig, numbers: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model's variables by their paths; computes nothing.
+
+    Args:
+        config: of the model.
+        numbers: its element table.
+    """
     potential = Potential(config, {}, ElementTable(numbers, np.zeros(len(numbers))))
     return {path: leaf.shape for path, leaf in by_path(potential.variable_shapes()).items()}
 

@@ -7,6 +7,7 @@ noticed, and nothing in the file is ever executed.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -62,7 +63,7 @@ def save_model(path: str | os.PathLike[str], potential: Potential) -> None:
         "elements": {
             "symbols": list(potential.elements.symbols),
             "numbers": [int(number) for number in potential.elements.numbers],
-            "reference_energies": potential.elements.reference_energies.tolist(),
+            "reference_energies": _with_none(potential.elements.reference_energies.tolist()),
         },
         "energy_scale": float(potential.energy_scale),
         "energy_offset": float(potential.energy_offset),
@@ -124,6 +125,13 @@ def read_header(path: str | os.PathLike[str]) -> Json:
     """
     header, _ = _read(Path(path))
     return header
+
+
+def _with_none(energies: list[Any]) -> list[Any]:
+    """Return reference energies with null where a head does not know an element."""
+    if energies and isinstance(energies[0], list):
+        return [_with_none(row) for row in energies]
+    return [None if np.isnan(energy) else energy for energy in energies]
 
 
 def _read(path: Path) -> tuple[Json, dict[str, Shaped[np.ndarray, "..."]]]:

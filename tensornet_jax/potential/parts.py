@@ -62,6 +62,7 @@ class PartEvaluator:
     def __init__(self, potential: Potential, *, charge: float = 0.0, skin: float = 1.0) -> None:
         config = potential.config
         config.require_energy()
+        config.require_one_level()
         config.require_local()
         self.potential = potential
         self.reach = Reach(config.cutoff, config.num_hops, config.long_cutoff)

@@ -17,6 +17,7 @@ from tensornet_jax.graph.capacity_ladder import CapacityLadder, packs
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.models import MODELS
 from tensornet_jax.models.config import ModelConfig
+from tensornet_jax.models.heads.levels import LEVEL_SCALES
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.element_table import ElementTable
 from tensornet_jax.potential.evaluation import evaluate_packs
@@ -180,6 +181,8 @@ class Potential:
         or an element that the potential was not trained on.
         """
         prepared = prepare_structure(self.config, self.elements.numbers, atoms, where, skin)
+        if prepared.head is not None:
+            self.elements.energies_of(prepared.species, prepared.head, where)
         self._watch.look(atoms, where)
         return prepared
 
@@ -189,7 +192,7 @@ class Potential:
 
     def reference_energies(self, structure: Structure) -> Float[np.ndarray, " atoms"]:
         """E0 of each atom plus its share of the offset, float64 eV."""
-        return self.assembly.reference_energies(structure.species)
+        return self.assembly.reference_energies(structure)
 
     def predict(self, variables: Variables, graph: AtomGraph, compute: Iterable[str]) -> Outputs:
         """Properties of a padded graph without E0 and offset; see `predict`."""
@@ -271,6 +274,9 @@ def create_potential(
         dtype: "float32" or "float64".
         energy_scale: eV per unit of network output, e.g. the RMS force times 1 Å.
         energy_offset: eV per structure.
+
+    Raises:
+        ValueError: several heads are asked for, and the model has no read-outs for them.
     """
     potential = Potential(config, {}, elements, energy_scale, energy_offset, dtype)
     with potential.precision():
@@ -280,6 +286,11 @@ def create_potential(
             potential.module.init, compiler_options={"xla_backend_optimization_level": 0}
         )
         variables = initialize(jax.random.key(seed), graph)
+    if config.num_levels > 1 and LEVEL_SCALES not in variables.get("buffers", {}):
+        raise ValueError(
+            f"the model {config.name} has no read-outs for several heads: make them with "
+            "tensornet_jax.models.heads.levels.each_level, as docs/models.md says"
+        )
     return potential.replace(variables={"params": {}, "buffers": {}, **variables})
 
 
@@ -287,7 +298,10 @@ def _blank_graph(config: ModelConfig, dtype: str) -> AtomGraph[np.ndarray]:
     capacity = Capacity.holding([])
     if config.long_cutoff is not None:
         capacity = capacity._replace(long_pairs=capacity.pairs, long_slots=capacity.slots)
-    return batch_structures([], capacity, dtype)
+    graph = batch_structures([], capacity, dtype)
+    if config.num_levels > 1:
+        graph = graph.replace(head=np.zeros(capacity.graphs, np.int32))
+    return graph
 
 
 # Tracing a model takes as long as loading its file; scripts that load one file for each structure

@@ -26,7 +26,8 @@ def prepare_structure(
         skin: Å the lists reach beyond their cutoffs.
 
     Raises:
-        ValueError: what `make_structure` refuses, or a charge that the model cannot see.
+        ValueError: what `make_structure` refuses, a charge or spin that the model cannot see or
+            does not know, or a head that a model with several does not have.
     """
     structure = make_structure(
         atoms,
@@ -36,10 +37,37 @@ def prepare_structure(
         long_range=config.long_range,
         charged=config.needs_charges,
         with_spin=config.needs_spin,
+        head=level_of(config, atoms, where) if config.num_levels > 1 else None,
         skin=skin,
     )
     check_visible(config, structure.charge, None, where)
+    config.check_state(structure.charge, structure.spin, where)
     return structure
+
+
+def level_of(config: ModelConfig, atoms: ase.Atoms, where: str = "") -> int:
+    """Return the place of a structure's head among those of a model: `atoms.info["head"]`.
+
+    Args:
+        config: of a model with several heads.
+        atoms: the structure.
+        where: how messages name it.
+
+    Raises:
+        ValueError: it names none, or one that the model does not have.
+    """
+    name = atoms.info.get("head")
+    if name is None:
+        try:
+            config.require_one_level()
+        except ValueError as error:
+            raise ValueError(f'{error}, or give structures atoms.info["head"]{where}') from None
+    if name not in config.levels:
+        raise ValueError(
+            f"this model has no head {name!r}{where}, only {', '.join(config.levels)}: correct "
+            'atoms.info["head"]'
+        )
+    return config.levels.index(str(name))
 
 
 def check_visible(

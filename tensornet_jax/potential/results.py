@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase.stress import full_3x3_to_voigt_6_stress
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.graph.structure import Structure
@@ -48,14 +48,14 @@ class Assembly:
     elements: ElementTable
     energy_offset: float = 0.0
 
-    def reference_energies(self, species: Int[np.ndarray, " atoms"]) -> Float[np.ndarray, " atoms"]:
+    def reference_energies(self, structure: Structure) -> Float[np.ndarray, " atoms"]:
         """E0 of each atom of a structure plus its share of the offset, float64 eV."""
-        offset = self.energy_offset / max(len(species), 1)
-        return self.elements.reference_energies[species] + offset
+        offset = self.energy_offset / max(len(structure), 1)
+        return self.elements.energies_of(structure.species, structure.head) + offset
 
     def total_references(self, structures: Sequence[Structure]) -> Float[np.ndarray, " structures"]:
         """E0 and offset of each structure, eV: what the engines add to energies from the device."""
-        return np.array([self.reference_energies(s.species).sum() for s in structures], np.float64)
+        return np.array([self.reference_energies(s).sum() for s in structures], np.float64)
 
     def of_batch(
         self,
@@ -73,7 +73,7 @@ class Assembly:
                 found,
                 structure.charge,
                 structure.positions,
-                self.reference_energies(structure.species),
+                self.reference_energies(structure),
             )
             for found, structure in zip(separate, structures, strict=True)
         ]
@@ -119,7 +119,7 @@ class Assembly:
             dipole: label, e·Å, about the origin of the positions; NaN where there is none.
             structure: that has the labels.
         """
-        references = self.elements.reference_energies[structure.species].sum()
+        references = self.elements.energies_of(structure.species, structure.head).sum()
         moment = dipole_of_position(self.config, structure.charge, structure.positions)
         return energy - references - self.energy_offset, dipole - moment
 

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from tensornet_jax.data.references import ReferenceEnergies
+from tensornet_jax.data.references_by_head import References
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.trained_on import TrainedOn
 from tensornet_jax.train.config.resolved import ResolvedRun
@@ -69,7 +69,7 @@ def load(config: ResolvedRun, directory: RunDirectory, begun: bool, reporter: Re
     return Loaded(data, Facts.of(data), make, train, validation, finetuned)
 
 
-def _maker(config: ResolvedRun, references: ReferenceEnergies, start: Start | None) -> ExampleMaker:
+def _maker(config: ResolvedRun, references: References, start: Start | None) -> ExampleMaker:
     offset = 0.0 if start is None else start.potential.energy_offset
     return ExampleMaker(references, config.model, offset)
 
@@ -102,7 +102,7 @@ def _replay(
     if replay is None or start is None:
         return None
     if start.replay_references is not None:
-        return counted_from(replay, start.replay_references, start.references)
+        return counted_from(replay, start.replay_references, start.of_one_head())
     return labelled_by(replay, start.potential, config.training.validation_batch_size)
 
 
@@ -124,7 +124,7 @@ def _streamed(
         if config.start is not None and start is None:
             start = make_start(config, surveyor.parts(survey, replay), message)
             save_start(start, directory.path)
-        references = None if start is None else start.references
+        references = None if start is None else start.of_one_head()
         found = surveyor.conclude(survey, references)
     surveyor.save_split(directory.split, found)
     data = surveyor.data_sets(found, _replay(config, replay, start))

@@ -8,6 +8,7 @@ import numpy as np
 from tensornet_jax.data.sources.source import evenly
 from tensornet_jax.data.statistics import mean_neighbors
 from tensornet_jax.models.config import ModelConfig
+from tensornet_jax.potential.heads import with_level_scales
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tensornet_jax.potential.trained_on import record_of, with_record
 from tensornet_jax.train.config.resolved import ResolvedRun
@@ -73,6 +74,8 @@ def prepare(
         dtype=config.dtype,
         energy_scale=loaded.facts.energy_scale,
     )
+    if finetuned is None and model.num_levels > 1:
+        potential = with_level_scales(potential, loaded.facts.level_scales)
     record = loaded.facts.trained_on.merged(record_of(potential.metadata))
     potential = potential.replace(metadata=with_record(potential.metadata, record))
     fitted, spreads = fit_tensors(potential, _looked_at(potential, loaded.train))

@@ -176,7 +176,7 @@ def _reported(
     rows, drawn = evaluate_sets(directory.report, final, data.all(), data.references, size, devices)
     before = []
     if prepared.finetuned is not None:
-        before = errors_before(directory.report, prepared.finetuned, data.all(), size, devices)
+        before = errors_before(directory.report, prepared.finetuned, data.held_out(), size, devices)
     if is_first():
         write_report(directory, config, data, rows, facts, before, drawn)
     # At their end processes wait for each other for a short time only.

@@ -1,6 +1,11 @@
 import json
 
+import numpy as np
 import pytest
+
+from tensornet_jax.interop.mace import from_state_dict
+from tensornet_jax.potential.model_file import save_model
+from tests.interop.mace.reference_cases import Reference
 
 
 def test_a_model_is_exported_to_stablehlo(cli, model, tmp_path):
@@ -22,6 +27,21 @@ def test_a_model_is_exported_to_torchmd_net(cli, model, tmp_path):
     assert result.exit_code == 0, result.stderr
     content = torch.load(tmp_path / "model.ckpt", weights_only=True)
     assert content["hyper_parameters"]["elements"] == [1, 6, 8]
+
+
+def test_a_mace_is_exported_to_mace_torch(cli, model, small_reference, tmp_path):
+    case = Reference(small_reference("mace/soft_gaussian.npz"))
+    save_model(tmp_path / "mace.safetensors", from_state_dict(case.state, case.config))
+    result = cli("export", "mace.safetensors", "mace.npz", "--to", "mace")
+    assert result.exit_code == 0, result.stderr
+    assert "written: mace.npz" in result.stdout
+    with np.load(tmp_path / "mace.npz") as file:
+        for name, value in case.state.items():
+            np.testing.assert_allclose(file[f"param/{name}"], value, rtol=1e-14, atol=1e-14)
+    again = cli("export", "mace.safetensors", "mace.npz", "--to", "mace")
+    assert "mace.npz exists" in again.stderr
+    assert "ends in .model" in cli("export", model, "mace.pt", "--to", "mace").stderr
+    assert "mace-torch has no tensornet" in cli("export", model, "a.npz", "--to", "mace").stderr
 
 
 def test_what_cannot_be_exported_is_one_message(cli, model, tmp_path):

@@ -17,7 +17,11 @@ import pytest
 from tensornet_jax.data.readers import read_structures
 from tensornet_jax.potential.model_file import load_model
 
-RUN = "from tensornet_jax.cli import app; app()"
+# Shells have what they start in the background ignore the signal, and so do its children.
+RUN = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from tensornet_jax.cli import app; app()"
+)
 COUNT = 400
 PATIENCE = 240
 OPTIONS = {

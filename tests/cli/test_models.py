@@ -24,9 +24,9 @@ def test_what_a_potential_is_and_how_to_get_it(cli, potential):
     for fact in (potential.page, potential.convert, *potential.files, *potential.elements):
         assert fact in shown
     # The command exists, and takes as many files as the catalogue gives it.
-    _, group, command, source, target = shlex.split(potential.convert)
+    _, group, command, source, target, *options = shlex.split(potential.convert)
     assert cli(group, command, "--help").exit_code == 0
     assert target.endswith(".safetensors")
-    result = cli(group, command, source, target)
+    result = cli(group, command, source, target, *options)
     assert result.exit_code == 2
     assert source in result.stderr

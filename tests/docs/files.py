@@ -4,6 +4,7 @@ One table, for all pages; a page of its own entry comes before `*`. Structures a
 ethanol and small crystals, and there are two untrained models, so that all blocks run in a minute.
 """
 
+import lzma
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -103,6 +104,11 @@ def _model_of_everything(path: Path) -> None:
     save_model(path, potential_of_everything())
 
 
+def _model_of_mace_torch(path: Path) -> None:
+    packed = ROOT / "tests" / "data_files" / "mace" / "gated.model.xz"
+    path.write_bytes(lzma.decompress(packed.read_bytes()))
+
+
 def _series(path: Path) -> None:
     moments = cosines([(1000.0, 0.1), (3000.0, 0.02)])[..., None] * np.array([1.0, 2.0, 0.0])
     write_series(path, {"dipole": moments})
@@ -133,6 +139,7 @@ FILES: dict[str, dict[str, Callable[[Path], None]]] = {
         "typical.xyz": _frames,
         "ethanol.xyz": _frames,
     },
+    "interoperability.md": {"mace-mpa-0-medium.model": _model_of_mace_torch},
     "tensors.md": {"model.safetensors": _model_of_everything},
 }
 

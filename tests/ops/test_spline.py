@@ -72,3 +72,12 @@ def test_slopes_keep_their_digits_in_float32_where_intervals_are_short():
         return jax.vmap(jax.grad(lambda x: evaluate_spline(single, x[None], LENGTH)[0, 0]))(places)
 
     np.testing.assert_allclose(slopes("float32"), slopes("float64"), atol=2e-6)
+
+
+def test_each_place_is_looked_up_in_its_own_table():
+    tables = [table_of(lambda x, k=k: np.cos(k * x)[:, None], intervals=50) for k in (1, 2, 3)]
+    x = jnp.asarray(np.random.default_rng(0).uniform(-0.5, LENGTH + 0.5, 60))
+    which = jnp.arange(60) % 3
+    found = evaluate_spline(jnp.concatenate(tables), x, LENGTH, (which, 3))
+    alone = jnp.stack([evaluate_spline(table, x, LENGTH) for table in tables])
+    np.testing.assert_array_equal(found, alone[which, jnp.arange(60)])

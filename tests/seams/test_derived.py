@@ -7,6 +7,8 @@ from tests.seams.commands import COMMANDS, check
 KINDS = (
     "compressed",
     "converted",
+    "converted mace",
+    "compressed mace",
 )
 
 

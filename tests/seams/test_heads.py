@@ -1,4 +1,4 @@
-"""Every command with potentials that predict more than energies."""
+"""Every command with potentials that predict more than energies, or those of two levels."""
 
 import pytest
 
@@ -9,6 +9,7 @@ KINDS = (
     "mace with tensors",
     "torchmd-net's dipole",
     "tensors alone",
+    "two levels of theory",
 )
 
 

@@ -12,6 +12,7 @@ import ase
 import ase.build
 import numpy as np
 
+from tensornet_jax.interop import mace
 from tensornet_jax.interop.torchmd_net.checkpoint import from_state_dict, to_state_dict
 from tensornet_jax.models import MODELS
 from tensornet_jax.potential.compress import compress
@@ -21,6 +22,8 @@ from tests.models.every_model import SMALL
 NUMBERS = (1, 6, 8)
 ENERGIES = np.array([-13.6, -1029.0, -2041.0])
 CUTOFF = 3.2
+# Of potentials with several.
+HEAD = "second"
 # eV; untrained networks then have forces of about 1 eV/Å.
 SCALES = {"tensornet": 5.0, "tensornet2": 1.0, "mace": 50.0, "escn": 0.5}
 
@@ -29,8 +32,26 @@ def _created(name: str, **options: Any) -> Potential:
     config = MODELS[name][0].model_validate(
         {"name": name} | SMALL[name] | {"cutoff": CUTOFF, **options}
     )
-    elements = ElementTable(NUMBERS, ENERGIES)
+    several = len(options.get("levels", ())) > 1
+    elements = ElementTable(NUMBERS, np.stack([ENERGIES, 0.5 * ENERGIES]) if several else ENERGIES)
     return create_potential(config, elements, seed=0, dtype="float64", energy_scale=SCALES[name])
+
+
+# As MACE-MPA-0, in small.
+OF_MACE_TORCH: dict[str, Any] = {
+    "parametrization": "mace",
+    "num_layers": 1,
+    "readout_width": None,
+    "correlation": 2,
+    "first_layer": "residual",
+    "neighbor_normalization": "density",
+    "distance_transform": "agnesi",
+}
+
+
+def _converted_mace() -> Potential:
+    made = _created("mace", **OF_MACE_TORCH)
+    return mace.from_state_dict(*mace.to_state_dict(made))
 
 
 TENSORS: dict[str, Any] = {
@@ -53,6 +74,7 @@ VARIANTS: dict[str, Callable[[], Potential]] = {
     "mace with tensors": lambda: _created("mace", num_layers=1, hidden_l_max=2, **TENSORS),
     "torchmd-net's dipole": lambda: _created("tensornet", heads=["energy", "dipole"]),
     "tensors alone": lambda: _created("tensornet", heads=[], tensors=["polarizability"]),
+    "two levels of theory": lambda: _created("tensornet", levels=["first", HEAD]),
     "charge and spin": lambda: _created("tensornet", electronic_state=["charge", "spin"]),
     "priors": lambda: _created("tensornet", priors=[{"name": "zbl"}, {"name": "d2"}]),
     "fixed charges": lambda: _created("tensornet", priors=[{"name": "coulomb"}]),
@@ -61,6 +83,8 @@ VARIANTS: dict[str, Callable[[], Potential]] = {
     ),
     "compressed": lambda: compress(potential("tensornet"), 1e-4),
     "converted": lambda: from_state_dict(*to_state_dict(_created("tensornet", envelope="cosine"))),
+    "converted mace": _converted_mace,
+    "compressed mace": lambda: compress(potential("converted mace"), 1e-4),
 }
 """Kind → what makes it."""
 
@@ -108,6 +132,8 @@ def structure(potential: Potential, size: str) -> ase.Atoms:
         oxygen = atoms.numbers == 8
         charges[oxygen] = -0.1 * np.count_nonzero(~oxygen) / np.count_nonzero(oxygen)
         atoms.set_initial_charges(charges)
+    if potential.config.num_levels > 1:
+        atoms.info["head"] = HEAD
     if potential.config.needs_spin:
         # Of an even number of electrons, which all of them have.
         atoms.info["spin"] = 1

@@ -36,6 +36,11 @@ class Weights:
         structure = 1.0 if self.structure is None else self.structure
         return structure * self.labels.get(name, 1.0)
 
+    def times(self, factor: float) -> "Weights":
+        """Return the weights of a structure that counts so much more."""
+        own = 1.0 if self.structure is None else self.structure
+        return Weights(factor * own, self.labels)
+
     def as_keys(self) -> dict[str, float]:
         """Return what is written, by the keys that files have."""
         own = {} if self.structure is None else {STRUCTURE: self.structure}

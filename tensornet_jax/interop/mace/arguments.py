@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tensornet_jax.interop.mace.state import state_settings
 from tensornet_jax.interop.torch.files import Settings
 from tensornet_jax.models.mace.config import MACEConfig
 
@@ -26,16 +27,16 @@ BLOCKS = {
     "RealAgnosticDensityResidualInteractionBlock": Block("residual", "density"),
     "RealAgnosticResidualNonLinearInteractionBlock": Block("residual", "density", "gated"),
 }
+BIASED_READ_OUT = "NonLinearBiasReadoutBlock"
 _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "gate": ("silu",),
     "apply_cutoff": (True, False),
     "use_so3": (False,),
     "use_last_readout_only": (False, True),
-    "use_embedding_readout": (False,),
-    "embedding_specs": (None, {}),
-    "use_edge_irreps_first": (False, None),
-    "keep_last_layer_irreps": (False,),
-    "readout_cls": ("NonLinearReadoutBlock",),
+    "use_embedding_readout": (False, True),
+    "use_edge_irreps_first": (False, True, None),
+    "keep_last_layer_irreps": (False, True),
+    "readout_cls": (None, "NonLinearReadoutBlock", BIASED_READ_OUT),
     "distance_transform": (None, "None", "Agnesi", "Soft"),
     "radial_type": ("bessel", "gaussian", "chebyshev", None),
 }
@@ -50,7 +51,7 @@ _READ = {
     *("atomic_energies", "atomic_numbers", "num_elements", "radial_MLP", "heads"),
     *("atomic_inter_scale", "atomic_inter_shift", "pair_repulsion", "use_agnostic_product"),
     # How mace-torch computes, or how its weights are laid out, which the state dict shows.
-    "edge_irreps",
+    *("edge_irreps", "embedding_specs"),
     *("cueq_config", "oeq_config", "lammps_mliap", "use_reduced_cg"),
 }
 RADIAL_WIDTHS = (64, 64, 64)
@@ -68,8 +69,7 @@ def model_config(arguments: Settings) -> MACEConfig:
     channels, hidden_l_max = _natural(arguments["hidden_irreps"])
     layers = int(arguments["num_interactions"])
     transform = arguments.get("distance_transform")
-    edge = arguments.get("edge_irreps")
-    edge_channels, edge_l_max = (None, None) if edge is None or layers == 1 else _natural(edge)
+    edge_channels, edge_l_max, edge_channels_in = _edges(arguments)
     settings = {
         "parametrization": "mace",
         "cutoff": float(arguments["r_max"]),
@@ -92,11 +92,27 @@ def model_config(arguments: Settings) -> MACEConfig:
         "cutoff_function": "basis" if arguments.get("apply_cutoff", True) else "messages",
         "edge_channels": None if edge_channels == channels else edge_channels,
         "edge_l_max": None if edge_l_max == hidden_l_max else edge_l_max,
+        "edge_channels_in": edge_channels_in,
+        "last_layer": "all"
+        if arguments.get("keep_last_layer_irreps") and layers > 1
+        else "scalars",
         "readouts": "last" if arguments.get("use_last_readout_only") and layers > 1 else "all",
         "neighbor_normalization": first.normalization,
         "species_in_many_body": not arguments.get("use_agnostic_product", False),
+        "readout_biases": layers > 1 and _short(arguments.get("readout_cls")) == BIASED_READ_OUT,
+        **state_settings(arguments),
     }
     return MACEConfig.model_validate(settings)
+
+
+def _edges(arguments: Settings) -> tuple[int | None, int | None, str]:
+    """Channels and highest degree of what neighbors send where they differ, and in which layers."""
+    given, one = arguments.get("edge_irreps"), int(arguments["num_interactions"]) == 1
+    first = bool(arguments.get("use_edge_irreps_first"))
+    if given is None or (one and not first):
+        return None, None, "later"
+    channels, l_max = _natural(given)
+    return channels, None if one else l_max, "all" if first else "later"
 
 
 def check_arguments(arguments: Settings) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from ase import data
 from flax.traverse_util import flatten_dict
 
-from tensornet_jax.interop.mace.arguments import BLOCKS, Block
+from tensornet_jax.interop.mace.arguments import BIASED_READ_OUT, BLOCKS, Block
 from tensornet_jax.interop.mace.heads import ENERGIES, SCALES
 from tensornet_jax.interop.mace.layouts import Arrays, Linear
 from tensornet_jax.interop.mace.modules import (
@@ -18,6 +18,7 @@ from tensornet_jax.interop.mace.modules import (
     sums_over_species,
 )
 from tensornet_jax.interop.mace.repulsion import is_of_mace, zbl_tensors
+from tensornet_jax.interop.mace.state import embedding_specs
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 from tensornet_jax.ops.tensor_products.mace_couplings import all_couplings, as_couplings
@@ -40,6 +41,8 @@ def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], dict[str
         ValueError: mace-torch has no such model; the message says what it lacks.
     """
     c = potential.config
+    if c.compression is not None:
+        raise ValueError("this model is compressed: write the one it was made of")
     if not isinstance(c, MACEConfig) or c.parametrization != "mace":
         raise ValueError(f"mace-torch has no {c.name} with these weights: {_REMEDY}")
     _check(potential, c)
@@ -47,6 +50,11 @@ def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], dict[str
     buffers = {name: np.asarray(v) for name, v in _flat(potential, "buffers").items()}
     numbers = potential.elements.numbers
     params |= _for_number_of_species(c, len(numbers), params, buffers)
+    if c.energy_of_state:
+        scale = float(buffers["state_scale"]) * potential.energy_scale
+        # The inverse of a scale times the scale is 1 but for rounding.
+        if not np.isclose(scale, 1.0, rtol=1e-6 if potential.dtype == "float32" else 1e-14):
+            params["energy_of_state/kernel_0"] = scale * params["energy_of_state/kernel_0"]
     state: Arrays = {}
     for layout in layouts(c, len(numbers)):
         state |= layout.write(_below({**params, **buffers}, layout.path))
@@ -66,20 +74,28 @@ def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], dict[str
     }
     if c.priors:
         state |= zbl_tensors(c.priors[0], dtype)
-    cast = {name: v.astype(dtype) if v.dtype.kind == "f" else v for name, v in state.items()}
+    cast = {
+        name: np.asarray(v, dtype if v.dtype.kind == "f" else v.dtype) for name, v in state.items()
+    }
     return cast, _arguments(potential, c, energies, shift)
 
 
 def _check(potential: Potential, config: MACEConfig) -> None:
-    if config.heads != ("energy",) or config.tensors or config.electronic_state:
+    config.require_one_level()
+    own_state = config.electronic_state and not config.joint_embedding
+    if config.heads != ("energy",) or config.tensors or own_state:
         raise ValueError(f"this model predicts or sees more than mace-torch's does: {_REMEDY}")
-    if config.compression is not None:
-        raise ValueError("this model is compressed: write the one it was made of")
     if len(config.priors) > 1 or not all(
         is_of_mace(prior, potential.energy_scale, config.envelope_exponent)
         for prior in config.priors
     ):
         raise ValueError("mace-torch has none of this model's priors but a ZBL of its own")
+    if (config.readout_width is None) != (config.num_layers == 1):
+        raise ValueError(
+            "mace-torch's last read-out is linear (readout_width: null) in models of one layer, "
+            f"and in no others: this one has {config.num_layers} layers and the width "
+            f"{config.readout_width}"
+        )
     if potential.energy_offset:
         raise ValueError("mace-torch has no energy offset of whole structures, as this model has")
 
@@ -156,8 +172,12 @@ def _constants(c: MACEConfig, buffers: Mapping[str, np.ndarray]) -> Arrays:
         found |= _of_linear(f"{name}.linear", 1)
     else:
         found |= _of_linear(f"{name}.linear_1", c.readout_width)
-        found |= _of_linear(f"{name}.linear_2", 1)
-    return found
+        if c.readout_biases:
+            found[f"{name}.linear_mid.output_mask"] = np.ones(c.readout_width)
+            found[f"{name}.linear_2.output_mask"] = np.ones(1)
+        else:
+            found |= _of_linear(f"{name}.linear_2", 1)
+    return found | (_of_linear("embedding_readout.linear", 1) if c.energy_of_state else {})
 
 
 def _mask_of_skip(c: MACEConfig, layer: int) -> np.ndarray:
@@ -237,7 +257,7 @@ def _arguments(
         kinds, normalization = ("residual", "residual"), "density"
     first, later = (classes[Block(kind, normalization, c.interaction)] for kind in kinds)
     transform = c.distance_transform
-    heads = potential.metadata.get("config", {}).get("heads") or ["Default"]
+    heads = c.levels or potential.metadata.get("config", {}).get("heads") or ["Default"]
     arguments = {
         "r_max": c.cutoff,
         "num_bessel": c.num_radial,
@@ -269,6 +289,14 @@ def _arguments(
     if c.edge_channels is not None or c.edge_l_max is not None:
         count, l_max = c.sent_in_layer(1)
         arguments["edge_irreps"] = _irreps(count, l_max)
+        arguments["use_edge_irreps_first"] = c.edge_channels_in == "all"
+    if c.last_layer == "all":
+        arguments["keep_last_layer_irreps"] = True
+    if c.readout_biases:
+        arguments["readout_cls"] = BIASED_READ_OUT
+    if c.joint_embedding:
+        arguments["embedding_specs"] = embedding_specs(c)
+        arguments["use_embedding_readout"] = c.energy_of_state
     return arguments
 
 

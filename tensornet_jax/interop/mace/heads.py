@@ -9,6 +9,8 @@ from tensornet_jax.interop.torch.files import Settings
 
 ENERGIES = "atomic_energies_fn.atomic_energies"
 SCALES = ("scale_shift.scale", "scale_shift.shift")
+_NOT_SPLIT = (".linear_mid.", ".linear_2.bias", "embedding_readout.")
+"""Parts of names of read-outs whose layout is not known where there are several heads."""
 
 
 def with_one_head(
@@ -19,28 +21,36 @@ def with_one_head(
     Args:
         state: mace-torch's names → arrays.
         arguments: of ScaleShiftMACE.
-        head: name of the head; None where there is but one.
+        head: name of the head; None for the first.
 
     Raises:
-        ValueError: there are several heads and none is named, or none has that name.
+        ValueError: there is no head of that name, the state dict has another number of heads, or
+            it has several whose read-outs have biases or see the total charge.
     """
     names = head_names(arguments)
-    if head is None and len(names) > 1:
-        raise ValueError(
-            f"this model has the heads {', '.join(names)}, each with energies of its own: choose "
-            "one (head=…, --head NAME on the command line)"
-        )
     if head is not None and head not in names:
         raise ValueError(f"this model has no head {head!r}, only {', '.join(names)}")
     number, count = names.index(head or names[0]), len(names)
     found = dict(state)
     if ENERGIES in state:
+        there = len(np.atleast_2d(state[ENERGIES]))
+        if there != count:
+            raise ValueError(
+                f"{ENERGIES} has energies of {there} heads, and the arguments name the heads "
+                f"{', '.join(names)}"
+            )
         found[ENERGIES] = np.atleast_2d(state[ENERGIES])[number]
     for name in SCALES:
         if name in state:
             each = np.atleast_1d(state[name])
             found[name] = each[number if len(each) > 1 else 0]
     if count > 1:
+        for name in state:
+            if any(part in f".{name}" for part in _NOT_SPLIT):
+                raise ValueError(
+                    f"{name}: read-outs of this kind can be converted of models with one head, "
+                    f"and this one has {', '.join(names)}"
+                )
         found |= _read_outs(state, number, count)
     of_all_heads = ("atomic_inter_scale", "atomic_inter_shift", "atomic_energies")
     kept = {key: value for key, value in arguments.items() if key not in of_all_heads}

@@ -30,6 +30,10 @@ ALLOWED = (
 """What such a file may name; nothing of it is imported or called."""
 
 _DEPTH = 16
+_STORED = (
+    *("apply_cutoff", "use_agnostic_product", "use_so3", "use_last_readout_only"),
+    "use_edge_irreps_first",
+)
 _RADIAL = {"BesselBasis": "bessel", "GaussianBasis": "gaussian", "ChebychevBasis": "chebyshev"}
 _TRANSFORMS = {"AgnesiTransform": "Agnesi", "SoftTransform": "Soft"}
 
@@ -100,14 +104,16 @@ def _arguments(model: Record) -> dict[str, Any]:
     if "distance_transform" in radial.state["_modules"]:
         name = _child(radial, "distance_transform").class_name
         arguments["distance_transform"] = _TRANSFORMS.get(name, name)
-    for key in ("apply_cutoff", "use_agnostic_product", "use_so3", "use_last_readout_only"):
-        if key in model.state:
-            arguments[key] = model.state[key]
+    arguments |= {key: model.state[key] for key in _STORED if key in model.state}
+    if arguments["num_interactions"] > 1 and arguments["hidden_irreps"].count("x") > 1:
+        outgoing = _irreps(_child(_child(model, "products", -1), "linear").state["irreps_out"])
+        arguments["keep_last_layer_irreps"] = outgoing == arguments["hidden_irreps"]
     edge_irreps = _attribute(model, "edge_irreps", None)
     if edge_irreps is not None:
         arguments["edge_irreps"] = _irreps(edge_irreps)
     if "joint_embedding" in model.state["_modules"]:
         arguments["embedding_specs"] = _attribute(model, "embedding_specs", "unknown")
+        arguments["use_embedding_readout"] = "embedding_readout" in model.state["_modules"]
     if last.class_name not in ("NonLinearReadoutBlock", "LinearReadoutBlock"):
         arguments["readout_cls"] = last.class_name
     return arguments

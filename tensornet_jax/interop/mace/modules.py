@@ -9,6 +9,7 @@ from tensornet_jax.interop.mace.layouts import (
     RadialNetwork,
     Single,
 )
+from tensornet_jax.interop.mace.state import layouts_of_state
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.ops.messages.edge_products import PathProduct
 from tensornet_jax.ops.tensor_products.symmetric_contraction import SymmetricContraction
@@ -24,7 +25,8 @@ def layouts(config: MACEConfig, num_species: int) -> list[Layout]:
             "embedding",
             (num_species, channels),
             (num_species * channels,),
-        )
+        ),
+        *layouts_of_state(config),
     ]
     for layer in range(config.num_layers):
         found += _of_layer(config, num_species, layer)
@@ -35,12 +37,24 @@ def layouts(config: MACEConfig, num_species: int) -> list[Layout]:
         found.append(_vector(f"{name}.linear.weight", "energy_last", channels))
     else:
         shape = (channels, width)
-        first = Single(
-            f"{name}.linear_1.weight", "energy_last", "kernel_0", shape, (channels * width,)
+        found.append(
+            Single(f"{name}.linear_1.weight", "energy_last", "kernel_0", shape, (channels * width,))
         )
-        second = _vector(f"{name}.linear_2.weight", "energy_last", width, "kernel_1")
-        found += [first, second]
+        found += _after_first(name, width, biases=config.readout_biases)
     return found
+
+
+def _after_first(name: str, width: int, *, biases: bool) -> list[Layout]:
+    """The layers of the last read-out but its first."""
+    if not biases:
+        return [_vector(f"{name}.linear_2.weight", "energy_last", width, "kernel_1")]
+    square, path = (width, width), "energy_last"
+    return [
+        Single(f"{name}.linear_mid.weight", path, "kernel_1", square, (width**2,)),
+        Single(f"{name}.linear_mid.bias", path, "bias_1", (width,), (width,)),
+        _vector(f"{name}.linear_2.weight", path, width, "kernel_2"),
+        Single(f"{name}.linear_2.bias", path, "bias_2", (1,), (1,)),
+    ]
 
 
 def sums_over_species(config: MACEConfig) -> list[tuple[str, tuple[str, ...]]]:
@@ -62,7 +76,9 @@ def last_read_out(config: MACEConfig) -> str:
 
 def contractions(config: MACEConfig, layer: int) -> Contractions:
     """Return the layout of one layer's many-body step."""
-    contraction = SymmetricContraction(config.l_max, _l_out_max(config, layer), config.correlation)
+    contraction = SymmetricContraction(
+        config.l_max, config.made_in_layer(layer), config.correlation
+    )
     return Contractions(
         f"products.{layer}.symmetric_contractions", f"many_body_{layer}", contraction
     )
@@ -82,7 +98,7 @@ class _Sizes:
         self.incoming = (channels,) * ((config.hidden_l_max if layer else 0) + 1)
         self.sent = (self.sent_channels,) * (self.product.l_in_max + 1)
         self.messages = tuple(copies * self.sent_channels for copies in self.product.num_copies)
-        self.outgoing = (channels,) * (_l_out_max(config, layer) + 1)
+        self.outgoing = (channels,) * (config.made_in_layer(layer) + 1)
         self.kept = min(self.incoming, self.outgoing, key=len)
 
 
@@ -145,10 +161,6 @@ def _of_gated_layer(config: MACEConfig, num_species: int, layer: int) -> list[La
         contractions(config, layer),
         Linear(f"products.{layer}.linear", f"update_{layer}", sizes.outgoing, sizes.outgoing),
     ]
-
-
-def _l_out_max(config: MACEConfig, layer: int) -> int:
-    return config.hidden_l_max if layer < config.num_layers - 1 else 0
 
 
 def _vector(name: str, path: str, rows: int, key: str = "kernel_0") -> Single:

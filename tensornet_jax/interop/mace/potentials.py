@@ -7,18 +7,22 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from tensornet_jax.interop.mace.arguments import model_config, plain_arguments
+from tensornet_jax.interop.mace.arguments import head_names, model_config, plain_arguments
 from tensornet_jax.interop.mace.heads import ENERGIES, SCALES, with_one_head
 from tensornet_jax.interop.mace.modules import contractions, layouts, sums_over_species
 from tensornet_jax.interop.mace.repulsion import zbl_prior
+from tensornet_jax.interop.mace.state import with_named_inputs
 from tensornet_jax.interop.torch.files import Settings
 from tensornet_jax.interop.torch.state_dict import StateDict
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.ops.tensor_products.mace_couplings import all_couplings, change_of_basis
+from tensornet_jax.potential.heads import UNNAMED, joined
 from tensornet_jax.potential.potential import ElementTable, Potential
 
 _CONSTANTS = ("output_mask", "conv_tp.weight")
 """Ends of names of what an architecture fixes."""
+_NEVER_READ = ("pair_repulsion_fn.r_max", "pair_repulsion_fn.cutoff.")
+"""Beginnings of names of what versions before 0.3.10 have, and do not use themselves."""
 
 
 def from_model_file(
@@ -56,7 +60,8 @@ def from_state_dict(
     Args:
         state: names → arrays.
         config: the arguments of ScaleShiftMACE; classes, functions and irreps by their names.
-        head: which of several heads, each with energies of its own, the potential is to have.
+        head: which of several heads, each with energies of its own, the potential is to have; None
+            for all of them.
         dtype: "float32" or "float64"; by default that of the weights.
 
     Returns:
@@ -65,15 +70,22 @@ def from_state_dict(
 
     Raises:
         ValueError: the model has something this package does not, lacks, has too much of or
-            misshapes a tensor, or has several heads and none is chosen; the message names it.
+            misshapes a tensor, or has no such head; the message names it.
     """
+    names = head_names(config)
+    if head is None and len(names) > 1:
+        each = {name: from_state_dict(state, config, head=name, dtype=dtype) for name in names}
+        return joined(each)
     state = {name: np.asarray(value) for name, value in state.items()}
-    state, arguments = with_one_head(state, config, head)
+    state, arguments = with_one_head(with_named_inputs(state, config), config, head)
     tensors = StateDict(state, [name for name in state if _is_constant(name, state[name])])
     numbers = tuple(int(number) for number in tensors.take("atomic_numbers"))
     scale, shift = (float(tensors.take(name)) for name in SCALES)
     energies = np.asarray(tensors.take(ENERGIES), np.float64)
     model = _model_config(tensors, arguments, scale)
+    (own,) = head_names(arguments)
+    if own.lower() != UNNAMED:
+        model = model.model_copy(update={"levels": (own,)})
     potential = Potential(
         model,
         {},
@@ -81,7 +93,11 @@ def from_state_dict(
         dtype=dtype or _precision(state),
         energy_scale=scale,
     )
-    variables = tensors.into(potential, _variables(tensors, model, numbers))
+    variables = _variables(tensors, model, numbers)
+    if model.energy_of_state:
+        # mace-torch does not scale this energy, and a potential scales all of them.
+        variables["buffers"]["state_scale"] = np.asarray(1 / scale)
+    variables = tensors.into(potential, variables)
     metadata = {
         "source": "mace-torch",
         "config": plain_arguments(arguments),
@@ -96,9 +112,10 @@ def _is_constant(name: str, value: np.ndarray) -> bool:
     parts = name.split(".")
     return (
         name.endswith(_CONSTANTS)
+        or name.startswith(_NEVER_READ)
         or parts[-1].startswith(("_w3j", "_cg"))
         or parts[-1].endswith("_zeroed")
-        or (parts[-1] == "bias" and not value.size)
+        or (parts[-1] in ("weight", "bias") and not value.size)
         or name in ("r_max", "num_interactions")
         or (parts[0] == "radial_embedding" and parts[-1] in ("r_max", "n"))
     )
@@ -166,5 +183,10 @@ def _radial(state: StateDict, model: MACEConfig, numbers: tuple[int, ...]) -> di
     if model.distance_transform == "agnesi":
         found["agnesi"] = np.stack([state.take(f"{transform}.{key}") for key in "qpa"])
     elif model.distance_transform == "soft":
+        if f"{transform}.b" in state.tensors:
+            raise ValueError(
+                "mace-torch before 0.3.10 has another Soft transform (with a and b instead of "
+                "alpha), which is not supported"
+            )
         found["steepness"] = state.take(f"{transform}.alpha")
     return found

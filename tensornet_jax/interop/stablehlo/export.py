@@ -150,8 +150,10 @@ def export_stablehlo(folder: str | os.PathLike[str], potential: Potential) -> Ma
         the manifest.
 
     Raises:
+        ValueError: one of several heads has to be chosen first.
         ImportError: flatbuffers, which jax.export needs to write, is not installed.
     """
+    potential.config.require_one_level()
     content = _serialized(potential)
     manifest = _manifest(potential, content)
     text = json.dumps(manifest, allow_nan=False, ensure_ascii=False, indent=1)

@@ -7,7 +7,7 @@ may rebuild besides is ``ALLOWED``. torch comes with the extra ``interop``.
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -86,6 +86,29 @@ def write_torch_file(path: str | os.PathLike[str], content: object) -> None:
         return value
 
     torch.save(tensors(content), path)
+
+
+def write_module(
+    path: str | os.PathLike[str], make: Callable[[ModuleType], object], dtype: str
+) -> None:
+    """Write a whole module with torch.save.
+
+    Args:
+        path: where to write.
+        make: what makes the module of torch.
+        dtype: torch's default while it is made, "float32" or "float64".
+
+    Raises:
+        ImportError: torch is not installed.
+    """
+    torch = _torch()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, dtype))
+    try:
+        module = make(torch)
+    finally:
+        torch.set_default_dtype(before)
+    torch.save(module, path)
 
 
 def _torch() -> ModuleType:

@@ -36,6 +36,7 @@ _EXPRESSIBLE = {
     "group",
     "so3_convention",
     "heads",
+    "levels",
 }
 
 
@@ -143,6 +144,7 @@ def _checked(potential: Potential) -> TensorNetConfig:
         raise ValueError(
             f"a model {config.name!r} cannot be written for torchmd-net, only a tensornet can"
         )
+    config.require_one_level()
     if config.compression:
         raise ValueError(
             "a compressed model keeps splines in place of the layers torchmd-net has: export the "

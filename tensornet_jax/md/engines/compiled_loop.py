@@ -77,6 +77,7 @@ class CompiledLoop:
             recording: properties to record.
         """
         potential.config.require_energy()
+        potential.config.require_one_level()
         structures = [
             potential.structure(each, f" (structure {index})" if len(atoms) > 1 else "", skin)
             for index, each in enumerate(atoms)

@@ -18,6 +18,7 @@ from tensornet_jax.models.escn.convolution import Convolution
 from tensornet_jax.models.escn.edges import EdgeNetwork, Edges, edges_of
 from tensornet_jax.models.escn.layers import FeedForward, Normalization
 from tensornet_jax.models.heads.features import AtomFeatures
+from tensornet_jax.models.heads.levels import each_level
 from tensornet_jax.models.heads.outputs import outputs_of
 from tensornet_jax.models.layers import Perceptron
 from tensornet_jax.models.physics.electronic_state import ElectronicState
@@ -45,7 +46,8 @@ class ESCN(Model[ESCNConfig]):
         self.convolutions = [Convolution(c, num_species, dtype) for _ in range(c.num_layers)]
         self.feed_forwards = [FeedForward(c, dtype) for _ in range(c.num_layers)]
         self.norms = [Normalization(dtype) for _ in range(2 * c.num_layers + 1)]
-        self.readouts = {head: Perceptron((c.readout_width,), 1, dtype) for head in c.own_heads}
+        readout = each_level(c, Perceptron)
+        self.readouts = {head: readout((c.readout_width,), 1, dtype) for head in c.own_heads}
         self.outputs = outputs_of(self)
         nn.share_scope(self, self.outputs)
 
@@ -65,14 +67,14 @@ class ESCN(Model[ESCNConfig]):
             own = graph.species[:, None] == jnp.arange(len(alone))
             read_outs = {}
             for head, readout in self.readouts.items():
-                values = readout(both[:, 0])[:, 0]
-                of_species = jnp.sum(jnp.where(own, values[num_atoms:], 0), axis=1)
-                read_outs[head] = values[:num_atoms] - of_species
+                values = readout(both[:, 0])[..., 0]
+                of_species = jnp.sum(jnp.where(own, values[..., None, num_atoms:], 0), axis=-1)
+                read_outs[head] = values[..., :num_atoms] - of_species
         else:
             features = self._features(start, edges)
             alone = self._features(alone, None)[:, 0]
             read_outs = {
-                head: (readout(features[:, 0]) - readout(alone)[graph.species])[:, 0]
+                head: (readout(features[:, 0]) - readout(alone)[..., graph.species, :])[..., 0]
                 for head, readout in self.readouts.items()
             }
         scalars = features[:, 0]

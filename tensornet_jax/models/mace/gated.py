@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from tensornet_jax.models.layers import (
     SIGMOID_GAIN_OF_E3NN,
     SILU_GAIN_OF_E3NN,
+    Perceptron,
     layer_norm,
     scale_of_species,
     torch_uniform,
@@ -68,19 +69,11 @@ class GatedInteraction(nn.Module):
         channels, l_max = c.sent_in_layer(self.layer)
         own = self._linear("before", (channels,) * (l_max + 1))(parts[: l_max + 1])
         product = PathProduct(l_max, c.l_max, c.parity)
-        scale = scale_of_species(self, self.num_species, self.dtype) if c.unit_weights else 1.0
-        source, target = (scale * self._embedding(name)[species] for name in ("source", "target"))
         size = product.num_weights * channels
-        weights = EdgeNetwork(c.radial_widths, size, self.dtype, name="radial")(
-            geometry.basis, source, target, edges
-        )
-        density = EdgeNetwork((DENSITY_WIDTH,), 1, self.dtype, name="density")(
-            geometry.basis, source, target, edges
-        )
-        ending = mask.astype(weights.dtype) if geometry.envelope is None else geometry.envelope
-        inside = on_both_edges(ending[:, None])
-        weights = (weights * inside).reshape(-1, product.num_weights, channels)
-        total = sum_at_receivers(jnp.tanh(density**2) * inside, edges)
+        made = self._tabulated if c.compression else self._made
+        weights, densities = made(size, species, geometry, edges, mask)
+        total = sum_at_receivers(densities, edges)
+        weights = weights.reshape(-1, product.num_weights, channels)
         summed = product(jnp.concatenate(own, axis=1), geometry.harmonics, weights, edges)
         alpha = self.param("alpha", nn.initializers.constant(_START_OF_SCALE), (), self.dtype)
         beta = self.param("beta", nn.initializers.zeros, (), self.dtype)
@@ -89,6 +82,33 @@ class GatedInteraction(nn.Module):
         added = self._linear("residual", before_gate)(own)
         messages[: len(added)] = map(jnp.add, messages, added)
         return self._linear("mixed", every)(self._gated(messages)), kept
+
+    def _made(
+        self, size: int, species: Array, geometry: EdgeGeometry, edges: EdgeIndex, mask: Array
+    ) -> tuple[Float[Array, "edges weights"], Float[Array, "edges 1"]]:
+        """Weights and densities of the edges, 0 for padding."""
+        c = self.config
+        scale = scale_of_species(self, self.num_species, self.dtype) if c.unit_weights else 1.0
+        source, target = (scale * self._embedding(name)[species] for name in ("source", "target"))
+        weights = EdgeNetwork(c.radial_widths, size, self.dtype, name="radial")(
+            geometry.basis, source, target, edges
+        )
+        density = EdgeNetwork((DENSITY_WIDTH,), 1, self.dtype, name="density")(
+            geometry.basis, source, target, edges
+        )
+        ending = mask.astype(weights.dtype) if geometry.envelope is None else geometry.envelope
+        inside = on_both_edges(ending[:, None])
+        return weights * inside, jnp.tanh(density**2) * inside
+
+    def _tabulated(
+        self, size: int, species: Array, geometry: EdgeGeometry, edges: EdgeIndex, mask: Array
+    ) -> tuple[Float[Array, "edges weights"], Float[Array, "edges 1"]]:
+        """The same of a compressed model."""
+        # Of first edges and of their reverse side by side.
+        of_edges = jnp.concatenate(jnp.split(geometry.basis, 2, axis=1))
+        unit = self.config.unit_weights
+        weights = Perceptron((), size, self.dtype, unit, name="radial")(of_edges)
+        return weights, Perceptron((), 1, self.dtype, unit, name="density")(of_edges)
 
     def _gated(self, parts: Parts) -> Parts:
         """Scalars through silu, all else times the sigmoid of scalars."""
@@ -129,7 +149,7 @@ class EdgeNetwork(nn.Module):
         basis: Float[Array, "pairs radial"],
         source: Float[Array, "atoms channels"],
         target: Float[Array, "atoms channels"],
-        edges: EdgeIndex,
+        edges: EdgeIndex | None,
     ) -> Float[Array, "edges features"]:
         """Return numbers of each edge, also of padding.
 
@@ -137,14 +157,18 @@ class EdgeNetwork(nn.Module):
             basis: functions of the distance.
             source: what an atom is as a sender.
             target: what it is as a receiver.
-            edges: connectivity.
+            edges: connectivity; None where all distances are between one sender and one receiver.
         """
         # What the first layer makes of atoms is made before they are gathered.
         sizes = (basis.shape[-1], source.shape[-1], target.shape[-1])
         kernel = self._kernel(0, sum(sizes))
         of_pairs, of_source, of_target = jnp.split(kernel, [sizes[0], sizes[0] + sizes[1]])
-        values = on_both_edges(basis @ of_pairs)
-        values += at_senders(source @ of_source, edges) + at_receivers(target @ of_target, edges)
+        sent, received = source @ of_source, target @ of_target
+        if edges is None:
+            values = basis @ of_pairs + (sent + received)
+        else:
+            values = on_both_edges(basis @ of_pairs)
+            values += at_senders(sent, edges) + at_receivers(received, edges)
         values += self._bias(0, sum(sizes))
         for index in range(1, len(self.widths) + 1):
             values = layer_norm(self.dtype, f"norm_{index - 1}")(values)

@@ -7,7 +7,12 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from tensornet_jax.models.layers import Perceptron, kernel_of
+from tensornet_jax.models.layers import (
+    SILU_GAIN,
+    SILU_GAIN_OF_E3NN,
+    Perceptron,
+    kernel_of,
+)
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.models.spherical.features import DegreeLinear, split_degrees
 from tensornet_jax.models.spherical.geometry import EdgeGeometry
@@ -64,7 +69,9 @@ class Interaction(nn.Module):
             return c.message_scale
         shape = (geometry.basis.shape[-1], 1)
         kernel = kernel_of(self, "density", shape, self.dtype, unit=c.unit_weights)
-        of_pairs = jnp.tanh((geometry.basis @ kernel) ** 2)
+        of_pairs = geometry.basis @ kernel
+        if not c.compression:
+            of_pairs = jnp.tanh(of_pairs**2)
         if geometry.envelope is not None:
             of_pairs = of_pairs * geometry.envelope[:, None]
         return 1 / (1 + sum_at_receivers(on_both_edges(of_pairs), edges))[:, None]
@@ -153,3 +160,29 @@ class ManyBody(nn.Module):
         powers = product.partial_products(factors)
         own = of_results[species][..., Degrees(0, self.l_out_max).of_components]
         return jnp.einsum("nckm,nkcm->nmc", powers, own)
+
+
+class BiasedReadOut(nn.Module):
+    """Two hidden layers of silu, the second and the result with biases, as in mace-torch.
+
+    width: of the hidden layers.
+    unit: as in `kernel_of`.
+    """
+
+    width: int
+    dtype: str
+    unit: bool
+
+    @nn.compact
+    def __call__(self, values: Float[Array, "atoms channels"]) -> Float[Array, "atoms 1"]:
+        """Return a number for each atom."""
+        gain = SILU_GAIN_OF_E3NN if self.unit else SILU_GAIN
+        for index, width in enumerate((self.width, self.width, 1)):
+            shape = (values.shape[-1], width)
+            values = values @ kernel_of(self, f"kernel_{index}", shape, self.dtype, unit=self.unit)
+            if index:
+                init = nn.initializers.zeros
+                values = values + self.param(f"bias_{index}", init, (width,), self.dtype)
+            if index < 2:
+                values = gain * jax.nn.silu(values)
+        return values

@@ -13,17 +13,21 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.typing import VariableDict
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.base import Model, ModelOutputs
 from tensornet_jax.models.heads.features import AtomFeatures
+from tensornet_jax.models.heads.levels import each_level
 from tensornet_jax.models.heads.outputs import outputs_of
 from tensornet_jax.models.layers import Perceptron, scale_of_species
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.models.mace.gated import GatedInteraction
-from tensornet_jax.models.mace.layers import Interaction, ManyBody
+from tensornet_jax.models.mace.layers import BiasedReadOut, Interaction, ManyBody
 from tensornet_jax.models.mace.radial import RadialBasis, envelope
+from tensornet_jax.models.mace.state import JointEmbedding
+from tensornet_jax.models.mace.tabulated import radial_functions, with_tables
 from tensornet_jax.models.physics.electronic_state import ElectronicState
 from tensornet_jax.models.radial_table import RadialTable
 from tensornet_jax.models.spherical.features import DegreeLinear, split_degrees
@@ -38,46 +42,74 @@ class MACE(Model[MACEConfig]):
     def __call__(self, graph: AtomGraph) -> ModelOutputs:
         """Return what the heads of `config` predict."""
         c = self.config
-        layers = self._layers(graph)
+        first = self._first_features(graph)
+        layers = self._layers(first, graph)
         scalars = [features[:, 0] for features in layers]
-        read_outs = {}
+        readout, read_outs = each_level(c, Perceptron), {}
         for head in c.own_heads:
             # Without biases, so that an atom without neighbors has the energy E0.
             values = [
-                Perceptron((), 1, self.dtype, c.unit_weights, name=f"{head}_{index}")(features)
+                readout((), 1, self.dtype, c.unit_weights, name=f"{head}_{index}")(features)
                 for index, features in enumerate(scalars[:-1] if c.readouts == "all" else [])
             ]
             widths = () if c.readout_width is None else (c.readout_width,)
-            last = Perceptron(widths, 1, self.dtype, c.unit_weights, name=f"{head}_last")
-            read_outs[head] = sum(values, last(scalars[-1]))[:, 0]
+            if c.readout_biases and c.readout_width:
+                biased = each_level(c, BiasedReadOut)
+                last = biased(c.readout_width, self.dtype, c.unit_weights, name=f"{head}_last")
+            else:
+                last = readout(widths, 1, self.dtype, c.unit_weights, name=f"{head}_last")
+            read_outs[head] = sum(values, last(scalars[-1]))[..., 0]
+        if c.energy_of_state and "energy" in read_outs:
+            read_outs["energy"] += self._energy_of_state(first)
         atoms = AtomFeatures(scalars[-1], split_degrees(layers[-1]))
         outputs = outputs_of(self)
         nn.share_scope(self, outputs)
         return outputs(graph, read_outs, atoms)
 
-    def _layers(self, graph: AtomGraph) -> list[Float[Array, "atoms _ channels"]]:
+    def _first_features(self, graph: AtomGraph) -> Float[Array, "atoms channels"]:
+        """Features of the atoms before the first layer."""
+        c, dtype, num_species = self.config, self.dtype, len(self.numbers)
+        shape = (num_species, c.num_channels)
+        table = self.param("embedding", nn.initializers.normal(1.0), shape, dtype)
+        if c.unit_weights:
+            table = table * scale_of_species(self, num_species, dtype)
+        features = table[graph.species]
+        if c.joint_embedding:
+            state = JointEmbedding(c.joint_embedding, c.num_channels, dtype, name="state")
+            features = features + state(graph)
+        elif c.electronic_state:
+            state = ElectronicState(
+                c.electronic_state, num_species, c.num_channels, dtype, name="state"
+            )
+            features = features + state(graph)
+        return features
+
+    def _energy_of_state(
+        self, features: Float[Array, "atoms channels"]
+    ) -> Float[Array, "*levels atoms"]:
+        """Energies of what atoms are before the first layer."""
+        c = self.config
+        readout = each_level(c, Perceptron)
+        found = readout((), 1, self.dtype, c.unit_weights, name="energy_of_state")(features)
+        # mace-torch adds it to E0, which no scale of energies is for.
+        levels = found.shape[:-2]
+        scale = self.variable("buffers", "state_scale", lambda: jnp.ones(levels, self.dtype)).value
+        return scale[..., None] * found[..., 0]
+
+    def _layers(
+        self, features: Float[Array, "atoms channels"], graph: AtomGraph
+    ) -> list[Float[Array, "atoms _ channels"]]:
         """Features of the atoms after each layer, (l + 1)² components each."""
         c, dtype, num_species = self.config, self.dtype, len(self.numbers)
         geometry = edge_geometry(graph, c.l_max, self._basis(graph))
         if c.cutoff_function == "messages" and not c.compression:
             ending = envelope(c, norm(graph.pair_vectors()))[:, 0]
             geometry = geometry._replace(envelope=jnp.where(graph.edges.pair_mask, ending, 0))
-        shape = (num_species, c.num_channels)
-        table = self.param("embedding", nn.initializers.normal(1.0), shape, dtype)
-        if c.unit_weights:
-            table = table * scale_of_species(self, num_species, dtype)
-        features = table[graph.species]
-        if c.electronic_state:
-            state = ElectronicState(
-                c.electronic_state, num_species, c.num_channels, dtype, name="state"
-            )
-            features = features + state(graph)
         features = features[:, None]
         found = []
         for layer in range(c.num_layers):
             # Energies need but the scalars of the last layer.
-            needed = c.has_other_heads or layer < c.num_layers - 1
-            l_out_max = c.hidden_l_max if needed else 0
+            l_out_max = c.made_in_layer(layer)
             messages, kept = self._interaction(layer, l_out_max, features, graph, geometry)
             many_body = ManyBody(c, num_species, l_out_max, dtype, name=f"many_body_{layer}")
             linear = DegreeLinear(
@@ -117,44 +149,34 @@ class MACE(Model[MACEConfig]):
     def _basis(self, graph: AtomGraph) -> Callable[[Array], Array]:
         """Radial functions of the pairs' distances in Å."""
         c = self.config
-        if c.compression:
-            return RadialTable(c.compression, c.cutoff, self.dtype, name="radial")
         pairs = slice(0, graph.edges.num_pairs)
         ends = graph.edges.index.receivers[pairs], graph.edges.index.senders[pairs]
         species = graph.species[ends[0]], graph.species[ends[1]]
-        basis = RadialBasis(c, self.numbers, self.dtype, name="basis")
-        return lambda distances: basis(distances, species)
+        if not c.compression:
+            basis = RadialBasis(c, self.numbers, self.dtype, name="basis")
+            return lambda distances: basis(distances, species)
+        several = None if c.tables == "one" else len(self.numbers)
+        table = RadialTable(c.compression, c.cutoff, self.dtype, several, name="radial")
+        if c.tables != "edges":
+            return lambda distances: table(distances, species)
+        return lambda distances: jnp.concatenate(
+            [table(distances, species), table(distances, (species[1], species[0]))], axis=1
+        )
 
     def radial_functions(
-        self, distances: Float[Array, " distances"]
+        self, distances: Float[Array, " distances"], species: tuple[ArrayLike, ArrayLike]
     ) -> list[Float[Array, "distances functions"]]:
-        """The weights of each layer's messages as functions of distances in Å."""
-        c, params = self.config, self.variables["params"]
-        constants = {"buffers": self.variables.get("buffers", {}).get("basis", {})}
-        made = RadialBasis(c, self.numbers, self.dtype, parent=None).apply(constants, distances)
-        found = []
-        for layer in range(c.num_layers):
-            kernels = params[f"interaction_{layer}"]["radial"]
-            width = kernels[f"kernel_{len(c.radial_widths)}"].shape[1]
-            network = Perceptron(c.radial_widths, width, self.dtype, c.unit_weights, parent=None)
-            values = network.apply({"params": kernels}, made)
-            assert not isinstance(values, tuple)
-            ends = c.cutoff_function == "messages"
-            found.append(values * envelope(c, distances) if ends else values)
-        return found
+        """The weights of each layer's messages as functions of distances in Å, and densities."""
+        return radial_functions(
+            *(self.config, self.numbers, self.dtype, self.variables),
+            distances,
+            (jnp.asarray(species[0]), jnp.asarray(species[1])),
+        )
 
     def compressed(
         self,
-        table: Float[Array, "coefficients rank"],
+        table: Float[Array, "*species coefficients rank"],
         matrices: list[Float[Array, "rank functions"]],
     ) -> VariableDict:
         """Return the variables of the same model with splines in place of `radial_functions`."""
-        params = dict(self.variables["params"]) | {"radial": {"table": table}}
-        for layer, matrix in enumerate(matrices):
-            name = f"interaction_{layer}"
-            # With unit weights the network divides by the root of the rows.
-            factor = len(matrix) ** 0.5 if self.config.unit_weights else 1.0
-            params[name] = dict(params[name]) | {"radial": {"kernel_0": factor * matrix}}
-        buffers = dict(self.variables.get("buffers", {}))
-        buffers.pop("basis", None)
-        return {"params": params, "buffers": buffers}
+        return with_tables(self.config, self.variables, table, matrices)

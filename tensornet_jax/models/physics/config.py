@@ -116,6 +116,11 @@ class Prior(Config):
 
     name: str = ""
     scale: float = Field(default=1.0, description="factor on the energy")
+    head_scales: tuple[float, ...] = Field(
+        default=(),
+        description="factor beside scale for each head of a model with several; none: 1 for all",
+        json_schema_extra=NOT_SET_BY_USERS,
+    )
 
     @abstractmethod
     def reach(self, cutoff: float) -> float:

@@ -66,12 +66,15 @@ class ElectronicState(nn.Module):
 
 
 def is_table(path: str) -> bool:
-    """Return whether a parameter is a table of `ElectronicState` with a row for each sign.
+    """Return whether a parameter is a table with a row for each charge or spin, or sign of it.
+
+    They are those of `ElectronicState`, and of MACE's joint embedding.
 
     Args:
         path: of the parameter, its module's name the last but one: "state/charge_keys".
     """
-    names = [f"{name}_{kind}" for name in ("charge", "spin") for kind in ("keys", "values")]
+    kinds = ("keys", "values", "table")
+    names = [f"{name}_{kind}" for name in ("charge", "spin") for kind in kinds]
     return path.split("/")[-1] in names
 
 

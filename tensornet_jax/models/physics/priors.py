@@ -15,6 +15,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.models.heads.levels import own_level
 from tensornet_jax.models.physics.config import D2, ZBL, Coulomb, Prior
 from tensornet_jax.models.physics.electrostatics import (
     coulomb_energies,
@@ -59,7 +60,11 @@ def prior_energies(
             energies = _coulomb_energies(prior, graph, cutoff, charges)
         else:
             energies = _pair_sums(prior, graph, table, cutoff)
-        total = total + prior.scale * energies
+        energies = prior.scale * energies
+        if prior.head_scales:
+            own = jnp.asarray(prior.head_scales, energies.dtype)[own_level(graph)]
+            energies = energies * own[graph.node_graph]
+        total = total + energies
     return total
 
 

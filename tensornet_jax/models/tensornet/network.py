@@ -10,11 +10,13 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from flax.typing import VariableDict
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.base import Model, ModelOutputs
 from tensornet_jax.models.heads.features import AtomFeatures, parts_of_tensors
+from tensornet_jax.models.heads.levels import each_level
 from tensornet_jax.models.heads.outputs import outputs_of
 from tensornet_jax.models.heads.read_outs import GatedReadout, ScalarReadout
 from tensornet_jax.models.layers import dense, layer_norm
@@ -77,7 +79,7 @@ class TensorNet(Model[TensorNetConfig]):
         return history
 
     def radial_functions(
-        self, distances: Float[Array, " distances"]
+        self, distances: Float[Array, " distances"], species: tuple[ArrayLike, ArrayLike]
     ) -> list[Float[Array, "distances functions"]]:
         """The filters of the embedding and of each layer as functions of distances in Å."""
         values = self._at(distances)
@@ -87,7 +89,7 @@ class TensorNet(Model[TensorNetConfig]):
 
     def compressed(
         self,
-        table: Float[Array, "coefficients rank"],
+        table: Float[Array, "*species coefficients rank"],
         matrices: list[Float[Array, "rank functions"]],
     ) -> VariableDict:
         """Return the variables of the same model with splines in place of `radial_functions`."""
@@ -112,8 +114,8 @@ class TensorNet(Model[TensorNetConfig]):
     def _readout(self) -> GatedReadout | ScalarReadout:
         c = self.config
         if c.readout == "gated":
-            return GatedReadout(c.num_channels, self.dtype)
-        return ScalarReadout(c.num_channels, c.activation, self.dtype)
+            return each_level(c, GatedReadout)(c.num_channels, self.dtype)
+        return each_level(c, ScalarReadout)(c.num_channels, c.activation, self.dtype)
 
     def _at(self, distances: Float[Array, " pairs"]) -> AtDistances:
         if self.config.compression:

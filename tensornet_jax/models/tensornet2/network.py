@@ -16,6 +16,7 @@ from jaxtyping import Float
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.base import Model, ModelOutputs
 from tensornet_jax.models.heads.features import AtomFeatures, parts_of_tensors
+from tensornet_jax.models.heads.levels import each_level
 from tensornet_jax.models.heads.outputs import outputs_of
 from tensornet_jax.models.layers import dense, layer_norm
 from tensornet_jax.models.physics.electrostatics import coulomb_energies
@@ -45,7 +46,8 @@ class TensorNet2(Model[TensorNet2Config]):
         self.outputs = outputs_of(self)
         nn.share_scope(self, self.outputs)
         if "energy" in c.heads:
-            self.readout = MLP((width // 2,) * c.readout_layers + (1,), c.activation, dtype)
+            widths = (width // 2,) * c.readout_layers + (1,)
+            self.readout = each_level(c, MLP)(widths, c.activation, dtype)
 
     def __call__(self, graph: AtomGraph) -> ModelOutputs:
         """Return charges and what the heads of `config` predict; the dipole is of the charges."""
@@ -55,14 +57,16 @@ class TensorNet2(Model[TensorNet2Config]):
         charges = stages @ weights
         read_outs, atoms, coulomb = {}, None, None
         if "dipole" in c.own_heads:
-            read_outs["dipole"] = charges
+            # Charges are what all levels have in common.
+            levels = () if c.num_levels == 1 else (c.num_levels,)
+            read_outs["dipole"] = jnp.broadcast_to(charges, (*levels, *charges.shape))
         if "energy" in c.heads or c.has_other_heads:
             invariants = squared_norms(tensor)
             invariants = invariants.reshape(invariants.shape[0], -1)
             features = ACTIVATIONS[c.activation](self.linear(self.norm(invariants)))
             atoms = AtomFeatures(features, parts_of_tensors(tensor))
             if "energy" in c.heads:
-                read_outs["energy"] = self.readout(features)[:, 0]
+                read_outs["energy"] = self.readout(features)[..., 0]
         if "energy" in c.heads and c.coulomb:
             coulomb = self._coulomb(stages, c.coulomb, graph) @ weights
         return self.outputs(graph, read_outs, atoms, charges=charges, energies_in_eV=coulomb)

@@ -1,81 +1,29 @@
 """The data section of a training run: which structures, and how they are labelled."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Literal, Self
 
 import pydantic
-from ase.data import atomic_numbers
 from pydantic import Field
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from tensornet_jax.config import TOLD_IN_WORDS, Config, problem_at, unknown_name
+from tensornet_jax.config import TOLD_IN_WORDS, Config, problem_at
 from tensornet_jax.data.labels.labels import LabelConfig
+from tensornet_jax.train.config.sources import (
+    DataSource,
+    Files,
+    References,
+    Sources,
+    as_sources,
+    check_name,
+    check_reference_names,
+    files_of,
+    heads_of,
+    readings_of_files,
+    with_labels,
+)
 
 # Sets of every run, whose names a test cannot have.
 RESERVED = ("train", "validation", "replay", "replay train")
-# What the name of a test cannot have: it is part of a file name, and a cell of tables.
-UNSAFE = frozenset('/\\|:*?"<>')
-LONGEST_NAME = 100
-
-
-class DataSource(Config):
-    """Files whose labels have keys or units of their own."""
-
-    file: Annotated[tuple[str, ...], pydantic.BeforeValidator(lambda v: _as_paths(v))] = Field(
-        description="file or list of files", examples=["more.xyz"]
-    )
-    labels: LabelConfig | None = Field(
-        default=None,
-        description="what their labels are called, and their units, in place of the labels of the "
-        "section around; null: those",
-    )
-
-
-Sources = tuple[str | DataSource, ...]
-
-
-def labels_of_files(sources: Sources, default: LabelConfig) -> dict[tuple[str, ...], LabelConfig]:
-    """Return files → what their labels are called; those of like labels stand together."""
-    groups: list[tuple[LabelConfig, list[str]]] = []
-    for source in sources:
-        own = source.labels if isinstance(source, DataSource) else None
-        labels = default if own is None else own
-        files = source.file if isinstance(source, DataSource) else (source,)
-        for known, paths in groups:
-            if known == labels:
-                paths += files
-                break
-        else:
-            groups.append((labels, [*files]))
-    return {tuple(paths): labels for labels, paths in groups}
-
-
-def files_of(part: object) -> list[str]:
-    """Return the files that a part of the data names; none if it is a number."""
-    sources = part if isinstance(part, tuple) else ()
-    return [
-        path
-        for each in sources
-        for path in (each.file if isinstance(each, DataSource) else (each,))
-    ]
-
-
-def with_labels(part: object, change: Callable[[LabelConfig], LabelConfig]) -> object:
-    """Return a part of the data with the labels of its sections changed."""
-    if not isinstance(part, tuple):
-        return part
-    return tuple(
-        each.model_copy(update={"labels": change(each.labels)})
-        if isinstance(each, DataSource) and each.labels is not None
-        else each
-        for each in part
-    )
-
-
-def own_labels(part: object) -> list[LabelConfig]:
-    """Return the labels of the sections of a part of the data that have some."""
-    sources = part if isinstance(part, tuple) else ()
-    return [s.labels for s in sources if isinstance(s, DataSource) and s.labels is not None]
 
 
 def _check_validation(value: object) -> object:
@@ -84,7 +32,7 @@ def _check_validation(value: object) -> object:
 
 def _check_held_out(value: object) -> object:
     if isinstance(value, str | tuple | Mapping | DataSource):
-        return _as_sources(value)
+        return as_sources(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(
             f"a number of structures, a fraction, or file(s) are needed, not {value!r}"
@@ -98,79 +46,18 @@ def _check_held_out(value: object) -> object:
     return value
 
 
-def _as_sources(value: object) -> object:
-    if not isinstance(value, tuple):
-        return (_as_source(value),)
-    if not value:
-        raise ValueError("one file or a list of files is needed")
-    found = []
-    for index, each in enumerate(value):
-        try:
-            found.append(_as_source(each))
-        except pydantic.ValidationError as error:
-            details = [
-                InitErrorDetails(
-                    type=PydanticCustomError(d["type"], "{explanation}", {"explanation": d["msg"]}),
-                    loc=(index, *d["loc"]),
-                    input=d["input"],
-                )
-                for d in cast(list[Any], error.errors())
-            ]
-            raise pydantic.ValidationError.from_exception_data("data", details) from None
-        except ValueError as error:
-            raise problem_at((index,), str(error)) from None
-    return tuple(found)
-
-
-def _as_source(value: object) -> str | DataSource:
-    if isinstance(value, DataSource):
-        return value
-    if isinstance(value, Mapping):
-        return DataSource.model_validate(value)
-    return _as_paths(value)[0]
-
-
-def _as_paths(value: object) -> tuple[str, ...]:
-    paths = (value,) if isinstance(value, str) else value
-    if not (
-        isinstance(paths, tuple)
-        and paths
-        and all(isinstance(path, str) and path.strip() for path in paths)
-    ):
-        raise ValueError("a path, a list of paths, or a section with file and labels is needed")
-    return paths
-
-
-def _check_references(value: object) -> object:
-    return _check_reference_names(value, ("least_squares", "isolated_atoms", "none"))
-
-
 def _check_replay_references(value: object) -> object:
-    return _check_reference_names(value, ("start", "least_squares", "isolated_atoms"))
-
-
-def _check_reference_names(value: object, names: tuple[str, ...]) -> object:
-    if isinstance(value, str) and value not in names:
-        raise ValueError(unknown_name(value, names, "kind of reference energies"))
-    if isinstance(value, dict) and set(value) != {"isolated_atoms"}:
-        for symbol, energy in value.items():
-            if atomic_numbers.get(symbol, 0) < 1:
-                raise ValueError(f"{symbol!r} is not the symbol of an element")
-            if isinstance(energy, bool | str) or not isinstance(energy, int | float):
-                raise ValueError(f"the energy of {symbol} must be a number, not {energy!r}")
-    return value
+    return check_reference_names(value, ("start", "least_squares", "isolated_atoms"))
 
 
 def _files_of_references(value: str | dict[str, float | str]) -> list[str]:
     return [v for v in value.values() if isinstance(v, str)] if isinstance(value, dict) else []
 
 
-Files = Annotated[Sources, pydantic.BeforeValidator(_as_sources)]
 HeldOut = Annotated[int | float | Sources, pydantic.BeforeValidator(_check_held_out)]
 Validation = Annotated[
     int | float | Literal["none"] | Sources, pydantic.BeforeValidator(_check_validation)
 ]
-References = Annotated[str | dict[str, float | str], pydantic.BeforeValidator(_check_references)]
 ReplayReferences = Annotated[
     str | dict[str, float | str], pydantic.BeforeValidator(_check_replay_references)
 ]
@@ -226,6 +113,12 @@ class ReplayConfig(Config):
                 "has no meaning for targets: model, whose energies are the starting model's: "
                 "leave it out",
             )
+        if any([*heads_of(self.train), *heads_of(self.validation)]):
+            raise problem_at(
+                ("train",),
+                "has no heads: name old structures that are to have one in data.train, with head "
+                "and weight",
+            )
         return self
 
     def files(self) -> tuple[str, ...]:
@@ -239,7 +132,8 @@ class DataConfig(Config):
 
     train: Files = Field(
         description="file or list of files to train on: extended XYZ, ASE database, npz, HDF5; "
-        "for keys or units of its own, a section {file: more.xyz, labels: {...}}",
+        "for keys, units or a head of its own, a section {file: more.xyz, labels: {...}, "
+        "head: NAME}",
         examples=["train.xyz"],
         json_schema_extra=TOLD_IN_WORDS,
     )
@@ -289,6 +183,56 @@ class DataConfig(Config):
             )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        heads = self.heads()
+        parts: dict[str, object] = {"train": self.train, "validation": self.validation}
+        for name, part in (parts | self.test).items():
+            place = ("test", name) if name in self.test else (name,)
+            for index, head in enumerate(heads_of(part)):
+                if head is None and heads:
+                    raise problem_at(
+                        (*place, index),
+                        f"needs a head, as others have one: {{file: ..., head: {heads[0]}}}",
+                    )
+                if head is not None and head not in heads:
+                    raise problem_at(
+                        (*place, index),
+                        f"no section of train has the head {head}: name one of theirs",
+                    )
+        for head in heads:
+            own = [s.reference_energies for s in self._of_head(head) if s.reference_energies]
+            if any(each != own[0] for each in own):
+                raise problem_at(
+                    ("train",), f"reference_energies of head {head} are given twice: keep one"
+                )
+        weighted = any(r.weight != 1.0 for r in readings_of_files(self.train, self.labels).values())
+        if self.stream and (heads or weighted):
+            raise problem_at(
+                ("stream",), "sections with a head or a weight are held in memory: set it to false"
+            )
+        if heads and self.replay is not None:
+            raise problem_at(
+                ("replay",),
+                "has no head: name the old structures in train, with the head that is to remember "
+                "them and a weight",
+            )
+        return self
+
+    def heads(self) -> tuple[str, ...]:
+        """Return the heads of the files, in alphabetical order, whatever that of the files."""
+        return tuple(sorted({head for head in heads_of(self.train) if head is not None}))
+
+    def references_of(self, head: str | None) -> tuple[str | dict[str, float | str], LabelConfig]:
+        """Return reference energies of a head, and the labels of files that they name."""
+        for source in self._of_head(head):
+            if source.reference_energies is not None:
+                return source.reference_energies, source.labels or self.labels
+        return self.reference_energies, self.labels
+
+    def _of_head(self, head: str | None) -> list[DataSource]:
+        return [s for s in self.train if isinstance(s, DataSource) and s.head == head]
+
     def held_out(self) -> dict[str, int | float]:
         """Return the parts drawn at random from train: name → count or fraction, validation first.
 
@@ -301,7 +245,8 @@ class DataConfig(Config):
         """Return every file this section names."""
         parts = (self.train, self.validation, *self.test.values())
         files = [path for part in parts for path in files_of(part)]
-        files += _files_of_references(self.reference_energies)
+        named = [self.reference_energies, *(self.references_of(head)[0] for head in self.heads())]
+        files += dict.fromkeys(path for each in named for path in _files_of_references(each))
         return (*files, *(self.replay.files() if self.replay else ()))
 
     def map_labels(self, change: Callable[[LabelConfig], LabelConfig]) -> Self:
@@ -334,16 +279,5 @@ class DataConfig(Config):
                 # File systems may take them for one.
                 raise problem_at((name,), f"and {known[folded]!r} differ in case alone: rename one")
             known[folded] = name
-            if (
-                not name.strip(" .")
-                or name != name.strip()
-                or len(name) > LONGEST_NAME
-                or not name.isprintable()
-                or UNSAFE.intersection(name)
-            ):
-                raise problem_at(
-                    (name,),
-                    f"is part of a file name: use up to {LONGEST_NAME} letters, digits, blanks and "
-                    f"signs other than {' '.join(sorted(UNSAFE))}, without blanks at the ends",
-                )
+            check_name(name, (name,))
         return value

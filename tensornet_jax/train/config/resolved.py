@@ -5,6 +5,7 @@ from typing import Annotated, Self
 import pydantic
 from pydantic import Field, SerializeAsAny
 
+from tensornet_jax.config import problem_at
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.properties import LABELLED
 from tensornet_jax.train.config.model import ModelSchema, read_model
@@ -40,10 +41,19 @@ class ResolvedRun(RunConfig):
     def completed(self) -> Self:
         """Return the run with what follows from the model.
 
-        Labels and a loss for each of its tensors: one that is not named stands in the data under
-        its own name, and has weight 1. And no reference energies, nor a loss of energies and their
-        derivatives, for a model that predicts none.
+        Heads are those that the data name. Labels and a loss for each of its tensors: one that is
+        not named stands in the data under its own name, and has weight 1. And no reference
+        energies, nor a loss of energies and their derivatives, for a model that predicts none.
         """
+        model, levels = self.model, self.data.heads()
+        if self.start is None:
+            if model.levels not in ((), levels):
+                raise problem_at(
+                    ("model", "levels"),
+                    f"{list(model.levels)} are not the heads of data.train, {list(levels)}: leave "
+                    "it out",
+                )
+            model = model.model_copy(update={"levels": levels})
         heads = {head.name: head for head in self.model.tensors}
         data, loss = self.data, self.loss
         if heads:
@@ -54,4 +64,4 @@ class ResolvedRun(RunConfig):
             data = data.model_copy(update={"reference_energies": "none"})
             derived = (row.name for row in LABELLED if row.source == "energy")
             loss = loss.model_copy(update=dict.fromkeys(derived))
-        return self.model_copy(update={"data": data, "loss": loss})
+        return self.model_copy(update={"model": model, "data": data, "loss": loss})

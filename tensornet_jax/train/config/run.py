@@ -15,9 +15,10 @@ from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.properties import LABELLED
 from tensornet_jax.runtime.choices import DType, MatmulPrecision
-from tensornet_jax.train.config.data import DataConfig, own_labels
+from tensornet_jax.train.config.data import DataConfig
 from tensornet_jax.train.config.model import ModelSchema, read_model
 from tensornet_jax.train.config.optimizer import OptimizerConfig
+from tensornet_jax.train.config.sources import own_labels
 
 # --- loss ------------------------------------------------------------------------------------
 
@@ -159,6 +160,11 @@ class StartConfig(Config):
         min_length=1,
         description="model file with the weights to start from",
         examples=["universal.safetensors"],
+    )
+    head: str | None = Field(
+        default=None,
+        description="of a starting model with several heads: the one that goes on, alone; or, if "
+        "data.train names new heads, the one that these begin as",
     )
     reference_energies: Literal["refit", "keep"] = Field(
         default="refit",

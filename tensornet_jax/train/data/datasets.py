@@ -1,7 +1,7 @@
 """From the data section of a configuration to structures with neighbors and targets."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.by_file import file_lines
 from tensornet_jax.data.labels.labels import Labels
 from tensornet_jax.data.references import ReferenceEnergies, reference_energies
+from tensornet_jax.data.references_by_head import HeadReferences, References, by_head, table_of
 from tensornet_jax.data.sources.source import Source, evenly
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.graph.targets import Targets
@@ -47,7 +48,7 @@ class DataSets:
     train: Sequence[LabelledStructure]
     validation: Sequence[LabelledStructure]
     tests: Mapping[str, Sequence[LabelledStructure]]
-    references: ReferenceEnergies
+    references: References
     description: list[str]
     replay: ReplayParts | None = None
 
@@ -58,12 +59,25 @@ class DataSets:
     def all(self) -> dict[str, Sequence[LabelledStructure]]:
         """Return what is reported on by name: train, validation, the tests, replay held out.
 
-        Of a set that is not held in memory these are some structures, evenly spaced.
+        Of several heads each is apart. Of a set that is not held in memory these are some
+        structures, evenly spaced.
         """
+        return self._by_head({"train": self.train}) | self.held_out()
+
+    def held_out(self) -> dict[str, Sequence[LabelledStructure]]:
+        """Return `all` but for what is trained on."""
         validation = {"validation": self.validation} if len(self.validation) else {}
         replay = {"replay": self.replay.validation} if self.replay else {}
-        sets = {"train": self.train, **validation, **self.tests, **replay}
-        return {name: _shown(own) for name, own in sets.items()}
+        return self._by_head({**validation, **self.tests, **replay})
+
+    def _by_head(
+        self, sets: Mapping[str, Sequence[LabelledStructure]]
+    ) -> dict[str, Sequence[LabelledStructure]]:
+        return {
+            f"{name} ({head})" if head else name: _shown(own)
+            for name, structures in sets.items()
+            for head, own in by_head(structures, self.references).items()
+        }
 
 
 def _shown(structures: Sequence[LabelledStructure]) -> Sequence[LabelledStructure]:
@@ -75,7 +89,7 @@ def _shown(structures: Sequence[LabelledStructure]) -> Sequence[LabelledStructur
 def make_data_sets(
     parts: Parts,
     config: DataConfig,
-    references: ReferenceEnergies,
+    references: References,
     message: Callable[[str], None],
 ) -> DataSets:
     """Audit the structures of a run and return them with their reference energies.
@@ -90,39 +104,68 @@ def make_data_sets(
         DataError: the audit found an error, or an element outside training occurs elsewhere.
     """
     _check_elements({"validation": parts.validation, **parts.tests}, references)
-    # Keys that the configuration names are looked for where it says that they are.
-    alone = parts.groups[0][0] if len(parts.groups) == 1 else None
-    found = audit(parts.pool, references, alone)
-    errors = list(found.errors)
-    if alone is None:
-        errors += [e for labels, own in parts.groups for e in findings.unused_keys(own, labels)]
+    errors, warnings, lines = _audited(parts, references)
     apart: dict[str, list[LabelledStructure]] = {"validation": parts.validation, **parts.tests}
     apart = {name: own for name, own in apart.items() if own and name not in config.held_out()}
     if parts.replay is not None:
         apart["replay"] = [*parts.replay.train, *parts.replay.validation]
     for name, structures in apart.items():
-        own = audit(structures)
-        errors += [f"{name} set: {text}" for text in own.errors]
-        for text in own.warnings:
-            message(f"{name} set: {text}")
-    shared = overlap_warnings({"train": parts.train, "validation": parts.validation, **parts.tests})
-    if parts.replay is not None:
-        sets = {"replay train": parts.replay.train, "replay": parts.replay.validation}
-        shared += overlap_warnings(sets, train="replay train")
+        for head, some in by_head(structures, references).items():
+            own, where = audit(some), f"{name} set, {_named(head)}" if head else f"{name} set: "
+            errors += [f"{where}{text}" for text in own.errors]
+            for text in own.warnings:
+                message(f"{where}{text}")
+    shared = _shared(parts, references)
     if errors:
         # The audit will not be shown, and what it warns of may be the cause.
-        for text in (*found.warnings, *shared):
+        for text in (*warnings, *shared):
             message(f"warning: {text}")
         raise DataError("the data have errors:\n" + "\n".join(errors))
-    found = replace(found, warnings=[*found.warnings, *shared])
     return DataSets(
         parts.train,
         parts.validation,
         parts.tests,
         references,
-        [*file_lines(parts.groups), *found.lines()],
+        [*file_lines(parts.groups), *lines, *(f"warning: {text}" for text in shared)],
         parts.replay,
     )
+
+
+def _audited(parts: Parts, references: References) -> tuple[list[str], list[str], list[str]]:
+    """Return errors, warnings and the description of the training data, of each head by itself."""
+    errors: list[str] = []
+    warnings: list[str] = []
+    lines: list[str] = []
+    for head, pool in by_head(parts.pool, references).items():
+        groups = [g for g in parts.groups if not head or (g[1] and g[1][0].head == head)]
+        # Keys that the configuration names are looked for where it says that they are.
+        alone = groups[0][0] if len(groups) == 1 else None
+        found = audit(pool, table_of(references, head), alone)
+        own = list(found.errors)
+        if alone is None:
+            own += [e for labels, some in groups for e in findings.unused_keys(some, labels)]
+        errors += [f"{_named(head)}{text}" for text in own]
+        warnings += [f"{_named(head)}{text}" for text in found.warnings]
+        told = found.lines()
+        lines += [f"head {head}", *(f"  {line}" for line in told)] if head else told
+    return errors, warnings, lines
+
+
+def _named(head: str) -> str:
+    return f"head {head}: " if head else ""
+
+
+def _shared(parts: Parts, references: References) -> list[str]:
+    """Return warnings of structures that two sets of one head have in common."""
+    sets = {"train": parts.train, "validation": parts.validation, **parts.tests}
+    found = []
+    for head in references.heads if isinstance(references, HeadReferences) else ("",):
+        own = {name: by_head(some, references).get(head, []) for name, some in sets.items()}
+        found += [f"{_named(head)}{text}" for text in overlap_warnings(own)]
+    if parts.replay is not None:
+        sets = {"replay train": parts.replay.train, "replay": parts.replay.validation}
+        found += overlap_warnings(sets, train="replay train")
+    return found
 
 
 def read_data_sets(
@@ -149,11 +192,37 @@ def read_data_sets(
         ValueError: files, labels or the split cannot be used.
     """
     parts = read_parts(config, seed, split_path, reuse_split=reuse_split, message=message)
+    return make_data_sets(parts, config, _references(parts, config), message)
+
+
+def _references(parts: Parts, config: DataConfig) -> References:
+    heads = config.heads()
+    if len(heads) < 2:
+        return _of_one_head(parts.train, parts.isolated, config, heads[0] if heads else None)
+    tables = []
+    for head in heads:
+        train, isolated = (
+            [each for each in some if each.head == head] for some in (parts.train, parts.isolated)
+        )
+        if not train:
+            raise DataError(f"no structure of head {head} is trained on: hold out fewer")
+        try:
+            tables.append(_of_one_head(train, isolated, config, head))
+        except ValueError as error:
+            raise ValueError(f"{_named(head)}{error}") from error
+    return HeadReferences(heads, tuple(tables))
+
+
+def _of_one_head(
+    train: Sequence[LabelledStructure],
+    isolated: Sequence[LabelledStructure],
+    config: DataConfig,
+    head: str | None,
+) -> ReferenceEnergies:
+    spec, labels = config.references_of(head)
     # Isolated atoms must not take part in a fit to energies of molecules and crystals.
-    isolated = parts.isolated if config.reference_energies == "isolated_atoms" else []
-    fitted_on = [*parts.train, *isolated]
-    references = reference_energies(config.reference_energies, fitted_on, config.labels)
-    return make_data_sets(parts, config, references, message)
+    more = isolated if spec == "isolated_atoms" else []
+    return reference_energies(spec, [*train, *more], labels)
 
 
 @dataclass(frozen=True)
@@ -166,7 +235,7 @@ class ExampleMaker:
         offset: of the potential, eV per structure, subtracted too.
     """
 
-    references: ReferenceEnergies
+    references: References
     model: ModelConfig
     offset: float = 0.0
 
@@ -219,13 +288,11 @@ def _tensor(labels: Labels, head: TensorHead) -> np.ndarray:
     return label
 
 
-def _check_elements(
-    sets: dict[str, list[LabelledStructure]], references: ReferenceEnergies
-) -> None:
+def _check_elements(sets: dict[str, list[LabelledStructure]], references: References) -> None:
     for name, structures in sets.items():
         for structure in structures:
             try:
-                references.of(structure.numbers)
+                references.of_structure(structure)
             except ValueError as error:
                 raise DataError(
                     f"{name} set, {structure.source}: {error}: "

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from tensornet_jax.data.readers import read_labelled
 from tensornet_jax.data.references import isolated_atom_indices
 from tensornet_jax.data.splits import Split, make_split, traits_of
 from tensornet_jax.runtime.whole_files import write_whole
-from tensornet_jax.train.config.data import DataConfig, ReplayConfig, Sources, labels_of_files
+from tensornet_jax.train.config.data import DataConfig, ReplayConfig
+from tensornet_jax.train.config.sources import Sources, readings_of_files
 
 
 class DataError(ValueError):
@@ -128,13 +129,26 @@ def _read(
 
     A key that a section of its own names must be found there; one of the `default` if `required`.
     """
-    return [
-        (
-            labels,
-            read_labelled(files, labels, require_configured=required or labels != default),
-        )
-        for files, labels in labels_of_files(sources, default).items()
-    ]
+    found = []
+    for files, (labels, head, weight) in readings_of_files(sources, default).items():
+        required_here = required or labels != default
+        own = read_labelled(files, labels, require_configured=required_here)
+        found.append((labels, [_of_section(each, head, weight) for each in own]))
+    return found
+
+
+def _of_section(structure: LabelledStructure, head: str | None, weight: float) -> LabelledStructure:
+    """Return a structure with the head and the weight that the section of its file gives it."""
+    if head is not None:
+        if structure.head not in (None, head):
+            raise DataError(
+                f"{structure.source} says head={structure.head}, and its section of the data "
+                f"head: {head}: correct one, or divide the file"
+            )
+        structure = structure.with_head(head)
+    if weight == 1.0:
+        return structure
+    return replace(structure, weights=structure.weights.times(weight))
 
 
 def _without_isolated(sources: Sources, labels: LabelConfig) -> list[LabelledStructure]:

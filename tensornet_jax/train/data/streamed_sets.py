@@ -14,7 +14,13 @@ from tensornet_jax.data.readers import data_files
 from tensornet_jax.data.sources.opening import Message, Opened, Progress, open_files
 from tensornet_jax.data.sources.source import Joined
 from tensornet_jax.runtime.whole_files import write_whole
-from tensornet_jax.train.config.data import DataConfig, Sources, files_of, labels_of_files
+from tensornet_jax.train.config.data import DataConfig
+from tensornet_jax.train.config.sources import (
+    Sources,
+    files_of,
+    labels_of_files,
+    readings_of_files,
+)
 from tensornet_jax.train.data.parts import DataError
 
 LARGE = 256_000_000
@@ -30,6 +36,9 @@ def is_streamed(config: DataConfig) -> bool:
     """
     if config.stream is not None:
         return config.stream
+    readings = readings_of_files(config.train, config.labels).values()
+    if any(reading.head is not None or reading.weight != 1.0 for reading in readings):
+        return False
     parts = (config.train, config.validation, *config.test.values())
     paths = {path for part in parts if files_of(part) for path in data_files(files_of(part))}
     return sum(path.stat().st_size for path in paths) > LARGE

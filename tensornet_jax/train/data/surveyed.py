@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -33,6 +34,7 @@ Show = Callable[[str, int, int], None]
 # Structures that stand for all where a number is only estimated.
 SAMPLE = 10_000
 _BLOCK = 1 << 16
+_OF_HEADS: Any = {"levels": True, "priors": {"__all__": {"head_scales"}}}
 _SHOWN_EVERY = 256
 
 
@@ -74,7 +76,8 @@ class Surveyor:
             "seed": config.seed,
             "held_out": section.held_out(),
             "reference_energies": section.reference_energies,
-            "model": config.model.model_dump(mode="json"),
+            # What is streamed has one head, whose name means nothing here.
+            "model": config.model.model_dump(mode="json", exclude=_OF_HEADS),
             # What a run starts from gives reference energies of its own.
             "run": None if start is None else str(folder.resolve()),
         }

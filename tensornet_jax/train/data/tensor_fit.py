@@ -38,10 +38,42 @@ def fit_tensors(potential: Potential, examples: Examples) -> tuple[Potential, di
     Raises:
         DataError: labels do not have the symmetry of their head.
     """
+    count = potential.config.num_levels
+    each = [_fitted(potential, examples, k if count > 1 else None) for k in range(count)]
+    values = {}
+    for name in {name for found, _ in each for name in found}:
+        rows = [found.get(name) for found, _ in each]
+        values[name] = rows[0] if count == 1 else _stacked(name, rows)
+    squares: dict[str, list[float]] = {}
+    for _, spreads in each:
+        for name, spread in spreads.items():
+            squares.setdefault(name, []).append(spread**2)
+
+    def fitted(path: tuple, leaf: jax.Array) -> jax.Array:
+        value = values.get(getattr(path[-1], "key", ""))
+        return leaf if value is None else jax.numpy.asarray(value, leaf.dtype)
+
+    with potential.precision():
+        buffers = jax.tree_util.tree_map_with_path(fitted, potential.variables["buffers"])
+    spread = {name: float(np.mean(own)) ** 0.5 for name, own in squares.items()}
+    return potential.replace(variables={**potential.variables, "buffers": buffers}), spread
+
+
+def _stacked(name: str, rows: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Return buffers of all heads; where one has no label they stay what a model begins with."""
+    known = next(row for row in rows if row is not None)
+    first = np.ones_like(known) if name.startswith("scales_") else np.zeros_like(known)
+    return np.stack([first if row is None else row for row in rows])
+
+
+def _fitted(
+    potential: Potential, examples: Examples, level: int | None
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Return buffers by name, and spreads by tensor, of all examples or of those of one head."""
     values: dict[str, np.ndarray] = {}
     spreads: dict[str, float] = {}
     for head in potential.tensor_heads:
-        rows = _labels(head, examples, len(potential.elements.numbers))
+        rows = _labels(head, examples, len(potential.elements.numbers), level)
         if rows is None:
             continue
         labels, shares, atoms, sources = rows
@@ -55,25 +87,18 @@ def fit_tensors(potential: Potential, examples: Examples) -> tuple[Potential, di
         if head.positive_definite and not sizes[0]:
             sizes[0] = 0.1 * _rms(baseline) or 1.0
         values[f"scales_{head.name}"], values[f"baseline_{head.name}"] = sizes, baseline
-
-    def fitted(path: tuple, leaf: jax.Array) -> jax.Array:
-        value = values.get(getattr(path[-1], "key", ""))
-        return leaf if value is None else jax.numpy.asarray(value, leaf.dtype)
-
-    with potential.precision():
-        buffers = jax.tree_util.tree_map_with_path(fitted, potential.variables["buffers"])
-    return potential.replace(variables={**potential.variables, "buffers": buffers}), spreads
+    return values, spreads
 
 
 def _labels(
-    head: TensorHead, examples: Examples, num_species: int
+    head: TensorHead, examples: Examples, num_species: int, level: int | None
 ) -> tuple[np.ndarray, np.ndarray, float, Sequence[str]] | None:
     """Return labels (M, 3, …), shares of elements (M, S), atoms of a structure, and sources."""
     labels, shares, sources, sizes = [], [], [], []
     for structure, targets, source in (examples[k] for k in range(len(examples))):
         label = targets.of(head.name)
         known = ~np.isnan(label.reshape(-1, 3**head.space.rank)).any(axis=1)
-        if not known.any():
+        if not known.any() or level not in (None, structure.head):
             continue
         share = np.eye(num_species)[structure.species]
         if head.per == "structure":

@@ -23,7 +23,7 @@ from tensornet_jax.train.config.run import LossTerm
 from tensornet_jax.train.data.examples import Example, Examples
 from tensornet_jax.train.data.replay import Replay
 from tensornet_jax.train.data.shards import Shards
-from tensornet_jax.train.evaluation.metrics import ErrorTable, errors_of
+from tensornet_jax.train.evaluation.metrics import ALL, ErrorTable, errors_of
 from tensornet_jax.train.optimization.losses import penalty, scale_of, weighted_sum
 from tensornet_jax.train.optimization.step import EvaluateStep
 
@@ -114,6 +114,7 @@ class Validator:
         self._evaluate = EvaluateStep(potential, tuple(terms), devices)
         self._heads = potential.tensor_heads
         self._per_atom = potential.per_atom
+        self._levels = potential.config.levels
         self._compared = {row.name: row.compared.name for row in LABELLED}
         # Structures of like size together leave little padding.
         order = np.argsort(examples.sizes.pairs, kind="stable")
@@ -137,7 +138,8 @@ class Validator:
             for (structure, targets, _), prediction in zip(chosen, predictions, strict=True):
                 if "energies" in prediction:
                     prediction |= energies_of(prediction["energies"])
-                table.add(prediction, targets, self._numbers[structure.species])
+                level = None if structure.head is None else self._levels[structure.head]
+                table.add(prediction, targets, self._numbers[structure.species], level)
                 errors = errors_of(prediction, targets, len(structure), self._heads)
                 for name in self._terms:
                     error = errors[self._compared.get(name, name)]
@@ -203,10 +205,18 @@ class JointValidator:
             self._weight = replay.weight
             self._replay = Validator(potential, replay.validation, terms, batch_size, devices)
         rows = [row for row in LABELLED if row.name in terms]
+        # Of several heads the errors of each stand beside those of all.
+        levels = potential.config.levels if potential.config.num_levels > 1 else ()
+        self._groups = {ALL: ""} | {level: f"_{level}" for level in levels}
         names = [row.name for row in (*rows, *potential.tensor_heads) if row.name in terms]
         self._names = [*names, *(row.compared.name for row in rows if row.errors_per_atom)]
         losses = ["loss", *(f"loss_{name}" for name in terms)]
-        errors = [f"{name}_{kind}" for name in self._names for kind in ("mae", "rmse")]
+        errors = [
+            f"{name}_{kind}{suffix}"
+            for suffix in self._groups.values()
+            for name in self._names
+            for kind in ("mae", "rmse")
+        ]
         if replay is not None:
             losses.append("loss_replay")
             errors += [f"replay_{name}" for name in errors]
@@ -231,7 +241,11 @@ class JointValidator:
         return row
 
     def _errors(self, table: ErrorTable) -> dict[str, float]:
-        totals = {name: table.total(name) for name in self._names}
-        return {f"{name}_mae": total.mae for name, total in totals.items()} | {
-            f"{name}_rmse": total.rmse for name, total in totals.items()
+        totals = {
+            (name, suffix): table.total(name, group)
+            for group, suffix in self._groups.items()
+            for name in self._names
+        }
+        return {f"{name}_mae{suffix}": total.mae for (name, suffix), total in totals.items()} | {
+            f"{name}_rmse{suffix}": total.rmse for (name, suffix), total in totals.items()
         }

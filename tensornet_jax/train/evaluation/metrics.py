@@ -171,9 +171,12 @@ class ErrorTable:
     def _sum(self, config_type: str, name: str, element: str) -> ErrorSum:
         return self._sums.setdefault((config_type, name, element), ErrorSum())
 
-    def total(self, name: str) -> ErrorSum:
-        """Return the sums of one property over all structures; an empty sum if there are none."""
-        return self._sums.get((ALL, name, ""), ErrorSum())
+    def total(self, name: str, group: str = ALL) -> ErrorSum:
+        """Return the sums of one property over all structures, or those of a group.
+
+        An empty sum if there are none.
+        """
+        return self._sums.get((group, name, ""), ErrorSum())
 
     def rows(self) -> list[ErrorRow]:
         """Return one row for each group, property and element that has labels.

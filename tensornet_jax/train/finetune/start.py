@@ -16,8 +16,10 @@ from ase.data import atomic_numbers, chemical_symbols
 from tensornet_jax.config import ConfigError, dump_config, load_config, parse_config
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import ReferenceEnergies, elements_of
+from tensornet_jax.data.references_by_head import HeadReferences, References
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.elements import with_elements
+from tensornet_jax.potential.heads import UNNAMED
 from tensornet_jax.potential.model_file import load_model, read_header, save_model
 from tensornet_jax.potential.potential import ElementTable, Potential
 from tensornet_jax.train.config.data import ReplayConfig
@@ -25,6 +27,7 @@ from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import RunConfig, StartConfig
 from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts
 from tensornet_jax.train.finetune.energies import Set, kept_references, refitted_references
+from tensornet_jax.train.finetune.heads import references_of_heads, with_heads_of_run
 
 Message = Callable[[str], None]
 PREPARED = "start.safetensors"
@@ -42,8 +45,14 @@ class Start:
     """
 
     potential: Potential
-    references: ReferenceEnergies
+    references: References
     replay_references: ReferenceEnergies | None
+
+    def of_one_head(self) -> ReferenceEnergies:
+        """Return the reference energies of a run with one head, as those with replay have."""
+        if isinstance(self.references, HeadReferences):
+            raise TypeError("reference energies of several heads are none of one")
+        return self.references
 
 
 def resolve(config: RunConfig, directory: Path, begun: bool, message: Message) -> ResolvedRun:
@@ -68,7 +77,8 @@ def resolve(config: RunConfig, directory: Path, begun: bool, message: Message) -
         _tell_changes(start.model, cast(str, saved.start.sha256), message)
         model, checksum = saved.model, saved.start.sha256
     else:
-        model, checksum = load_model(start.model).config, read_header(start.model)["sha256"]
+        whole, checksum = load_model(start.model), read_header(start.model)["sha256"]
+        model = with_heads_of_run(whole, start, config.data.heads()).config
         if start.sha256 not in (None, checksum):
             raise ConfigError(
                 f"start.model: {start.model} is not the file that this configuration was saved "
@@ -98,17 +108,36 @@ def make_start(config: ResolvedRun, parts: Parts, message: Message) -> Start:
         ValueError: reference energies cannot be found.
     """
     start = cast(StartConfig, config.start)
-    original = load_model(start.model, dtype=config.dtype)
+    whole = load_model(start.model, dtype=config.dtype)
+    original = with_heads_of_run(whole, start, config.data.heads())
+    several = original.config.num_levels > 1
     known = set(original.elements.numbers)
     table, like = _elements_of_run(start, known, parts)
     new = tuple(sorted(set(table) - known))
-    potential = with_elements(original, table, dict.fromkeys(new, 0.0), like)
+    potential = with_elements(
+        original, table, dict.fromkeys(new, float("nan") if several else 0.0), like
+    )
+    if several:
+        old = whole.config.levels or (UNNAMED,)
+        by_head = references_of_heads(potential, config, parts, old, message)
+        return _begun(potential, by_head, None, start, original)
     remedy = "start.reference_energies: refit"
-    data = Set("training set", remedy, parts.train, parts.isolated, config.data.labels)
-    spec = config.data.reference_energies
+    heads = config.data.heads()
+    spec, labels = config.data.references_of(heads[0] if heads else None)
+    data = Set("training set", remedy, parts.train, parts.isolated, labels)
     find = kept_references if start.reference_energies == "keep" else refitted_references
     references = find(potential, new, spec, data, message)
     replay = _replay_references(potential, new, config.data.replay, parts.replay, message)
+    return _begun(potential, references, replay, start, original)
+
+
+def _begun(
+    potential: Potential,
+    references: References,
+    replay: ReferenceEnergies | None,
+    start: StartConfig,
+    original: Potential,
+) -> Start:
     elements = ElementTable(references.numbers, references.energies)
     origin = {"model": start.model, "sha256": start.sha256, "metadata": original.metadata}
     potential = potential.replace(elements=elements, metadata={"start": origin})
@@ -144,7 +173,7 @@ def load_start(config: ResolvedRun, directory: Path) -> Start:
     return Start(
         potential.replace(metadata=metadata),
         _references(energies["references"]),
-        None if replay is None else _references(replay),
+        None if replay is None else _table(replay),
     )
 
 
@@ -243,11 +272,21 @@ def _symbols(numbers: set[int] | Sequence[int]) -> str:
     return ", ".join(chemical_symbols[number] for number in sorted(numbers))
 
 
-def _plain(references: ReferenceEnergies) -> dict[str, Any]:
+def _plain(references: References) -> dict[str, Any]:
+    if isinstance(references, HeadReferences):
+        tables = zip(references.heads, references.tables, strict=True)
+        return {"heads": {head: _plain(table) for head, table in tables}}
     return asdict(references) | {"energies": references.energies.tolist()}
 
 
-def _references(plain: dict[str, Any]) -> ReferenceEnergies:
+def _references(plain: dict[str, Any]) -> References:
+    heads = plain.get("heads")
+    if heads is None:
+        return _table(plain)
+    return HeadReferences(tuple(heads), tuple(_table(each) for each in heads.values()))
+
+
+def _table(plain: dict[str, Any]) -> ReferenceEnergies:
     return ReferenceEnergies(
         numbers=tuple(plain["numbers"]),
         energies=np.array(plain["energies"], np.float64),

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
-from tensornet_jax.data.references import ReferenceEnergies
+from tensornet_jax.data.references_by_head import References
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.properties import LABELLED, title_of
 from tensornet_jax.train.evaluation.metrics import COMPARED, SUMMARIZED, ErrorSum, shown_unit
@@ -53,7 +53,7 @@ class Parity:
 def parities(
     structures: Sequence[LabelledStructure],
     predictions: Sequence[Mapping[str, ArrayLike]],
-    references: ReferenceEnergies,
+    references: References,
     heads: Sequence[TensorHead] = (),
 ) -> list[Parity]:
     """Collect what was predicted against the labels, property by property.
@@ -78,7 +78,7 @@ def parities(
                 continue
             label, value = structure.labels.of(key), np.asarray(prediction[key])
             if key == "energy":
-                base, size = references.of(structure.numbers), len(structure)
+                base, size = references.of_structure(structure), len(structure)
                 label, value = (label - base) / size, (value - base) / size
             label = np.broadcast_to(label, np.shape(value))
             known = ~np.isnan(label)

@@ -6,12 +6,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
-from tensornet_jax.data.references import ReferenceEnergies
+from tensornet_jax.data.references_by_head import References
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
 from tensornet_jax.runtime.processes import is_first
-from tensornet_jax.train.config.data import files_of
 from tensornet_jax.train.config.resolved import ResolvedRun
+from tensornet_jax.train.config.sources import files_of
 from tensornet_jax.train.data.datasets import DataSets
 from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
 from tensornet_jax.train.evaluation.metrics import ErrorRow, render, shown_unit, summary, write_rows
@@ -28,7 +28,7 @@ def evaluate_sets(
     files: ReportFiles,
     potential: Potential,
     sets: Mapping[str, Sequence[LabelledStructure]],
-    references: ReferenceEnergies,
+    references: References,
     batch_size: int,
     devices: Devices = ONE_DEVICE,
 ) -> tuple[list[ErrorRow], Drawings]:
@@ -71,7 +71,7 @@ def errors_before(
     batch_size: int,
     devices: Devices = ONE_DEVICE,
 ) -> list[ErrorRow]:
-    """Return the errors of the potential that training started from, of all but the training set.
+    """Return the errors of the potential that training started from.
 
     Args:
         files: where they go; the folder exists.
@@ -84,9 +84,8 @@ def errors_before(
     # Without metadata it does not warn of what it is about to be trained on.
     potential = potential.replace(metadata={})
     for name, structures in sets.items():
-        if name != "train":
-            predictions = evaluate_structures(potential, structures, batch_size, devices)
-            rows += error_table(name, structures, predictions, potential.tensor_heads).rows()
+        predictions = evaluate_structures(potential, structures, batch_size, devices)
+        rows += error_table(name, structures, predictions, potential.tensor_heads).rows()
     write_rows(files.errors_before, rows)
     return rows
 

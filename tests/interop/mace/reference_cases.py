@@ -21,7 +21,9 @@ class Case:
     def atoms(self) -> ase.Atoms:
         pbc = self.arrays["pbc"]
         cell = self.arrays["cell"] if pbc.any() else None
-        return ase.Atoms(self.arrays["numbers"], self.arrays["positions"], cell=cell, pbc=pbc)
+        state = {key: self.arrays[key].item() for key in ("charge", "spin") if key in self.arrays}
+        numbers, positions = self.arrays["numbers"], self.arrays["positions"]
+        return ase.Atoms(numbers, positions, cell=cell, pbc=pbc, info=state)
 
 
 class Reference:

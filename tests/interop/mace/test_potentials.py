@@ -1,21 +1,38 @@
 """mace-torch's numbers from mace-torch's weights, and the weights back as they were."""
 
+import json
 import lzma
+import sys
 
+import ase
 import jax
 import numpy as np
 import pytest
 
 from tensornet_jax.interop.mace import from_model_file, from_state_dict, to_state_dict
 from tensornet_jax.interop.mace.arguments import head_names
-from tensornet_jax.potential import compress as compressing
+from tensornet_jax.interop.mace.files import write_for_mace
+from tensornet_jax.potential import radial_functions
+from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.elements import with_elements
+from tensornet_jax.potential.heads import with_head
 from tensornet_jax.potential.model_file import load_model, save_model
+from tensornet_jax.potential.potential import ElementTable
 from tests import tolerances
 from tests.builders import ethanol
 from tests.interop.mace.reference_cases import Reference
 
-SMALL = ("all_couplings", "heads_agnesi_zbl", "gated", "soft_gaussian", "density_first_residual")
+# Charged structures are among the cases, and no file says what its model was trained on.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::tensornet_jax.potential.trained_on.OutsideTrainingWarning"
+)
+
+SMALL = (
+    *("all_couplings", "heads_agnesi_zbl", "gated", "soft_gaussian", "density_first_residual"),
+    *("charge_and_spin", "charge_network"),
+)
+# Of the versions that MACE-MP-0b is from.
+OLD = ("of_0_3_8",)
 LARGE = (
     *("m01_off_style", "m02_mp0_style", "m03_scalars_only", "m04_density_agnesi_zbl"),
     *("m05_two_heads", "m06_nonlinear_block", "m07_L2_hidden"),
@@ -68,6 +85,67 @@ def test_weights_go_back_bit_for_bit(reference, name):
     }
 
 
+def test_inputs_that_are_counted_are_those_that_are_named(reference):
+    case = reference("charge_and_spin")
+    names = {"total_charge": "0", "total_spin": "1"}
+    counted = {}
+    for key, value in case.state.items():
+        for name, number in names.items():
+            key = key.replace(f"embedders.{name}.", f"embedders.{number}.")
+        counted[key] = value
+    found, expected = (from_state_dict(each, case.config) for each in (counted, case.state))
+    assert counted.keys() != case.state.keys()
+    jax.tree.map(np.testing.assert_array_equal, found.variables, expected.variables)
+
+
+def test_charges_and_spins_without_a_row_are_refused(reference):
+    case = reference("charge_and_spin")
+    potential, atoms = from_state_dict(case.state, case.config), ase.Atoms("C")
+    for charge, spin in ((-3, 2), (3, 2), (0, 7), (0.5, 1)):
+        atoms.info.update(charge=charge, spin=spin)
+        with pytest.raises(ValueError, match=r"this model knows integers from (-2 to 2|0 to 5)"):
+            potential.evaluate(atoms)
+
+
+def test_energies_of_the_state_go_back_whatever_the_scale(reference):
+    case = reference("charge_and_spin")
+    potential = from_state_dict(case.state, case.config)
+    name = "embedding_readout.linear.weight"
+    state, _ = to_state_dict(potential.replace(energy_scale=2 * potential.energy_scale))
+    np.testing.assert_allclose(state[name], 2 * case.state[name], rtol=1e-14)
+
+
+def test_a_read_out_that_mace_torch_lacks_is_refused(reference):
+    case = reference("soft_gaussian")
+    potential = from_state_dict(case.state, case.config)
+    config = potential.config.model_copy(update={"readout_width": None})
+    with pytest.raises(ValueError, match=r"linear \(readout_width: null\) in models of one layer"):
+        to_state_dict(potential.replace(config=config))
+
+
+def test_arrays_and_arguments_are_written_for_mace_torch(reference, tmp_path):
+    case = reference("charge_and_spin")
+    potential, path = from_state_dict(case.state, case.config), tmp_path / "for_mace.npz"
+    write_for_mace(path, potential)
+    with np.load(path) as file:
+        arguments = json.loads(str(file["config_json"]))
+        state = {name.removeprefix("param/"): file[name] for name in file if "/" in name}
+    assert arguments == to_state_dict(potential)[1]
+    again = from_state_dict(state, arguments)
+    assert again.config == potential.config
+    jax.tree.map(
+        np.testing.assert_array_equal, again.variables["params"], potential.variables["params"]
+    )
+
+
+def test_a_model_file_needs_mace_torch(reference, tmp_path, monkeypatch):
+    case = reference("soft_gaussian")
+    monkeypatch.setitem(sys.modules, "mace", None)
+    with pytest.raises(ImportError, match=r"mace-torch, which is not installed here.*\.npz"):
+        write_for_mace(tmp_path / "m.model", from_state_dict(case.state, case.config))
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_head_goes_back_as_a_model_with_one(reference):
     case = reference("heads_agnesi_zbl")
     first = from_state_dict(case.state, case.config, head="b")
@@ -93,6 +171,39 @@ def test_a_whole_module_holds_the_same(reference, small_reference, tmp_path):
         found.elements.reference_energies, expected.elements.reference_energies
     )
     jax.tree.map(np.testing.assert_array_equal, found.variables, expected.variables)
+
+
+def test_constants_of_earlier_versions_are_no_tensors_too_many(reference):
+    # Of 0.3.14, whose gate is e3nn's own, and of repulsion before 0.3.10.
+    case = reference("gated")
+    gate = "interactions.0.equivariant_nonlin.mul"
+    constants = {
+        f"{gate}.weight": np.zeros(0),
+        f"{gate}.output_mask": np.ones(8),
+        "pair_repulsion_fn.r_max": np.asarray(4.5),
+        "pair_repulsion_fn.cutoff.p": np.asarray(5.0),
+    }
+    found, expected = (
+        from_state_dict(state, case.config) for state in (case.state | constants, case.state)
+    )
+    jax.tree.map(np.testing.assert_array_equal, found.variables, expected.variables)
+
+
+@pytest.mark.parametrize("version", OLD)
+def test_files_of_earlier_versions_have_their_numbers(small_reference, tmp_path, version):
+    packed = small_reference(f"mace/{version}.model.xz").read_bytes()
+    (tmp_path / "old.model").write_bytes(lzma.decompress(packed))
+    with np.load(small_reference(f"mace/{version}.npz")) as file:
+        expected = {name: file[name] for name in file}
+    potential = from_model_file(tmp_path / "old.model")
+    atoms = ase.Atoms(expected["numbers"], expected["positions"])
+    (found,) = potential.evaluate(atoms)
+    assert found["energy"] == pytest.approx(expected["energy"].item(), rel=tolerances.MACE)
+    np.testing.assert_allclose(found["forces"], expected["forces"], atol=tolerances.MACE)
+    # Later versions have other constants, and the same weights.
+    again = from_state_dict(*to_state_dict(potential))
+    params = (each.variables["params"] for each in (again, potential))
+    jax.tree.map(np.testing.assert_array_equal, *params)
 
 
 @pytest.mark.parametrize("name", ["m03_scalars_only", "m07_L2_hidden"])
@@ -126,21 +237,39 @@ def test_it_is_a_potential_like_any_other(reference, tmp_path):
     np.testing.assert_array_equal(after["forces"], before["forces"])
 
 
-def test_it_can_be_compressed(reference, monkeypatch):
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("heads_agnesi_zbl", "charge_and_spin"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("all_couplings", "density_first_residual", "charge_network")
+        ),
+    ],
+)
+def test_it_can_be_compressed(reference, monkeypatch, name):
     # Fewer samples, which is faster.
-    monkeypatch.setattr(compressing, "INTERVALS", (512,))
-    case = reference("all_couplings")
-    potential, atoms = from_state_dict(case.state, case.config), case.cases[0].atoms()
-    compressed = compressing.compress(potential, 1e-4, [atoms])
-    (found,) = compressed.evaluate(atoms)
-    np.testing.assert_allclose(found["forces"], case.cases[0].arrays["forces"], atol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["gated", "density_first_residual"])
-def test_what_sees_more_than_distances_is_not_compressed(reference, name):
+    monkeypatch.setattr(radial_functions, "INTERVALS", (512,))
     case = reference(name)
-    with pytest.raises(ValueError, match="cannot be compressed"):
-        compressing.compress(from_state_dict(case.state, case.config))
+    head = head_names(case.config)[-1]
+    potential = from_state_dict(case.state, case.config, head=head)
+    cases = [each for each in case.cases if each.head == head]
+    structures = [each.atoms() for each in cases]
+    compressed = compress(potential, 1e-4, structures)
+    for each, found in zip(cases, compressed.evaluate(structures), strict=True):
+        energy = each.arrays["energy"]
+        assert abs(found["energy"] - energy) < 1e-4 * len(each.arrays["numbers"])
+        np.testing.assert_allclose(found["forces"], each.arrays["forces"], atol=1e-4)
+    with pytest.raises(ValueError, match="this model is compressed"):
+        to_state_dict(compressed)
+
+
+def test_tables_of_many_elements_are_refused_with_their_size(reference):
+    case = reference("charge_and_spin")
+    potential = from_state_dict(case.state, case.config)
+    many = potential.replace(elements=ElementTable(tuple(range(1, 101)), np.zeros(100)))
+    with pytest.raises(ValueError, match=r"100 elements need tables.*1.3 GB.*--elements"):
+        compress(many)
 
 
 def test_float32_weights_make_a_float32_model(reference):
@@ -175,7 +304,12 @@ def test_float32_weights_make_a_float32_model(reference):
         ({"num_interactions": 1}, "linear has 32 numbers"),
         ({"radial_MLP": [9]}, "shape"),
         ({"r_max": 5.0}, "r_max is 4.5"),
-        ({"heads": ["a", "b"]}, "heads a, b"),
+        ({"readout_cls": "LinearReadoutBlock"}, "readout_cls: 'LinearReadoutBlock'"),
+        ({"embedding_specs": {"elec_temp": {}}}, "the input elec_temp"),
+        ({"embedding_specs": {"total_charge": {"per": "atom"}}}, "one value for each structure"),
+        ({"embedding_specs": {"total_charge": {"type": "ordinal"}}}, "type 'ordinal'"),
+        ({"embedding_specs": {"total_spin": {"num_hidden_layers": 2}}}, "num_hidden_layers"),
+        ({"embedding_specs": "unknown"}, "'unknown' cannot be read"),
     ],
 )
 def test_what_this_package_lacks_is_named(reference, change, message):
@@ -191,10 +325,55 @@ def test_arguments_that_are_missing_are_named(reference):
         from_state_dict(case.state, arguments)
 
 
-def test_a_head_has_to_be_chosen_among_several(reference):
+def test_the_soft_transform_of_earlier_versions_is_refused(reference):
+    case = reference("soft_gaussian")
+    name = "radial_embedding.distance_transform"
+    state = {key: value for key, value in case.state.items() if key != f"{name}.alpha"}
+    state |= {f"{name}.a": np.array(0.2), f"{name}.b": np.array(3.0)}
+    with pytest.raises(ValueError, match=r"before 0\.3\.10 has another Soft transform"):
+        from_state_dict(state, case.config)
+
+
+def check_all_heads(case: Reference) -> None:
+    """Assert that one potential has the numbers of every head, and gives each head back."""
+    potential = from_state_dict(case.state, case.config)
+    names = tuple(head_names(case.config))
+    assert potential.config.levels == names
+    frames = [each.atoms() for each in case.cases]
+    for atoms, each in zip(frames, case.cases, strict=True):
+        atoms.info["head"] = each.head
+    found = potential.evaluate(frames, ("energy", "forces"))
+    for each, result in zip(case.cases, found, strict=True):
+        energy = float(each.arrays["energy"])
+        assert abs(result["energy"] - energy) < tolerances.MACE * abs(energy)
+        np.testing.assert_allclose(
+            result["forces"], each.arrays["forces"], rtol=0, atol=tolerances.MACE
+        )
+    for name in names:
+        one = with_head(potential, name)
+        expected = from_state_dict(case.state, case.config, head=name)
+        assert one.config == expected.config
+        jax.tree.map(np.testing.assert_array_equal, one.variables, expected.variables)
+        state, arguments = to_state_dict(one)
+        assert arguments["heads"] == [name]
+        for key, value in to_state_dict(expected)[0].items():
+            np.testing.assert_allclose(state[key], value, rtol=1e-14, err_msg=key)
+
+
+def test_all_heads_are_in_one_potential(reference):
     case = reference("heads_agnesi_zbl")
-    with pytest.raises(ValueError, match=r"heads a, b, c.*--head"):
-        from_state_dict(case.state, case.config)
+    check_all_heads(case)
+    with pytest.raises(ValueError, match=r"heads a, b, c.*choose one"):
+        to_state_dict(from_state_dict(case.state, case.config))
+
+
+@pytest.mark.slow
+def test_those_of_the_public_architecture_too(shared_data):
+    check_all_heads(Reference(shared_data("reference_mace/m05_two_heads.npz")))
+
+
+def test_a_head_that_is_not_there_is_named(reference):
+    case = reference("heads_agnesi_zbl")
     with pytest.raises(ValueError, match="no head 'd', only a, b, c"):
         from_state_dict(case.state, case.config, head="d")
 

@@ -40,6 +40,11 @@ def test_only_gaunt_models_are_restrictions_with_known_weights():
         ({"heads": ["energy", "energy"]}, "twice"),
         ({"product": "gaunt"}, "product"),
         ({"correlation": 0}, "correlation"),
+        (
+            {"joint_embedding": [{"name": "charge", "width": 2}], "electronic_state": ["spin"]},
+            "electronic_state must be the same",
+        ),
+        ({"readout_biases": True, "readout_width": None}, "needs a readout_width"),
     ],
 )
 def test_impossible_configurations_are_refused(fields, message):

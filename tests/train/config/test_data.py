@@ -6,9 +6,10 @@ import pytest
 
 from tensornet_jax.config import ConfigError, dump_config, parse_config
 from tensornet_jax.data.labels.labels import LabelConfig
-from tensornet_jax.train.config.data import DataConfig, labels_of_files
+from tensornet_jax.train.config.data import DataConfig
 from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.config.sources import labels_of_files
 
 HEAD = "directory: run\nmodel: {name: tensornet}\n"
 

@@ -73,3 +73,12 @@ def test_every_parameter_with_a_row_for_each_element_is_a_table(name):
     for path, leaf in by_path(potential.variables["params"]).items():
         if longer[path].shape != leaf.shape:
             assert path in tables
+
+
+def test_read_outs_of_several_levels_are_tables_of_heads():
+    options = {"name": "tensornet", "cutoff": 3.5, **SMALL["tensornet"], "levels": ["a", "b"]}
+    config = MODELS["tensornet"][0].model_validate(options)
+    blank = Potential(config, {}, ElementTable(NUMBERS, np.zeros((2, len(NUMBERS)))))
+    tables = tables_of(blank.replace(variables=blank.variable_shapes()))
+    assert {"readouts_energy/hidden/kernel", "readouts_energy/output/bias"} <= tables
+    assert "linear/kernel" not in tables
