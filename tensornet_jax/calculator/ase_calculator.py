@@ -25,7 +25,7 @@ from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.preparation import check_visible
 from tensornet_jax.potential.results import Results, in_voigt_order
-from tensornet_jax.properties import PROPERTIES
+from tensornet_jax.properties import DEVIATIONS, PROPERTIES
 from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
 from tensornet_jax.runtime.forked import check_not_forked
 
@@ -39,6 +39,10 @@ class Calculator(AseCalculator):
     (per atom, with isolated-atom energies; they sum to `energy`), `forces`, `stress` (Voigt xx, yy,
     zz, yz, xz, xy in eV/Å³, tensile positive; of structures whose cell has a volume) and, if the
     model has them, `dipole` (of structures that are not periodic), `charges` and its tensors.
+
+    A model with an uncertainty (`tensornet-jax uncertainty`) also has their standard deviations:
+    `energy_std`, `energies_std`, `forces_std`, `stress_std`. They are computed only where they are
+    asked for: `calc.get_property("energy_std", atoms)`.
 
     The total charge is read from `atoms.info["charge"]` or `["total_charge"]`, default 0; a model
     that depends on the spin needs the multiplicity 2S + 1 in `atoms.info["spin"]`,
@@ -105,7 +109,9 @@ class Calculator(AseCalculator):
         self.skin = float(skin)
         self.charge, self.spin = charge, spin
         own = [name for name in KNOWN_TO_ASE if name in potential.properties]
-        self.implemented_properties = own + [head.name for head in potential.tensor_heads]
+        deviations = [name for name in DEVIATIONS if name in potential.properties]
+        heads = [head.name for head in potential.tensor_heads]
+        self.implemented_properties = [*own, *heads, *deviations]
         self._evaluator = Evaluator()
 
     @property

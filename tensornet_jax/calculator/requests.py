@@ -20,6 +20,8 @@ def computed_for(
 ) -> tuple[str, ...]:
     """Return what to ask of the potential: all there is, so that little has to compile.
 
+    What is computed on request only is left out unless it is among the properties.
+
     Forces and stress come together: one gradient gives both.
 
     Args:
@@ -39,9 +41,9 @@ def computed_for(
     compute = []
     for name, row in rows.items():
         why_not = row.why_not(periodic=periodic, has_volume=has_volume)
-        if why_not is None:
+        if why_not is None and not (row.on_request and name not in properties):
             compute.append(name)
-        elif name in properties:
+        elif why_not is not None and name in properties:
             raise PropertyNotImplementedError(
                 f"{why_not}: change atoms.cell or atoms.pbc, or do not ask for it"
             )

@@ -22,6 +22,7 @@ from tensornet_jax.cli.predict import predict
 from tensornet_jax.cli.relax import relax
 from tensornet_jax.cli.spectrum import spectrum
 from tensornet_jax.cli.train import train
+from tensornet_jax.cli.uncertainty import uncertainty
 from tensornet_jax.version import __version__
 
 app = typer.Typer(
@@ -52,6 +53,7 @@ for command in (
     md,
     lammps,
     spectrum,
+    uncertainty,
     compress,
     export,
     models,

@@ -1,9 +1,10 @@
 """`tensornet-jax evaluate`: the errors of a model on labelled structures."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +23,25 @@ from tensornet_jax.cli.common import (
     read_for_model,
 )
 from tensornet_jax.cli.growing_output import check_new
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tensornet_jax.data.labelled_structure import LabelledStructure
+    from tensornet_jax.potential.uncertainty.residuals import Residuals
+
+
+UNCERTAIN = "energy_std"
+"""What every model with an uncertainty has."""
+
+ReliabilityOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="STEM",
+        help="Also write how right the standard deviations of a model that has them are: "
+        "STEM.csv, and STEM.png with diagrams (of several files STEM-NAME.png).",
+    ),
+]
 
 
 def evaluate(
@@ -52,27 +72,39 @@ def evaluate(
         bool,
         typer.Option("--force", help="Overwrite what is written if it exists.", show_default=False),
     ] = False,
+    reliability: ReliabilityOption = None,
 ) -> None:
-    """Print MAE and RMSE per property, per element and per config_type, for each file."""
+    """Print MAE and RMSE per property, per element and per config_type, for each file.
+
+    Of a model that was given an uncertainty, print also how right its standard deviations are.
+    """
     if report is not None and report.suffix != ".html":
         raise ValueError(f"--report {report}: name a file that ends in .html")
-    for path in (output, report):
+    names = _names(data)
+    diagrams = _diagrams(reliability, names)
+    for path in (output, report, _table_of(reliability), *diagrams.values()):
         if path is not None:
             check_output(path, model, *data)
             check_new(path, force=force)
     config = label_config(labels, units)
     potential = open_model(model, dtype, head, one_head=False)
+    if reliability is not None and UNCERTAIN not in potential.properties:
+        raise ValueError(
+            f"--reliability: {model} knows no standard deviations: make it one that does with "
+            "tensornet-jax uncertainty"
+        )
     own = open_devices(devices)
 
     from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
     from tensornet_jax.train.evaluation.metrics import render, write_rows
     from tensornet_jax.train.reporting.html.evaluation import EvaluationPage
 
-    rows = []
-    page = EvaluationPage(f"{model.name} on {', '.join(_names(data))}", potential)
-    for path, name in zip(data, _names(data), strict=True):
+    rows, found = [], {}
+    page = EvaluationPage(f"{model.name} on {', '.join(names)}", potential)
+    for path, name in zip(data, names, strict=True):
         structures = read_for_model(path, potential, config)
-        predictions = evaluate_structures(potential, structures, batch_size, own)
+        predictions = evaluate_structures(potential, structures, batch_size, own, deviations=True)
+        found[name] = _residuals(structures, predictions)
         table = error_table(name, structures, predictions, potential.tensor_heads)
         if not table.rows():
             raise ValueError(
@@ -89,6 +121,55 @@ def evaluate(
     if report is not None:
         page.page().write(report)
         typer.echo(f"\nwritten: {report}")
+    if UNCERTAIN in potential.properties:
+        _tell_reliability(found, _table_of(reliability), diagrams)
+
+
+def _residuals(
+    structures: "Sequence[LabelledStructure]", predictions: "Sequence[Mapping[str, np.ndarray]]"
+) -> "dict[str, Residuals]":
+    from tensornet_jax.potential.uncertainty.residuals import residuals_of
+
+    return residuals_of(predictions, (each.labels for each in structures))
+
+
+def _tell_reliability(
+    found: "Mapping[str, dict[str, Residuals]]", table: Path | None, diagrams: Mapping[str, Path]
+) -> None:
+    """Print how right standard deviations are, and write it where it is wanted."""
+    from tensornet_jax.train.evaluation.reliability import (
+        reliability_rows,
+        render_reliability,
+        write_reliability,
+    )
+    from tensornet_jax.train.reporting.reliability_plot import plot_reliability
+
+    rows = [row for name, each in found.items() for row in reliability_rows(name, each)]
+    typer.echo("\n" + "\n".join(render_reliability(rows)))
+    if table is None:
+        return
+    write_reliability(table, rows)
+    written = [table]
+    for name, path in diagrams.items():
+        shown = {n: e for n, e in found[name].items() if (e.deviations > 0).any()}
+        if shown:
+            plot_reliability(path, name, shown)
+            written.append(path)
+    typer.echo(f"\nwritten: {', '.join(map(str, written))}")
+
+
+def _table_of(stem: Path | None) -> Path | None:
+    return None if stem is None else stem.with_name(f"{stem.name}.csv")
+
+
+def _diagrams(stem: Path | None, names: Sequence[str]) -> dict[str, Path]:
+    """Return where the diagrams of each file go, by the file's name."""
+    if stem is None:
+        return {}
+    if len(names) == 1:
+        return {names[0]: stem.with_name(f"{stem.name}.png")}
+    plain = [re.sub(r"[^\w.-]+", "_", name) for name in names]
+    return {n: stem.with_name(f"{stem.name}-{p}.png") for n, p in zip(names, plain, strict=True)}
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

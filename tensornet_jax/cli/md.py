@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from tensornet_jax.md.config import MDConfig
+    from tensornet_jax.md.engines.dynamics import Dynamics
     from tensornet_jax.md.output.recorder import Recorder
     from tensornet_jax.md.sample import Sample
 
@@ -107,7 +108,18 @@ def _simulate(run: "MDConfig", recorder: "Recorder") -> None:
                 interval=run.interval,
                 observers=(recorder, show),
             )
+    _tell_stopped(simulation)
     _report(run, len(simulation.structures[0]))
+
+
+def _tell_stopped(simulation: "Dynamics") -> None:
+    """Tell which replicas were too uncertain to go on."""
+    findings = simulation.sample().findings
+    for index, step in enumerate([] if findings is None else findings.stopped):
+        if findings is not None and step >= 0:
+            sizes = (f"{name} {values[index]:.3g}" for name, values in findings.largest.items())
+            which = f"replica {index}: " if len(simulation.structures) > 1 else ""
+            typer.echo(f"{which}stopped at step {step}, too uncertain: {', '.join(sizes)}")
 
 
 def _report(run: "MDConfig", num_atoms: int) -> None:

@@ -69,8 +69,10 @@ def predict(
     predicted_energies (eV, per atom), predicted_stress (eV/Å³, tension positive; periodic
     structures), predicted_dipole (e·Å; molecules), predicted_charges (e) and what else the model
     has heads for (numbers, or 3, 9, 27 or 81 Cartesian components in a row) come with models that
-    have them. In .traj and .db what ASE knows stands as a calculator's results instead, under its
-    own name. Labels of the input are written as REF_energy, REF_forces and so on in the same units.
+    have them, and predicted_energy_std, predicted_forces_std and so on with those that were given
+    an uncertainty. In .traj and .db what ASE knows stands as a calculator's results instead, under
+    its own name. Labels of the input are written as REF_energy, REF_forces and so on in the same
+    units.
 
     Structures are in OUTPUT as soon as their batch is computed. One that cannot be computed is told
     by file and index, and left out: exit code 1.
@@ -134,7 +136,9 @@ def _computed(potential: "Potential", atoms: "Atoms") -> tuple[str, ...]:
     periodic = bool(atoms.pbc.any())
     # Of a molecule in a box nobody wants the stress.
     has_volume = periodic and atoms.cell.volume > 0
-    return properties_at_hand(potential.rows, periodic=periodic, has_volume=has_volume)
+    return properties_at_hand(
+        potential.rows, periodic=periodic, has_volume=has_volume, on_request=True
+    )
 
 
 def _evaluated(

@@ -3,7 +3,7 @@
 Resuming is therefore a matter of the step number; there is no iterator state to save.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 import grain
@@ -67,8 +67,24 @@ class MixedBatches:
         return np.concatenate([self.first[step], self.first.num + self.second[step]])
 
 
+class SideBySide:
+    """Batches of several plans over one data set, which have as many structures each.
+
+    `plan[step]` is that of the first plan, followed by those of the others.
+    """
+
+    def __init__(self, plans: Sequence[ShuffledBatches]) -> None:
+        """Plan batches of plans that differ by their seeds alone."""
+        self.plans = list(plans)
+        self.batch_size = sum(plan.batch_size for plan in plans)
+        self.steps_per_epoch = plans[0].steps_per_epoch
+
+    def __getitem__(self, step: int) -> np.ndarray:
+        return np.concatenate([plan[step] for plan in self.plans])
+
+
 def batches(
-    plan: ShuffledBatches | MixedBatches,
+    plan: ShuffledBatches | MixedBatches | SideBySide,
     start_step: int,
     num_steps: int,
     collate: Callable[[np.ndarray], T],

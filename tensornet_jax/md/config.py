@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 import pydantic
 from pydantic import Field
 
-from tensornet_jax.config import Config, problem_at, unknown_name
+from tensornet_jax.config import TOLD_IN_WORDS, Config, problem_at, unknown_name
 from tensornet_jax.md.engines.capabilities import Demand
 from tensornet_jax.md.engines.registry import ENGINES, refusals
 from tensornet_jax.md.ensembles.ensemble import Ensemble
@@ -43,6 +43,59 @@ class Record(Config):
         if len(set(value)) != len(value):
             raise ValueError(f"{list(value)} name one property twice")
         return value
+
+
+# --- checks ----------------------------------------------------------------------------------
+
+
+class Thresholds(Config):
+    """Standard deviations of a model with an uncertainty that are too large."""
+
+    energy_std: float | None = Field(default=None, gt=0, description="of the structure, eV")
+    energies_std: float | None = Field(
+        default=None, gt=0, description="of the atom that is the least sure, eV"
+    )
+    forces_std: float | None = Field(
+        default=None,
+        gt=0,
+        description="of the atom that is the least sure, root of the sum of its components' "
+        "squares, eV/Å",
+        examples=[0.3],
+    )
+    stress_std: float | None = Field(
+        default=None, gt=0, description="of the component that is the least sure, eV/Å³"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _check_any(self) -> Self:
+        if not self.given:
+            raise ValueError("no threshold: give one of " + ", ".join(type(self).model_fields))
+        return self
+
+    @property
+    def given(self) -> dict[str, float]:
+        """Those that are set, by name."""
+        return self.model_dump(exclude_none=True)
+
+
+class Check(Config):
+    """When a simulation is too uncertain."""
+
+    stop: Thresholds | None = Field(default=None, description="above which a structure stops")
+    mark: Thresholds | None = Field(default=None, description="above which it is marked")
+    every: int = Field(default=10, ge=1, description="steps between two checks")
+
+    @pydantic.model_validator(mode="after")
+    def _check_any(self) -> Self:
+        if self.stop is None and self.mark is None:
+            raise ValueError("nothing to check: give stop or mark")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The deviations that are computed."""
+        both = [each.given for each in (self.stop, self.mark) if each is not None]
+        return tuple(sorted({name for given in both for name in given}))
 
 
 # --- runs ------------------------------------------------------------------------------------
@@ -109,6 +162,24 @@ class MDConfig(Config):
         default=None,
         description="properties recorded to .series.h5, for tensornet-jax spectrum; null: none",
     )
+    stop: Thresholds | None = Field(
+        default=None,
+        description="standard deviations above which a replica stays where it is, of a model with "
+        "an uncertainty, e.g. {forces_std: 0.3}; or energy_std, energies_std, stress_std, in eV "
+        "and Å; null: none",
+        json_schema_extra=TOLD_IN_WORDS,
+    )
+    mark: Thresholds | None = Field(
+        default=None,
+        description="likewise, above which its frames are marked as uncertain; null: none",
+        json_schema_extra=TOLD_IN_WORDS,
+    )
+    check_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="steps between two looks at stop and mark, a divisor of interval; null: "
+        "interval",
+    )
     restart_every: int | None = Field(
         default=None,
         ge=1,
@@ -154,10 +225,29 @@ class MDConfig(Config):
                         f"{len(each)} numbers for {self.replicas} replicas: give one, or one for "
                         "each",
                     )
-        demand = Demand(self.ensemble, self.replicas, self.stress, self.record is not None)
+        if self.interval % (self.check_every or self.interval):
+            raise problem_at(
+                ("check_every",),
+                f"{self.check_every} must be a divisor of interval, {self.interval}: every sample "
+                "says how sure it is",
+            )
+        demand = Demand(
+            self.ensemble,
+            self.replicas,
+            self.stress,
+            self.record is not None,
+            checks=self.check is not None,
+        )
         for key, reason in refusals(self.engine, demand):
             raise problem_at(key, reason)
         return self
+
+    @property
+    def check(self) -> Check | None:
+        """What of standard deviations is checked; None for nothing."""
+        if self.stop is None and self.mark is None:
+            return None
+        return Check(stop=self.stop, mark=self.mark, every=self.check_every or self.interval)
 
     def files(self) -> tuple[str, ...]:
         """Return every file this configuration reads."""

@@ -50,6 +50,7 @@ def identity_of(run: Dynamics) -> dict[str, object]:
                 "replicas": run.replicas,
                 "skin": run.skin,
                 "record": None if run.record is None else run.record.model_dump(mode="json"),
+                "check": None if run.check is None else run.check.model_dump(mode="json"),
             }
         )
     )

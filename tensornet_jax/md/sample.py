@@ -9,6 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from jaxtyping import Float
 
+from tensornet_jax.md.engines.checks import Findings
 from tensornet_jax.md.output.records import Records
 from tensornet_jax.md.state import FEMTOSECOND, GIGAPASCAL
 
@@ -32,6 +33,7 @@ class Sample:
     records: what was recorded since the sample before; None if that is nothing.
     planes: projectors on the planes in which cells may change; None where cells change
         otherwise, or not at all.
+    findings: of checks of standard deviations; None where nothing is checked.
     """
 
     step: int
@@ -48,6 +50,7 @@ class Sample:
     templates: tuple[ase.Atoms, ...]
     records: Records | None = None
     planes: Float[np.ndarray, "structures 3 3"] | None = None
+    findings: Findings | None = None
 
     def __len__(self) -> int:
         return len(self.templates)
@@ -94,6 +97,8 @@ class Sample:
         atoms.set_velocities(self.velocities[here] / FEMTOSECOND)
         atoms.set_constraint(constraints)
         atoms.info |= {"step": self.step, "time_fs": self.time}
+        if self.findings is not None:
+            atoms.info |= self.findings.notes(index, self.step)
         results: dict[str, float | np.ndarray] = {
             "energy": float(self.potential_energy[index]),
             "forces": self.forces[here].copy(),

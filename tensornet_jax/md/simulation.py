@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import ase
 
-from tensornet_jax.md.config import FirstVelocities, MDConfig, Record
+from tensornet_jax.md.config import Check, FirstVelocities, MDConfig, Record
 from tensornet_jax.md.engines.dynamics import Dynamics
 from tensornet_jax.md.engines.loading import class_of
 from tensornet_jax.md.engines.registry import ENGINES
@@ -48,6 +48,7 @@ def dynamics_of(
             velocities,
             stress=run.stress,
             record=run.record,
+            check=run.check,
         )
         if dynamics.checks_by_evaluating:
             dynamics.sample()
@@ -81,6 +82,7 @@ def _made(
     first_replica: int = 0,
     stress: bool = False,
     record: Record | None = None,
+    check: Check | None = None,
 ) -> Dynamics:
     return class_of(ENGINES[run.engine])(
         potential,
@@ -95,4 +97,5 @@ def _made(
         max_displacement=run.max_displacement,
         replicas=[first_replica + index for index in range(len(starts))],
         record=record,
+        check=check,
     )

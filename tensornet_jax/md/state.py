@@ -162,6 +162,7 @@ class State:
     stress: eV/Å³; 0 where it is not computed.
     heat: energy that thermostat and barostat have put in, eV.
     extra: variables of the integrator.
+    checked: what checks of standard deviations have found; None without.
     """
 
     ready: Bool[Array, ""]
@@ -174,6 +175,7 @@ class State:
     stress: Float[Array, "structures 3 3"]
     heat: CompensatedSum
     extra: Any = ()
+    checked: Any = None
 
     def replace(self, **changes: PyTree[Array]) -> "State":
         """Return a copy with some fields replaced."""

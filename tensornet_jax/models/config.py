@@ -92,6 +92,13 @@ class ModelConfig(Levels, Answers):
         json_schema_extra=NOT_SET_BY_USERS,
     )
 
+    committee: int | None = Field(
+        default=None,
+        ge=2,
+        description="left by training.committee: models of other weights whose mean this is",
+        json_schema_extra=NOT_SET_BY_USERS,
+    )
+
     @model_validator(mode="after")
     def _check_heads(self) -> Self:
         names = [*self.heads, *(head.name for head in self.tensors)]
@@ -200,6 +207,15 @@ class ModelConfig(Levels, Answers):
         return tuple(h for h in self.heads if h != "dipole" or not self.has_atomic_dipoles)
 
     @property
+    def last_layer(self) -> tuple[str, ...]:
+        """Paths of the weights that energies of atoms are linear in, below "params"; () for none.
+
+        They are those of the last linear layer of the energy's read-out, biases left out, by which
+        the package knows how sure a model is of its energies.
+        """
+        return ()
+
+    @property
     def has_other_heads(self) -> bool:
         """Whether it needs `heads.read_outs.OtherHeads`."""
         return bool(self.tensors) or self.has_atomic_dipoles or self.sums_predicted_charges
@@ -242,3 +258,32 @@ class ModelConfig(Levels, Answers):
             avg_num_neighbors: mean number of neighbors of an atom within the cutoff.
         """
         return self
+
+
+def require_single(config: ModelConfig, purpose: str) -> None:
+    """Raise ValueError if a model is a committee, and what is asked for is of one.
+
+    Args:
+        config: of the model.
+        purpose: what is asked for, as the message says it: "be compressed".
+    """
+    if config.committee:
+        raise ValueError(
+            f"this {config.name} is a committee of {config.committee}, which cannot {purpose}: "
+            "take a member of it (tensornet_jax.potential.members)"
+        )
+
+
+def require_last_layer(config: ModelConfig) -> None:
+    """Raise ValueError if no energy is linear in the weights of a last layer.
+
+    Args:
+        config: of the model.
+    """
+    config.require_energy()
+    config.require_one_level()
+    if not config.last_layer:
+        raise ValueError(
+            f"this {config.name} does not say what the last linear layer of its energies is: its "
+            "configuration needs the property last_layer"
+        )

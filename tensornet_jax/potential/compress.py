@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from ase.data import covalent_radii
 
-from tensornet_jax.models.config import Compression
+from tensornet_jax.models.config import Compression, require_single
 from tensornet_jax.ops.spline import ORDER
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.radial_functions import INTERVALS, RANKS, Functions
 from tensornet_jax.potential.results import Results
+from tensornet_jax.potential.uncertainty.deviations import COLLECTION
 
 FIRST_ACCURACY = 50.0
 ATTEMPTS = 12
@@ -97,6 +98,7 @@ def compress(
 
 def _check(potential: Potential, tolerance: float) -> None:
     name = potential.config.name
+    require_single(potential.config, "be compressed")
     if not potential.config.compressible:
         raise ValueError(f"{name} cannot be compressed: none of its networks see distances alone")
     potential.config.require_one_level()
@@ -120,7 +122,8 @@ def _with_tables(
             [jnp.asarray(matrix) for matrix in matrices],
             method="compressed",
         )
-    return potential.replace(config=config, variables=variables)
+    kept = {name: v for name, v in potential.variables.items() if name == COLLECTION}
+    return potential.replace(config=config, variables={**variables, **kept})
 
 
 def _error(

@@ -64,7 +64,7 @@ def with_elements(
     with potential.precision():
         for path, leaf in by_path(potential.variables).items():
             value = np.asarray(leaf)
-            for axis in axes[path]:
+            for axis in axes.get(path, ()):
                 value = _picked(value, axis, rows)
             if path.startswith("buffers/") and fresh:
                 value = _replaced(value, np.asarray(fresh[path]), axes[path], added)

@@ -18,6 +18,7 @@ from tensornet_jax.models import MODELS
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.models.parameter_paths import by_path, nested
 from tensornet_jax.potential.potential import ElementTable, Potential
+from tensornet_jax.potential.uncertainty.stored import expected_uncertainty
 from tensornet_jax.properties import LABELLED, PROPERTIES
 from tensornet_jax.runtime.sealed_file import (
     Arrays,
@@ -189,6 +190,7 @@ def _check_tensors(path: Path, potential: Potential, tensors: Arrays) -> None:
     """Compare names, shapes and dtypes with what the model of the header would create."""
     created = by_path(potential.variable_shapes())
     expected = {name: f"{leaf.dtype}{leaf.shape}" for name, leaf in created.items()}
+    expected |= expected_uncertainty(potential.config, created, tensors, potential.dtype)
     found = {name: f"{tensor.dtype}{tensor.shape}" for name, tensor in tensors.items()}
     faults = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
     faults += [f"{name} is not part of it" for name in sorted(found.keys() - expected.keys())]

@@ -15,23 +15,20 @@ from jaxtyping import Float
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.graph.capacity_ladder import CapacityLadder, packs
 from tensornet_jax.graph.structure import Structure
-from tensornet_jax.models import MODELS
+from tensornet_jax.models.committee import network_of
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.models.heads.levels import LEVEL_SCALES
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.potential.element_table import ElementTable
 from tensornet_jax.potential.evaluation import evaluate_packs
-from tensornet_jax.potential.prediction import (
-    Outputs,
-    Variables,
-    hessian_jit,
-    predict,
-)
+from tensornet_jax.potential.prediction import hessian_jit, predict
 from tensornet_jax.potential.preparation import check_visible, prepare_structure
 from tensornet_jax.potential.programs import program_of
 from tensornet_jax.potential.results import Assembly, Results
 from tensornet_jax.potential.trained_on import Metadata, Watch
-from tensornet_jax.properties import PROPERTIES, Property
+from tensornet_jax.potential.uncertainty.deviations import COLLECTION
+from tensornet_jax.potential.variables import Outputs, Variables
+from tensornet_jax.properties import DEVIATIONS, PROPERTIES, Property
 from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
 from tensornet_jax.runtime.forked import check_not_forked, is_forked
 from tensornet_jax.runtime.precision import precision_scope
@@ -62,7 +59,7 @@ class Potential:
     and not scaled.
 
     config: the model's hyperparameters; ``config.name`` is a key of ``MODELS``.
-    variables: {"params": …, "buffers": …} as flax has them, in ``dtype``.
+    variables: {"params": …, "buffers": …} as flax has them, and "uncertainty", in ``dtype``.
     elements: element table with isolated-atom energies.
     energy_scale: eV per unit of network output.
     energy_offset: eV per structure (torchmd-net's ``mean``; 0 for models trained here).
@@ -81,7 +78,7 @@ class Potential:
     @cached_property
     def module(self) -> nn.Module:
         """The flax module of this potential."""
-        return MODELS[self.config.name][1](self.config, self.elements.numbers, self.dtype)
+        return network_of(self.config)(self.config, self.elements.numbers, self.dtype)
 
     @cached_property
     def _watch(self) -> Watch:
@@ -133,7 +130,7 @@ class Potential:
     @cached_property
     def rows(self) -> Mapping[str, Property]:
         """What `evaluate` can compute, by name."""
-        return self.config.predicted
+        return self.config.predicted | (DEVIATIONS if COLLECTION in self.variables else {})
 
     @property
     def properties(self) -> tuple[str, ...]:
@@ -219,7 +216,7 @@ class Potential:
                 (N, 3) eV/Å, "stress" (3, 3) eV/Å³, "dipole" (3,) e·Å, "charges" (N,) e,
                 "polar_tensors" (N, 3, 3) e, ∂μ_a/∂r_ib at [i, a, b], "hessian" (3N, 3N) eV/Å²,
                 and the tensors of `tensor_heads` by name, (3, …) or (N, 3, …) in their units.
-                Energies include E0.
+                Energies include E0. With an uncertainty also "energy_std" and the like.
             batch_size: structures evaluated at a time, on each device; by default as many as fill
                 ``ATOMS_PER_BATCH`` atoms.
             capacities: array sizes to choose from; by default those used in this process so far,

@@ -7,19 +7,18 @@ from typing import TypeAlias
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.typing import Collection
 from jax import Array
 from jaxtyping import Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
 from tensornet_jax.models.physics.priors import prior_energies
 from tensornet_jax.ops.segments import sum_of_segments
-
-Variables: TypeAlias = dict[str, Collection]
-"""Of a module: its "params" and "buffers", as flax has them."""
-
-Outputs: TypeAlias = dict[str, Array]
-"""Padded arrays by name of property, without E0."""
+from tensornet_jax.potential.strain import per_volume, strained
+from tensornet_jax.potential.uncertainty.deviations import (
+    derivative_deviations,
+    energy_deviations,
+)
+from tensornet_jax.potential.variables import Outputs, Variables
 
 _Evaluated: TypeAlias = Callable[[Array, Array | None], tuple[Array, Outputs]]
 
@@ -41,31 +40,36 @@ def predict(
         variables: its parameters and buffers.
         graph: padded structures.
         compute: of "energy", "energies", "forces", "stress", "dipole", "charges",
-            "polar_tensors", and names of tensors.
+            "polar_tensors", names of tensors and, where the variables have an "uncertainty",
+            "energy_std", "energies_std", "forces_std", "stress_std".
         energy_scale: eV per unit of network output.
 
     Returns:
         what was asked for, without E0: energy (B,), energies (N,), forces (N, 3), stress
         (B, 3, 3), dipole (B, 3), polar_tensors (N, 3, 3), charges (N,), tensors (B, 3, …) or
-        (N, 3, …); padding rows are 0. Energy and energies are there if the model has them.
+        (N, 3, …); standard deviations are shaped like what they are of; padding rows are 0. Energy
+        and energies are there if the model has them.
     """
+    wants_deviations = not {"energy_std", "energies_std"}.isdisjoint(compute)
 
-    def strained(positions: Array, strain: Array | None) -> tuple[Array, Outputs]:
-        now = graph.replace(positions=positions)
-        if strain is not None:
-            symmetric = 0.5 * (strain + strain.mT)
-            moved = positions + jnp.einsum("na,nab->nb", positions, symmetric[graph.node_graph])
-            now = graph.replace(positions=moved, cell=graph.cell + graph.cell @ symmetric)
+    def evaluated(positions: Array, strain: Array | None) -> tuple[Array, Outputs]:
+        now = strained(graph, positions, strain)
         outputs = outputs_in_eV(module, variables, now, energy_scale)
+        if wants_deviations:
+            # Of the same graph, so that the compiler finds one pass through the network, not two.
+            outputs |= energy_deviations(module, variables, now, energy_scale)
         if "energies" not in outputs:
             return jnp.zeros((), positions.dtype), outputs
         return jnp.sum(outputs["energies"]), outputs
 
-    outputs = _with_gradients(strained, graph, compute)
+    outputs = _with_gradients(evaluated, graph, compute)
     if "energies" in outputs:
         outputs["energy"] = sum_of_segments(outputs["energies"], graph.node_graph, graph.num_graphs)
     if "polar_tensors" in compute:
-        outputs["polar_tensors"] = _polar_tensors(strained, graph)
+        outputs["polar_tensors"] = _polar_tensors(evaluated, graph)
+    derived = tuple(name for name in ("forces_std", "stress_std") if name in compute)
+    if derived:
+        outputs |= derivative_deviations(module, variables, graph, derived, energy_scale)
     # What nobody asked for must not be returned, or a compiled function would have to compute it.
     kept = {"energy", "energies", *compute}
     return {name: value for name, value in outputs.items() if name in kept}
@@ -91,28 +95,25 @@ def outputs_in_eV(  # noqa: N802 (the unit's name)
     return {**outputs, "energies": energies}
 
 
-def _with_gradients(strained: _Evaluated, graph: AtomGraph, compute: tuple[str, ...]) -> Outputs:
+def _with_gradients(evaluated: _Evaluated, graph: AtomGraph, compute: tuple[str, ...]) -> Outputs:
     """Return outputs with forces and stress, as far as they are asked for."""
     strain = jnp.zeros_like(graph.cell) if "stress" in compute else None
     wanted = tuple(k for k, name in enumerate(("forces", "stress")) if name in compute)
     if not wanted:
-        return strained(graph.positions, strain)[1]
-    differentiated = jax.value_and_grad(strained, argnums=wanted, has_aux=True)
+        return evaluated(graph.positions, strain)[1]
+    differentiated = jax.value_and_grad(evaluated, argnums=wanted, has_aux=True)
     (_, outputs), gradients = differentiated(graph.positions, strain)
     by_argument = dict(zip(wanted, gradients, strict=True))
     if 0 in by_argument:
         outputs["forces"] = -by_argument[0]
     if 1 in by_argument:
-        volume = jnp.abs(jnp.linalg.det(graph.cell))[:, None, None]
-        has_volume = volume > 0
-        stress = by_argument[1] / jnp.where(has_volume, volume, 1)
-        outputs["stress"] = jnp.where(has_volume, stress, 0)
+        outputs["stress"] = per_volume(graph, by_argument[1])
     return outputs
 
 
-def _polar_tensors(strained: _Evaluated, graph: AtomGraph) -> Float[Array, "atoms 3 3"]:
+def _polar_tensors(evaluated: _Evaluated, graph: AtomGraph) -> Float[Array, "atoms 3 3"]:
     """Return ∂μ_a/∂r_ib at [i, a, b], e."""
-    moment, pullback = jax.vjp(lambda r: strained(r, None)[1]["dipole"], graph.positions)
+    moment, pullback = jax.vjp(lambda r: evaluated(r, None)[1]["dipole"], graph.positions)
     directions = jnp.eye(3, dtype=moment.dtype)[:, None] + jnp.zeros_like(moment)
     (rows,) = jax.vmap(pullback)(directions)
     return rows.transpose(1, 0, 2)

@@ -92,12 +92,13 @@ def check_visible(
 
 
 def properties_at_hand(
-    rows: Mapping[str, Property], *, periodic: bool, has_volume: bool
+    rows: Mapping[str, Property], *, periodic: bool, has_volume: bool, on_request: bool = False
 ) -> tuple[str, ...]:
     """Return what one pass gives of a structure: neither costly, nor named twice, nor senseless.
 
     Args:
         rows: what the model predicts, by name.
+        on_request: also what is to be computed only where it is asked for.
         periodic: whether the structure is, in any direction.
         has_volume: whether its cell has one that a stress is wanted for.
     """
@@ -105,6 +106,7 @@ def properties_at_hand(
         name
         for name, row in rows.items()
         if not row.costly
+        and (on_request or not row.on_request)
         and name != "free_energy"
         and row.why_not(periodic=periodic, has_volume=has_volume) is None
     )

@@ -153,10 +153,11 @@ def unbatched(
 
 
 def in_voigt_order(results: Mapping[str, object]) -> Results:
-    """Return results as ASE has them: the stress is (6,) in the order xx, yy, zz, yz, xz, xy."""
+    """Return results as ASE has them: stress and `stress_std` (6,): xx, yy, zz, yz, xz, xy."""
     voigt: Results = dict(results)
-    if "stress" in voigt and np.shape(voigt["stress"]) == (3, 3):
-        voigt["stress"] = full_3x3_to_voigt_6_stress(voigt["stress"])
+    for name in ("stress", "stress_std"):
+        if name in voigt and np.shape(voigt[name]) == (3, 3):
+            voigt[name] = full_3x3_to_voigt_6_stress(voigt[name])
     return voigt
 
 

@@ -67,8 +67,11 @@ def prepare(
     terms = _terms(config, loaded, reporter)
     model = config.model
     _tell_unseen_spins(model, loaded.facts.spins, reporter)
+    update = {"committee": config.training.committee}
+    if config.training.committee is not None:
+        model.require_one_level()
     potential = finetuned or create_potential(
-        model.fitted(_mean_neighbors(loaded.train)),
+        model.fitted(_mean_neighbors(loaded.train)).model_copy(update=update),
         ElementTable(data.references.numbers, data.references.energies),
         seed=config.seed,
         dtype=config.dtype,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.uncertainty.estimate import with_spread
 from tensornet_jax.runtime.devices import Devices
 from tensornet_jax.runtime.precision import precision_scope
 from tensornet_jax.runtime.processes import (
@@ -66,7 +67,8 @@ def train(
         "the newest checkpoint"
     )
     with lost_processes_named(remedy), shared(config.directory) as (directory, begun):
-        devices = Devices.of(config.training.devices)
+        # A committee has the members side by side on one device.
+        devices = Devices.of(1 if config.training.committee else config.training.devices)
         notes: list[str] = []
         run = (
             ResolvedRun.of(config)
@@ -218,4 +220,7 @@ def _trained(potential: Potential, run: RunState, config: ResolvedRun) -> Potent
     if math.isfinite(run.progress.best_loss):
         metadata["validation_loss"] = run.progress.best_loss
     variables = {"params": run.best, "buffers": potential.variables["buffers"]}
-    return potential.replace(variables=variables, metadata=metadata)
+    trained = potential.replace(variables=variables, metadata=metadata)
+    # A committee knows its spread, which only errors on other data can scale.
+    knows = trained.config.committee is not None and "energy" in trained.heads
+    return with_spread(trained) if knows else trained

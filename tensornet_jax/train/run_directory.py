@@ -39,6 +39,7 @@ class ReportFiles:
         errors: the table of all errors.
         errors_before: the same of the potential that a fine-tuning began with.
         learning_curves: a plot of both logs.
+        reliability: how right standard deviations are, of a model that knows any.
     """
 
     def __init__(self, path: Path):
@@ -48,10 +49,15 @@ class ReportFiles:
         self.errors = path / "errors.csv"
         self.errors_before = path / "errors_before.csv"
         self.learning_curves = path / "learning_curves.png"
+        self.reliability = path / "reliability.csv"
 
     def parity(self, data_set: str) -> Path:
         """Return the plot of the predictions of a set against its labels."""
         return self.path / f"parity_{data_set}.png"
+
+    def reliability_of(self, data_set: str) -> Path:
+        """Return the plot of the errors on a set over their standard deviations."""
+        return self.path / f"reliability_{data_set}.png"
 
 
 class RunDirectory:

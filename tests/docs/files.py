@@ -109,6 +109,10 @@ def _model_of_mace_torch(path: Path) -> None:
     path.write_bytes(lzma.decompress(packed.read_bytes()))
 
 
+def _committee(path: Path) -> None:
+    save_model(path, _potential(committee=2))
+
+
 def _series(path: Path) -> None:
     moments = cosines([(1000.0, 0.1), (3000.0, 0.02)])[..., None] * np.array([1.0, 2.0, 0.0])
     write_series(path, {"dipole": moments})
@@ -129,6 +133,8 @@ FILES: dict[str, dict[str, Callable[[Path], None]]] = {
         "runs/ethanol_ir/md.series.h5": _series,
         "model.safetensors": _model,
         "universal.safetensors": _model,
+        "runs/committee/model.safetensors": _committee,
+        "unseen.xyz": _frames,
         "train.xyz": _frames,
         "test.xyz": _frames,
         "start.xyz": _frames,

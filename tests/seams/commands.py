@@ -23,7 +23,9 @@ from ase.io.lammpsdata import write_lammps_data
 from tensornet_jax.interop.stablehlo.exported_potential import ExportedPotential
 from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.properties import DEVIATIONS
 from tensornet_jax.spectra.series_file import read_series
+from tests.seams.uncertainty import uncertainty
 from tests.seams.variants import HEAD, SIZES, potential, properties, structure
 
 # Files keep eight digits of positions, and repulsive nuclei are steep.
@@ -203,7 +205,7 @@ def dynamics(setting: Setting, size: str) -> None:
     rng = np.random.default_rng(0)
     atoms.set_velocities(0.01 * rng.normal(size=(len(atoms), 3)))
     ase.io.write(setting.folder / "moving.xyz", atoms, format="extxyz")
-    names = {"charges", "dipole", *(head.name for head in setting.potential.tensor_heads)}
+    names = {"charges", "dipole", *DEVIATIONS, *(h.name for h in setting.potential.tensor_heads)}
     recorded = [name for name in properties(setting.potential, atoms) if name in names]
     last, series = {}, {}
     for engine in ENGINES:
@@ -289,7 +291,9 @@ def train(setting: Setting) -> None:
     )
     setting.succeed("train", "run.yaml")
     tuned = load_model(setting.folder / "run" / "model.safetensors")
-    for values in tuned.evaluate(setting.structures(), setting.common):
+    # Of other weights an uncertainty would say nothing.
+    compute = [name for name in setting.common if name not in DEVIATIONS]
+    for values in tuned.evaluate(setting.structures(), compute):
         for name, value in values.items():
             assert np.isfinite(value).all(), name
 
@@ -322,6 +326,7 @@ COMMANDS: dict[str, Callable[[Setting], None]] = {
     **{f"relax --cell on {engine}": partial(relax_cell, engine=engine) for engine in ENGINES},
     **{f"md of {size}": partial(dynamics, size=size) for size in SIZES},
     "lammps": lammps,
+    "uncertainty": uncertainty,
     "compress": compress,
     "export": export,
     "train": train,
@@ -329,7 +334,7 @@ COMMANDS: dict[str, Callable[[Setting], None]] = {
 
 # (command, kind) → what the message says.
 REFUSALS: dict[tuple[str, str], str] = {
-    ("compress", "tensors alone"): "predicts no energy",
+    **{(name, "tensors alone"): "predicts no energy" for name in ("compress", "uncertainty")},
     ("compress", "tensornet2"): "tensornet2 cannot be compressed",
     ("compress", "escn"): "escn cannot be compressed",
     ("compress", "compressed"): "compressed already",

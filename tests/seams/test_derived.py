@@ -6,6 +6,7 @@ from tests.seams.commands import COMMANDS, check
 
 KINDS = (
     "compressed",
+    "with uncertainty",
     "converted",
     "converted mace",
     "compressed mace",

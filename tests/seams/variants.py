@@ -17,6 +17,8 @@ from tensornet_jax.interop.torchmd_net.checkpoint import from_state_dict, to_sta
 from tensornet_jax.models import MODELS
 from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
+from tensornet_jax.potential.uncertainty.estimate import with_rigidity
+from tests.labelling import labelled
 from tests.models.every_model import SMALL
 
 NUMBERS = (1, 6, 8)
@@ -82,6 +84,7 @@ VARIANTS: dict[str, Callable[[], Potential]] = {
         "tensornet", priors=[{"name": "coulomb", "charges": "predicted"}]
     ),
     "compressed": lambda: compress(potential("tensornet"), 1e-4),
+    "with uncertainty": lambda: with_uncertainty(potential("tensornet")),
     "converted": lambda: from_state_dict(*to_state_dict(_created("tensornet", envelope="cosine"))),
     "converted mace": _converted_mace,
     "compressed mace": lambda: compress(potential("converted mace"), 1e-4),
@@ -93,6 +96,30 @@ VARIANTS: dict[str, Callable[[], Potential]] = {
 def potential(variant: str) -> Potential:
     """Return the potential of a kind, made once."""
     return VARIANTS[variant]()
+
+
+def molecules_with_errors(potential: Potential, count: int) -> list[ase.Atoms]:
+    """Return distorted molecules labelled with what a potential says and an error."""
+    rng, frames = np.random.default_rng(0), []
+    for seed in range(count):
+        atoms = structure(potential, "molecule")
+        atoms.rattle(0.05, seed=seed)
+        frames.append(atoms)
+    names = ("energy", "forces") if "energy" in potential.heads else ()
+    for atoms, found in zip(frames, potential.evaluate(frames, names), strict=True):
+        if names:
+            atoms.info["REF_energy"] = found["energy"] + rng.normal(scale=0.1)
+            atoms.arrays["REF_forces"] = found["forces"] + rng.normal(
+                scale=0.1, size=(len(atoms), 3)
+            )
+    return frames
+
+
+def with_uncertainty(potential: Potential) -> Potential:
+    """Return a potential with standard deviations."""
+    structures = labelled(molecules_with_errors(potential, 8))
+    sample = [each.atoms for each in structures[:5]]
+    return with_rigidity(potential, sample, structures[5:], regularizer=1e-4)
 
 
 def _molecule() -> ase.Atoms:
@@ -142,5 +169,6 @@ def structure(potential: Potential, size: str) -> ase.Atoms:
 
 def properties(potential: Potential, atoms: ase.Atoms) -> tuple[str, ...]:
     """Return what a potential predicts of a structure, second derivatives left out."""
-    absent = {"free_energy", "hessian", "polar_tensors", "dipole" if atoms.pbc.any() else "stress"}
+    absent = {"free_energy", "hessian", "polar_tensors"}
+    absent |= {"dipole"} if atoms.pbc.any() else {"stress", "stress_std"}
     return tuple(name for name in potential.properties if name not in absent)

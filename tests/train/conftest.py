@@ -57,6 +57,7 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the drawing, which takes longer than such a run itself."""
     monkeypatch.setattr(report, "plot_parity", lambda *_: None)
     monkeypatch.setattr(report, "plot_learning_curves", lambda *_: None)
+    monkeypatch.setattr(report, "plot_reliability", lambda path, *_: path.touch())
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from tensornet_jax.interop.mace.modules import (
 )
 from tensornet_jax.interop.mace.repulsion import is_of_mace, zbl_tensors
 from tensornet_jax.interop.mace.state import embedding_specs
+from tensornet_jax.models.config import require_single
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 from tensornet_jax.ops.tensor_products.mace_couplings import all_couplings, as_couplings
@@ -43,6 +44,7 @@ def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], dict[str
     c = potential.config
     if c.compression is not None:
         raise ValueError("this model is compressed: write the one it was made of")
+    require_single(c, "be written for mace-torch")
     if not isinstance(c, MACEConfig) or c.parametrization != "mace":
         raise ValueError(f"mace-torch has no {c.name} with these weights: {_REMEDY}")
     _check(potential, c)

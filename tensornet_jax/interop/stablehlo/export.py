@@ -63,8 +63,8 @@ CENTER_OF_MASS = "centre of mass"  # as manifests of earlier versions spell it
 _RENAMED = {"energies": "energies_without_e0", "energy": "energy_without_e0"}
 
 
-# One more backward pass through the model for each row.
-NOT_EXPORTED = tuple(row.name for row in PROPERTIES.values() if row.costly)
+# A program computes all that it has, and these cost more backward passes through the model.
+NOT_EXPORTED = tuple(row.name for row in PROPERTIES.values() if row.costly or row.on_request)
 
 _MEANINGS = {
     "energies": "add reference_energies[species] in float64",

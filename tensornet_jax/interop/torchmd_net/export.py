@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tensornet_jax.interop.torch.files import write_torch_file
+from tensornet_jax.models.config import require_single
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential.potential import Potential
 
@@ -145,6 +146,7 @@ def _checked(potential: Potential) -> TensorNetConfig:
             f"a model {config.name!r} cannot be written for torchmd-net, only a tensornet can"
         )
     config.require_one_level()
+    require_single(config, "be written for torchmd-net")
     if config.compression:
         raise ValueError(
             "a compressed model keeps splines in place of the layers torchmd-net has: export the "

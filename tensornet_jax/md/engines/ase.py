@@ -10,6 +10,7 @@ from ase.calculators.calculator import Calculator
 from ase.md.velocitydistribution import thermalize_momenta
 
 from tensornet_jax.md.config import FirstVelocities
+from tensornet_jax.md.engines.ase_checks import AseChecks
 from tensornet_jax.md.engines.dynamics import Dynamics
 from tensornet_jax.md.ensembles.ensemble import AseThermostat
 from tensornet_jax.md.ensembles.numbers import Ramp
@@ -49,6 +50,7 @@ class AseSimulation(Dynamics):
         timestep = self.timestep * units.fs
         self._dynamics = self.ensemble.ase_dynamics(self._atoms, timestep, self._rng)
         self._records = AseRecords(self.record, self.potential, self.timestep)
+        self._checks = AseChecks(self.check, self.potential)
 
     def _calculator(self) -> Calculator:
         from tensornet_jax.calculator import TensorNetCalculator
@@ -83,6 +85,7 @@ class AseSimulation(Dynamics):
             conserved=np.array([conserved]),
             stress=stress,
             templates=self.structures,
+            findings=self._checks.findings,
         )
 
     def conditions(self) -> Mapping[str, object]:
@@ -98,7 +101,8 @@ class AseSimulation(Dynamics):
             "freedom": np.array(self._degrees_of_freedom),
         }
         generator = self._rng.bit_generator.state
-        return Snapshot(self._step, {"random numbers": copy.deepcopy(generator)}, arrays)
+        details = {"random numbers": copy.deepcopy(generator), **self._checks.saved()}
+        return Snapshot(self._step, details, arrays)
 
     def reproduces(self, snapshot: Snapshot) -> bool:
         """Tell whether this model has the energy and forces of a snapshot: it has none of them."""
@@ -110,6 +114,7 @@ class AseSimulation(Dynamics):
         self._degrees_of_freedom = int(snapshot.arrays["freedom"])
         self._place(snapshot)
         self._ready = False
+        self._checks.restore(snapshot.details)
         self._records = AseRecords(self.record, self.potential, self.timestep)
 
     def _place(self, snapshot: Snapshot) -> None:
@@ -122,7 +127,7 @@ class AseSimulation(Dynamics):
     def _advance(self, until: int) -> None:
         if not self._ready:
             self._evaluate_first()
-        while self._step < until:
+        while self._step < until and not self.all_stopped:
             before = self.snapshot()
             self._set_temperature()
             try:
@@ -140,6 +145,13 @@ class AseSimulation(Dynamics):
                 ) from error
             self._step += 1
             self._records.note(self._atoms, self._step, self._degrees_of_freedom)
+            self._checks.look(self._atoms, self._step)
+
+    @property
+    def all_stopped(self) -> bool:
+        """Whether the structure has stopped for being too uncertain."""
+        findings = self._checks.findings
+        return findings is not None and findings.all_stopped
 
     def _take_records(self) -> Records | None:
         return self._records.take()
@@ -158,6 +170,7 @@ class AseSimulation(Dynamics):
         self._ready = True
         if self._step == 0:
             self._records.note(self._atoms, 0, self._degrees_of_freedom)
+            self._checks.look(self._atoms, 0)
 
     def _check_step(self, step: int) -> None:
         """Raise SimulationError unless the step that was just taken is a sound one."""

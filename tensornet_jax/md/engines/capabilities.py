@@ -39,6 +39,7 @@ class Capabilities:
     many_structures: whether several structures, or replicas, run at once.
     stress: whether it computes the stress and the pressure.
     records: whether it records properties between samples.
+    checks: whether it checks standard deviations against thresholds.
     """
 
     ensembles: Collection[str]
@@ -47,6 +48,7 @@ class Capabilities:
     many_structures: bool = False
     stress: bool = False
     records: bool = False
+    checks: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Demand:
     stress: whether the stress is asked for.
     records: whether properties are recorded.
     constraints: names of the constraints that structures have.
+    checks: whether standard deviations are checked.
     """
 
     ensemble: Ensemble
@@ -65,6 +68,7 @@ class Demand:
     stress: bool = False
     records: bool = False
     constraints: frozenset[str] = frozenset()
+    checks: bool = False
 
 
 class Lack(NamedTuple):
@@ -96,6 +100,8 @@ def lacks(able: Capabilities, demand: Demand) -> Iterator[Lack]:
         yield Lack(("stress",), "stress", "leave it out")
     if demand.records and not able.records:
         yield Lack(("record",), "records", "leave it out")
+    if demand.checks and not able.checks:
+        yield Lack(("stop",), "thresholds of standard deviations", "leave stop and mark out")
     if able.constraints is not None:
         for constraint in sorted(demand.constraints - able.constraints):
             only = f" (it has {', '.join(sorted(able.constraints))})" if able.constraints else ""

@@ -12,6 +12,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int32, PyTree
 
 from tensornet_jax.graph.atom_graph import AtomGraph
+from tensornet_jax.md.engines.checks import Checks, Tolerances, held, largest_in_structures
 from tensornet_jax.md.integrators.barostat import volume
 from tensornet_jax.md.integrators.integrator import Integrator
 from tensornet_jax.md.integrators.ramps import at_step, has_ramps, work_of_ramps
@@ -38,6 +39,7 @@ class Program:
     finished: ends a chunk early; a function of a module, or equal programs would not be equal.
     lists: what becomes of lists within the loop.
     recording: properties to record; None without.
+    checks: of standard deviations; None without.
     turns: steps of a block, see `tensornet_jax.md.blocks`; None for a loop that ends itself.
     compiled: gets one entry each time the loop is traced.
     """
@@ -48,6 +50,7 @@ class Program:
     finished: Finished | None = None
     lists: ListUpdate = field(default_factory=KeptLists)
     recording: Recording | None = None
+    checks: Checks | None = None
     turns: int | None = None
     compiled: list[None] = field(default_factory=list, compare=False)
 
@@ -59,12 +62,14 @@ class Inputs(NamedTuple):
     energy_scale: eV per unit of network output.
     system: masses and so on.
     limits: what no sound simulation exceeds.
+    tolerances: standard deviations that are too large; None where none are checked.
     """
 
     variables: dict[str, PyTree[Array]]
     energy_scale: Float[Array, ""]
     system: System
     limits: Limits
+    tolerances: Tolerances | None = None
 
 
 class Measured(NamedTuple):
@@ -177,6 +182,8 @@ class Loop(NamedTuple):
         more = (state.step < self.until) | ~state.ready
         if finished is not None:
             more = more & ~(state.ready & finished(self.integrator, self.inputs.system, state))
+        if state.checked is not None:
+            more = more & ~jnp.all(state.checked.holds)
         if carry.buffer is not None:
             more = more & ~carry.buffer.full
         return more
@@ -189,7 +196,7 @@ class Loop(NamedTuple):
         if has_ramps(self.integrator):
             work = work_of_ramps(at_step(self.integrator, old.step), now, system, old)
             state = old.heated(jnp.where(old.ready, work, 0))
-        moved = select(state.ready, now.advance(system, state), state)
+        moved = self._held(old, select(state.ready, now.advance(system, state), state))
         place = moved.positions, moved.cell
         current = self.neighbors if carry.neighbors is None else carry.neighbors
         changes_cell = self.integrator.changes_cell
@@ -199,10 +206,11 @@ class Loop(NamedTuple):
         graph = lists.at(*place)
         outputs = self._evaluated(graph)
         moved = moved.replace(**{name: outputs[name] for name in ("energy", *self._derivatives)})
-        new = select(state.ready, now.finish(system, moved), moved)
+        new = self._held(old, select(state.ready, now.finish(system, moved), moved))
         new = new.replace(
             ready=jnp.ones_like(state.ready), step=state.step + state.ready.astype(jnp.int32)
         )
+        new = self._checked(new, graph)
         temperature = system.temperature(new.velocities)
         status = status_of(system, self.inputs.limits, state, moved, left, temperature)
         done = status == Status.DONE
@@ -213,19 +221,40 @@ class Loop(NamedTuple):
         traveling = None if carry.neighbors is None else lists
         return Carry(select(done, new, old), traveling, report, buffer)
 
+    def _held(self, before: State, now: State) -> State:
+        """Return a state in which the structures that have stopped are as they were."""
+        if now.checked is None:
+            return now
+        # Forces and energy of the start are those of its first evaluation.
+        holds = now.checked.holds & before.ready
+        return held(self.inputs.system, holds, before, now)
+
+    def _checked(self, state: State, graph: AtomGraph) -> State:
+        """Return a state that knows whether its structures are too uncertain."""
+        checks, tolerances = self.program.checks, self.inputs.tolerances
+        if checks is None or tolerances is None or state.checked is None:
+            return state
+        due = state.step % checks.every == 0
+
+        def largest() -> Array:
+            outputs = self._predicted(graph, checks.names)
+            return largest_in_structures(self.inputs.system, outputs, checks.names)
+
+        found = lax.cond(due, largest, lambda: state.checked.largest)
+        return state.replace(checked=state.checked.after(tolerances, due, state.step, found))
+
+    def _predicted(self, graph: AtomGraph, names: tuple[str, ...]) -> dict[str, Array]:
+        module, variables = self.program.module, self.inputs.variables
+        return predict(module, variables, graph, names, self.inputs.energy_scale)
+
     @property
     def _derivatives(self) -> tuple[str, ...]:
         return ("forces", "stress") if self.program.stress else ("forces",)
 
     def _evaluated(self, graph: AtomGraph) -> dict[str, Array]:
         recording = self.program.recording
-        return predict(
-            self.program.module,
-            self.inputs.variables,
-            graph,
-            (*self._derivatives, *(() if recording is None else recording.names)),
-            self.inputs.energy_scale,
-        )
+        recorded = () if recording is None else recording.at_hand
+        return self._predicted(graph, (*self._derivatives, *recorded))
 
     def _recorded(
         self,
@@ -240,10 +269,25 @@ class Loop(NamedTuple):
         recording = self.program.recording
         if recording is None or buffer is None:
             return buffer
-        due = done & (state.step % recording.interval == 0)
+        on_time = state.step % recording.interval == 0
+        if recording.on_request:
+            outputs = outputs | self._on_request(on_time, recording.on_request, graph)
+        due = done & on_time
         masses = self.inputs.system.masses
         values = about_center_of_mass(self.program.module.config, outputs, graph, masses)
         return buffer.appended(due, state.step, temperature, volume(state.cell), values)
+
+    def _on_request(
+        self, due: Bool[Array, ""], names: tuple[str, ...], graph: AtomGraph
+    ) -> dict[str, Array]:
+        """Return what costs more than forces where it is due, and zeros elsewhere."""
+
+        def found() -> dict[str, Array]:
+            outputs = self._predicted(graph, names)
+            return {name: outputs[name] for name in names}
+
+        shapes = jax.eval_shape(found)
+        return lax.cond(due, found, lambda: jax.tree.map(jnp.zeros_like, shapes))
 
     def empty_buffer(self, state: State) -> Buffer | None:
         """Return room for what is recorded."""

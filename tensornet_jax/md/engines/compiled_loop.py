@@ -19,6 +19,8 @@ from jax import Array
 from jaxtyping import Float
 
 from tensornet_jax.md.blocks import in_blocks
+from tensornet_jax.md.config import Check
+from tensornet_jax.md.engines.checks import Checks, Findings, Tolerances, with_checks
 from tensornet_jax.md.engines.chunk import Finished, Inputs, Measured, Program
 from tensornet_jax.md.engines.pace import Pace
 from tensornet_jax.md.engines.runners import Ran, runner_of
@@ -62,6 +64,7 @@ class CompiledLoop:
         stress: bool = False,
         finished: Finished | None = None,
         recording: Recording | None = None,
+        check: Check | None = None,
     ) -> None:
         """Prepare structures; nothing is compiled yet.
 
@@ -75,6 +78,7 @@ class CompiledLoop:
             stress: compute the stress even if the integrator does not need it.
             finished: ends a chunk early, see `Program`; never by default.
             recording: properties to record.
+            check: standard deviations above which structures stop or are marked.
         """
         potential.config.require_energy()
         potential.config.require_one_level()
@@ -88,10 +92,8 @@ class CompiledLoop:
         self.lists = choose_lists(structures, *about, potential.config.long_range)
         self.frame = Frame(atoms, structures)
         self._references = potential.assembly.total_references(structures)
-        with_stress = stress or integrator.needs_stress
-        self._program = Program(
-            potential.module, potential.list_cutoff, with_stress, finished, recording=recording
-        )
+        fixed = potential.module, potential.list_cutoff, stress or integrator.needs_stress, finished
+        self.program = Program(*fixed, recording=recording, checks=Checks.of(check))
         self._made, self._pace = 0, Pace(blocks=in_blocks())
         self._recorded: list[Buffer] = []
         positions, cell = self.frame.start
@@ -101,6 +103,8 @@ class CompiledLoop:
             self.system = system(self.lists)
             place = _padded(positions, self.neighbors.positions), cell.astype(potential.dtype)
             start = integrator.start(self.system, state_at_rest(*map(jnp.asarray, place)))
+            start = with_checks(start, check, self.system.num_graphs)
+            self._tolerances = Tolerances.of(check, potential.dtype)
             self._runner = runner_of(_copied(start), blocks=self._pace.blocks)
 
     @property
@@ -123,7 +127,7 @@ class CompiledLoop:
     @property
     def num_compiles(self) -> int:
         """How often this one was compiled; one compiled for others may serve it."""
-        return len(self._program.compiled)
+        return len(self.program.compiled)
 
     @property
     def step(self) -> int:
@@ -162,13 +166,13 @@ class CompiledLoop:
                 status, step = ran.status, ran.step
                 if self.num_compiles == compiles and step > before:
                     self._pace.ran(step - before, time.monotonic() - begun)
-                ended_early = step < before + steps and self._program.finished is not None
+                ended_early = step < before + steps and self.program.finished is not None
                 before = step
                 if status is Status.DONE:
                     if turns is not None and _soon_used_up(ran.left, self.neighbors.reach):
                         self._renewed_on_device(self.state.positions, self.state.cell)
                     # Else the chunk was a short one, or what is recorded has filled its arrays.
-                    if step >= until or ended_early:
+                    if step >= until or ended_early or all_stopped(self):
                         return
                     continue
                 attempts, last = (attempts + 1 if step == last else 1), step
@@ -203,8 +207,9 @@ class CompiledLoop:
         scale = jnp.asarray(self.potential.energy_scale, self.potential.dtype)
         # Between blocks the host sees to lists, wherever they are made.
         lists = self.lists.loop if turns is None else KeptLists()
-        program = replace(self._program, lists=lists, turns=turns)
-        inputs = Inputs(self.potential.variables, scale, self.system, self.limits)
+        program = replace(self.program, lists=lists, turns=turns)
+        variables, limits = self.potential.variables, self.limits
+        inputs = Inputs(variables, scale, self.system, limits, self._tolerances)
         ran = self._runner.run(program, inputs, self.integrator, self.neighbors, (step, end))
         self.neighbors = ran.neighbors
         self._recorded += ran.buffers
@@ -245,6 +250,18 @@ class CompiledLoop:
             raise SimulationError(
                 f"step {step + 1}: {error}. The simulation has exploded: {REMEDY}", step
             ) from error
+
+
+def findings_of(loop: CompiledLoop) -> Findings | None:
+    """Return what checks of standard deviations have found; None where nothing is checked."""
+    checks = loop.program.checks
+    return None if checks is None else Findings.of(checks, loop.state.checked)
+
+
+def all_stopped(loop: CompiledLoop) -> bool:
+    """Tell whether every structure has stopped for being too uncertain."""
+    findings = findings_of(loop)
+    return findings is not None and findings.all_stopped
 
 
 def _soon_used_up(left: np.ndarray, reach: Array) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from tensornet_jax.md.config import FirstVelocities
-from tensornet_jax.md.engines.compiled_loop import CompiledLoop
+from tensornet_jax.md.engines.compiled_loop import CompiledLoop, all_stopped, findings_of
 from tensornet_jax.md.engines.dynamics import Dynamics
 from tensornet_jax.md.engines.snapshot import restore_loop, snapshot_of
 from tensornet_jax.md.ensembles.numbers import per_structure
@@ -84,6 +84,7 @@ class Simulation(Dynamics):
             skin=self.skin,
             stress=self._stress,
             recording=record and Recording(tuple(record.properties), record.interval),
+            check=self.check,
         )
         self.engine.set_velocities(np.concatenate([each.get_velocities() for each in starts]))
         self._planes = self.ensemble.planes(structures)
@@ -145,6 +146,7 @@ class Simulation(Dynamics):
             stress=each(state.stress) if self._stress else None,
             templates=self.structures,
             planes=self._planes,
+            findings=findings_of(self.engine),
         )
 
     def conditions(self) -> Mapping[str, object]:
@@ -179,6 +181,11 @@ class Simulation(Dynamics):
         )
         self._restore(snapshot)
         return same
+
+    @property
+    def all_stopped(self) -> bool:
+        """Whether every structure has stopped for being too uncertain."""
+        return all_stopped(self.engine)
 
     def _restore(self, snapshot: Snapshot) -> None:
         restore_loop(self.engine, snapshot)

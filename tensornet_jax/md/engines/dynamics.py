@@ -9,7 +9,7 @@ import ase
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tensornet_jax.md.config import FirstVelocities, Record
+from tensornet_jax.md.config import Check, FirstVelocities, Record
 from tensornet_jax.md.engines.capabilities import Demand
 from tensornet_jax.md.engines.registry import refusals
 from tensornet_jax.md.ensembles.ensemble import Ensemble
@@ -37,6 +37,7 @@ class Dynamics(abc.ABC):
     replicas: numbers of the structures' random numbers.
     skin: Å the neighbor lists reach beyond the cutoff.
     record: properties recorded between samples; None for none.
+    check: thresholds of standard deviations; None for none.
     structures: as they were at the start, without results.
     engine_name: its name in `ENGINES`.
     checks_by_evaluating: whether only the first evaluation shows what cannot be computed.
@@ -60,6 +61,7 @@ class Dynamics(abc.ABC):
         max_displacement: float = 0.5,
         replicas: Sequence[int] | None = None,
         record: Record | None = None,
+        check: Check | None = None,
     ) -> None:
         """Prepare a simulation; nothing is computed yet.
 
@@ -79,20 +81,22 @@ class Dynamics(abc.ABC):
             replicas: numbers of the structures' random numbers, by default 0, 1, …: a replica run
                 alone under its number follows the path it takes in company.
             record: properties to record between samples; observers get them with every `Sample`.
+            check: standard deviations above which a structure stays where it is, or is marked.
 
         Raises:
             ValueError: what the engine cannot do, an unknown element, stress without periodic cell,
                 no velocities to keep, an energy or property that the model has not got.
         """
         structures = [atoms] if isinstance(atoms, ase.Atoms) else list(atoms)
-        self.potential, self.ensemble, self.record = potential, ensemble, record
+        self.potential, self.ensemble = potential, ensemble
+        self.record, self.check = record, check
         self.timestep, self.seed, self.skin = float(timestep), seed, float(skin)
         self.structures = tuple(map(_without_results, structures))
         self.replicas = list(range(len(structures)) if replicas is None else replicas)
         self._stress, self._max_displacement = stress, max_displacement
         self._max_temperature = max_temperature
         self._sampled: int | None = None
-        self._check(velocities)
+        _check_run(self, velocities)
         self._prepare(velocities)
 
     # --- what an engine brings ---------------------------------------------------------------
@@ -135,6 +139,11 @@ class Dynamics(abc.ABC):
     @abc.abstractmethod
     def _has_forces(self) -> bool: ...
 
+    @property
+    def all_stopped(self) -> bool:
+        """Whether every structure has stopped for being too uncertain."""
+        return False
+
     # --- what all do with it -----------------------------------------------------------------
 
     @property
@@ -152,7 +161,8 @@ class Dynamics(abc.ABC):
             steps: how many more.
             interval: steps between two samples; by default there is one at the end.
             observers: called with every `Sample`, that of the start included unless an earlier
-                `run` has shown it.
+                `run` has shown it; the last is that at which all structures have stopped, if they
+                do.
 
         Raises:
             SimulationError: the simulation exploded. Observers have been given the last good
@@ -163,7 +173,7 @@ class Dynamics(abc.ABC):
         try:
             if not self.sampled:
                 self._show(observers)
-            while self.step < target:
+            while self.step < target and not self.all_stopped:
                 self._advance(min(target, (self.step // interval + 1) * interval))
                 self._show(observers)
         except SimulationError:
@@ -194,24 +204,6 @@ class Dynamics(abc.ABC):
         for observer in observers:
             observer(sample)
 
-    def _check(self, velocities: FirstVelocities) -> None:
-        """Raise ValueError for what cannot be simulated, whatever the engine; see `__init__`."""
-        structures = self.structures
-        if not structures or any(len(each) == 0 for each in structures):
-            raise ValueError("a simulation needs atoms: give at least one structure that has some")
-        if len(self.replicas) != len(structures):
-            raise ValueError(f"{len(self.replicas)} replica numbers for {len(structures)} atoms")
-        wanted = {"stress": self._stress, "records": self.record is not None}
-        check_supported(self.engine_name, self.ensemble, structures, **wanted)
-        _check_cells(structures, list(map(free_atoms, structures)), self.ensemble, self._stress)
-        if self.record is not None:
-            check_recorded(self.potential, self.record.properties, structures)
-        for index, each in enumerate(structures if velocities == "keep" else ()):
-            if not each.get_momenta().any():
-                raise ValueError(
-                    f"structure {index} has no velocities to keep: use velocities: thermal"
-                )
-
     def _highest_temperatures(
         self, now: Float[np.ndarray, " structures"]
     ) -> Float[np.ndarray, " structures"]:
@@ -226,8 +218,36 @@ class Dynamics(abc.ABC):
         return FACTOR * np.maximum(intended, now) + MARGIN
 
 
+def _check_run(run: Dynamics, velocities: FirstVelocities) -> None:
+    """Raise ValueError for what cannot be simulated, whatever the engine; see `__init__`."""
+    structures = run.structures
+    if not structures or any(len(each) == 0 for each in structures):
+        raise ValueError("a simulation needs atoms: give at least one structure that has some")
+    if len(run.replicas) != len(structures):
+        raise ValueError(f"{len(run.replicas)} replica numbers for {len(structures)} atoms")
+    wanted = {"stress": run._stress, "records": run.record is not None}
+    wanted["checks"] = run.check is not None
+    check_supported(run.engine_name, run.ensemble, structures, **wanted)
+    _check_cells(structures, list(map(free_atoms, structures)), run.ensemble, run._stress)
+    if run.record is not None:
+        check_recorded(run.potential, run.record.properties, structures)
+    if run.check is not None:
+        check_recorded(run.potential, run.check.names, structures, "to check")
+    for index, each in enumerate(structures if velocities == "keep" else ()):
+        if not each.get_momenta().any():
+            raise ValueError(
+                f"structure {index} has no velocities to keep: use velocities: thermal"
+            )
+
+
 def check_supported(
-    engine: str, ensemble: Ensemble, structures: Sequence[ase.Atoms], *, stress: bool, records: bool
+    engine: str,
+    ensemble: Ensemble,
+    structures: Sequence[ase.Atoms],
+    *,
+    stress: bool,
+    records: bool,
+    checks: bool = False,
 ) -> None:
     """Raise ValueError for what an engine cannot do, with what to do.
 
@@ -237,9 +257,10 @@ def check_supported(
         structures: at the start.
         stress: whether the stress is asked for.
         records: whether properties are recorded.
+        checks: whether standard deviations are checked.
     """
     held = frozenset(type(each).__name__ for atoms in structures for each in atoms.constraints)
-    demand = Demand(ensemble, len(structures), stress, records, held)
+    demand = Demand(ensemble, len(structures), stress, records, held, checks)
     for _, reason in refusals(engine, demand):
         raise ValueError(reason)
 

@@ -55,6 +55,7 @@ ENGINES: dict[str, Engine] = {
             many_structures=True,
             stress=True,
             records=True,
+            checks=True,
         ),
         Relaxing("tensornet_jax.md.relaxers", "relax_on_device", ("lbfgs", "fire"), together=True),
     ),
@@ -68,6 +69,7 @@ ENGINES: dict[str, Engine] = {
             constraints=None,
             stress=True,
             records=True,
+            checks=True,
         ),
         Relaxing(
             "tensornet_jax.md.relaxers", "relax_with_ase", ("bfgs", "lbfgs", "fire"), symmetry=True

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int, Int32, Shaped
 
 from tensornet_jax.md.blocks import in_blocks
 from tensornet_jax.potential.potential import ENERGY_PROPERTIES, Potential
+from tensornet_jax.properties import DEVIATIONS
 
 # Records on the device before the host takes them over: enough for the transfer to cost nothing,
 # and fewer where each is large.
@@ -33,6 +34,16 @@ class Recording(NamedTuple):
 
     names: tuple[str, ...]
     interval: int
+
+    @property
+    def on_request(self) -> tuple[str, ...]:
+        """Those that cost more than forces, and are computed only where they are recorded."""
+        return tuple(name for name in self.names if name in DEVIATIONS)
+
+    @property
+    def at_hand(self) -> tuple[str, ...]:
+        """Those that every evaluation of forces gives."""
+        return tuple(name for name in self.names if name not in DEVIATIONS)
 
 
 class Buffer(NamedTuple):
@@ -195,7 +206,10 @@ def recorded_units(potential: Potential, names: Sequence[str]) -> dict[str, str]
 
 
 def check_recorded(
-    potential: Potential, names: Sequence[str], structures: Sequence[ase.Atoms]
+    potential: Potential,
+    names: Sequence[str],
+    structures: Sequence[ase.Atoms],
+    purpose: str = "to record",
 ) -> None:
     """Raise ValueError unless a model predicts properties and structures have them.
 
@@ -203,6 +217,7 @@ def check_recorded(
         potential: the model.
         names: properties.
         structures: of the simulation.
+        purpose: what they are for, as messages say it.
     """
     rows = potential.rows.values()
     possible = {r.name: r for r in rows if r.name not in ENERGY_PROPERTIES and not r.costly}
@@ -213,10 +228,12 @@ def check_recorded(
             )
         if name not in possible:
             has = ", ".join(possible) or "nothing besides energy and forces"
-            raise ValueError(f"this model has no {name!r} to record; it predicts {has}")
+            remedy = ": give it an uncertainty with tensornet-jax uncertainty"
+            remedy = remedy if name in DEVIATIONS else f"; it predicts {has}"
+            raise ValueError(f"this model has no {name!r} {purpose}{remedy}")
     for index, atoms in enumerate(structures):
         has_volume = abs(np.linalg.det(atoms.cell.array)) > 0
         for name in names:
             why_not = possible[name].why_not(periodic=bool(atoms.pbc.any()), has_volume=has_volume)
             if why_not is not None:
-                raise ValueError(f"structure {index}: {why_not}: do not record it")
+                raise ValueError(f"structure {index}: {why_not}: do not ask for it")

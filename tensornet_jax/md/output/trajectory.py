@@ -167,7 +167,8 @@ class Hdf5Sink:
 
     ``/000`` has numbers (n,), pbc (3,), step (T,), time_fs (T,), positions (T, n, 3) Å, velocities
     (T, n, 3) Å/fs, forces (T, n, 3) eV/Å, cell (T, 3, 3) Å, potential_energy, kinetic_energy,
-    conserved (T,) eV, temperature (T,) K, and stress (T, 3, 3) eV/Å³ if it is computed.
+    conserved (T,) eV, temperature (T,) K, stress (T, 3, 3) eV/Å³ if it is computed, and uncertain
+    (T,) if standard deviations are checked.
     """
 
     suffix: ClassVar[str] = ".h5"
@@ -205,6 +206,8 @@ class Hdf5Sink:
                 values[name] = getattr(sample, name)[index]
             if sample.stress is not None:
                 values["stress"] = sample.stress[index]
+            if sample.findings is not None:
+                values["uncertain"] = sample.findings.notes(index, sample.step)["uncertain"]
             for name, value in values.items():
                 append_rows(group, name, np.asarray(value)[None], self._frames)
         self._frames += 1

@@ -45,6 +45,11 @@ class ESCNConfig(SphericalConfig):
         return self.num_layers + 1
 
     @property
+    def last_layer(self) -> tuple[str, ...]:
+        """Paths of the weights that energies of atoms are linear in, below "params"."""
+        return ("readouts_energy/kernel_1",)
+
+    @property
     def highest_degree(self) -> int:
         """The highest degree of the features that heads see."""
         return self.l_max

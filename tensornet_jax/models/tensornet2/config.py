@@ -85,6 +85,11 @@ class TensorNet2Config(CartesianConfig):
         """Whether it needs `heads.read_outs.OtherHeads`; charges it has anyway."""
         return bool(self.tensors)
 
+    @property
+    def last_layer(self) -> tuple[str, ...]:
+        """Paths of the weights that energies of atoms are linear in, below "params"."""
+        return (f"readout/layers_{self.readout_layers}/kernel",)
+
     def set_weights(self) -> np.ndarray:
         """Weights of all sets of charges, stage by stage, ((L + 1) · Q,); they sum to 1."""
         stages = self.charge_weights or (0.0,) * self.num_layers + (1.0,)

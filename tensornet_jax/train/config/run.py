@@ -115,6 +115,12 @@ class TrainingConfig(Config):
     devices: Annotated[int | Literal["all"], pydantic.BeforeValidator(_check_devices)] = Field(
         default="all", description="devices that share every batch: all, or how many"
     )
+    committee: int | None = Field(
+        default=None,
+        ge=2,
+        description="models to train at once, each with random weights and an order of the data of "
+        "its own: their mean predicts, and their spread says how sure it is; null: one model",
+    )
     validate_every: int = Field(default=1, gt=0, description="epochs from validation to validation")
     patience: int | None = Field(
         default=None,
@@ -246,6 +252,25 @@ class RunConfig(Config):
                 ("training", "validate_every"),
                 f"{self.training.validate_every} must not exceed training.epochs, {epochs}: "
                 "nothing would be validated",
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _check_committee(self) -> Self:
+        if self.model is not None and self.model.committee:
+            raise problem_at(("model", "committee"), "set training.committee instead")
+        if self.training.committee is None:
+            return self
+        if self.start is not None:
+            raise problem_at(
+                ("training", "committee"),
+                "members differ by their random weights, and start gives all of them the same: "
+                "leave out start",
+            )
+        if self.training.devices not in (1, "all"):
+            raise problem_at(
+                ("training", "devices"),
+                "a committee is trained on one device: set it to 1, or leave it out",
             )
         return self
 

@@ -2,10 +2,11 @@
 
 from itertools import pairwise
 
+import jax
 import numpy as np
 from jaxtyping import Bool
 
-from tensornet_jax.data.loader import MixedBatches, ShuffledBatches
+from tensornet_jax.data.loader import MixedBatches, ShuffledBatches, SideBySide
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, shard_graph
 from tensornet_jax.graph.targets import Targets
 from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
@@ -44,7 +45,7 @@ class TrainingBatches:
         self._dtype = config.dtype
         self._num_new = len(train)
         self._replay = replay
-        self.plan: ShuffledBatches | MixedBatches
+        self.plan: ShuffledBatches | MixedBatches | SideBySide
         self.plan = ShuffledBatches(len(train), config.training.batch_size, config.seed)
         self.examples: Examples = train
         if replay is not None:
@@ -55,6 +56,11 @@ class TrainingBatches:
             self.examples = JoinedExamples(train, replay.train)
         first = [self.plan[step] for step in range(EXAMPLE_BATCHES)]
         self.shards = Shards.choose(self.examples.sizes, self.plan.batch_size, first, devices.count)
+        self._committee = config.training.committee
+        if self._committee is not None:
+            seeds = [(config.seed + 2 * k) % 2**32 for k in range(self._committee)]
+            size = config.training.batch_size
+            self.plan = SideBySide([ShuffledBatches(len(train), size, seed) for seed in seeds])
 
     @property
     def structures_per_epoch(self) -> int:
@@ -68,7 +74,12 @@ class TrainingBatches:
         return plan.first.batch_size if isinstance(plan, MixedBatches) else plan.batch_size
 
     def collate(self, indices: np.ndarray) -> list[Batch]:
-        """Return the shards of a batch that the devices of this process take."""
+        """Return the shards of a batch that the devices of this process take.
+
+        Of a committee it is one, with a first axis of members.
+        """
+        if self._committee is not None:
+            return [self._of_members(np.split(indices, self._committee))]
         parts, capacity = self.shards.of(indices)
         own = [parts[k] for k in self._own]
         # A shard without structures is made like one with the first of the batch.
@@ -79,6 +90,20 @@ class TrainingBatches:
             self._shard(part, chosen[start:end], capacity, chosen[-1])
             for part, (start, end) in zip(own, pairwise(ends), strict=True)
         ]
+
+    def _of_members(self, parts: list[np.ndarray]) -> Batch:
+        capacity = self._capacity_of(parts)
+        batches = []
+        for part in parts:
+            chosen = self.examples.many(part.tolist())
+            batches.append(self._shard(part, chosen, capacity, chosen[0]))
+        return jax.tree.map(lambda *arrays: np.stack(arrays), *batches)
+
+    def _capacity_of(self, parts: list[np.ndarray]) -> Capacity:
+        """Return the capacity that holds the batch of any member."""
+        ladder = self.shards.capacities.ladder
+        found = [self.shards.capacities.of(part) for part in parts]
+        return ladder[max(map(ladder.index, found))]
 
     def _shard(
         self, indices: np.ndarray, chosen: list[Example], capacity: Capacity, like: Example
@@ -96,7 +121,11 @@ class TrainingBatches:
 
     def count_padding(self, padding: Padding, indices: np.ndarray) -> None:
         """Add what a batch was padded with."""
-        parts, capacity = self.shards.of(indices)
+        if self._committee is not None:
+            parts = np.split(indices, self._committee)
+            capacity = self._capacity_of(parts)
+        else:
+            parts, capacity = self.shards.of(indices)
         for part in parts:
             padding.add(self.shards.capacities, part, capacity)
 

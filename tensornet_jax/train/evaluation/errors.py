@@ -33,6 +33,8 @@ def evaluate_structures(
     structures: Sequence[LabelledStructure],
     batch_size: int | None = None,
     devices: Devices = ONE_DEVICE,
+    *,
+    deviations: bool = False,
 ) -> list[dict[str, np.ndarray]]:
     """Return `potential.evaluate` of what each structure has a label for, in the order given.
 
@@ -44,10 +46,13 @@ def evaluate_structures(
         structures: with labels.
         batch_size: structures evaluated at a time, on each device.
         devices: that share the structures.
+        deviations: also their standard deviations, if the potential knows them.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, structure in enumerate(structures):
         names = tuple(name for name in structure.labels if name in potential.properties)
+        if deviations:
+            names += tuple(f"{n}_std" for n in names if f"{n}_std" in potential.properties)
         groups.setdefault(names, []).append(index)
     predictions: list[dict[str, np.ndarray]] = [{} for _ in structures]
     for names, indices in groups.items():

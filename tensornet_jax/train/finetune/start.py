@@ -89,6 +89,11 @@ def resolve(config: RunConfig, directory: Path, begun: bool, message: Message) -
             f"start.model: {start.model} is a compressed model, which cannot be trained: start "
             "from the model it was made of"
         )
+    if model.committee:
+        raise ConfigError(
+            f"start.model: {start.model} is a committee of {model.committee}: start from a member "
+            "(tensornet_jax.potential.members), saved with save_model"
+        )
     _check_agreement(config.model, model, start.model)
     changes = {"model": model, "start": start.model_copy(update={"sha256": checksum})}
     # Once more through validation, which has not seen the model until now.

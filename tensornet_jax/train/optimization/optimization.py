@@ -4,13 +4,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+import jax
+from jaxtyping import PyTree
+
+from tensornet_jax.potential.members import members
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
 from tensornet_jax.train.config.run import LossTerm, RunConfig
 from tensornet_jax.train.optimization.optimizer import learning_rate_schedule, make_optimizer
 from tensornet_jax.train.optimization.parameter_groups import ParameterGroups
 from tensornet_jax.train.optimization.state import TrainState
-from tensornet_jax.train.optimization.step import TrainStep
+from tensornet_jax.train.optimization.step import CommitteeStep, TrainStep
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,12 @@ class Optimization:
         schedule = learning_rate_schedule(config.optimizer, num_steps, steps_per_epoch)
         optimizer = make_optimizer(config.optimizer, schedule, groups, tables)
         decay = config.optimizer.ema_decay
-        step = TrainStep(
-            potential, terms, optimizer, schedule, decay, groups, replay_weight, devices
-        )
-        start = TrainState.create(params, optimizer, averaging=decay is not None, groups=groups)
-        return cls(step, start, groups.count(params))
+        about = terms, optimizer, schedule, decay, groups, replay_weight, devices
+
+        def start(params: PyTree) -> TrainState:
+            return TrainState.create(params, optimizer, averaging=decay is not None, groups=groups)
+
+        if potential.config.committee:
+            step = CommitteeStep(members(potential)[0], *about)
+            return cls(step, jax.vmap(start)(params), groups.count(params))
+        return cls(TrainStep(potential, *about), start(params), groups.count(params))

@@ -202,6 +202,35 @@ class TrainStep:
         return params, averaged, optimizer
 
 
+class CommitteeStep(TrainStep):
+    """A step of each member of a committee with a batch of its own, all in one program.
+
+    State, graph and targets have a first axis of members; the arguments are those of one member.
+    A step that is not finite leaves that member alone as it was. Scalars are means over members.
+    """
+
+    def _step(
+        self,
+        state: TrainState,
+        graph: AtomGraph,
+        targets: Targets,
+        scale: Float[Array, ""],
+        replayed: Bool[Array, " structures"] | None,
+        requests: Mapping[str, Int[Array, ""]] | None,
+    ) -> tuple[TrainState, Scalars]:
+        def of_one(
+            state: TrainState, graph: AtomGraph, targets: Targets
+        ) -> tuple[TrainState, Scalars]:
+            return super(CommitteeStep, self)._step(
+                state, graph, targets, scale, replayed, requests
+            )
+
+        state, scalars = jax.vmap(of_one)(state, graph, targets)
+        skipped = jnp.any(scalars.pop("skipped"))
+        means = {name: jnp.mean(values, axis=0) for name, values in scalars.items()}
+        return state, {**means, "skipped": skipped}
+
+
 class EvaluateStep:
     """Predictions of a batch under jit with given parameters; counts its compilations.
 

@@ -166,7 +166,7 @@ def _parity_panel(figure: Figure, axes: Axes, parity: Parity) -> None:
     suffix = f" ({unit})" if unit else ""
     axes.set_xlabel(f"reference{suffix}", fontsize=9)
     axes.set_ylabel(f"predicted{suffix}", fontsize=9)
-    _tidy(axes)
+    tidy(axes)
 
 
 def plot_learning_curves(
@@ -223,7 +223,7 @@ def plot_learning_curves(
         if axes is not rate:
             axes.legend(fontsize=8, frameon=False)
         axes.grid(True, which="major", color="#e5e8eb", linewidth=0.6)
-        _tidy(axes)
+        tidy(axes)
     figure.savefig(path, dpi=160)
 
 
@@ -255,7 +255,8 @@ def _finite(value: float | None) -> bool:
     return value is not None and bool(np.isfinite(value))
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """Give a panel the looks that all of them have."""
     axes.set_axisbelow(True)
     axes.tick_params(which="both", labelsize=8, labelcolor=INK, color=GRAY)
     for side in ("top", "right"):

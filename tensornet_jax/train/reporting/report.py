@@ -8,6 +8,7 @@ from urllib.parse import quote
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references_by_head import References
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.uncertainty.residuals import residuals_of
 from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
 from tensornet_jax.runtime.processes import is_first
 from tensornet_jax.train.config.resolved import ResolvedRun
@@ -15,11 +16,17 @@ from tensornet_jax.train.config.sources import files_of
 from tensornet_jax.train.data.datasets import DataSets
 from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
 from tensornet_jax.train.evaluation.metrics import ErrorRow, render, shown_unit, summary, write_rows
+from tensornet_jax.train.evaluation.reliability import (
+    ReliabilityRow,
+    reliability_rows,
+    write_reliability,
+)
 from tensornet_jax.train.optimization.losses import active_terms
 from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.reporting.html.page import Drawings, Page, table, text_block
 from tensornet_jax.train.reporting.html.panels import learning_curves, panels, worst
 from tensornet_jax.train.reporting.plots import parities, plot_learning_curves, plot_parity
+from tensornet_jax.train.reporting.reliability_plot import plot_reliability
 from tensornet_jax.train.reporting.result import RunFacts
 from tensornet_jax.train.run_directory import ReportFiles, RunDirectory
 
@@ -48,8 +55,11 @@ def evaluate_sets(
     heads = potential.tensor_heads
     rows: list[ErrorRow] = []
     drawn = Drawings()
+    reliability: list[ReliabilityRow] = []
     for name, structures in sets.items():
-        predictions = evaluate_structures(potential, structures, batch_size, devices)
+        predictions = evaluate_structures(
+            potential, structures, batch_size, devices, deviations=True
+        )
         own = error_table(name, structures, predictions, heads).rows()
         rows += own
         if not is_first():
@@ -60,7 +70,14 @@ def evaluate_sets(
         if found:
             count = f"{len(structures):,} structures"
             plot_parity(files.parity(name), f"{name}: {count}", found)
+        residuals = residuals_of(predictions, (each.labels for each in structures))
+        residuals = {n: each for n, each in residuals.items() if (each.deviations > 0).any()}
+        if residuals:
+            reliability += reliability_rows(name, residuals)
+            plot_reliability(files.reliability_of(name), f"{name}: reliability", residuals)
     write_rows(files.errors, rows)
+    if reliability:
+        write_reliability(files.reliability, reliability)
     return rows, drawn
 
 
@@ -123,6 +140,7 @@ def write_report(
         *_errors(rows, facts.validated),
         *_comparison(before, rows),
         *_plots(directory.report, data),
+        *_reliability(directory.report, data),
         "## Run",
         "",
         *_table(facts.items()),
@@ -203,6 +221,25 @@ def _plots(files: ReportFiles, data: DataSets) -> list[str]:
         "",
         *(
             f"![{name}: prediction against reference]({quote(files.parity(name).name)})\n"
+            for name in drawn
+        ),
+    ]
+
+
+def _reliability(files: ReportFiles, data: DataSets) -> list[str]:
+    """Return a section on standard deviations, of a model that knows any."""
+    drawn = [name for name in data.all() if files.reliability_of(name).exists()]
+    if not drawn or not files.reliability.exists():
+        return []
+    return [
+        "## How sure it is",
+        "",
+        "Standard deviations as predicted, beside the errors that were made: see "
+        "[reliability.csv](reliability.csv). Above, groups of errors over the deviations predicted "
+        "for them; below, shares of errors within an interval over those expected.",
+        "",
+        *(
+            f"![{name}: errors and deviations]({quote(files.reliability_of(name).name)})\n"
             for name in drawn
         ),
     ]

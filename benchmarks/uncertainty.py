@@ -1,0 +1,196 @@
+"""How right standard deviations are, and what they cost: 300 K training, tests at 300 K and 600 K.
+
+python benchmarks/uncertainty.py DATA [--sets acac 3bpa] [--epochs 300] [--channels 64]
+    [--most STRUCTURES] [--folder FOLDER]
+
+DATA holds acac/ and 3bpa/ as published, each with train_300K.xyz and, as far as they are there,
+test files of both temperatures. Without a test file at 300 K, a fifth of the training structures is
+tested on. `most` limits the structures of each test, for a trial. Estimators are compared on one
+trained model: all directions, 16 of them, and both with rising curves.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import jax
+import numpy as np
+from results_file import add_records, results_folder
+
+from tensornet_jax.benchmark.measure import Work, alternate, compile_work
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.data.labels.config import LabelConfig
+from tensornet_jax.data.readers import read_labelled
+from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
+from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.prediction import predict
+from tensornet_jax.potential.uncertainty.estimate import with_rigidity
+from tensornet_jax.potential.uncertainty.residuals import residuals_of
+from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.evaluation.errors import evaluate_structures
+from tensornet_jax.train.evaluation.reliability import reliability_rows, render_reliability
+from tensornet_jax.train.reporting.reliability_plot import plot_reliability
+from tensornet_jax.train.run import train
+
+BENCHMARK = "uncertainty"
+TESTS = {
+    "300K": ("test_MD_300K.xyz", "test_300K.xyz"),
+    "600K": ("test_MD_600K.xyz", "test_600K.xyz", "train_600K.xyz"),
+}
+"""Names of the test files, the best first; models are trained at 300 K alone."""
+ESTIMATORS: dict[str, dict[str, Any]] = {
+    "rigidity": {},
+    "rigidity, 16 directions": {"directions": 16},
+    "rigidity with curves": {"isotonic": True},
+    "rigidity, 16 directions, with curves": {"directions": 16, "isotonic": True},
+}
+COMPUTED = {
+    "energy": ("energy",),
+    "energy and forces": ("energy", "forces"),
+    "and energy_std": ("energy", "forces", "energy_std"),
+    "and forces_std": ("energy", "forces", "forces_std"),
+}
+Sets = dict[str, list[LabelledStructure]]
+
+
+def main() -> None:
+    """Train, give uncertainties, and write tables, diagrams and results.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--sets", nargs="+", default=["acac", "3bpa"])
+    parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--most", type=int)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    enable_compilation_cache()
+    folder = results_folder(BENCHMARK, options.folder)
+    records = []
+    for name in options.sets:
+        parts = _parts(options.data / name, options.most)
+        potential = _trained(parts["train"], parts["validation"], options.epochs, options.channels)
+        tests = {key: part for key, part in parts.items() if key in TESTS}
+        for estimator, settings in ESTIMATORS.items():
+            records += _record(name, estimator, settings, potential, parts, tests, folder)
+    add_records(folder, BENCHMARK, records, ("set", "estimator"), {})
+    (folder / "table.md").write_text("\n".join(_table(records)) + "\n", encoding="utf-8")
+
+
+def _parts(folder: Path, most: int | None) -> Sets:
+    """Return training and validation set, and tests by temperature."""
+    structures = _read(folder / "train_300K.xyz")
+    order = np.random.default_rng(0).permutation(len(structures))
+    found: Sets = {}
+    for temperature, names in TESTS.items():
+        files = [folder / name for name in names if (folder / name).exists()]
+        if files:
+            found[temperature] = _read(files[0])[:most]
+    held = max(2, len(order) // 5)
+    if "300K" not in found:
+        found["300K"] = [structures[k] for k in order[:held]][:most]
+        order = order[held:]
+    validation, rest = order[:held], order[held:]
+    found["validation"] = [structures[k] for k in validation]
+    found["train"] = [structures[k] for k in rest]
+    return found
+
+
+def _read(path: Path) -> list[LabelledStructure]:
+    return list(read_labelled(path, LabelConfig()))
+
+
+def _trained(
+    sample: Sequence[LabelledStructure],
+    validation: Sequence[LabelledStructure],
+    epochs: int,
+    channels: int,
+) -> Potential:
+    """Return a TensorNet trained on these structures."""
+    with tempfile.TemporaryDirectory() as made:
+        files = {}
+        for name, structures in (("train", sample), ("validation", validation)):
+            files[name] = str(Path(made) / f"{name}.xyz")
+            frames = [each.to_atoms() for each in structures]
+            ase.io.write(files[name], frames, format="extxyz")
+        config = RunConfig.model_validate(
+            {
+                "directory": str(Path(made) / "run"),
+                "data": files,
+                "model": {"name": "tensornet", "num_channels": channels},
+                "loss": {"energy": {"weight": 100.0}, "forces": {"weight": 10.0}},
+                "optimizer": {"schedule": {"name": "cosine", "warmup_epochs": 1}},
+                "training": {"epochs": epochs, "batch_size": 5},
+            }
+        )
+        return train(config).potential
+
+
+def _record(
+    name: str,
+    estimator: str,
+    settings: dict[str, Any],
+    potential: Potential,
+    parts: Sets,
+    tests: Sets,
+    folder: Path,
+) -> list[dict[str, Any]]:
+    """Return what one estimator says of the tests of one set, and draw it."""
+    sample = [each.atoms for each in parts["train"]]
+    sure = with_rigidity(potential, sample, parts["validation"], **settings)
+    rows = []
+    for temperature, structures in sorted(tests.items()):
+        predictions = evaluate_structures(sure, structures, deviations=True)
+        found = residuals_of(predictions, (each.labels for each in structures))
+        rows += reliability_rows(temperature, found)
+        title = f"{name} at {temperature}, {estimator}"
+        plot_reliability(folder / f"{title.replace(', ', '-').replace(' ', '_')}.png", title, found)
+    return [
+        {
+            "set": name,
+            "estimator": estimator,
+            "facts": sure.metadata["uncertainty"],
+            "rows": [asdict(row) for row in rows],
+            "table": render_reliability(rows),
+            "seconds": _seconds(sure, tests["300K"][0]),
+        }
+    ]
+
+
+def _seconds(potential: Potential, example: LabelledStructure) -> dict[str, float]:
+    """Return the median time of one evaluation of a structure for each thing to compute."""
+    structures = [potential.structure(example.atoms)]
+    with potential.precision():
+        capacity = Capacity.holding(structures)
+        graph = to_device(batch_structures(structures, capacity, potential.dtype))
+        works = [_work(potential, graph, compute) for compute in COMPUTED.values()]
+        timings = alternate(works, seconds=2.0)
+    return dict(zip(COMPUTED, (each.median_s for each in timings), strict=True))
+
+
+def _work(potential: Potential, graph: Any, compute: tuple[str, ...]) -> Work:
+    def run(variables: Any, graph: Any) -> dict[str, jax.Array]:
+        found = predict(potential.module, variables, graph, compute, potential.energy_scale)
+        return {name: found[name] for name in compute}
+
+    return compile_work(run, potential.variables, graph)
+
+
+def _table(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Return everything that was measured as a page."""
+    lines = ["# Uncertainty", ""]
+    for record in records:
+        lines += [f"## {record['set']}, {record['estimator']}", "", *record["table"], ""]
+        plain = record["seconds"]["energy and forces"]
+        for name, seconds in record["seconds"].items():
+            lines.append(f"- {name}: {seconds * 1e3:.3g} ms, {seconds / plain:.2f} × forces")
+        lines.append("")
+    return lines
+
+
+if __name__ == "__main__":
+    main()

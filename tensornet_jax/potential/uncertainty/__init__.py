@@ -1,0 +1,1 @@
+"""How sure a potential is: standard deviations of energies, forces and stress."""
