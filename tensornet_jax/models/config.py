@@ -207,7 +207,7 @@ class ModelConfig(Levels, Answers):
         return tuple(h for h in self.heads if h != "dipole" or not self.has_atomic_dipoles)
 
     @property
-    def last_layer(self) -> tuple[str, ...]:
+    def last_weights(self) -> tuple[str, ...]:
         """Paths of the weights that energies of atoms are linear in, below "params"; () for none.
 
         They are those of the last linear layer of the energy's read-out, biases left out, by which
@@ -282,8 +282,8 @@ def require_last_layer(config: ModelConfig) -> None:
     """
     config.require_energy()
     config.require_one_level()
-    if not config.last_layer:
+    if not config.last_weights:
         raise ValueError(
             f"this {config.name} does not say what the last linear layer of its energies is: its "
-            "configuration needs the property last_layer"
+            "configuration needs the property last_weights"
         )

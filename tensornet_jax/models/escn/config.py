@@ -45,7 +45,7 @@ class ESCNConfig(SphericalConfig):
         return self.num_layers + 1
 
     @property
-    def last_layer(self) -> tuple[str, ...]:
+    def last_weights(self) -> tuple[str, ...]:
         """Paths of the weights that energies of atoms are linear in, below "params"."""
         return ("readouts_energy/kernel_1",)
 

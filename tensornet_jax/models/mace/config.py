@@ -182,10 +182,11 @@ class LayersConfig(SphericalConfig):
         return self.parametrization == "mace"
 
     @property
-    def last_layer(self) -> tuple[str, ...]:
+    def last_weights(self) -> tuple[str, ...]:
         """Paths of the weights that energies of atoms are linear in, below "params"."""
         earlier = range(self.num_layers - 1 if self.readouts == "all" else 0)
-        hidden = 0 if self.readout_width is None else 1
+        # With biases there are two hidden layers, `BiasedReadOut`.
+        hidden = 0 if self.readout_width is None else 2 if self.readout_biases else 1
         first = (f"energy_{layer}/kernel_0" for layer in earlier)
         return (*first, f"energy_last/kernel_{hidden}")
 

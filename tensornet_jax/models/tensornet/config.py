@@ -95,7 +95,7 @@ class TensorNetConfig(CartesianConfig):
         return super().sees_charge or (self.total_charge and self.num_layers > 0)
 
     @property
-    def last_layer(self) -> tuple[str, ...]:
+    def last_weights(self) -> tuple[str, ...]:
         """Paths of the weights that energies of atoms are linear in, below "params"."""
         # Of the gated read-out they are the perceptron's; the gate is a factor of its features.
         own = "layers_3" if self.readout == "gated" else "output"

@@ -86,7 +86,7 @@ class TensorNet2Config(CartesianConfig):
         return bool(self.tensors)
 
     @property
-    def last_layer(self) -> tuple[str, ...]:
+    def last_weights(self) -> tuple[str, ...]:
         """Paths of the weights that energies of atoms are linear in, below "params"."""
         return (f"readout/layers_{self.readout_layers}/kernel",)
 

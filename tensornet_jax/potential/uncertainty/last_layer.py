@@ -1,7 +1,7 @@
 """What the last linear layer of a model's energies sees of each atom.
 
 The energy of an atom is linear in the weights w of that layer, so that its features, whatever the
-read-out does besides, are φ_i = ∂E_i/∂w. `ModelConfig.last_layer` says which weights these are.
+read-out does besides, are φ_i = ∂E_i/∂w. `ModelConfig.last_weights` says which weights these are.
 """
 
 import flax.linen as nn
@@ -24,7 +24,7 @@ def last_layer_features(
     The network runs once: only what depends on these weights is done for each of them.
 
     Args:
-        module: a model of ``MODELS`` whose configuration has a `last_layer`.
+        module: a model of ``MODELS`` whose configuration has `last_weights`.
         variables: its parameters and buffers.
         graph: padded structures.
 
@@ -32,7 +32,7 @@ def last_layer_features(
         in the order of `last_layer_weights`; 0 for padding.
     """
     params = by_path(variables["params"])
-    last = {path: params[path] for path in module.config.last_layer}
+    last = {path: params[path] for path in module.config.last_weights}
     weights, restored = ravel_pytree(last)
 
     def energies(weights: Array) -> Array:
@@ -64,4 +64,4 @@ def uncertain_features(
 def last_layer_weights(module: nn.Module, variables: Variables) -> Float[Array, " features"]:
     """Weights of the last layer, in the order of `last_layer_features`."""
     params = by_path(variables["params"])
-    return ravel_pytree({path: params[path] for path in module.config.last_layer})[0]
+    return ravel_pytree({path: params[path] for path in module.config.last_weights})[0]

@@ -46,7 +46,7 @@ def expected_uncertainty(
         return shape[axis] if len(shape) == 2 else 1
 
     size = config.committee or sum(
-        prod(variables[f"params/{path}"].shape) for path in config.last_layer
+        prod(variables[f"params/{path}"].shape) for path in config.last_weights
     )
     shapes: dict[str, tuple[int, ...]] = {
         name: (size, width(name, 1)) for name in ("factor", "directions")

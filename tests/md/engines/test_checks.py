@@ -28,7 +28,7 @@ class UncertainPairs(PairConfig):
     """The stand-in of training, whose energies are linear in its kernel."""
 
     @property
-    def last_layer(self) -> tuple[str, ...]:
+    def last_weights(self) -> tuple[str, ...]:
         return ("kernel",)
 
 

@@ -46,7 +46,7 @@ def test_features_are_derivatives_of_energies_by_the_weights_of_the_last_layer(k
         def derivatives(last):
             return energies(last), jax.jacrev(energies)(last)
 
-        last = {path: params[path] for path in potential.config.last_layer}
+        last = {path: params[path] for path in potential.config.last_weights}
         before, expected = jax.jit(derivatives)(last)
         found = jax.jit(last_layer_features, static_argnums=0)(module, variables, graph)
         weights = last_layer_weights(module, variables)
@@ -63,10 +63,10 @@ def test_linear_read_outs_have_a_feature_for_each_scalar_of_each_layer():
     config = small_model("mace").config
     linear = config.model_copy(update={"num_layers": 3, "readout_width": None, "readouts": "all"})
     paths = ("energy_0/kernel_0", "energy_1/kernel_0", "energy_last/kernel_0")
-    assert linear.last_layer == paths
-    assert linear.model_copy(update={"readouts": "last"}).last_layer == paths[-1:]
+    assert linear.last_weights == paths
+    assert linear.model_copy(update={"readouts": "last"}).last_weights == paths[-1:]
 
 
 def test_a_model_that_does_not_name_its_last_layer_is_refused():
-    with pytest.raises(ValueError, match="needs the property last_layer"):
+    with pytest.raises(ValueError, match="needs the property last_weights"):
         require_last_layer(ModelConfig(name="own"))
