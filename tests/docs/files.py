@@ -21,6 +21,7 @@ from tensornet_jax.models import MODELS
 from tensornet_jax.potential.model_file import save_model
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tests.docs.pages import ROOT
+from tests.interop.openmm.systems import ethanol_in_water, force_field
 from tests.spectra.signals import cosines, write_series
 
 EXAMPLE = Path("tensornet_jax/data/examples/ethanol_gfn2")
@@ -103,6 +104,22 @@ def _model_of_everything(path: Path) -> None:
     save_model(path, potential_of_everything())
 
 
+def _ethanol_pdb(path: Path) -> None:
+    ase.io.write(path, _ethanol()[0], format="proteindatabank")
+
+
+def _solvated_pdb(path: Path) -> None:
+    from openmm import app
+
+    mixture = ethanol_in_water("NoCutoff")
+    with path.open("w", encoding="utf-8") as file:
+        app.PDBFile.writeFile(mixture.topology, mixture.positions * 10, file)
+
+
+def _ethanol_force_field(path: Path) -> None:
+    path.write_text(force_field(), encoding="utf-8")
+
+
 def _series(path: Path) -> None:
     moments = cosines([(1000.0, 0.1), (3000.0, 0.02)])[..., None] * np.array([1.0, 2.0, 0.0])
     write_series(path, {"dipole": moments})
@@ -131,6 +148,12 @@ FILES: dict[str, dict[str, Callable[[Path], None]]] = {
         "old.xyz": _frames,
         "typical.xyz": _frames,
         "ethanol.xyz": _frames,
+    },
+    "openmm.md": {
+        "ethanol.pdb": _ethanol_pdb,
+        "solvated.pdb": _solvated_pdb,
+        "ethanol.xml": _ethanol_force_field,
+        "charged.safetensors": _model_of_everything,
     },
     "tensors.md": {"model.safetensors": _model_of_everything},
 }

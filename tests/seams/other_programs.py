@@ -1,0 +1,61 @@
+"""Commands that give other programs the forces of any potential."""
+
+import threading
+import uuid
+from typing import TYPE_CHECKING
+
+import ase.io
+import numpy as np
+from ase.calculators.socketio import SocketIOCalculator
+from ase.io.lammpsdata import write_lammps_data
+
+from tests.seams.variants import structure
+
+if TYPE_CHECKING:
+    from tests.seams.commands import Setting
+
+FORCES = 1e-5  # eV/Å; files keep eight digits of positions
+
+
+def lammps(setting: "Setting") -> None:
+    """LAMMPS has the forces of the potential."""
+    atoms = structure(setting.potential, "crystal")
+    symbols = sorted(set(atoms.symbols))
+    write_lammps_data(setting.folder / "data", atoms, specorder=symbols, masses=True, units="metal")
+    (setting.folder / "in.lammps").write_text(
+        "units metal\natom_style atomic\nread_data data\n"
+        f"fix potential all tensornet {' '.join(symbols)}\n"
+        "thermo_style custom step pe\nrun 0\n"
+        "write_dump all custom forces.dump id fx fy fz modify sort id format float %.12g\n",
+        encoding="utf-8",
+    )
+    model = ("model.safetensors", "in.lammps", "--dtype", "float64")
+    setting.succeed("lammps", *model, "--", "-log", "none", "-screen", "none")
+    found = np.loadtxt(setting.folder / "forces.dump", skiprows=9)
+    expected = setting.potential.evaluate(atoms, ("forces",))[0]
+    np.testing.assert_allclose(found[:, 1:], expected["forces"], rtol=1e-8, atol=FORCES)
+
+
+def ipi(setting: "Setting") -> None:
+    """A server that speaks i-PI's protocol gets energy, forces and stress of the potential."""
+    atoms = structure(setting.potential, "crystal")
+    ase.io.write(setting.folder / "template.xyz", atoms, format="extxyz")
+    names, found = ("energy", "forces", "stress"), {}
+    expected = setting.potential.evaluate(atoms, names)[0]
+    name = f"tensornet-{uuid.uuid4().hex[:12]}"
+
+    def ask() -> None:
+        with SocketIOCalculator(unixsocket=name, timeout=300) as server:
+            atoms.calc = server
+            found["energy"], found["forces"] = atoms.get_potential_energy(), atoms.get_forces()
+            found["stress"] = atoms.get_stress(voigt=False)
+            assert server.server is not None
+            server.server.protocol.end()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    model = ("model.safetensors", "template.xyz", "--dtype", "float64")
+    setting.succeed("i-pi", *model, "--address", name)
+    thread.join(60)
+    for each in names:
+        np.testing.assert_allclose(found[each], expected[each], rtol=1e-8, atol=FORCES)
