@@ -76,7 +76,10 @@ def ipi(
     def tell(text: str) -> None:
         typer.echo(text, err=True)
 
-    beads = Beads(potential, structures[0].atoms, clients)
+    atoms = structures[0].atoms
+    along = " and ".join(axis for axis, repeats in zip("abc", atoms.pbc, strict=True) if repeats)
+    tell(f"{atoms.get_chemical_formula()}, periodic along {along or 'no direction'}")
+    beads = Beads(potential, atoms, clients)
     driver = Driver(beads, place, clients, patience=patience, stay=stay, tell=tell)
     driver.run()
     typer.echo(

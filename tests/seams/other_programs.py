@@ -1,7 +1,10 @@
 """Commands that give other programs the forces of any potential."""
 
 import threading
+import time
 import uuid
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ase.io
@@ -9,6 +12,7 @@ import numpy as np
 from ase.calculators.socketio import SocketIOCalculator
 from ase.io.lammpsdata import write_lammps_data
 
+from tensornet_jax.interop.ipi.connection import Address
 from tests.seams.variants import structure
 
 if TYPE_CHECKING:
@@ -45,17 +49,24 @@ def ipi(setting: "Setting") -> None:
     name = f"tensornet-{uuid.uuid4().hex[:12]}"
 
     def ask() -> None:
-        with SocketIOCalculator(unixsocket=name, timeout=300) as server:
+        with SocketIOCalculator(unixsocket=name, timeout=300) as server, suppress(OSError):
             atoms.calc = server
             found["energy"], found["forces"] = atoms.get_potential_energy(), atoms.get_forces()
             found["stress"] = atoms.get_stress(voigt=False)
             assert server.server is not None
             server.server.protocol.end()
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread, address = threading.Thread(target=ask, daemon=True), Address.parsed(name)
     thread.start()
+    while thread.is_alive() and not Path(address.path).exists():
+        time.sleep(0.01)
     model = ("model.safetensors", "template.xyz", "--dtype", "float64")
-    setting.succeed("i-pi", *model, "--address", name)
-    thread.join(60)
+    try:
+        setting.succeed("i-pi", *model, "--address", name)
+    finally:
+        # A server that nobody asked would wait on.
+        with suppress(OSError):
+            address.connected().close()
+        thread.join(60)
     for each in names:
         np.testing.assert_allclose(found[each], expected[each], rtol=1e-8, atol=FORCES)

@@ -73,7 +73,7 @@ class Driver:
         end = time.monotonic() + self.patience
         while len(self._open) < self.clients:
             try:
-                self._open.append(Connection(self.address.connected()))
+                self._open.append(self._connection())
             except OSError as error:
                 if time.monotonic() >= end:
                     raise OSError(
@@ -83,8 +83,11 @@ class Driver:
                 time.sleep(RETRY)
         self.tell(f"connected to {self.address} {self.clients} times")
 
+    def _connection(self) -> Connection:
+        return Connection(self.address.connected(), len(self.beads.template))
+
     def _answer_all(self) -> None:
-        """Answer until the server has ended all connections.
+        """Answer until the server has ended all connections; replace those that it has dropped.
 
         Raises:
             ServerGoneError: it is gone without having said EXIT.
@@ -95,7 +98,11 @@ class Driver:
             waiting = [each for each in self._open if not each.asked]
             if not asked:
                 began = time.monotonic()
-            ready = _readable(waiting, GATHER if asked else None)
+            few = not ended and len(self._open) < self.clients
+            if few:
+                with contextlib.suppress(OSError):
+                    self._open.append(self._connection())
+            ready = _readable(waiting, GATHER if asked else RETRY if few else None)
             # Others ask as well, unless nobody has anything to say, or for too long.
             if asked and not (ready and time.monotonic() < began + MOST_GATHERING):
                 self._compute(asked)
@@ -103,7 +110,7 @@ class Driver:
                 try:
                     each.react()
                 except ServerGoneError as error:
-                    self._lose(each)
+                    self._drop(each)
                     if not (self._open or ended):
                         raise error
                 if each.finished:
@@ -113,13 +120,6 @@ class Driver:
     def _drop(self, connection: Connection) -> None:
         connection.close()
         self._open.remove(connection)
-
-    def _lose(self, connection: Connection) -> None:
-        """Connect again, once, in place of a connection that a server has closed."""
-        self._drop(connection)
-        time.sleep(RETRY)
-        with contextlib.suppress(OSError):
-            self._open.append(Connection(self.address.connected()))
 
     def _compute(self, asked: list[Connection]) -> None:
         answers = self.beads.answers([one for each in asked for one in each.asked])

@@ -14,7 +14,6 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-
 from typing import NamedTuple
 
 import numpy as np
@@ -126,6 +125,7 @@ class Connection:
     """One connection to a server, and what it is asked at present.
 
     stream: its socket.
+    num_atoms: of each structure.
     batch: structures of one message.
     status: what STATUS is answered with.
     asked: structures that are to be computed; empty for none.
@@ -134,6 +134,7 @@ class Connection:
     """
 
     stream: socket.socket
+    num_atoms: int
     batch: int = 1
     status: Status = Status.UNINITIALIZED
     asked: tuple[Geometry, ...] = ()
@@ -145,7 +146,7 @@ class Connection:
 
         Raises:
             ServerGoneError: there is none.
-            ValueError: it is none of the protocol, or comes out of turn.
+            ValueError: it is none of the protocol, comes out of turn, or is about other atoms.
         """
         header = self._bytes(HEADER).decode("ascii", "replace").strip()
         if header == "STATUS":
@@ -185,12 +186,14 @@ class Connection:
         else:
             cells = self._numbers(np.float64, 18)
             (count,) = self._numbers(np.int32, 1)
-        if not 0 < count < 10**8:
+        # Whatever else was sent would be waited for without end.
+        if count != self.num_atoms:
             raise ValueError(
-                f"the server sent {count} atoms: it does not speak i-PI's protocol for "
-                f"{self.batch} structures at once"
+                f"the server asks about {count} atoms, and the template has {self.num_atoms}: give "
+                "the structure that the server starts from, its atoms in the same order (with "
+                "i-PI, sockets of mode unix and inet, not shm)"
             )
-        positions = self._numbers(np.float64, 3 * int(count) * self.batch)
+        positions = self._numbers(np.float64, 3 * self.num_atoms * self.batch)
         # Matrices of the cell come with lattice vectors as columns, and their inverse after them.
         cells = cells.reshape(self.batch, 2, 3, 3)[:, 0].swapaxes(1, 2) * units.Bohr
         places = positions.reshape(self.batch, -1, 3) * units.Bohr

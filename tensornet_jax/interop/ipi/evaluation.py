@@ -61,8 +61,7 @@ class Beads:
         """Return the answers for structures.
 
         Raises:
-            ValueError: another number of atoms than in the template, atoms that coincide, or a cell
-                without a volume.
+            ValueError: atoms that coincide, or a cell without a volume.
         """
         frames = [self._placed(geometry) for geometry in asked]
         if len(frames) == 1:
@@ -74,12 +73,6 @@ class Beads:
         return [self._answer(results, atoms) for results, atoms in zip(found, frames, strict=True)]
 
     def _placed(self, geometry: Geometry) -> ase.Atoms:
-        if len(geometry.positions) != len(self.template):
-            raise ValueError(
-                f"the server asks about {len(geometry.positions)} atoms, and the template has "
-                f"{len(self.template)}: give the structure that the server starts from, its atoms "
-                "in the same order"
-            )
         atoms = self.template.copy()
         atoms.positions, atoms.cell[:] = geometry.positions, geometry.cell
         if not abs(np.linalg.det(geometry.cell)) > 0:

@@ -83,6 +83,7 @@ def embedded_system(
     Raises:
         ValueError: what makes the embedding impossible, and what to do.
     """
+    _check_options(args)
     potential = impl.potential
     if not potential.config.predicts_charges:
         raise ValueError(
@@ -121,6 +122,15 @@ def embedded_system(
     else:
         mixed.addForce(force)
     return mixed
+
+
+def _check_options(args: dict[str, Any]) -> None:
+    others = [name for name in ("linkAtomDistances", "mlLongRange") if args.get(name) is not None]
+    if others:
+        raise ValueError(
+            f'{", ".join(others)}: for embedding="mechanical"; with electrostatic embedding there '
+            "are neither link atoms nor a choice of images: leave it out"
+        )
 
 
 def _charges_of(system: "System") -> Any:

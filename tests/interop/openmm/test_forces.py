@@ -25,6 +25,8 @@ from tests.interop.openmm.systems import (
     openmm_is_installed,
     topology_of,
 )
+from tests.seams.variants import VARIANTS, structure
+from tests.seams.variants import potential as kind_of_potential
 from tests.test_packaging import PROJECT
 
 if find_spec("openmmml") is not None:
@@ -57,6 +59,23 @@ def test_energy_and_forces_are_those_of_the_calculator(systems, make, platform):
     assert energy_of(context) == pytest.approx(atoms.get_potential_energy() / KJ, abs=1e-6, rel=0)
     expected = atoms.get_forces() / FORCE
     np.testing.assert_allclose(forces_of(context), expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", [kind for kind in VARIANTS if kind != "tensors alone"])
+def test_every_kind_of_potential_has_its_energy_and_forces(variant):
+    potential = kind_of_potential(variant)
+    atoms = structure(potential, "crystal")
+    options = {}
+    if potential.config.needs_charges:
+        options["charges"] = atoms.get_initial_charges()
+    if potential.config.needs_spin:
+        options["spin"] = atoms.info["spin"]
+    system = ml_potential(potential).createSystem(topology_of(atoms), **options)
+    context = context_of(system, atoms.positions / 10)
+    expected = potential.evaluate(atoms, ("energy", "forces"))[0]
+    assert energy_of(context) == pytest.approx(expected["energy"] / KJ, abs=1e-5, rel=0)
+    np.testing.assert_allclose(forces_of(context), expected["forces"] / FORCE, atol=1e-5)
 
 
 def test_the_way_by_ase_of_openmm_ml_gives_the_same(systems):

@@ -118,7 +118,7 @@ def test_forces_are_the_gradient_on_ml_and_on_mm_atoms(method):
     fixed = by_openmm(system, mixture, results_of(charged_potential(), mixture, 0)["charges"])
     explicit = forces_of(fixed) - forces_of(context, 1 << MM)
     implicit = forces_of(context, 1 << ML)[mixture.ml] - explicit[mixture.ml]
-    without = forces_of(context_of(mixed(mixture, mlLongRange=None), mixture.positions), 1 << ML)
+    without = forces_of(context_of(mixed(mixture), mixture.positions), 1 << ML)
     assert abs(implicit - without[mixture.ml]).max() > 0.1
 
 
@@ -199,6 +199,11 @@ def test_bonds_that_leave_the_ml_part_are_refused():
     mixture = ethanol_in_water("NoCutoff")._replace(ml=[0, 1, 2, 3, 4, 5, 6, 7])
     with pytest.raises(ValueError, match="atoms 0 and 8 are bonded"):
         mixed(mixture, embedding="electrostatic")
+
+
+def test_options_of_another_embedding_are_refused():
+    with pytest.raises(ValueError, match='mlLongRange: for embedding="mechanical"'):
+        mixed(ethanol_in_water("NoCutoff"), embedding="electrostatic", mlLongRange=True)
 
 
 def test_reaction_fields_are_refused():
