@@ -106,7 +106,7 @@ class EmbeddedForces(PotentialForces):
             )
         total = np.asarray(energies, np.float64) + near.reference_energies
         energy = float(total.sum()) + float(electrostatic)
-        gradient = np.concatenate([on_ml[:count], on_points]).astype(np.float64)
+        gradient = np.concatenate([np.asarray(on_ml)[:count], np.asarray(on_points)]).astype(float)
         return energy / ENERGY, gradient * (-LENGTH / ENERGY)
 
     def _origin_near(self, place: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:

@@ -38,6 +38,7 @@ class TensorNetFactory(MLPotentialImplFactory):
         modelPath: "str | os.PathLike[str] | Potential | None" = None,
         dtype: str | None = None,
         skin: float = 0.5,
+        **args: Any,
     ) -> "TensorNetImpl":
         """Load a model.
 
@@ -46,12 +47,19 @@ class TensorNetFactory(MLPotentialImplFactory):
             modelPath: a model file, or a potential.
             dtype: "float32" or "float64" to compute in; None for the model's own.
             skin: Å that neighbor lists reach beyond the cutoff.
+            args: none.
 
         Raises:
-            ValueError: no model, an unusable model file, an unknown dtype, or a negative skin.
+            ValueError: no model, an unusable model file, an unknown dtype, a negative skin, or
+                another argument.
         """
         from tensornet_jax.calculator import Calculator
 
+        if args:
+            raise ValueError(
+                f"{', '.join(args)}: MLPotential takes modelPath, dtype and skin; charge, spin and "
+                "charges are arguments of createSystem and createMixedSystem"
+            )
         if modelPath is None:
             raise ValueError(f'no model: MLPotential("{name}", modelPath="model.safetensors")')
         # It checks its arguments.

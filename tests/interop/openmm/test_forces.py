@@ -1,7 +1,6 @@
 """A potential of a whole System in OpenMM against the ASE calculator."""
 
 from importlib import import_module
-from importlib.util import find_spec
 
 import ase
 import ase.build
@@ -28,10 +27,6 @@ from tests.interop.openmm.systems import (
 from tests.seams.variants import VARIANTS, structure
 from tests.seams.variants import potential as kind_of_potential
 from tests.test_packaging import PROJECT
-
-if find_spec("openmmml") is not None:
-    from tensornet_jax.interop.openmm import TensorNetFactory, TensorNetImpl
-    from tensornet_jax.interop.openmm.forces import MLAtoms, PotentialForces
 
 pytestmark = openmm_is_installed
 
@@ -125,6 +120,8 @@ def test_a_barostat_changes_the_box_and_finds_the_energy_there():
 def test_energy_is_conserved_by_one_compiled_program():
     import openmm
 
+    from tensornet_jax.interop.openmm.forces import MLAtoms, PotentialForces
+
     atoms = ethanol()
     forces = PotentialForces(charged_potential(), MLAtoms(tuple(atoms.numbers), False), 0.3)
     system = openmm.System()
@@ -178,6 +175,9 @@ def structure_of(potential: Potential, **options) -> ase.Atoms:
     """Return the structure that a potential gets for ethanol without box."""
     import openmm
 
+    from tensornet_jax.interop.openmm import TensorNetImpl
+    from tensornet_jax.interop.openmm.forces import PotentialForces
+
     impl = TensorNetImpl(potential, skin=0.5)
     ml = impl.ml_atoms(topology_of(ethanol()), openmm.System(), None, options)
     return PotentialForces(potential, ml, 0.5)._template
@@ -222,6 +222,8 @@ def test_models_that_give_no_forces_are_refused():
     ml_potential()
     with pytest.raises(ValueError, match=r'modelPath="model.safetensors"'):
         MLPotential("tensornet_jax")
+    with pytest.raises(ValueError, match="charge: MLPotential takes modelPath, dtype and skin"):
+        ml_potential(charge=1)
     tensors = with_config(charged_potential(), heads=[], tensors=["polarizability"])
     with pytest.raises(ValueError, match="predicts no energy"):
         ml_potential(tensors).createSystem(topology_of(ethanol()))
@@ -243,6 +245,8 @@ def test_atoms_that_coincide_end_the_step_with_a_message(systems):
 
 
 def test_openmm_ml_finds_the_factory_by_its_entry_point():
+    from tensornet_jax.interop.openmm import TensorNetFactory
+
     ((name, place),) = PROJECT["project"]["entry-points"]["openmmml.potentials"].items()
     module, _, factory = place.partition(":")
     assert name == "tensornet_jax"

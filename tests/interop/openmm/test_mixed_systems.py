@@ -1,6 +1,7 @@
 """Ethanol by a potential in TIP3P water by a force field, mechanically and electrostatically."""
 
 import copy
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -25,10 +26,7 @@ from tests.interop.openmm.systems import (
     openmm_is_installed,
 )
 
-if find_spec("openmmml") is not None:
-    import openmm
-    from openmm import unit
-
+openmm: Any = import_module("openmm") if find_spec("openmm") is not None else None
 pytestmark = openmm_is_installed
 ML, MM = 1, 0  # force groups
 ML_PARTICLES, MM_PARTICLES = [0, 2, 3, 6], [9, 10, 40]
@@ -48,7 +46,7 @@ def results_of(potential: Potential, mixture: Mixture, charge: float) -> Results
     atoms.info["charge"] = charge
     vectors = mixture.topology.getPeriodicBoxVectors()
     if vectors is not None:
-        atoms.set_cell(np.array(vectors.value_in_unit(unit.angstrom)))
+        atoms.set_cell(np.array(vectors.value_in_unit(openmm.unit.angstrom)))
         atoms.pbc = True
     return potential.evaluate(atoms, ("energy", "charges"))[0]
 
