@@ -66,7 +66,7 @@ def ipi(setting: "Setting") -> None:
     finally:
         # A server that nobody asked would wait on.
         with suppress(OSError):
-            address.connected().close()
+            address.connected(1.0).close()
         thread.join(60)
     for each in names:
         np.testing.assert_allclose(found[each], expected[each], rtol=1e-8, atol=FORCES)

@@ -4,7 +4,6 @@ i-PI gives a structure (a bead of a ring polymer, a replica) to each connection 
 Structures that are there at the same time are evaluated together.
 """
 
-import contextlib
 import select
 import time
 from collections.abc import Callable
@@ -15,6 +14,9 @@ from tensornet_jax.interop.ipi.evaluation import Beads
 
 RETRY = 0.2
 """Seconds between two attempts to connect."""
+
+CONNECTING = 1.0
+"""Seconds that an attempt may take."""
 
 GATHER = 0.002
 """Seconds to wait for structures of other connections, once there are some."""
@@ -46,6 +48,7 @@ class Driver:
     largest_batch: int = 0
     num_structures: int = 0
     _open: list[Connection] = field(default_factory=list)
+    _next_try: float = 0.0
 
     def run(self) -> None:
         """Answer until the server says EXIT; connect again when it is gone without that.
@@ -70,8 +73,9 @@ class Driver:
             self._close()
 
     def _connect(self) -> None:
+        """Open the first connection; others follow while it answers."""
         end = time.monotonic() + self.patience
-        while len(self._open) < self.clients:
+        while not self._open:
             try:
                 self._open.append(self._connection())
             except OSError as error:
@@ -81,10 +85,19 @@ class Driver:
                         "i-PI first, give the address of its <ffsocket>, or a longer --patience"
                     ) from None
                 time.sleep(RETRY)
-        self.tell(f"connected to {self.address} {self.clients} times")
+        self.tell(f"connected to {self.address}")
 
     def _connection(self) -> Connection:
-        return Connection(self.address.connected(), len(self.beads.template))
+        return Connection(self.address.connected(CONNECTING), len(self.beads.template))
+
+    def _connect_another(self) -> bool:
+        """Try to open one more connection, not too often; tell whether some are missing."""
+        if len(self._open) < self.clients and time.monotonic() >= self._next_try:
+            try:
+                self._open.append(self._connection())
+            except OSError:
+                self._next_try = time.monotonic() + RETRY
+        return len(self._open) < self.clients
 
     def _answer_all(self) -> None:
         """Answer until the server has ended all connections; replace those that it has dropped.
@@ -94,14 +107,11 @@ class Driver:
         """
         ended, began = False, 0.0
         while self._open:
+            few = not ended and self._connect_another()
             asked = [each for each in self._open if each.asked]
             waiting = [each for each in self._open if not each.asked]
             if not asked:
                 began = time.monotonic()
-            few = not ended and len(self._open) < self.clients
-            if few:
-                with contextlib.suppress(OSError):
-                    self._open.append(self._connection())
             ready = _readable(waiting, GATHER if asked else RETRY if few else None)
             # Others ask as well, unless nobody has anything to say, or for too long.
             if asked and not (ready and time.monotonic() < began + MOST_GATHERING):
@@ -109,10 +119,10 @@ class Driver:
             for each in ready:
                 try:
                     each.react()
-                except ServerGoneError as error:
+                except ServerGoneError:
                     self._drop(each)
                     if not (self._open or ended):
-                        raise error
+                        raise
                 if each.finished:
                     ended = True
                     self._drop(each)

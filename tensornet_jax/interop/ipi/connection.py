@@ -58,23 +58,30 @@ class Address(NamedTuple):
             raise ValueError("the address is empty: write HOST:PORT, or a UNIX socket's name")
         return cls("", 0, text if text.startswith("/") else UNIX_PREFIX + text)
 
-    def connected(self) -> socket.socket:
+    def connected(self, timeout: float) -> socket.socket:
         """Return a socket that is connected.
 
+        A server that has too many connections waiting is not waited for: it may itself wait for
+        what an earlier connection has to say.
+
+        Args:
+            timeout: seconds.
+
         Raises:
-            OSError: nobody listens.
+            OSError: nobody listens, or the server takes no more connections at present.
         """
-        if self.path:
+        if not self.path:
+            found = socket.create_connection((self.host, self.port), timeout)
+            # Small messages in turn: waiting to fill packets would cost 40 ms each.
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
             found = socket.socket(socket.AF_UNIX)
+            found.settimeout(timeout)
             try:
                 found.connect(self.path)
             except OSError:
                 found.close()
                 raise
-            return found
-        found = socket.create_connection((self.host, self.port))
-        # Small messages in turn: waiting to fill packets would cost 40 ms each.
-        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         found.settimeout(None)
         return found
 

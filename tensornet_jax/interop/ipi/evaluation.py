@@ -53,7 +53,7 @@ class Beads:
         # The same as a calculator computes, so that they share what is compiled.
         own = [name for name, row in potential.rows.items() if not row.costly]
         boxed = template.copy()
-        boxed.cell[:] = np.eye(3)
+        boxed.set_cell(np.eye(3))
         self._compute = computed_for(boxed, (), potential.rows, own)
         self._extras = tuple(name for name in self._compute if name not in NUMBERS)
 
@@ -74,7 +74,8 @@ class Beads:
 
     def _placed(self, geometry: Geometry) -> ase.Atoms:
         atoms = self.template.copy()
-        atoms.positions, atoms.cell[:] = geometry.positions, geometry.cell
+        atoms.positions = geometry.positions
+        atoms.set_cell(geometry.cell)
         if not abs(np.linalg.det(geometry.cell)) > 0:
             raise ValueError(
                 f"the server sent a cell without a volume, {geometry.cell.tolist()} Å: give it "

@@ -122,7 +122,7 @@ class PotentialForces:
         atoms = self._template.copy()
         atoms.positions = positions
         if self.ml.periodic:
-            atoms.cell[:] = box_of(state)
+            atoms.set_cell(box_of(state))
         return atoms
 
 

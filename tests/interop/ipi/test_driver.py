@@ -102,7 +102,8 @@ def check_answers(run: Running) -> None:
     frames = []
     for geometry, _ in pairs:
         atoms = run.driver.beads.template.copy()
-        atoms.positions, atoms.cell[:] = geometry.positions, geometry.cell
+        atoms.positions = geometry.positions
+        atoms.set_cell(geometry.cell)
         frames.append(atoms)
     names = ("energy", "forces", "dipole")
     for (_, answer), found in zip(pairs, potential().evaluate(frames, names), strict=True):

@@ -104,7 +104,7 @@ def ethanol_in_water(method: str) -> Mixture:
     Args:
         method: "NoCutoff" for a droplet, another nonbonded method for a periodic box.
     """
-    from openmm import app, unit
+    from openmm import app
 
     atoms, rng = ethanol(), np.random.default_rng(0)
     topology = app.Topology()
@@ -139,7 +139,7 @@ def ethanol_in_water(method: str) -> Mixture:
     system = field.createSystem(
         topology,
         nonbondedMethod=getattr(app, method),
-        nonbondedCutoff=0.6 * unit.nanometer,
+        nonbondedCutoff=0.6,
         ewaldErrorTolerance=1e-6,
         rigidWater=True,
     )

@@ -30,7 +30,7 @@ openmm: Any = import_module("openmm") if find_spec("openmm") is not None else No
 pytestmark = openmm_is_installed
 ML, MM = 1, 0  # force groups
 ML_PARTICLES, MM_PARTICLES = [0, 2, 3, 6], [9, 10, 40]
-ACCURATE = {"ewaldAccuracy": 1e-7}
+ACCURATE: dict[str, Any] = {"ewaldAccuracy": 1e-7}
 
 
 def mixed(mixture: Mixture, potential: Potential | None = None, **options: Any) -> Any:
