@@ -21,7 +21,12 @@ from tensornet_jax.models import MODELS
 from tensornet_jax.potential.model_file import save_model
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tests.docs.pages import ROOT
-from tests.interop.openmm.systems import ethanol_in_water, force_field
+from tests.interop.openmm.systems import (
+    ethanol_in_water,
+    force_field,
+    topology_of,
+    write_pdb,
+)
 from tests.spectra.signals import cosines, write_series
 
 EXAMPLE = Path("tensornet_jax/data/examples/ethanol_gfn2")
@@ -105,15 +110,13 @@ def _model_of_everything(path: Path) -> None:
 
 
 def _ethanol_pdb(path: Path) -> None:
-    ase.io.write(path, _ethanol()[0], format="proteindatabank")
+    atoms = _ethanol()[0]
+    write_pdb(path, topology_of(atoms), atoms.positions)
 
 
 def _solvated_pdb(path: Path) -> None:
-    from openmm import app
-
     mixture = ethanol_in_water("NoCutoff")
-    with path.open("w", encoding="utf-8") as file:
-        app.PDBFile.writeFile(mixture.topology, mixture.positions * 10, file)
+    write_pdb(path, mixture.topology, mixture.positions * 10)
 
 
 def _ethanol_force_field(path: Path) -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import ase
@@ -95,6 +96,14 @@ def topology_of(atoms: ase.Atoms) -> Any:
     if atoms.pbc.any():
         topology.setPeriodicBoxVectors(atoms.cell.array / 10)
     return topology
+
+
+def write_pdb(path: Path, topology: Any, positions: np.ndarray) -> None:
+    """Write a PDB file; positions in Å."""
+    from openmm import app
+
+    with path.open("w", encoding="utf-8") as file:
+        app.PDBFile.writeFile(topology, positions, file)
 
 
 @cache
