@@ -45,7 +45,6 @@ def ipi(setting: "Setting") -> None:
     atoms = structure(setting.potential, "crystal")
     ase.io.write(setting.folder / "template.xyz", atoms, format="extxyz")
     names, found = ("energy", "forces", "stress"), {}
-    expected = setting.potential.evaluate(atoms, names)[0]
     name = f"tensornet-{uuid.uuid4().hex[:12]}"
 
     def ask() -> None:
@@ -68,5 +67,6 @@ def ipi(setting: "Setting") -> None:
         with suppress(OSError):
             address.connected(1.0).close()
         thread.join(60)
+    expected = setting.potential.evaluate(structure(setting.potential, "crystal"), names)[0]
     for each in names:
         np.testing.assert_allclose(found[each], expected[each], rtol=1e-8, atol=FORCES)
