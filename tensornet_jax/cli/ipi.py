@@ -7,6 +7,7 @@ import typer
 
 from tensornet_jax.cli.common import (
     ChargeOption,
+    HeadOption,
     ModelArgument,
     PrecisionOption,
     SpinOption,
@@ -51,6 +52,7 @@ def ipi(
     ] = False,
     charge: ChargeOption = None,
     spin: SpinOption = None,
+    head: HeadOption = None,
     dtype: PrecisionOption = None,
 ) -> None:
     """Give an i-PI server energies, forces, virials and dipoles, until it ends.
@@ -66,7 +68,7 @@ def ipi(
     from tensornet_jax.interop.ipi.client import Driver
     from tensornet_jax.interop.ipi.evaluation import Beads
 
-    potential = open_model(model, dtype)
+    potential = open_model(model, dtype, head)
     structures = read_geometries(template, visible_state(potential, charge, spin))
     if len(structures) != 1:
         raise ValueError(

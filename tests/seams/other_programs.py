@@ -33,7 +33,7 @@ def lammps(setting: "Setting") -> None:
         "write_dump all custom forces.dump id fx fy fz modify sort id format float %.12g\n",
         encoding="utf-8",
     )
-    model = ("model.safetensors", "in.lammps", "--dtype", "float64")
+    model = ("model.safetensors", "in.lammps", "--dtype", "float64", *setting.head)
     setting.succeed("lammps", *model, "--", "-log", "none", "-screen", "none")
     found = np.loadtxt(setting.folder / "forces.dump", skiprows=9)
     expected = setting.potential.evaluate(atoms, ("forces",))[0]
@@ -59,7 +59,7 @@ def ipi(setting: "Setting") -> None:
     thread.start()
     while thread.is_alive() and not Path(address.path).exists():
         time.sleep(0.01)
-    model = ("model.safetensors", "template.xyz", "--dtype", "float64")
+    model = ("model.safetensors", "template.xyz", "--dtype", "float64", *setting.head)
     try:
         setting.succeed("i-pi", *model, "--address", name)
     finally:

@@ -38,6 +38,7 @@ class TensorNetFactory(MLPotentialImplFactory):
         modelPath: "str | os.PathLike[str] | Potential | None" = None,
         dtype: str | None = None,
         skin: float = 0.5,
+        head: str | None = None,
         **args: Any,
     ) -> "TensorNetImpl":
         """Load a model.
@@ -47,6 +48,7 @@ class TensorNetFactory(MLPotentialImplFactory):
             modelPath: a model file, or a potential.
             dtype: "float32" or "float64" to compute in; None for the model's own.
             skin: Å that neighbor lists reach beyond the cutoff.
+            head: level of theory, of a model with several heads.
             args: none.
 
         Raises:
@@ -57,13 +59,13 @@ class TensorNetFactory(MLPotentialImplFactory):
 
         if args:
             raise ValueError(
-                f"{', '.join(args)}: MLPotential takes modelPath, dtype and skin; charge, spin and "
+                f"{', '.join(args)}: MLPotential takes modelPath, dtype, skin and head; charge, spin and "
                 "charges are arguments of createSystem and createMixedSystem"
             )
         if modelPath is None:
             raise ValueError(f'no model: MLPotential("{name}", modelPath="model.safetensors")')
         # It checks its arguments.
-        return TensorNetImpl(Calculator(modelPath, dtype, skin).potential, skin)
+        return TensorNetImpl(Calculator(modelPath, dtype, skin, head=head).potential, skin)
 
 
 class TensorNetImpl(MLPotentialImpl):

@@ -222,7 +222,9 @@ def test_models_that_give_no_forces_are_refused():
     ml_potential()
     with pytest.raises(ValueError, match=r'modelPath="model.safetensors"'):
         MLPotential("tensornet_jax")
-    with pytest.raises(ValueError, match="charge: MLPotential takes modelPath, dtype and skin"):
+    with pytest.raises(
+        ValueError, match="charge: MLPotential takes modelPath, dtype, skin and head"
+    ):
         ml_potential(charge=1)
     tensors = with_config(charged_potential(), heads=[], tensors=["polarizability"])
     with pytest.raises(ValueError, match="predicts no energy"):
