@@ -59,8 +59,8 @@ class TensorNetFactory(MLPotentialImplFactory):
 
         if args:
             raise ValueError(
-                f"{', '.join(args)}: MLPotential takes modelPath, dtype, skin and head; charge, spin and "
-                "charges are arguments of createSystem and createMixedSystem"
+                f"{', '.join(args)}: MLPotential takes modelPath, dtype, skin and head; charge, spin "
+                "and charges are arguments of createSystem and createMixedSystem"
             )
         if modelPath is None:
             raise ValueError(f'no model: MLPotential("{name}", modelPath="model.safetensors")')
