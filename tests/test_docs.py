@@ -18,7 +18,7 @@ from tests.docs.pages import PAGES, Runner, blocks_of, commands_of, parse_comman
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 # Those that need another program, a GPU, several processes or minutes. One more is a decision, not
 # an accident.
-MOST_NOT_RUN = 15
+MOST_NOT_RUN = 16
 # What blocks may add to, for the tests that come after in the same process.
 REGISTRIES: tuple[dict[str, Any], ...] = (MODELS, ENGINES, ENSEMBLES, FORMATS, properties._rows)
 

@@ -51,20 +51,33 @@ class Evaluator:
         """
         if self.program is None:
             self.program = program_of(potential.module)
+        neighborhood = self.neighborhood_of(potential, atoms, skin)
+        outputs = self._run(self.program, potential, neighborhood, atoms, compute)
+        (found,) = unbatched(outputs, [len(atoms)], potential.per_atom)
+        # Of the positions as they are given: the graph's are folded into the cell.
+        return potential.assembly.of_structure(
+            found, neighborhood.charge, atoms.positions, neighborhood.reference_energies
+        )
+
+    def neighborhood_of(self, potential: Potential, atoms: ase.Atoms, skin: float) -> Neighborhood:
+        """Return the list of one structure, the last one as long as it holds.
+
+        Args:
+            potential: the same in all calls.
+            atoms: the structure; must not be changed afterwards.
+            skin: Å the next list is to reach beyond the cutoff.
+        """
         neighborhood = self.neighborhood
         if (
             neighborhood is None
             or self._run_length == LONG_RUN
             or not neighborhood.covers(atoms, potential.list_cutoff)
         ):
-            neighborhood = self._rebuild(potential, atoms, self.program.ladder, skin)
-        outputs = self._run(self.program, potential, neighborhood, atoms, compute)
+            neighborhood = self._rebuild(
+                potential, atoms, program_of(potential.module).ladder, skin
+            )
         self._run_length += 1
-        (found,) = unbatched(outputs, [len(atoms)], potential.per_atom)
-        # Of the positions as they are given: the graph's are folded into the cell.
-        return potential.assembly.of_structure(
-            found, neighborhood.charge, atoms.positions, neighborhood.reference_energies
-        )
+        return neighborhood
 
     def _run(
         self,

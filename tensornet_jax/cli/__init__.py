@@ -15,6 +15,7 @@ from tensornet_jax.cli.evaluate import evaluate
 from tensornet_jax.cli.export import export
 from tensornet_jax.cli.fetch import fetch
 from tensornet_jax.cli.inspect import inspect
+from tensornet_jax.cli.ipi import ipi
 from tensornet_jax.cli.lammps import lammps
 from tensornet_jax.cli.md import md
 from tensornet_jax.cli.models import models
@@ -61,6 +62,7 @@ for command in (
     fetch,
 ):
     app.command()(command)
+app.command("i-pi")(ipi)
 app.add_typer(config_app, name="config")
 app.add_typer(convert_app, name="convert")
 app.add_typer(data_app, name="data")

@@ -22,6 +22,12 @@ from tensornet_jax.models import MODELS
 from tensornet_jax.potential.model_file import save_model
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tests.docs.pages import ROOT
+from tests.interop.openmm.systems import (
+    ethanol_in_water,
+    force_field,
+    topology_of,
+    write_pdb,
+)
 from tests.spectra.signals import cosines, write_series
 
 EXAMPLE = Path("tensornet_jax/data/examples/ethanol_gfn2")
@@ -113,6 +119,20 @@ def _committee(path: Path) -> None:
     save_model(path, _potential(committee=2))
 
 
+def _ethanol_pdb(path: Path) -> None:
+    atoms = _ethanol()[0]
+    write_pdb(path, topology_of(atoms), atoms.positions)
+
+
+def _solvated_pdb(path: Path) -> None:
+    mixture = ethanol_in_water("NoCutoff")
+    write_pdb(path, mixture.topology, mixture.positions * 10)
+
+
+def _ethanol_force_field(path: Path) -> None:
+    path.write_text(force_field(), encoding="utf-8")
+
+
 def _series(path: Path) -> None:
     moments = cosines([(1000.0, 0.1), (3000.0, 0.02)])[..., None] * np.array([1.0, 2.0, 0.0])
     write_series(path, {"dipole": moments})
@@ -146,6 +166,12 @@ FILES: dict[str, dict[str, Callable[[Path], None]]] = {
         "ethanol.xyz": _frames,
     },
     "interoperability.md": {"mace-mpa-0-medium.model": _model_of_mace_torch},
+    "openmm.md": {
+        "ethanol.pdb": _ethanol_pdb,
+        "solvated.pdb": _solvated_pdb,
+        "ethanol.xml": _ethanol_force_field,
+        "charged.safetensors": _model_of_everything,
+    },
     "tensors.md": {"model.safetensors": _model_of_everything},
 }
 

@@ -18,13 +18,13 @@ import ase
 import ase.io
 import numpy as np
 import pytest
-from ase.io.lammpsdata import write_lammps_data
 
 from tensornet_jax.interop.stablehlo.exported_potential import ExportedPotential
 from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.properties import DEVIATIONS
 from tensornet_jax.spectra.series_file import read_series
+from tests.seams.other_programs import ipi, lammps
 from tests.seams.uncertainty import uncertainty
 from tests.seams.variants import HEAD, SIZES, potential, properties, structure
 
@@ -298,25 +298,6 @@ def train(setting: Setting) -> None:
             assert np.isfinite(value).all(), name
 
 
-def lammps(setting: Setting) -> None:
-    """LAMMPS has the forces of the potential."""
-    atoms = structure(setting.potential, "crystal")
-    symbols = sorted(set(atoms.symbols))
-    write_lammps_data(setting.folder / "data", atoms, specorder=symbols, masses=True, units="metal")
-    (setting.folder / "in.lammps").write_text(
-        "units metal\natom_style atomic\nread_data data\n"
-        f"fix potential all tensornet {' '.join(symbols)}\n"
-        "thermo_style custom step pe\nrun 0\n"
-        "write_dump all custom forces.dump id fx fy fz modify sort id format float %.12g\n",
-        encoding="utf-8",
-    )
-    model = ("model.safetensors", "in.lammps", "--dtype", "float64", *setting.head)
-    setting.succeed("lammps", *model, "--", "-log", "none", "-screen", "none")
-    found = np.loadtxt(setting.folder / "forces.dump", skiprows=9)
-    expected = setting.potential.evaluate(atoms, ("forces",))[0]
-    np.testing.assert_allclose(found[:, 1:], expected["forces"], rtol=1e-8, atol=FORCES)
-
-
 COMMANDS: dict[str, Callable[[Setting], None]] = {
     "inspect": inspect,
     "predict": predict,
@@ -327,6 +308,7 @@ COMMANDS: dict[str, Callable[[Setting], None]] = {
     **{f"md of {size}": partial(dynamics, size=size) for size in SIZES},
     "lammps": lammps,
     "uncertainty": uncertainty,
+    "i-pi": ipi,
     "compress": compress,
     "export": export,
     "train": train,
@@ -345,6 +327,7 @@ REFUSALS: dict[tuple[str, str], str] = {
     **{(f"relax --cell on {engine}", "tensors alone"): "no energy" for engine in ENGINES},
     **{(f"md of {size}", "tensors alone"): "predicts no energy" for size in SIZES},
     ("lammps", "tensors alone"): "predicts no energy",
+    ("i-pi", "tensors alone"): "predicts no energy",
     ("lammps", "tensornet2"): "Coulomb energies, charges that sum to the total charge",
     ("lammps", "charge and spin"): "electronic_state",
     **{("lammps", f"{kind} charges"): "Coulomb energies" for kind in ("fixed", "predicted")},
