@@ -45,8 +45,9 @@ def with_one_head(
             each = np.atleast_1d(state[name])
             found[name] = each[number if len(each) > 1 else 0]
     if count > 1:
-        for name in state:
-            if any(part in f".{name}" for part in _NOT_SPLIT):
+        for name, value in state.items():
+            # e3nn's layers without biases have empty ones.
+            if value.size and any(part in f".{name}" for part in _NOT_SPLIT):
                 raise ValueError(
                     f"{name}: read-outs of this kind can be converted of models with one head, "
                     f"and this one has {', '.join(names)}"
