@@ -8,13 +8,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import ase
 import numpy as np
 import pytest
 
 from tensornet_jax.data.references import ReferenceEnergies
+from tensornet_jax.models.tensornet.config import TensorNetConfig
+from tensornet_jax.potential.potential import ElementTable, Potential
 from tensornet_jax.train.evaluation.errors import error_table
 from tensornet_jax.train.evaluation.metrics import ErrorRow, error_cells
 from tensornet_jax.train.reporting.html import panels as drawing
+from tensornet_jax.train.reporting.html.evaluation import references_in
 from tensornet_jax.train.reporting.html.page import Drawings, Page
 from tensornet_jax.train.reporting.html.panels import learning_curves, panels, worst
 from tensornet_jax.train.reporting.plots import parities
@@ -174,3 +178,12 @@ def test_a_browser_draws_the_page_without_a_network(found, tmp_path: Path):
     assert done.stdout.count("<circle") == labels + 4
     assert 'class="chosen"' in done.stdout
     assert "Uncaught" not in done.stderr
+
+
+def test_energies_are_counted_from_the_isolated_atoms_of_their_head():
+    table = ElementTable((1, 6), np.array([[-1.0, -2.0], [-4.0, np.nan]]))
+    potential = Potential(TensorNetConfig(levels=("a", "b")), {}, table)
+    frames = [ase.Atoms("HC", [[0, 0, 0], [0, 0, 1]], info={"head": "a"})]
+    frames.append(ase.Atoms("H2", [[0, 0, 0], [0, 0, 1]], info={"head": "b"}))
+    references = references_in(potential)
+    assert [references.of_structure(each) for each in labelled(frames)] == [-3.0, -8.0]

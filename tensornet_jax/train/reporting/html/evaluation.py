@@ -6,11 +6,25 @@ from numpy.typing import ArrayLike
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import ReferenceEnergies
-from tensornet_jax.potential.potential import Potential
+from tensornet_jax.data.references_by_head import HeadReferences, References
+from tensornet_jax.potential.potential import ElementTable, Potential
 from tensornet_jax.train.evaluation.metrics import ErrorRow, summary
 from tensornet_jax.train.reporting.html.page import Drawings, Page
 from tensornet_jax.train.reporting.html.panels import panels, worst
 from tensornet_jax.train.reporting.plots import parities
+
+
+def references_in(potential: Potential) -> References:
+    """Return the reference energies of a potential, or of each of its heads."""
+
+    def table(elements: ElementTable) -> ReferenceEnergies:
+        numbers, energies = elements.numbers, elements.reference_energies
+        return ReferenceEnergies(numbers, energies, "the model file", len(numbers))
+
+    levels, elements = potential.config.levels, potential.elements
+    if potential.config.num_levels == 1:
+        return table(elements)
+    return HeadReferences(levels, tuple(table(elements.of_head(k)) for k in range(len(levels))))
 
 
 class EvaluationPage:
@@ -24,10 +38,7 @@ class EvaluationPage:
     def __init__(self, title: str, potential: Potential):
         self._title = title
         self._heads = potential.tensor_heads
-        elements = potential.elements
-        self._references = ReferenceEnergies(
-            elements.numbers, elements.reference_energies, "the model file", len(elements.numbers)
-        )
+        self._references = references_in(potential)
         self._drawn = Drawings()
         self._rows: list[ErrorRow] = []
 
