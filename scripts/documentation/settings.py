@@ -110,7 +110,8 @@ def _default(field: FieldInfo) -> str:
         return "required"
     value = field.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, Config):
-        return f"`{value.name}`" if getattr(value, "name", "") else "its defaults"
+        name = getattr(value, "name", "")
+        return f"`{name}`" if name else "its defaults"
     if isinstance(value, tuple) and any(isinstance(item, Config) for item in value):
         return "its defaults"
     return cell(f"`{inline_yaml(list(value) if isinstance(value, tuple) else value)}`")

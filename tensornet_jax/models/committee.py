@@ -43,7 +43,7 @@ class Committee(Model[ModelConfig]):
             lambda member, graph: member(graph),
             variable_axes={"params": 0, "buffers": None},
             split_rngs={"params": True},
-            in_axes=None,
+            in_axes=None,  # pyright: ignore[reportArgumentType] (as jax.vmap has it)
             axis_size=self.config.committee,
         )
         return cast("ModelOutputs", of_all(self.member, graph))

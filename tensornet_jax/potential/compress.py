@@ -8,7 +8,7 @@ them have splines of their own. The result is a potential like any other: it
 is saved, run and inspected as before, only it cannot be trained.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ase
@@ -122,6 +122,7 @@ def _with_tables(
             [jnp.asarray(matrix) for matrix in matrices],
             method="compressed",
         )
+        assert isinstance(variables, Mapping)
     kept = {name: v for name, v in potential.variables.items() if name == COLLECTION}
     return potential.replace(config=config, variables={**variables, **kept})
 

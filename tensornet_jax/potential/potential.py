@@ -130,7 +130,7 @@ class Potential:
     @cached_property
     def rows(self) -> Mapping[str, Property]:
         """What `evaluate` can compute, by name."""
-        return self.config.predicted | (DEVIATIONS if COLLECTION in self.variables else {})
+        return {**self.config.predicted, **(DEVIATIONS if COLLECTION in self.variables else {})}
 
     @property
     def properties(self) -> tuple[str, ...]:

@@ -28,6 +28,6 @@ def test_outputs_go_through_compiled_functions():
 
 def test_a_model_without_functions_of_distance_says_so():
     with pytest.raises(NotImplementedError):
-        Model(ModelConfig(), (1,)).radial_functions(jnp.zeros(1))
+        Model(ModelConfig(), (1,)).radial_functions(jnp.zeros(1), (0, 0))
     with pytest.raises(ValueError, match="no functions of distance alone"):
         ModelConfig.model_validate({"compression": {"rank": 8, "intervals": 8}})

@@ -182,15 +182,6 @@ class LayersConfig(SphericalConfig):
         return self.parametrization == "mace"
 
     @property
-    def last_weights(self) -> tuple[str, ...]:
-        """Paths of the weights that energies of atoms are linear in, below "params"."""
-        earlier = range(self.num_layers - 1 if self.readouts == "all" else 0)
-        # With biases there are two hidden layers, `BiasedReadOut`.
-        hidden = 0 if self.readout_width is None else 2 if self.readout_biases else 1
-        first = (f"energy_{layer}/kernel_0" for layer in earlier)
-        return (*first, f"energy_last/kernel_{hidden}")
-
-    @property
     def highest_degree(self) -> int:
         """The highest degree of the features that heads see."""
         return self.hidden_l_max
@@ -246,6 +237,15 @@ class MACEConfig(LayersConfig):
         if self.readout_biases and self.readout_width is None:
             raise ValueError("readout_biases: true needs a readout_width")
         return self
+
+    @property
+    def last_weights(self) -> tuple[str, ...]:
+        """Paths of the weights that energies of atoms are linear in, below "params"."""
+        earlier = range(self.num_layers - 1 if self.readouts == "all" else 0)
+        # With biases there are two hidden layers, `BiasedReadOut`.
+        hidden = 0 if self.readout_width is None else 2 if self.readout_biases else 1
+        first = (f"energy_{layer}/kernel_0" for layer in earlier)
+        return (*first, f"energy_last/kernel_{hidden}")
 
     def check_state(self, charge: float, spin: int, where: str = "") -> None:
         """Raise ValueError where a structure's charge or spin has no row in its table."""

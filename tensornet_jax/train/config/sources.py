@@ -107,10 +107,11 @@ def readings_of_files(sources: Sources, default: LabelConfig) -> dict[tuple[str,
     """Return files → how they are read; those that are read alike stand together."""
     groups: list[tuple[Reading, list[str]]] = []
     for source in sources:
-        reading, files = Reading(default), (source,)
         if isinstance(source, DataSource):
             labels = default if source.labels is None else source.labels
             reading, files = Reading(labels, source.head, source.weight), source.file
+        else:
+            reading, files = Reading(default), (source,)
         for known, paths in groups:
             if known == reading:
                 paths += files

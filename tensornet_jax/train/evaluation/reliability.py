@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import norm, spearmanr
+from scipy.stats import norm, rankdata
 
 from tensornet_jax.potential.uncertainty.calibration import negative_log_likelihood
 from tensornet_jax.potential.uncertainty.residuals import Residuals
@@ -153,4 +153,4 @@ def _rank_correlation(residuals: Residuals) -> float:
     # Spearman's is not defined where there is one rank.
     if np.ptp(errors) == 0 or np.ptp(deviations) == 0:
         return float("nan")
-    return float(spearmanr(errors, deviations).statistic)
+    return float(np.corrcoef(rankdata(errors), rankdata(deviations))[0, 1])

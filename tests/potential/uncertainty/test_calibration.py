@@ -1,5 +1,7 @@
 """Standard deviations are as large as the errors that were found."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -22,7 +24,7 @@ def drawn(count: int = 4000, power: float = 1.0) -> tuple[np.ndarray, np.ndarray
 
 def test_the_scale_is_the_most_likely_one():
     errors, deviations = drawn(200)
-    found = minimize_scalar(
+    found: Any = minimize_scalar(
         lambda alpha: negative_log_likelihood(errors, alpha * deviations),
         bounds=(0.1, 20),
         options={"xatol": 1e-10},
