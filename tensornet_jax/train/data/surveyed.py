@@ -26,7 +26,7 @@ from tensornet_jax.train.data.other_set import OtherSet
 from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts
 from tensornet_jax.train.data.streamed_sets import StreamedSets, draw, save_split
 from tensornet_jax.train.data.survey import Survey, SurveyCache
-from tensornet_jax.train.data.watched import Show, Watched
+from tensornet_jax.train.data.watcher import Show, Watcher
 
 # Structures that stand for all where a number is only estimated.
 SAMPLE = 10_000
@@ -51,7 +51,7 @@ class Surveyor:
         self, config: ResolvedRun, folder: Path, message: Callable[[str], None], show: Show
     ):
         section = config.data
-        self._config, self._message, self._watched = config, message, Watched(show)
+        self._config, self._message, self._watched = config, message, Watcher(show)
         self._folder = folder if section.cache is None else Path(section.cache).expanduser()
         self.sets = StreamedSets.open(section, self._folder, message, self._watched)
         self._source = self.sets.train.source

@@ -10,7 +10,7 @@ Show = Callable[[str, int, int], None]
 _SHOWN_EVERY = 256
 
 
-class Watched:
+class Watcher:
     """Passes structures on, and shows how many they were.
 
     Args:
