@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,12 +28,32 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tensornet_jax.data.labelled_structure import LabelledStructure
+    from tensornet_jax.potential.potential import Potential
     from tensornet_jax.potential.uncertainty.residuals import Residuals
 
 
 UNCERTAIN = "energy_std"
 """What every model with an uncertainty has."""
 
+DataArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="DATA...", help="Labelled structures.", show_default=False),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Also write the table to this CSV file."),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        help="Also write an HTML file with tables, plots and the worst structures, for a browser.",
+    ),
+]
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", help="Overwrite what is written if it exists.", show_default=False),
+]
 ReliabilityOption = Annotated[
     Path | None,
     typer.Option(
@@ -46,32 +66,16 @@ ReliabilityOption = Annotated[
 
 def evaluate(
     model: ModelArgument,
-    data: Annotated[
-        list[Path],
-        typer.Argument(metavar="DATA...", help="Labelled structures.", show_default=False),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Also write the table to this CSV file."),
-    ] = None,
+    data: DataArgument,
+    output: OutputOption = None,
     head: StatedHeadOption = None,
     dtype: PrecisionOption = None,
     batch_size: BatchOption = 32,
     devices: DevicesOption = None,
     labels: LabelOption = None,
     units: UnitOption = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            "--report",
-            help="Also write an HTML file with tables, plots and the worst structures, for a "
-            "browser.",
-        ),
-    ] = None,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Overwrite what is written if it exists.", show_default=False),
-    ] = False,
+    report: ReportOption = None,
+    force: ForceOption = False,
     reliability: ReliabilityOption = None,
 ) -> None:
     """Print MAE and RMSE per property, per element and per config_type, for each file.
@@ -82,17 +86,12 @@ def evaluate(
         raise ValueError(f"--report {report}: name a file that ends in .html")
     names = _names(data)
     diagrams = _diagrams(reliability, names)
-    for path in (output, report, _table_of(reliability), *diagrams.values()):
-        if path is not None:
-            check_output(path, model, *data)
-            check_new(path, force=force)
+    written = (output, report, _table_of(reliability), *diagrams.values())
+    _check_written([path for path in written if path is not None], (model, *data), force=force)
     config = label_config(labels, units)
     potential = open_model(model, dtype, head, one_head=False)
-    if reliability is not None and UNCERTAIN not in potential.properties:
-        raise ValueError(
-            f"--reliability: {model} knows no standard deviations: make it one that does with "
-            "tensornet-jax uncertainty"
-        )
+    if reliability is not None:
+        _check_uncertain(model, potential)
     own = open_devices(devices)
 
     from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
@@ -123,6 +122,22 @@ def evaluate(
         typer.echo(f"\nwritten: {report}")
     if UNCERTAIN in potential.properties:
         _tell_reliability(found, _table_of(reliability), diagrams)
+
+
+def _check_written(paths: Iterable[Path], read: Iterable[Path], *, force: bool) -> None:
+    """Raise an error if what is to be written is also read, or exists and `force` is not given."""
+    for path in paths:
+        check_output(path, *read)
+        check_new(path, force=force)
+
+
+def _check_uncertain(model: Path, potential: "Potential") -> None:
+    """Raise ValueError if there are no standard deviations whose reliability could be told."""
+    if UNCERTAIN not in potential.properties:
+        raise ValueError(
+            f"--reliability: {model} knows no standard deviations: make it one that does with "
+            "tensornet-jax uncertainty"
+        )
 
 
 def _residuals(

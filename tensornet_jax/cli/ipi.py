@@ -22,34 +22,38 @@ TemplateArgument = Annotated[
         show_default=False,
     ),
 ]
+AddressOption = Annotated[
+    str,
+    typer.Option(
+        help="Where i-PI listens: HOST:PORT for mode inet, the name in its <address> (or a path) "
+        "for mode unix.",
+        show_default=False,
+    ),
+]
+ClientsOption = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="How many connections to open; structures that come by several of them are "
+        "evaluated in one call. As many as there are beads, or batch_size in i-PI's input.",
+    ),
+]
+PatienceOption = Annotated[
+    float,
+    typer.Option(min=0, help="Seconds to wait for a server, at the start and when it is gone."),
+]
+StayOption = Annotated[
+    bool, typer.Option("--stay", help="When a run has ended, wait for the next server.")
+]
 
 
 def ipi(
     model: ModelArgument,
     template: TemplateArgument,
-    address: Annotated[
-        str,
-        typer.Option(
-            help="Where i-PI listens: HOST:PORT for mode inet, the name in its <address> (or a "
-            "path) for mode unix.",
-            show_default=False,
-        ),
-    ],
-    clients: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="How many connections to open; structures that come by several of them are "
-            "evaluated in one call. As many as there are beads, or batch_size in i-PI's input.",
-        ),
-    ] = 1,
-    patience: Annotated[
-        float,
-        typer.Option(min=0, help="Seconds to wait for a server, at the start and when it is gone."),
-    ] = 60.0,
-    stay: Annotated[
-        bool, typer.Option("--stay", help="When a run has ended, wait for the next server.")
-    ] = False,
+    address: AddressOption,
+    clients: ClientsOption = 1,
+    patience: PatienceOption = 60.0,
+    stay: StayOption = False,
     charge: ChargeOption = None,
     spin: SpinOption = None,
     head: HeadOption = None,

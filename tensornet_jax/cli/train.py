@@ -11,28 +11,34 @@ FAILED = 1
 INTERRUPTED = 130
 
 
+ResumeOption = Annotated[
+    bool, typer.Option(help="Go on from the last checkpoint in the run directory, if any.")
+]
+CoordinatorOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Where process 0 of several is found; not needed under srun and mpirun.",
+        show_default=False,
+    ),
+]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="How many processes train together.", show_default="as started"),
+]
+ProcessIdOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Which of them this is, from 0.", show_default="as started"),
+]
+
+
 def train(
     config: ConfigArgument,
     overrides: OverrideOption = None,
-    resume: Annotated[
-        bool, typer.Option(help="Go on from the last checkpoint in the run directory, if any.")
-    ] = True,
-    coordinator: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Where process 0 of several is found; not needed under srun and mpirun.",
-            show_default=False,
-        ),
-    ] = None,
-    processes: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many processes train together.", show_default="as started"),
-    ] = None,
-    process_id: Annotated[
-        int | None,
-        typer.Option(min=0, help="Which of them this is, from 0.", show_default="as started"),
-    ] = None,
+    resume: ResumeOption = True,
+    coordinator: CoordinatorOption = None,
+    processes: ProcessesOption = None,
+    process_id: ProcessIdOption = None,
 ) -> None:
     """Train a model; everything it writes lies in the run directory.
 

@@ -36,6 +36,25 @@ class Answers(Config):
         return self.model_copy(update={"compression": compression})
 
     @property
+    def highest_degree(self) -> int:
+        """The highest degree of the features that heads see."""
+        return 2
+
+    @property
+    def degree_remedy(self) -> str:
+        """What to do about a tensor that needs a higher degree."""
+        return "use mace or escn with features of a higher degree"
+
+    @property
+    def last_weights(self) -> tuple[str, ...]:
+        """Paths of the weights that energies of atoms are linear in, below "params"; () for none.
+
+        They are those of the last linear layer of the energy's read-out, biases left out, by which
+        the package knows how sure a model is of its energies.
+        """
+        return ()
+
+    @property
     def tables(self) -> Literal["one", "pairs", "edges"]:
         """What has radial functions of its own.
 
@@ -129,16 +148,6 @@ class ModelConfig(Levels, Answers):
         return self
 
     @property
-    def highest_degree(self) -> int:
-        """The highest degree of the features that heads see."""
-        return 2
-
-    @property
-    def degree_remedy(self) -> str:
-        """What to do about a tensor that needs a higher degree."""
-        return "use mace or escn with features of a higher degree"
-
-    @property
     def reach(self) -> float:
         """Distance in Å beyond which atoms have no energy together; may be infinite."""
         ranges = [each.molecule_reach() for each in self.coulomb_ranges]
@@ -205,15 +214,6 @@ class ModelConfig(Levels, Answers):
     def own_heads(self) -> tuple[str, ...]:
         """The heads that the model makes itself of its scalars."""
         return tuple(h for h in self.heads if h != "dipole" or not self.has_atomic_dipoles)
-
-    @property
-    def last_weights(self) -> tuple[str, ...]:
-        """Paths of the weights that energies of atoms are linear in, below "params"; () for none.
-
-        They are those of the last linear layer of the energy's read-out, biases left out, by which
-        the package knows how sure a model is of its energies.
-        """
-        return ()
 
     @property
     def has_other_heads(self) -> bool:

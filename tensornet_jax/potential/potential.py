@@ -82,13 +82,7 @@ class Potential:
 
     @cached_property
     def _watch(self) -> Watch:
-        c = self.config
-        return Watch(
-            self.metadata,
-            sees_charge=c.sees_charge,
-            needs_spin=c.needs_spin,
-            needs_charges=c.needs_charges,
-        )
+        return Watch.over(self.metadata, self.config)
 
     @cached_property
     def assembly(self) -> Assembly:

@@ -16,6 +16,7 @@ from pydantic import Field
 from tensornet_jax.config import Config
 from tensornet_jax.data.labels.electronic_state import stated_spin, warn_of_initial_charges
 from tensornet_jax.graph.electrons import total_charge
+from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.runtime.notices import Notice
 
 ENTRY = "trained_on"
@@ -158,6 +159,16 @@ class Watch:
         self._sees_charge, self._needs_spin = sees_charge, needs_spin
         self._ignores_charges = sees_charge and not needs_charges
         self._told: set[str] = set()
+
+    @classmethod
+    def over(cls, metadata: Mapping[str, object], config: ModelConfig) -> "Watch":
+        """Return the watch over a potential with this metadata and configuration."""
+        return cls(
+            metadata,
+            sees_charge=config.sees_charge,
+            needs_spin=config.needs_spin,
+            needs_charges=config.needs_charges,
+        )
 
     def look(self, atoms: ase.Atoms, where: str = "") -> None:
         """Warn if a structure is outside the training.

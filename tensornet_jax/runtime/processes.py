@@ -89,6 +89,12 @@ def join_processes(
             f"process {launch.process_id} of {launch.processes} at {launch.coordinator}: numbers "
             "go from 0 to N − 1, and the coordinator is HOST:PORT"
         )
+    _meet(launch)
+    return launch.processes
+
+
+def _meet(launch: Launch) -> None:
+    """Start JAX's distributed runtime, in which all processes of a launch find each other."""
     # It would catch the SIGTERM with which a scheduler asks a run to stop.
     if "jax_enable_preemption_service" in jax.config.values:
         jax.config.update("jax_enable_preemption_service", False)
@@ -111,7 +117,6 @@ def join_processes(
             f"{launch.coordinator} ({_first_line(error)}): check that all were started, that they "
             "can reach this address, and that its port is free"
         ) from error
-    return launch.processes
 
 
 def launched_by(environment: Mapping[str, str]) -> Launch | None:

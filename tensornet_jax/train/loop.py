@@ -7,7 +7,6 @@ reproducible: it only decides when to save and, if asked to, when to stop.
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Int
@@ -25,6 +24,7 @@ from tensornet_jax.train.failure import TrainingError
 from tensornet_jax.train.optimization.optimization import Optimization
 from tensornet_jax.train.optimization.plateau import Plateau
 from tensornet_jax.train.optimization.tables import tables_by_name, tables_of
+from tensornet_jax.train.outcome import Outcome, own_requests, reason_to_stop
 from tensornet_jax.train.progress import Progress
 from tensornet_jax.train.reporting.reporter import Reporter
 from tensornet_jax.train.reporting.run_logs import RunLogs
@@ -34,8 +34,6 @@ from tensornet_jax.train.run_state import RunState, on_host
 from tensornet_jax.train.step_log import REQUESTS, StepLog
 from tensornet_jax.train.stop_signals import StopSignals
 from tensornet_jax.train.validation import Validation
-
-Outcome = Literal["finished", "early stopping", "time limit", "interrupted"]
 
 # Seconds between checkpoints: at the end of an epoch, and in the midst of a long one.
 SAVE_AT_EPOCH_END = 10.0
@@ -91,12 +89,7 @@ class TrainingLoop:
         losses = ["loss", *(f"loss_{name}" for name in terms)]
         if examples.replay is not None:
             losses.append("loss_replay")
-        validator = None
-        if len(examples.validation):
-            size = config.training.validation_batch_size
-            validator = JointValidator(
-                potential, examples.validation, examples.replay, terms, size, devices
-            )
+        validator = _validator(config, potential, examples, terms, devices)
         columns = None if validator is None else validator.columns
         progress = self.state.progress
         logs = RunLogs(directory, losses, columns, progress)
@@ -236,22 +229,28 @@ class TrainingLoop:
         self._validate()
 
     def _reason_to_stop(self, signals: StopSignals) -> Outcome | None:
-        training, progress = self._config.training, self.state.progress
         # Processes stop at the same step: each looks at what all have asked for.
         requests = self._steps.requests if several_processes() else self._requests(signals)
-        if "interrupted" in requests:
+        progress, num_steps = self.state.progress, self.num_steps
+        outcome = reason_to_stop(self._config.training, progress, num_steps, requests)
+        if outcome == "interrupted":
             signal = signals.received or "a signal to another process"
             self._reporter.message(f"{signal}: saving and stopping")
-            return "interrupted"
-        if progress.step >= self.num_steps:
-            return "finished"
-        if training.patience is not None and progress.stale >= training.patience:
-            return "early stopping"
-        return "time limit" if "out_of_time" in requests else None
+        return outcome
 
     def _requests(self, signals: StopSignals) -> Collection[str]:
-        """Return what this process alone knows of reasons to stop."""
-        limit = self._config.training.max_minutes
-        out_of_time = limit is not None and self.seconds > 60 * limit
-        made = {"interrupted": signals.received is not None, "out_of_time": out_of_time}
-        return [name for name, is_made in made.items() if is_made]
+        return own_requests(self._config.training, signals, self.seconds)
+
+
+def _validator(
+    config: RunConfig,
+    potential: Potential,
+    examples: RunExamples,
+    terms: Mapping[str, LossTerm],
+    devices: Devices,
+) -> JointValidator | None:
+    """Return what computes the errors of validation; None without structures for it."""
+    if not len(examples.validation):
+        return None
+    size = config.training.validation_batch_size
+    return JointValidator(potential, examples.validation, examples.replay, terms, size, devices)

@@ -19,7 +19,8 @@ from tensornet_jax.runtime.whole_files import sha256_of
 from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.finetune.start import resolve
-from tensornet_jax.train.loop import Outcome, TrainingLoop
+from tensornet_jax.train.loop import TrainingLoop
+from tensornet_jax.train.outcome import Outcome
 from tensornet_jax.train.preparation import PreparedRun, prepare
 from tensornet_jax.train.reporting.report import errors_before, evaluate_sets, write_report
 from tensornet_jax.train.reporting.reporter import Reporter, Reporters, RunStart

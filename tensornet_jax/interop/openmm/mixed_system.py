@@ -95,16 +95,7 @@ def embedded_system(
     _check_separate(topology, nonbonded, atoms)
     periodic = nonbonded.getNonbondedMethod() in ALL_IMAGES
     ml = impl.ml_atoms(topology, system, atoms, args)
-    if ml.periodic != periodic:
-        raise ValueError(
-            f"the topology has {'' if ml.periodic else 'no '}periodic box, and the charges of the "
-            f"force field have {'all images' if periodic else 'none'}: "
-            + (
-                "create its system with nonbondedMethod=PME"
-                if ml.periodic
-                else "call topology.setPeriodicBoxVectors, or use nonbondedMethod=NoCutoff"
-            )
-        )
+    _check_images(box=ml.periodic, images=periodic)
     points = _point_charges(nonbonded, atoms)
     how = None
     if periodic:
@@ -182,6 +173,20 @@ def _check_separate(topology: "Topology", nonbonded: Any, atoms: list[int]) -> N
                 f"parameter {parameter} changes the charge of ML atom {particle}, which the "
                 "potential predicts: remove its particle parameter offset"
             )
+
+
+def _check_images(*, box: bool, images: bool) -> None:
+    """Raise ValueError unless charges have images where the topology has a periodic box."""
+    if box != images:
+        raise ValueError(
+            f"the topology has {'' if box else 'no '}periodic box, and the charges of the "
+            f"force field have {'all images' if images else 'none'}: "
+            + (
+                "create its system with nonbondedMethod=PME"
+                if box
+                else "call topology.setPeriodicBoxVectors, or use nonbondedMethod=NoCutoff"
+            )
+        )
 
 
 def _point_charges(nonbonded: Any, atoms: list[int]) -> PointCharges:

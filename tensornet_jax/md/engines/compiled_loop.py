@@ -232,10 +232,7 @@ class CompiledLoop:
             return
         count = self.lists.num_atoms
         positions, cell = np.asarray(report.positions)[:count], np.asarray(report.cell)
-        left, reach = np.asarray(report.left), np.asarray(self.neighbors.reach)
-        # Written so that NaN counts as used up.
-        enough = np.where(np.isfinite(reach), NEARLY_USED_UP * reach, 0)
-        which = ~(left > enough)
+        which = _nearly_used_up(np.asarray(report.left), np.asarray(self.neighbors.reach))
         shift = self.frame.rehome(positions, cell, self.lists.atoms, which)
         if shift.any():
             shift = shift.astype(self.potential.dtype)
@@ -267,6 +264,12 @@ def all_stopped(loop: CompiledLoop) -> bool:
 def _soon_used_up(left: np.ndarray, reach: Array) -> bool:
     # Lists that the host makes are not renewed by this: they are better used up.
     return bool(np.all(left < SOON_USED_UP * np.asarray(reach)))
+
+
+def _nearly_used_up(left: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    # Written so that NaN counts as used up.
+    enough = np.where(np.isfinite(reach), NEARLY_USED_UP * reach, 0)
+    return ~(left > enough)
 
 
 def _padded(rows: Float[np.ndarray, "atoms 3"], like: Array) -> Float[np.ndarray, "padded 3"]:

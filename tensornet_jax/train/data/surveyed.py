@@ -1,15 +1,13 @@
 """From files that are not held in memory to the sets of a run, through one pass over them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.data import chemical_symbols
 
 from tensornet_jax.data.auditing.audit import audit
-from tensornet_jax.data.auditing.tally import closely, digest_of, shared
+from tensornet_jax.data.auditing.tally import closely, shared
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import (
     ReferenceEnergies,
@@ -24,29 +22,16 @@ from tensornet_jax.train.data.datasets import DataSets
 from tensornet_jax.train.data.examples import Sizes
 from tensornet_jax.train.data.facts import Facts, energy_scale
 from tensornet_jax.train.data.found import Found
+from tensornet_jax.train.data.other_set import OtherSet
 from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts
 from tensornet_jax.train.data.streamed_sets import StreamedSets, draw, save_split
-from tensornet_jax.train.data.survey import Survey, SurveyCache, sizes_in
-
-Show = Callable[[str, int, int], None]
-"""Takes the work, how many structures are done, and of how many (0: not known)."""
+from tensornet_jax.train.data.survey import Survey, SurveyCache
+from tensornet_jax.train.data.watcher import Show, Watcher
 
 # Structures that stand for all where a number is only estimated.
 SAMPLE = 10_000
 _BLOCK = 1 << 16
 _OF_HEADS: Any = {"levels": True, "priors": {"__all__": {"head_scales"}}}
-_SHOWN_EVERY = 256
-
-
-@dataclass
-class OtherSet:
-    """What a pass found in files that are not trained on."""
-
-    table: np.ndarray
-    labelled: dict[str, None] = field(default_factory=dict)
-    first: dict[int, str] = field(default_factory=dict)
-    digests: list[int] = field(default_factory=list)
-    isolated: list[int] = field(default_factory=list)
 
 
 class Surveyor:
@@ -66,9 +51,9 @@ class Surveyor:
         self, config: ResolvedRun, folder: Path, message: Callable[[str], None], show: Show
     ):
         section = config.data
-        self._config, self._message, self._show = config, message, show
+        self._config, self._message, self._watched = config, message, Watcher(show)
         self._folder = folder if section.cache is None else Path(section.cache).expanduser()
-        self.sets = StreamedSets.open(section, self._folder, message, self._packing)
+        self.sets = StreamedSets.open(section, self._folder, message, self._watched)
         self._source = self.sets.train.source
         start = config.start
         settings = {
@@ -102,23 +87,14 @@ class Surveyor:
         )
         survey = Survey(self._source, self._config.model, drawn, table)
         survey.run(self._watched)
-        for index, trait in zip(*survey.kept, strict=False):
-            self._message(
-                f"{self._source.source(index)} stays in training though it was drawn: no other "
-                f"training structure would have {trait}"
-            )
-        if survey.isolated_at:
-            self._message(
-                f"{len(survey.isolated_at)} isolated atoms among the training structures are left "
-                "out of training: they only give reference energies, where reference_energies says "
-                "so"
-            )
+        for text in _notes(survey):
+            self._message(text)
         return survey
 
     def parts(self, survey: Survey, replay: ReplayParts | None) -> Parts:
         """Return some structures of each set, which have all elements."""
         train = [self._source[k] for k in sorted(self._typical(survey))]
-        held = {name: self._some(own) for name, own in self._held(survey).items()}
+        held = {name: _some(own) for name, own in self._held(survey).items()}
         labels = self._config.data.labels
         return Parts(
             train,
@@ -145,13 +121,13 @@ class Surveyor:
         close = [each for each in close if not is_isolated_atom(each)]
         found = survey.tally.audit(close, references, self.sets.labels, survey.energies)
         errors, warnings = list(found.errors), list(found.warnings)
-        others = {name: self._other(name) for name in self._files()}
+        others = {name: self._other(name, source) for name, source in self._files().items()}
         for name, other in others.items():
-            own = audit(self._some(self._files()[name]))
+            own = audit(_some(self._files()[name]))
             errors += [f"{name} set: {text}" for text in own.errors]
             for text in own.warnings:
                 self._message(f"{name} set: {text}")
-            self._check_elements(name, other.first, references)
+            other.check_elements(name, references)
             if both := shared(survey.tally.digests, other.digests):
                 warnings.append(
                     f"{both} of {len(other.digests)} structures of the {name} set are also in the "
@@ -167,7 +143,7 @@ class Surveyor:
             validated = others["validation"].labelled
         train = Chosen(self._source, np.array(sorted(self._typical(survey))))
         result = Found(
-            [*self._file_lines(), *found.lines()],
+            [*_file_lines(self._source.tables()), *found.lines()],
             references,
             survey.held_out,
             {"train": np.array(survey.isolated_at, np.int64)}
@@ -225,41 +201,17 @@ class Surveyor:
         held = {name: Chosen(self._source, own) for name, own in survey.held_out.items()}
         return {**held, **self._files()}
 
-    def _some(self, source: Source) -> list[LabelledStructure]:
-        some = [source[k] for k in closely(len(source))]
-        return [each for each in some if not is_isolated_atom(each)]
-
     def _files(self) -> dict[str, Source]:
         """Return sets that have files of their own, by name."""
         validation = self.sets.validation
         own = {} if validation is None else {"validation": validation.source}
         return own | {name: opened.source for name, opened in self.sets.tests.items()}
 
-    def _other(self, name: str) -> OtherSet:
+    def _other(self, name: str, source: Source) -> OtherSet:
         """Look at a set that has files of its own."""
-        source = self._files()[name]
-        found = OtherSet(np.zeros((len(source), 9), np.int32))
-        what = f"looking at the {name} set"
-        for index, structure in enumerate(self._watched(source, what, len(source))):
-            if is_isolated_atom(structure):
-                found.isolated.append(index)
-                continue
-            if name == "validation":
-                found.table[index] = sizes_in(structure, self._config.model)
-            found.labelled |= dict.fromkeys(structure.labels)
-            found.digests.append(digest_of(structure))
-            for number in structure.numbers.tolist():
-                found.first.setdefault(number, structure.source)
-        return found
-
-    def _check_elements(
-        self, name: str, first: Mapping[int, str], references: ReferenceEnergies
-    ) -> None:
-        for number in sorted(set(first) - set(references.numbers)):
-            raise DataError(
-                f"{name} set, {first[number]}: no reference energy for {chemical_symbols[number]}: "
-                "train on structures with this element, or leave this one out"
-            )
+        structures = self._watched(source, f"looking at the {name} set", len(source))
+        sizes_for = self._config.model if name == "validation" else None
+        return OtherSet.of(structures, len(source), sizes_for)
 
     def _save(self, found: Found, survey: Survey, others: Mapping[str, OtherSet]) -> None:
         table = np.load(self._cache.folder / "all.npy", mmap_mode="r", allow_pickle=False)
@@ -278,31 +230,34 @@ class Surveyor:
         (self._cache.folder / "all.npy").unlink()
         self._cache.save(found.plain(), {"train": len(rest), "validation": len(own)})
 
-    def _file_lines(self) -> list[str]:
-        tables = self._source.tables()
-        lines = [f"  {_path_of(table)}: {len(table)} structures" for table in tables]
-        return [f"{len(lines)} files:", *lines] if len(lines) > 1 else []
 
-    def _watched(
-        self, structures: Iterable[LabelledStructure], what: str, total: int
-    ) -> Iterator[LabelledStructure]:
-        done = 0
-        for structure in structures:
-            yield structure
-            done += 1
-            if done % _SHOWN_EVERY == 0 and done != total:
-                self._show(what, done, total)
-        self._show(what, done, done)
-
-    def _packing(
-        self, structures: Iterator[LabelledStructure], what: str
-    ) -> Iterator[LabelledStructure]:
-        return self._watched(structures, what, 0)
+def _notes(survey: Survey) -> Iterator[str]:
+    """Say which structures are trained on against the draw, and how many are not at all."""
+    for index, trait in zip(*survey.kept, strict=False):
+        yield (
+            f"{survey.source.source(index)} stays in training though it was drawn: no other "
+            f"training structure would have {trait}"
+        )
+    if survey.isolated_at:
+        yield (
+            f"{len(survey.isolated_at)} isolated atoms among the training structures are left "
+            "out of training: they only give reference energies, where reference_energies says so"
+        )
 
 
 def _without(found: Found) -> np.ndarray:
     """Return ascending indices of structures of `data.train` that are not trained on."""
     return np.sort(np.concatenate([found.isolated["train"], *found.held_out.values()]))
+
+
+def _some(source: Source) -> list[LabelledStructure]:
+    some = [source[k] for k in closely(len(source))]
+    return [each for each in some if not is_isolated_atom(each)]
+
+
+def _file_lines(tables: Sequence[Source]) -> list[str]:
+    lines = [f"  {_path_of(table)}: {len(table)} structures" for table in tables]
+    return [f"{len(lines)} files:", *lines] if len(lines) > 1 else []
 
 
 def _path_of(source: Source) -> str:

@@ -9,7 +9,8 @@ from tensornet_jax.data.references import ReferenceEnergies, elements_of
 from tensornet_jax.data.references_by_head import HeadReferences
 from tensornet_jax.potential.heads import UNNAMED, with_head, with_more_heads
 from tensornet_jax.potential.potential import ElementTable, Potential
-from tensornet_jax.train.config.run import RunConfig, StartConfig
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.config.start import StartConfig
 from tensornet_jax.train.data.parts import Parts
 from tensornet_jax.train.finetune.energies import Set, kept_references, refitted_references
 

@@ -24,7 +24,8 @@ from tensornet_jax.potential.model_file import load_model, read_header, save_mod
 from tensornet_jax.potential.potential import ElementTable, Potential
 from tensornet_jax.train.config.data import ReplayConfig
 from tensornet_jax.train.config.resolved import ResolvedRun
-from tensornet_jax.train.config.run import RunConfig, StartConfig
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.config.start import StartConfig
 from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts
 from tensornet_jax.train.finetune.energies import Set, kept_references, refitted_references
 from tensornet_jax.train.finetune.heads import references_of_heads, with_heads_of_run
