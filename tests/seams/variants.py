@@ -30,13 +30,14 @@ HEAD = "second"
 SCALES = {"tensornet": 5.0, "tensornet2": 1.0, "mace": 50.0, "escn": 0.5}
 
 
-def _created(name: str, **options: Any) -> Potential:
+def _created(name: str, scale: float | None = None, **options: Any) -> Potential:
     config = MODELS[name][0].model_validate(
         {"name": name} | SMALL[name] | {"cutoff": CUTOFF, **options}
     )
     several = len(options.get("levels", ())) > 1
     elements = ElementTable(NUMBERS, np.stack([ENERGIES, 0.5 * ENERGIES]) if several else ENERGIES)
-    return create_potential(config, elements, seed=0, dtype="float64", energy_scale=SCALES[name])
+    scale = scale or SCALES[name]
+    return create_potential(config, elements, seed=0, dtype="float64", energy_scale=scale)
 
 
 # As MACE-MPA-0, in small.
@@ -52,7 +53,8 @@ OF_MACE_TORCH: dict[str, Any] = {
 
 
 def _converted_mace() -> Potential:
-    made = _created("mace", **OF_MACE_TORCH)
+    # Its weights are larger.
+    made = _created("mace", scale=8.0, **OF_MACE_TORCH)
     return mace.from_state_dict(*mace.to_state_dict(made))
 
 
