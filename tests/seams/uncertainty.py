@@ -16,7 +16,8 @@ def uncertainty(setting: "Setting") -> None:
     """A potential is given standard deviations, and says for the rest what it said before."""
     frames = molecules_with_errors(setting.potential, 8)
     ase.io.write(setting.folder / "errors.xyz", frames, format="extxyz")
-    setting.succeed("uncertainty", "model.safetensors", "errors.xyz", "sure.safetensors", "--force")
+    files = ("model.safetensors", "errors.xyz", "sure.safetensors")
+    setting.succeed("uncertainty", *files, "--force", *setting.head)
     sure, names = load_model(setting.folder / "sure.safetensors"), ("energy", "forces")
     (found,) = sure.evaluate(frames[0], (*names, "energy_std", "forces_std"))
     (expected,) = setting.potential.evaluate(frames[0], names)

@@ -95,7 +95,7 @@ def test_shallow_ensembles_keep_what_the_network_says(potential, score):
     frames = [each.atoms for each in validation]
     results = shallow.evaluate(frames, NAMES)
     for now, before in zip(results, plain.evaluate(frames), strict=True):
-        np.testing.assert_array_equal(now["forces"], before["forces"])
+        np.testing.assert_allclose(now["forces"], before["forces"], rtol=0, atol=1e-12)
     for each in residuals_of(results, [e.labels for e in validation]).values():
         assert abs(np.mean((each.errors / each.deviations) ** 2) - 1) < 1e-9
 
