@@ -101,6 +101,15 @@ def ethanol(seed: int = 0, amplitude: float = 0.05) -> ase.Atoms:
     return atoms
 
 
+def triclinic_crystal() -> ase.Atoms:
+    """Return a small crystal whose cell has the form that OpenMM, i-PI and LAMMPS ask for."""
+    atoms = bulk("C", "diamond", a=3.7, cubic=True)
+    atoms.set_cell([[3.7, 0, 0], [0.5, 3.8, 0], [-0.4, 0.6, 3.9]], scale_atoms=True)
+    atoms.symbols[0] = "O"
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
 def rattled_crystals() -> dict[str, ase.Atoms]:
     """Return periodic structures of every kind a neighbor list has to be right for."""
     skewed = bulk("Si", cubic=True)

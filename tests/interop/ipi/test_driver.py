@@ -21,7 +21,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from tensornet_jax.interop.ipi import Address, Beads, Driver
 from tensornet_jax.interop.ipi.connection import Answer, Geometry
-from tests.builders import small_potential
+from tests.builders import small_potential, triclinic_crystal
 from tests.interop.ipi.server import Server, ipi_is_installed
 
 
@@ -36,14 +36,6 @@ def water() -> ase.Atoms:
     atoms = ase.build.molecule("H2O")
     atoms.rattle(0.02, seed=1)
     atoms.set_cell([20.0, 20.0, 20.0])
-    return atoms
-
-
-def crystal() -> ase.Atoms:
-    atoms = ase.build.bulk("C", "diamond", a=3.7, cubic=True)
-    atoms.set_cell([[3.7, 0, 0], [0.5, 3.8, 0], [-0.4, 0.6, 3.9]], scale_atoms=True)
-    atoms.symbols[0] = "O"
-    atoms.rattle(0.05, seed=1)
     return atoms
 
 
@@ -133,7 +125,7 @@ def asked_by_ase(atoms: ase.Atoms, template: ase.Atoms) -> Running:
 
 
 def test_energy_forces_and_stress_are_those_of_the_potential():
-    atoms = crystal()
+    atoms = triclinic_crystal()
     expected = potential().evaluate(atoms, ("energy", "forces", "stress"))[0]
     run = asked_by_ase(atoms, atoms)
     assert atoms.calc is not None
@@ -148,10 +140,10 @@ def test_energy_forces_and_stress_are_those_of_the_potential():
 
 
 def test_a_server_with_other_atoms_ends_the_driver_with_a_message():
-    atoms = crystal()
+    atoms = triclinic_crystal()
     del atoms[0]
     with pytest.raises(ValueError, match="asks about 7 atoms, and the template has 8"):
-        asked_by_ase(atoms, crystal())
+        asked_by_ase(atoms, triclinic_crystal())
 
 
 @pytest.mark.parametrize(

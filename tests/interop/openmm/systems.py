@@ -76,15 +76,6 @@ def ethanol() -> ase.Atoms:
     return atoms
 
 
-def crystal() -> ase.Atoms:
-    """Return a crystal whose box has the form that OpenMM asks for, smaller than two cutoffs."""
-    atoms = ase.build.bulk("C", "diamond", a=3.7, cubic=True)
-    atoms.set_cell([[3.7, 0, 0], [0.5, 3.8, 0], [-0.4, 0.6, 3.9]], scale_atoms=True)
-    atoms.symbols[0] = "O"
-    atoms.rattle(0.05, seed=1)
-    return atoms
-
-
 def topology_of(atoms: ase.Atoms) -> Any:
     """Return the topology of one molecule, in a box if its structure is periodic."""
     from openmm import app

@@ -10,13 +10,12 @@ import pytest
 from tensornet_jax.calculator import Calculator
 from tensornet_jax.potential.model_file import save_model
 from tensornet_jax.potential.potential import Potential
-from tests.builders import with_config
+from tests.builders import triclinic_crystal, with_config
 from tests.interop.openmm.systems import (
     FORCE,
     KJ,
     charged_potential,
     context_of,
-    crystal,
     energy_of,
     ethanol,
     forces_of,
@@ -35,7 +34,7 @@ pytestmark = openmm_is_installed
 def systems():
     """Return the System of each structure, made once."""
     ml = ml_potential()
-    return {make: ml.createSystem(topology_of(make())) for make in (ethanol, crystal)}
+    return {make: ml.createSystem(topology_of(make())) for make in (ethanol, triclinic_crystal)}
 
 
 def computed_by_ase(atoms: ase.Atoms) -> ase.Atoms:
@@ -44,7 +43,7 @@ def computed_by_ase(atoms: ase.Atoms) -> ase.Atoms:
     return atoms
 
 
-@pytest.mark.parametrize("make", [ethanol, crystal])
+@pytest.mark.parametrize("make", [ethanol, triclinic_crystal])
 @pytest.mark.parametrize("platform", ["Reference", "CPU"])
 def test_energy_and_forces_are_those_of_the_calculator(systems, make, platform):
     atoms = computed_by_ase(make())
@@ -76,18 +75,20 @@ def test_every_kind_of_potential_has_its_energy_and_forces(variant):
 def test_the_way_by_ase_of_openmm_ml_gives_the_same(systems):
     from openmmml import MLPotential
 
-    atoms = crystal()
+    atoms = triclinic_crystal()
     other = MLPotential("ase").createSystem(
         topology_of(atoms), calculator=Calculator(charged_potential())
     )
-    contexts = [context_of(system, atoms.positions / 10) for system in (systems[crystal], other)]
+    contexts = [
+        context_of(system, atoms.positions / 10) for system in (systems[triclinic_crystal], other)
+    ]
     assert energy_of(contexts[0]) == pytest.approx(energy_of(contexts[1]), abs=1e-6, rel=0)
     np.testing.assert_allclose(forces_of(contexts[0]), forces_of(contexts[1]), rtol=0, atol=1e-6)
 
 
 def test_energy_follows_the_box_as_the_stress_says(systems):
-    atoms = computed_by_ase(crystal())
-    context = context_of(systems[crystal], atoms.positions / 10)
+    atoms = computed_by_ase(triclinic_crystal())
+    context = context_of(systems[triclinic_crystal], atoms.positions / 10)
     energies, step = [], 1e-5
     for factor in (1 + step, 1 - step):
         context.setPeriodicBoxVectors(*(atoms.cell.array * factor / 10))
@@ -101,7 +102,7 @@ def test_energy_follows_the_box_as_the_stress_says(systems):
 def test_a_barostat_changes_the_box_and_finds_the_energy_there():
     import openmm
 
-    atoms = crystal()
+    atoms = triclinic_crystal()
     system = ml_potential().createSystem(topology_of(atoms))
     system.addForce(openmm.MonteCarloAnisotropicBarostat([1e4] * 3, 300, True, True, True, 1))
     context = context_of(system, atoms.positions / 10)
@@ -146,11 +147,11 @@ def test_energy_is_conserved_by_one_compiled_program():
 def test_a_system_is_written_with_its_model_and_read_again(systems):
     from openmm import XmlSerializer
 
-    atoms = crystal()
-    written = XmlSerializer.serialize(systems[crystal])
+    atoms = triclinic_crystal()
+    written = XmlSerializer.serialize(systems[triclinic_crystal])
     contexts = [
         context_of(system, atoms.positions / 10)
-        for system in (systems[crystal], XmlSerializer.deserialize(written))
+        for system in (systems[triclinic_crystal], XmlSerializer.deserialize(written))
     ]
     assert energy_of(contexts[0]) == energy_of(contexts[1])
     np.testing.assert_array_equal(forces_of(contexts[0]), forces_of(contexts[1]))
