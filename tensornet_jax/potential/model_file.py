@@ -167,7 +167,9 @@ def _what_it_is(content: bytes) -> str:
         return f"is empty: {RETRIEVE}"
     if content.startswith(b"PK\x03\x04"):
         return f"is a zip archive, probably a torch checkpoint made of pickles, {pickle_remedy}"
-    if content[0] == 0x80 and content[1:2] <= b"\x05":
+    # The length that begins a safetensors file may have a pickle's first two bytes, 0x80 and its
+    # protocol, but is followed by zeros, which no pickle has there.
+    if content[0] == 0x80 and content[1:2] <= b"\x05" and content[2:8].strip(b"\0"):
         return f"is a Python pickle, {pickle_remedy}"
     return f"is not a safetensors file, or it is truncated or damaged: {RETRIEVE}"
 

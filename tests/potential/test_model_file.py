@@ -150,6 +150,14 @@ def test_every_truncation_is_an_error(path):
             load_model(path)
 
 
+@pytest.mark.parametrize("length", [0x0280, 0x0480, 0x0580])
+def test_a_header_as_long_as_a_pickles_first_bytes_is_not_called_one(path, length):
+    for kept in (1, 2, 8, 12):
+        path.write_bytes((length.to_bytes(8, "little") + b'{"__metadata__"')[:kept])
+        with pytest.raises(ModelFileError, match="truncated"):
+            load_model(path)
+
+
 def test_appended_bytes_are_an_error(path):
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(ModelFileError, match="truncated or damaged"):
