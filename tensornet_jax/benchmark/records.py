@@ -1,10 +1,11 @@
 """What a benchmark of tensor products puts on record, and its form as JSON."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from tensornet_jax.benchmark.cases import Case
 from tensornet_jax.benchmark.machine import MachineFacts, Peaks
+from tensornet_jax.runtime.sealed_file import Json
 
 Direction = Literal["forward", "forward_backward"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "forward_backward")
@@ -141,7 +142,7 @@ class Results:
         return {"format": FORMAT, "benchmark": "tensor_products", **asdict(self)}
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "Results":
+    def from_json(cls, content: Json) -> "Results":
         """Return results that were written before."""
         content = dict(content)
         if content.pop("format", None) != FORMAT:

@@ -5,7 +5,7 @@ together as one large matrix product, each with its own thermostat.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -174,8 +174,8 @@ class State:
     forces: Float[Array, "atoms 3"]
     stress: Float[Array, "structures 3 3"]
     heat: CompensatedSum
-    extra: Any = ()
-    checked: Any = None
+    extra: PyTree = ()
+    checked: PyTree = None
 
     def replace(self, **changes: PyTree[Array]) -> "State":
         """Return a copy with some fields replaced."""

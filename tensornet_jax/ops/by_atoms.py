@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import PyTree
 
 from tensornet_jax.ops.cartesian import Components, RankTwo
 from tensornet_jax.ops.kernels.atomwise import atomwise
@@ -17,7 +17,7 @@ from tensornet_jax.ops.messages.message import split_parts
 _SIZES = (1, 3, 5)
 
 
-def by_atoms(function: Callable[..., Any], *inputs: object) -> Any:
+def by_atoms(function: Callable[..., PyTree], *inputs: object) -> PyTree:
     """Return what a function makes of tensors and numbers, in one kernel where there are kernels.
 
     Args:
@@ -37,7 +37,7 @@ def by_atoms(function: Callable[..., Any], *inputs: object) -> Any:
         return function(*inputs)
     given, structure = jax.tree.flatten(inputs, is_leaf=_is_tensor)
 
-    def of_trees(*components: tuple[Array, ...]) -> Any:
+    def of_trees(*components: tuple[Array, ...]) -> PyTree:
         values = (_value(c, _is_tensor(x)) for c, x in zip(components, given, strict=True))
         return function(*jax.tree.unflatten(structure, values))
 
@@ -61,7 +61,7 @@ def by_atoms(function: Callable[..., Any], *inputs: object) -> Any:
 class Deferred:
     """A tensor that is made where it is used, in the kernel of that use; see `deferred`."""
 
-    function: Callable[..., Any]
+    function: Callable[..., PyTree]
     inputs: tuple[object, ...]
 
     @cached_property
@@ -70,7 +70,7 @@ class Deferred:
         return by_atoms(self.function, *self.inputs)
 
 
-def deferred(function: Callable[..., Any], *inputs: object) -> RankTwo | Deferred:
+def deferred(function: Callable[..., PyTree], *inputs: object) -> RankTwo | Deferred:
     """Return the tensor that `by_atoms` would, which kernels make where they need it.
 
     What is then written is what its uses make of it, and not the tensor itself.
@@ -85,13 +85,13 @@ def settled(tensor: RankTwo | Deferred) -> RankTwo:
 
 
 def _expanded(
-    function: Callable[..., Any], inputs: Sequence[object]
-) -> tuple[Callable[..., Any], tuple[object, ...]]:
+    function: Callable[..., PyTree], inputs: Sequence[object]
+) -> tuple[Callable[..., PyTree], tuple[object, ...]]:
     """Take what deferred tensors are made of for inputs, and make them in the function."""
     if not any(isinstance(x, Deferred) for x in inputs):
         return function, tuple(inputs)
 
-    def made_there(*groups: Any) -> Any:
+    def made_there(*groups: PyTree) -> PyTree:
         return function(
             *(
                 x.function(*group) if isinstance(x, Deferred) else group
@@ -121,7 +121,7 @@ def _is_result(value: object) -> bool:
     return isinstance(value, tuple)
 
 
-def _side_by_side(result: Any) -> tuple[Array, ...]:
+def _side_by_side(result: PyTree) -> tuple[Array, ...]:
     if _is_tensor(result):
         return (*result.scalar, *result.vector, *result.deviator)
     return result if isinstance(result, tuple) else (result,)

@@ -1,10 +1,11 @@
 """The forward rule of functions whose derivatives need nothing but their inputs."""
 
 from collections.abc import Callable
-from typing import Any
+
+from jaxtyping import PyTree
 
 
-def keeping_inputs(function: Callable[..., Any], static: int = 0) -> Callable[..., Any]:
+def keeping_inputs(function: Callable[..., PyTree], static: int = 0) -> Callable[..., PyTree]:
     """Return the rule for `jax.custom_vjp`: the value, and the inputs for the backward rule.
 
     Args:

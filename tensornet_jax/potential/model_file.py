@@ -7,12 +7,11 @@ noticed, and nothing in the file is ever executed.
 
 import os
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pydantic
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 
 from tensornet_jax.models import MODELS
 from tensornet_jax.models.config import ModelConfig
@@ -64,7 +63,7 @@ def save_model(path: str | os.PathLike[str], potential: Potential) -> None:
         "elements": {
             "symbols": list(potential.elements.symbols),
             "numbers": [int(number) for number in potential.elements.numbers],
-            "reference_energies": _with_none(potential.elements.reference_energies.tolist()),
+            "reference_energies": _with_none(potential.elements.reference_energies),
         },
         "energy_scale": float(potential.energy_scale),
         "energy_offset": float(potential.energy_offset),
@@ -128,11 +127,9 @@ def read_header(path: str | os.PathLike[str]) -> Json:
     return header
 
 
-def _with_none(energies: list[Any]) -> list[Any]:
-    """Return reference energies with null where a head does not know an element."""
-    if energies and isinstance(energies[0], list):
-        return [_with_none(row) for row in energies]
-    return [None if np.isnan(energy) else energy for energy in energies]
+def _with_none(energies: Float[np.ndarray, "*heads elements"]) -> list[object]:
+    """Return reference energies as a list, with None where a head does not know an element."""
+    return np.where(np.isnan(energies), np.array(None), energies.astype(object)).tolist()
 
 
 def _read(path: Path) -> tuple[Json, dict[str, Shaped[np.ndarray, "..."]]]:

@@ -7,7 +7,7 @@ file therefore records charges, spins and elements of the structures it was trai
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import ase
 import pydantic
@@ -18,13 +18,14 @@ from tensornet_jax.data.labels.electronic_state import stated_spin, warn_of_init
 from tensornet_jax.graph.electrons import total_charge
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.runtime.notices import Notice
+from tensornet_jax.runtime.sealed_file import Json
 
 ENTRY = "trained_on"
 """Of a potential's metadata."""
 MOST_VALUES = 64
 
 # JSON, each entry of which only its writer and its readers know.
-Metadata: TypeAlias = dict[str, Any]
+Metadata: TypeAlias = Json
 """Free text about the origin of a potential, saved with it."""
 
 _Value = TypeVar("_Value", int, float)

@@ -11,7 +11,6 @@ from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -25,6 +24,7 @@ from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.config import PROPERTIES, LabelConfig
 from tensornet_jax.data.labels.labels import CANONICAL
 from tensornet_jax.data.references import ReferenceEnergies
+from tensornet_jax.runtime.sealed_file import Json
 
 # Structures looked at closely, and how many of them are consecutive.
 CLOSE = 10_000
@@ -221,7 +221,7 @@ class Tally:
             )
         return texts
 
-    def _counts(self) -> dict[str, Any]:
+    def _counts(self) -> Json:
         """Return fields of `Audit` by name."""
         atoms = sum(self._elements.values())
         keys = {name: dict(counter) for name, counter in self._keys.items()}

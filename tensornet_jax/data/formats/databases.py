@@ -6,17 +6,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
 import ase.db
 import numpy as np
+from ase.db.row import AtomsRow
 from jaxtyping import Int64
 
 from tensornet_jax.data.formats.compressed import inner_name, open_text
 from tensornet_jax.data.formats.frame import FileFormat, Frame
 from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.labels.stated_units import StatedUnits, stated_in
+from tensornet_jax.runtime.sealed_file import Json
+
+# ASE's databases have attributes by backend, which no class of theirs declares.
+Database: TypeAlias = Any
 
 
 class DatabaseRows:
@@ -75,7 +80,7 @@ class DatabaseRows:
     def __del__(self) -> None:
         self.close()
 
-    def _database(self) -> Any:
+    def _database(self) -> Database:
         if not hasattr(self._local, "database"):
             if self.path.suffix.lower() == ".aselmdb":
                 self._local.database = _lmdb_database(self.path)
@@ -99,7 +104,7 @@ def read_database(path: Path) -> Iterator[Frame]:
             rows.close()
         return
     with _explained(path):
-        database: Any = ase.db.connect(path)
+        database: Database = ase.db.connect(path)
         with database:
             stated = _of_metadata(dict(database.metadata or {}))
             found = list(database.select())
@@ -118,9 +123,9 @@ BY_INDEX = frozenset({".db", ".aselmdb"})
 """Suffixes of databases whose rows are found without reading the others."""
 
 
-def _sqlite_database(path: Path) -> Any:
+def _sqlite_database(path: Path) -> Database:
     _check_sqlite(path)
-    database: Any = ase.db.connect(path)
+    database: Database = ase.db.connect(path)
     # One connection for all rows, which writes nothing; without it there would be one for each.
     # It is closed by whoever comes last, which may be another thread.
     database.connection = sqlite3.connect(_read_only(path), uri=True, check_same_thread=False)
@@ -128,19 +133,19 @@ def _sqlite_database(path: Path) -> Any:
     return database
 
 
-_LMDB: WeakValueDictionary[Path, Any] = WeakValueDictionary()
+_LMDB: WeakValueDictionary[Path, Database] = WeakValueDictionary()
 _LMDB_LOCK = threading.Lock()
 
 
-def _lmdb_database(path: Path) -> Any:
+def _lmdb_database(path: Path) -> Database:
     """Return a database that all of the process share: LMDB opens a file only once in it."""
     with _LMDB_LOCK:
-        database: Any = _LMDB.get(path.resolve())
+        database: Database = _LMDB.get(path.resolve())
         if database is None:
             _check_lmdb(path)
             # Its own lock file would lie beside the data, which may be where nobody may write.
             # Pages that come next in the file are of no use to random reads.
-            options: dict[str, Any] = {"readonly": True, "use_lock_file": False, "readahead": False}
+            options: Json = {"readonly": True, "use_lock_file": False, "readahead": False}
             database = ase.db.connect(path, **options)
             # A list of Python's integers, of as many as there are rows.
             database.ids = np.array(database.ids, np.int64)
@@ -148,14 +153,14 @@ def _lmdb_database(path: Path) -> Any:
     return database
 
 
-def _ids(path: Path, database: Any) -> Int64[np.ndarray, " rows"]:
+def _ids(path: Path, database: Database) -> Int64[np.ndarray, " rows"]:
     if path.suffix.lower() == ".aselmdb":
         return database.ids
     query = "SELECT id FROM systems ORDER BY id"
     return np.fromiter((row[0] for row in database.connection.execute(query)), np.int64)
 
 
-def _frame(row: Any, name: str, stated: StatedUnits) -> Frame:
+def _frame(row: AtomsRow, name: str, stated: StatedUnits) -> Frame:
     atoms = row.toatoms()
     pairs, data = dict(row.key_value_pairs), dict(row.data)
     atoms.info.update(pairs)
@@ -203,7 +208,7 @@ def _read(path: Path, config: LabelConfig) -> Iterator[Frame]:
 DATABASE = FileFormat(_read, frozenset({".db", ".aselmdb"}), is_json_database)
 
 
-def _of_metadata(metadata: Mapping[str, Any]) -> StatedUnits:
+def _of_metadata(metadata: Mapping[str, object]) -> StatedUnits:
     """Return the units that metadata state, among them the third words of ASE's descriptions."""
     descriptions = metadata.get("key_descriptions")
     units = {}
@@ -254,7 +259,7 @@ def _check_lmdb(path: Path) -> None:
         raise ValueError(f"it has {path.stat().st_size} of {needed} bytes")
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> int | float | np.ndarray | None:
     """Return a number or an array of numbers, None for anything else."""
     if isinstance(value, bool) or value is None or isinstance(value, str | bytes | Mapping):
         return None

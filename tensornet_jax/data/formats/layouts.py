@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import ase.io
 import numpy as np
@@ -12,6 +11,7 @@ from ase import Atoms
 from ase.units import GPa
 
 from tensornet_jax.data.published.datasets import Layout
+from tensornet_jax.runtime.sealed_file import Json
 
 # A cell of the table holds a CIF file, beyond csv's own limit.
 _LONGEST_CELL = 10_000_000
@@ -90,7 +90,7 @@ def _matminer_elasticity(text: str) -> Iterator[Atoms]:
         csv.field_size_limit(limit)
 
 
-def _pymatgen_structure(record: dict[str, Any]) -> Atoms:
+def _pymatgen_structure(record: Json) -> Atoms:
     sites = record["sites"]
     if any(len(site["species"]) != 1 or site["species"][0]["occu"] != 1 for site in sites):
         raise ValueError("a site is shared by several elements, or partly empty")

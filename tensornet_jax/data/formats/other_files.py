@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import ase.io
 from ase import Atoms
@@ -13,6 +12,7 @@ from tensornet_jax.data.formats.compressed import open_text
 from tensornet_jax.data.formats.convergence import complaint, is_cut_off, unconverged_steps
 from tensornet_jax.data.formats.frame import Frame
 from tensornet_jax.data.formats.species import element_of
+from tensornet_jax.runtime.sealed_file import Json
 
 _NOT_CONVERGED = (
     "its electrons did not converge within the steps that were allowed (NELM): its energy, forces "
@@ -59,7 +59,7 @@ def read_other(path: Path) -> Iterator[Frame]:
         yield Frame(atoms, str(index), remarks=remarks)
 
 
-def _lammps_dump(path: Path) -> dict[str, Any] | None:
+def _lammps_dump(path: Path) -> Json | None:
     """Return ASE's options for a dump of LAMMPS, None for other files.
 
     Raises:

@@ -10,7 +10,6 @@ import re
 import sqlite3
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ from ase.io.extxyz import write_xyz
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 from ase.io.jsonio import encode
 from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
+
+from tensornet_jax.runtime.sealed_file import Json
 
 INDEX = "input_index"
 CONVERGED = "converged"
@@ -59,7 +60,7 @@ class StructureFile(ABC):
         """Close the file; the next structure opens it again."""
         return
 
-    def _index(self, info: Mapping[str, Any]) -> int:
+    def _index(self, info: Json) -> int:
         if INDEX not in info:
             raise ValueError(
                 f"{self.path}: has structures without {INDEX}, so another program wrote it: "
@@ -257,7 +258,7 @@ _ARRAYS_OF_ASE = {
 }
 
 
-def _is_pair(key: str, value: Any) -> bool:
+def _is_pair(key: str, value: object) -> bool:
     """Tell whether ASE's databases take this as a key-value pair."""
     if not isinstance(key, str) or isinstance(value, np.ndarray):
         return False

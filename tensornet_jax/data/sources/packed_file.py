@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import numpy as np
 from ase import Atoms
@@ -29,6 +29,7 @@ from tensornet_jax.data.labels.electronic_state import ElectronicState
 from tensornet_jax.data.labels.labels import Labels
 from tensornet_jax.data.labels.weights import Weights
 from tensornet_jax.data.sources.source import Source
+from tensornet_jax.runtime.sealed_file import Json
 
 SUFFIX = ".packed"
 ENTRY = "tensornet_jax.packed"
@@ -242,7 +243,7 @@ def preamble(arrays: Mapping[str, tuple[str, int, tuple[int, int]]], checksum: s
         arrays: dtype as safetensors calls it, length, and place after the preamble, by name.
         checksum: SHA-256 of all of them.
     """
-    header: dict[str, Any] = {"__metadata__": {ENTRY: str(VERSION), "sha256": checksum}}
+    header: Json = {"__metadata__": {ENTRY: str(VERSION), "sha256": checksum}}
     for name, (dtype, length, place) in arrays.items():
         header[name] = {"dtype": dtype, "shape": [length], "data_offsets": list(place)}
     text = json.dumps(header).encode().ljust(PREAMBLE - 8)

@@ -7,7 +7,7 @@ others as far as the potential looks; the energies of the own atoms, evaluated b
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from ase import units as ase_units
@@ -18,6 +18,7 @@ from tensornet_jax.graph.structure import species_of
 from tensornet_jax.interop.lammps.ghosts import domain_of, ghosts_within
 from tensornet_jax.interop.lammps.processes import (
     GhostRows,
+    Lammps,
     MPIProcesses,
     OneProcess,
     Processes,
@@ -27,9 +28,6 @@ from tensornet_jax.potential.potential import Potential
 
 FIX = "tensornet"
 """Name of the fix."""
-
-# A `lammps.lammps`, whose module has no types.
-Lammps = Any
 
 # Energy units of LAMMPS in eV, by its `units`; lengths are Å in both.
 ENERGY_UNITS = {"metal": 1.0, "real": ase_units.kcal / ase_units.mol}

@@ -5,12 +5,12 @@ every side. How many there would be for the cutoff that a potential needs can be
 there are fewer, some are missing.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from tensornet_jax.interop.lammps.processes import Processes
+from tensornet_jax.interop.lammps.processes import Lammps, Processes
 
 
 class Domain(NamedTuple):
@@ -30,7 +30,7 @@ class Domain(NamedTuple):
     high: Float[np.ndarray, "3"]
 
 
-def domain_of(lmp: Any) -> Domain:
+def domain_of(lmp: Lammps) -> Domain:
     """Return the box and the part of this process, as LAMMPS has them."""
     low, high, xy, yz, xz, pbc, _ = lmp.extract_box()
     low, high = np.array(low), np.array(high)

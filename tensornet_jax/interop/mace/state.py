@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from tensornet_jax.interop.mace.layouts import Arrays, Layout, Single
 from tensornet_jax.interop.torch.files import Settings
 from tensornet_jax.interop.torch.state_dict import StateDict
 from tensornet_jax.models.mace.config import MACEConfig, StateInput
+from tensornet_jax.runtime.sealed_file import Json
 
 INPUTS = {"total_charge": "charge", "total_spin": "spin"}
 """Names in mace-torch, and here."""
@@ -22,7 +22,7 @@ _CONTINUOUS = {"type", "per", "in_dim", "emb_dim", "use_bias"}
 _IGNORED = {"key", *_CATEGORICAL, *_CONTINUOUS}
 
 
-def state_settings(arguments: Settings) -> dict[str, Any]:
+def state_settings(arguments: Settings) -> Json:
     """Return the options of `MACEConfig` for arguments of ScaleShiftMACE.
 
     Raises:
@@ -40,11 +40,11 @@ def state_settings(arguments: Settings) -> dict[str, Any]:
     }
 
 
-def embedding_specs(config: MACEConfig) -> dict[str, dict[str, Any]]:
+def embedding_specs(config: MACEConfig) -> dict[str, Json]:
     """Return mace-torch's argument of that name; `state_settings` backwards."""
     found = {}
     for each in config.joint_embedding:
-        spec: dict[str, Any] = {"per": "graph", "emb_dim": each.width}
+        spec: Json = {"per": "graph", "emb_dim": each.width}
         if each.num_classes is None:
             spec |= {"type": "continuous", "in_dim": 1, "use_bias": each.biases}
         else:
@@ -57,7 +57,7 @@ def embedding_specs(config: MACEConfig) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _input(name: str, spec: Any) -> StateInput:
+def _input(name: str, spec: Json) -> StateInput:
     if name not in INPUTS:
         raise ValueError(
             f"mace-torch's embedding_specs have the input {name}, which is not supported, only "

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
 
+from tensornet_jax.interop.openmm.types import System, Topology
+from tensornet_jax.runtime.sealed_file import Json
+
 if TYPE_CHECKING:
     from tensornet_jax.interop.openmm.forces import MLAtoms
     from tensornet_jax.potential.potential import Potential
@@ -24,10 +27,6 @@ ELECTROSTATIC = "electrostatic"
 EMBEDDING_OPTIONS = frozenset({"mlLongRange", "linkAtomDistances"})
 OPTIONS = ("charge", "spin", "charges")
 
-# An `openmm.System` and an `openmm.app.Topology`, whose modules have no types.
-System = Any
-Topology = Any
-
 
 class TensorNetFactory(MLPotentialImplFactory):
     """Makes what `MLPotential("tensornet_jax", modelPath=…)` stands for."""
@@ -39,7 +38,7 @@ class TensorNetFactory(MLPotentialImplFactory):
         dtype: str | None = None,
         skin: float = 0.5,
         head: str | None = None,
-        **args: Any,
+        **args: object,
     ) -> "TensorNetImpl":
         """Load a model.
 
@@ -88,7 +87,7 @@ class TensorNetImpl(MLPotentialImpl):
         system: System,
         atoms: Iterable[int] | None,
         forceGroup: int,
-        **args: Any,
+        **args: object,
     ) -> None:
         """Add the forces of the potential to a System.
 
@@ -122,7 +121,7 @@ class TensorNetImpl(MLPotentialImpl):
         topology: Topology,
         system: System,
         chosen: list[int] | None,
-        args: dict[str, Any],
+        args: Json,
     ) -> "MLAtoms":
         """Return what the potential is to be evaluated for; see `addForces`."""
         from tensornet_jax.interop.openmm.forces import MLAtoms

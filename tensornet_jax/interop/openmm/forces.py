@@ -6,7 +6,7 @@ scale both, find the energy of the scaled system.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ase
 import numpy as np
@@ -15,17 +15,16 @@ from jaxtyping import Float
 
 from tensornet_jax.calculator.evaluator import Evaluator
 from tensornet_jax.graph.structure import species_of
+from tensornet_jax.interop.openmm.types import State
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.preparation import check_visible
+from tensornet_jax.runtime.sealed_file import Json
 
 ENERGY = ase_units.kJ / ase_units.mol
 """kJ/mol in eV."""
 
 LENGTH = ase_units.nm
 """nm in Å."""
-
-# An `openmm.State`, whose module has no types.
-State = Any
 
 
 class MLAtoms(NamedTuple):
@@ -98,11 +97,11 @@ class PotentialForces:
         self.potential, self.ml, self.skin = potential, ml.checked(potential), skin
         self._template, self._evaluator = ml.template(), Evaluator()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Json:
         """What OpenMM writes into a System's XML: the potential itself, and what it is for."""
         return {"potential": self.potential, "ml": self.ml, "skin": self.skin}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: Json) -> None:
         """Take over what was written."""
         vars(self).update(state)
         self._template, self._evaluator = self.ml.template(), Evaluator()

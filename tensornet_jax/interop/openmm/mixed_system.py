@@ -6,7 +6,7 @@ what they do is in the force of the potential.
 """
 
 import copy
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import openmm
 from openmm import unit
@@ -14,9 +14,11 @@ from openmmml.embeddings import utilities
 
 from tensornet_jax.interop.openmm.embedded_forces import EmbeddedForces, Surroundings
 from tensornet_jax.interop.openmm.embedding import EwaldSum
+from tensornet_jax.interop.openmm.types import Force, System, Topology
+from tensornet_jax.runtime.sealed_file import Json
 
 if TYPE_CHECKING:
-    from tensornet_jax.interop.openmm.factory import System, TensorNetImpl, Topology
+    from tensornet_jax.interop.openmm.factory import TensorNetImpl
 
 ACCURACY = 1e-6
 """e/Å, of the potential of a unit charge."""
@@ -58,14 +60,14 @@ class PointCharges(NamedTuple):
 
 def embedded_system(
     impl: "TensorNetImpl",
-    topology: "Topology",
-    system: "System",
+    topology: Topology,
+    system: System,
     atoms: list[int],
-    args: dict[str, Any],
+    args: Json,
     group: int,
     interpolate: bool,
     accuracy: float | None = None,
-) -> "System":
+) -> System:
     """Return a System in which predicted charges of the ML atoms feel those of a force field.
 
     Args:
@@ -115,7 +117,7 @@ def embedded_system(
     return mixed
 
 
-def _check_options(args: dict[str, Any]) -> None:
+def _check_options(args: Json) -> None:
     others = [name for name in ("linkAtomDistances", "mlLongRange") if args.get(name) is not None]
     if others:
         raise ValueError(
@@ -124,7 +126,7 @@ def _check_options(args: dict[str, Any]) -> None:
         )
 
 
-def _charges_of(system: "System") -> Any:
+def _charges_of(system: System) -> Force:
     """Return the one NonbondedForce of a system, which no other force knows the charges of."""
     forces = system.getForces()
     unknown = sorted({type(force).__name__ for force in forces if not isinstance(force, KNOWN)})
@@ -151,7 +153,7 @@ def _charges_of(system: "System") -> Any:
     return nonbonded
 
 
-def _check_separate(topology: "Topology", nonbonded: Any, atoms: list[int]) -> None:
+def _check_separate(topology: Topology, nonbonded: Force, atoms: list[int]) -> None:
     """Raise ValueError if a bond, or what a force field makes of bonds, leaves the ML part."""
     inside = set(atoms)
     crossing = list(utilities.findLinkBonds(topology, atoms))
@@ -189,7 +191,7 @@ def _check_images(*, box: bool, images: bool) -> None:
         )
 
 
-def _point_charges(nonbonded: Any, atoms: list[int]) -> PointCharges:
+def _point_charges(nonbonded: Force, atoms: list[int]) -> PointCharges:
     inside, particles, charges = set(atoms), [], []
     for particle in range(nonbonded.getNumParticles()):
         charge = nonbonded.getParticleParameters(particle)[0].value_in_unit(unit.elementary_charge)
@@ -199,7 +201,7 @@ def _point_charges(nonbonded: Any, atoms: list[int]) -> PointCharges:
     return PointCharges(particles, tuple(charges))
 
 
-def _without_ml_interactions(system: "System", topology: "Topology", atoms: list[int]) -> "System":
+def _without_ml_interactions(system: System, topology: Topology, atoms: list[int]) -> System:
     """Return a copy whose ML atoms have no charges, and no interactions with one another."""
     mixed = utilities.removeBonds(system, topology, atoms, True)
     for force in mixed.getForces():
@@ -216,7 +218,7 @@ def _without_ml_interactions(system: "System", topology: "Topology", atoms: list
 
 
 def _add_interpolated(
-    mixed: "System", system: "System", topology: "Topology", atoms: list[int], force: Any
+    mixed: System, system: System, topology: Topology, atoms: list[int], force: Force
 ) -> None:
     interpolation = utilities.InterpolationHelper()
     interpolation.addMLTerm(copy.deepcopy(force))

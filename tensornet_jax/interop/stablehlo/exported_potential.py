@@ -17,12 +17,14 @@ import json
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 import numpy as np
 from jax import export
 from numpy.typing import ArrayLike
+
+from tensornet_jax.runtime.sealed_file import Json
 
 FUNCTION = "potential.jaxexport"
 MANIFEST = "manifest.json"
@@ -31,10 +33,10 @@ MEAN_OF_POSITIONS = "mean of the positions"
 SLOT_BLOCK = 4
 COINCIDENT = 1e-6
 
-Manifest: TypeAlias = dict[str, Any]
+Manifest: TypeAlias = Json
 """JSON."""
 
-Results: TypeAlias = dict[str, Any]
+Results: TypeAlias = Json
 """The energy is a float, all others are arrays."""
 
 

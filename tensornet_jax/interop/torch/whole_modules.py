@@ -12,11 +12,14 @@ import pickletools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tensornet_jax.interop.torch.module_archive import STORAGES, ModuleArchive, Storage
+
+Found: TypeAlias = Any
+"""What a file holds: records, containers, arrays, numbers, text, bytes; its user checks it."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Record:
     """
 
     name: str
-    arguments: tuple[Any, ...]
-    state: Any = None
+    arguments: tuple[Found, ...]
+    state: Found = None
 
     @property
     def class_name(self) -> str:
@@ -60,7 +63,7 @@ _PLAIN = {*_REBUILD, *(f"torch.{name}" for name in STORAGES), *_RECORDS}
 _NUMPY_NUMBERS = ("f4", "f8", "i4", "i8")
 
 
-def read_whole_module(path: str | os.PathLike[str], allowed: Collection[str]) -> Any:
+def read_whole_module(path: str | os.PathLike[str], allowed: Collection[str]) -> Found:
     """Return what a file of torch.save holds, objects as records.
 
     Args:
@@ -99,11 +102,11 @@ class _Machine:
 
     archive: ModuleArchive
     allowed: tuple[str, ...]
-    stack: list[Any] = field(default_factory=list)
+    stack: list[Found] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
-    memory: dict[int, Any] = field(default_factory=dict)
+    memory: dict[int, Found] = field(default_factory=dict)
 
-    def run(self, program: bytes) -> Any:
+    def run(self, program: bytes) -> Found:
         """Run a program to its STOP."""
         for instruction, argument, _ in pickletools.genops(program):
             name = instruction.name
@@ -121,7 +124,7 @@ class _Machine:
                 raise ValueError(f"instruction {name}")
         raise ValueError("no end")
 
-    def since_mark(self) -> list[Any]:
+    def since_mark(self) -> list[Found]:
         """Take what lies above the last mark."""
         position = self.marks.pop()
         if position > len(self.stack):
@@ -143,14 +146,14 @@ class _Machine:
             raise RefusedError(full)
         self.stack.append(Name(full))
 
-    def put_items(self, pairs: Sequence[Any]) -> None:
+    def put_items(self, pairs: Sequence[Found]) -> None:
         """Put keys and values in turns into the dict below."""
         target = self.stack[-1]
         if not isinstance(target, dict):
             raise TypeError("items of no dict")
         target.update(zip(pairs[::2], pairs[1::2], strict=True))
 
-    def append(self, values: Sequence[Any]) -> None:
+    def append(self, values: Sequence[Found]) -> None:
         """Append to the list, or add to the set, below."""
         target = self.stack[-1]
         if isinstance(target, list):
@@ -171,7 +174,7 @@ class _Machine:
         else:
             self.stack.append(Record(name, arguments))
 
-    def _rebuilt(self, name: str, arguments: tuple[Any, ...]) -> Any:
+    def _rebuilt(self, name: str, arguments: tuple[Found, ...]) -> Found:
         if name == "torch._utils._rebuild_tensor_v2":
             storage, offset, shape, strides = arguments[:4]
             if not isinstance(storage, Storage):
@@ -223,7 +226,7 @@ class _Machine:
         self.name(str(module), str(name))
 
 
-def _sizes(value: Any) -> tuple[int, ...]:
+def _sizes(value: Found) -> tuple[int, ...]:
     if isinstance(value, Record):
         (value,) = value.arguments
     if not all(isinstance(number, int) for number in value):
@@ -241,18 +244,18 @@ _LITERALS = {
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
 }
-_FRESH: dict[str, Callable[[], Any]] = {
+_FRESH: dict[str, Callable[[], Found]] = {
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
     "EMPTY_SET": set,
 }
 
 
-def _store(machine: _Machine, key: Any) -> None:
+def _store(machine: _Machine, key: int | None) -> None:
     machine.memory[len(machine.memory) if key is None else key] = machine.stack[-1]
 
 
-_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
+_STEPS: dict[str, Callable[[_Machine, Found], None]] = {
     "GLOBAL": lambda m, text: m.name(*text.split(" ", 1)),
     "STACK_GLOBAL": lambda m, _: m.stacked_name(),
     "MARK": lambda m, _: m.marks.append(len(m.stack)),
@@ -277,7 +280,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
 }
 
 
-def _with_last(machine: _Machine, count: int, put: Callable[[Sequence[Any]], None]) -> None:
+def _with_last(machine: _Machine, count: int, put: Callable[[Sequence[Found]], None]) -> None:
     values = machine.stack[-count:]
     del machine.stack[-count:]
     put(values)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -25,7 +25,7 @@ from tensornet_jax.md.state import State, System, select
 from tensornet_jax.potential.prediction import predict
 from tensornet_jax.potential.results import about_center_of_mass
 
-Finished: TypeAlias = Callable[[Any, System, State], Bool[Array, ""]]
+Finished: TypeAlias = Callable[[PyTree, System, State], Bool[Array, ""]]
 """Tells of the integrator, the system and a state whose forces are known whether to stop."""
 
 

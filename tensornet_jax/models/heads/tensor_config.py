@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -124,7 +124,7 @@ def known_head(name: str) -> TensorHead:
     return TensorHead(**{field: getattr(row, field) for field in _OF_ROW})
 
 
-def _known(value: Any) -> Any:
+def _known(value: object) -> object:
     return known_head(value) if isinstance(value, str) else value
 
 

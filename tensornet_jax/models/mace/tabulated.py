@@ -1,13 +1,12 @@
 """What of a MACE depends on a distance and two elements alone, and the model with tables of it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax.typing import Collection, VariableDict
 from jax import Array, lax
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, PyTree
 
 from tensornet_jax.models.layers import SILU_GAIN, SILU_GAIN_OF_E3NN, Perceptron
 from tensornet_jax.models.mace.config import MACEConfig
@@ -113,7 +112,7 @@ def with_tables(
     if config.unit_weights:
         params, buffers = _without_factors(config, params, buffers)
     for layer in range(config.num_layers):
-        added: dict[str, Any] = {"radial": {"kernel_0": remaining.pop(0)}}
+        added: dict[str, PyTree[Array]] = {"radial": {"kernel_0": remaining.pop(0)}}
         if gated:
             added["density"] = {"kernel_0": remaining.pop(0)}
         elif config.neighbor_normalization == "density":
@@ -124,7 +123,7 @@ def with_tables(
 
 def _without_factors(
     config: MACEConfig, params: Collection, buffers: Collection
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, PyTree[Array]], dict[str, PyTree[Array]]]:
     """Return parameters of `parametrization: own` that are the same function, and buffers."""
     scales = {
         name: own["species_scale"]

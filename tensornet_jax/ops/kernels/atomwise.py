@@ -8,13 +8,12 @@ a function of components is one kernel, and so is its derivative, and the deriva
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
 from tensornet_jax.ops.kernels.channel_blocks import channel_width, kernels_take
 from tensornet_jax.ops.kernels.choice import choose
@@ -127,14 +126,19 @@ def _kernel(
     return tuple(call(*inputs))
 
 
-def _forward(function: Function, shape: tuple[int, int], inputs: Any) -> Any:
+def _forward(function: Function, shape: tuple[int, int], inputs: PyTree) -> PyTree:
     values = tuple(each.value for each in inputs)
     # What nobody differentiates by costs nothing.
     wanted = tuple(each.perturbed for each in inputs)
     return _atomwise(function, shape, values), (values, wanted)
 
 
-def _backward(function: Function, shape: tuple[int, int], kept: Any, cotangents: Any) -> Any:
+def _backward(
+    function: Function,
+    shape: tuple[int, int],
+    kept: PyTree,
+    cotangents: PyTree,
+) -> PyTree:
     values, wanted = kept
     given = tuple(not isinstance(each, SymbolicZero) for each in cotangents)
     present = tuple(each for each in cotangents if not isinstance(each, SymbolicZero))

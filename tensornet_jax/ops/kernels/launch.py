@@ -3,19 +3,23 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import jax
+from jax import Array
+from jaxtyping import PyTree
+
 # References to arrays in the memory of the GPU, which have no type of their own.
 Ref: TypeAlias = Any
 
 
 def launch(
     program: Callable[..., None],
-    shapes: Any,
+    shapes: PyTree[jax.ShapeDtypeStruct],
     grid: tuple[int, ...],
     *,
     num_warps: int,
     interpret: bool,
     name: str,
-) -> Callable[..., Any]:
+) -> Callable[..., PyTree[Array]]:
     """Return a function of arrays that runs a program everywhere on a grid.
 
     Args:

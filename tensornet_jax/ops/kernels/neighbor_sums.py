@@ -11,7 +11,7 @@ is ever written.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -71,7 +71,7 @@ def convolve(
 ) -> tuple[Float[Array, "atoms components channels"], ...]:
     """Σ_j f_p ∘ Y_j of each of some features, the first plus `start`; see `pair_filters`."""
 
-    def filters_of(arrays: Sequence[Ref], pairs: Sequence[Array], channels: Any) -> Filters:
+    def filters_of(arrays: Sequence[Ref], pairs: Sequence[Array], channels: Ref) -> Filters:
         own = arrays[: len(given)]
         return [
             [
@@ -84,7 +84,7 @@ def convolve(
     return _sum_over_slots(filters_of, given, features, start, edges, sizes, interpret)
 
 
-def values_of_pair(ref: Ref, pair: Array, part: int, channels: Any) -> Float[Array, " channels"]:
+def values_of_pair(ref: Ref, pair: Array, part: int, channels: Ref) -> Float[Array, " channels"]:
     """Return what a pair has for a part and some channels; of (P,) the same for all of them."""
     if len(ref.shape) > 1:
         return ref[pair, part, channels]
@@ -104,7 +104,7 @@ def convolve_combined(
     """Start + Σ_j (b_p W) ∘ Y_j at every atom; see `ops.messages.combined_filters`."""
     functions, parts, block = basis.shape[1], len(sizes), channel_width(weights.shape[-1], WIDEST)
 
-    def filters_of(arrays: Sequence[Ref], pairs: Sequence[Array], channels: Any) -> Filters:
+    def filters_of(arrays: Sequence[Ref], pairs: Sequence[Array], channels: Ref) -> Filters:
         given, matrices, *_ = arrays
 
         def add(known: Filters, first: Array | int, count: int) -> Filters:
@@ -131,7 +131,7 @@ def convolve_combined(
 
 
 def _sum_over_slots(
-    filters_of: Callable[[Sequence[Ref], Sequence[Array], Any], Filters],
+    filters_of: Callable[[Sequence[Ref], Sequence[Array], Ref], Filters],
     arrays: tuple[Array, ...],
     features: tuple[Float[Array, "atoms components channels"], ...],
     start: Float[Array, "atoms components channels"] | None,

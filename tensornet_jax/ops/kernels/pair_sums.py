@@ -5,7 +5,6 @@ filters are those of `neighbor_sums`. No atomics, and the same result every time
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -180,7 +179,7 @@ def combined_weights(
 
 
 def _products(
-    first: Ref, second: Ref, i: Array, j: Array, channels: Any, sizes: Sizes
+    first: Ref, second: Ref, i: Array, j: Array, channels: Ref, sizes: Sizes
 ) -> list[Array]:
     """Σ_c a_ic b_jc + a_jc b_ic over the components of each part."""
     found, begin = [], 0

@@ -12,12 +12,11 @@ channels, and ∂Φ/∂W is `combined_weights`. Kernels compute them without wri
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
 from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.kernels import neighbor_sums, pair_sums
@@ -61,7 +60,7 @@ def convolve_combined(
         return features, convolve(filters, features, edges)
     sizes = tuple(part.shape[1] for part in features)
     stacked = jnp.concatenate(features, axis=1)
-    both: Any = _send(sizes, basis, jnp.stack(weights), stacked, edges)
+    both: PyTree = _send(sizes, basis, jnp.stack(weights), stacked, edges)
     sent, received = (split_parts(each, sizes) for each in both)
     return sent, received
 

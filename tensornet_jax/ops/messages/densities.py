@@ -14,13 +14,12 @@ cotangents (υ, β) of it, ∂/∂(y, b) is G(υ, β, T), and ∂/∂T is D(υ, 
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, PyTree
 
 from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.kernels import neighbor_densities as kernels
@@ -113,7 +112,7 @@ def _pair_gradients(
 
 def _densities_backward(signs, num_species, inputs, cotangent):
     geometry, basis, species, edges = inputs
-    found: Any = _pair_gradients(signs, geometry, basis, cotangent, species, edges)
+    found: PyTree = _pair_gradients(signs, geometry, basis, cotangent, species, edges)
     return (*found, None, None)
 
 
@@ -121,7 +120,7 @@ def _gradients_backward(signs, inputs, cotangents):
     geometry, basis, weights, species, edges = inputs
     of_geometry, of_basis = cotangents
     sums = partial(_densities, signs, weights.shape[2], species=species, edges=edges)
-    found: Any = _pair_gradients(signs, of_geometry, of_basis, weights, species, edges)
+    found: PyTree = _pair_gradients(signs, of_geometry, of_basis, weights, species, edges)
     return (
         *found,
         sums(of_geometry, basis) + sums(geometry, of_basis),

@@ -16,12 +16,11 @@ received, so that the cotangents of both are added where messages are summed.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
 from tensornet_jax.ops.keeping_inputs import keeping_inputs
 from tensornet_jax.ops.kernels import neighbor_sums, pair_sums
@@ -70,7 +69,9 @@ def convolve_filtered(
     if isinstance(values, tuple):
         values = jnp.concatenate(values, axis=1)
     sizes = tuple(part.shape[1] for part in features)
-    both: Any = _send((function, sizes), (values, factor), jnp.concatenate(features, axis=1), edges)
+    both: PyTree = _send(
+        (function, sizes), (values, factor), jnp.concatenate(features, axis=1), edges
+    )
     sent, received = (split_parts(each, sizes) for each in both)
     return sent, received
 
@@ -102,7 +103,7 @@ Static = tuple[PairFunction, Sizes]
 def _send(
     static: Static, given: Given, features: Stacked, edges: EdgeIndex
 ) -> tuple[Stacked, Stacked]:
-    found: Any = _convolve(static, given, (features,), None, edges)
+    found: PyTree = _convolve(static, given, (features,), None, edges)
     return features, found[0]
 
 
@@ -153,7 +154,7 @@ def _broadcast(given: Sequence[Array]) -> Given:
 def _send_backward(static, inputs, cotangents):
     given, features, edges = inputs
     of_sent, of_received = cotangents
-    of_features: Any = _convolve(static, given, (of_received,), of_sent, edges)
+    of_features: PyTree = _convolve(static, given, (of_received,), of_sent, edges)
     return (
         _cotangents(static, len(given), given, of_received, features, edges),
         of_features[0],
@@ -180,7 +181,7 @@ def _cotangents_backward(static, wanted, inputs, cotangents):
     function, sizes = static
     along = _Along(function, len(given)), sizes
     both = *given, *cotangents
-    of_ends: Any = _convolve(along, both, (b, a), None, edges)
+    of_ends: PyTree = _convolve(along, both, (b, a), None, edges)
     return _cotangents(along, len(given), both, a, b, edges), *of_ends, None
 
 

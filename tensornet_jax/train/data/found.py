@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.potential.trained_on import TrainedOn
+from tensornet_jax.runtime.sealed_file import Json
 from tensornet_jax.train.data.facts import Facts
 
 Indices = Mapping[str, Int64[np.ndarray, " indices"]]
@@ -32,7 +32,7 @@ class Found:
     isolated: Indices
     facts: Facts
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> Json:
         """Return plain values."""
         references = vars(self.references) | {"energies": self.references.energies.tolist()}
         facts = vars(self.facts) | {"trained_on": self.facts.trained_on.model_dump(mode="json")}
@@ -45,17 +45,13 @@ class Found:
         }
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> "Found":
+    def of(cls, plain: Json) -> "Found":
         """Return what `plain` returned, read back."""
         references, facts = dict(plain["references"]), dict(plain["facts"])
         references["energies"] = np.array(references["energies"], np.float64)
         facts["trained_on"] = TrainedOn.model_validate(facts["trained_on"])
-        tuples: dict[str, Any] = {
-            name: tuple(facts[name]) for name in ("labelled", "validated", "spins")
-        }
-        numbers: dict[str, Any] = {
-            name: tuple(references[name]) for name in ("numbers", "undetermined")
-        }
+        tuples: Json = {name: tuple(facts[name]) for name in ("labelled", "validated", "spins")}
+        numbers: Json = {name: tuple(references[name]) for name in ("numbers", "undetermined")}
         return cls(
             plain["lines"],
             ReferenceEnergies(**(references | numbers)),

@@ -11,7 +11,6 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -26,6 +25,7 @@ from tensornet_jax.data.splits import traits_of
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.preparation import prepare_structure
 from tensornet_jax.potential.trained_on import TrainedOn
+from tensornet_jax.runtime.sealed_file import Json
 from tensornet_jax.runtime.whole_files import replacing, write_whole
 from tensornet_jax.train.data.examples import Sizes, size_of
 from tensornet_jax.train.data.parts import DataError
@@ -158,12 +158,12 @@ class SurveyCache:
         depends_on: plain values; of other values nothing is known.
     """
 
-    def __init__(self, folder: Path, depends_on: Mapping[str, Any]):
+    def __init__(self, folder: Path, depends_on: Mapping[str, object]):
         text = json.dumps({"version": VERSION, **depends_on}, sort_keys=True, default=str)
         self.folder = folder / f"survey-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         self._path = self.folder / "survey.json"
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> Json | None:
         """Return what was saved, None if nothing was or it is not whole."""
         try:
             found = json.loads(self._path.read_text("utf-8"))
@@ -172,7 +172,7 @@ class SurveyCache:
             return None
         return found if whole else None
 
-    def save(self, found: Mapping[str, Any], tables: Mapping[str, int]) -> None:
+    def save(self, found: Mapping[str, object], tables: Mapping[str, int]) -> None:
         """Write what was found, after the tables.
 
         Args:

@@ -8,7 +8,7 @@ checkpoints, whatever has become of the file since.
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
@@ -22,6 +22,7 @@ from tensornet_jax.potential.elements import with_elements
 from tensornet_jax.potential.heads import UNNAMED
 from tensornet_jax.potential.model_file import load_model, read_header, save_model
 from tensornet_jax.potential.potential import ElementTable, Potential
+from tensornet_jax.runtime.sealed_file import Json
 from tensornet_jax.train.config.data import ReplayConfig
 from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import RunConfig
@@ -278,21 +279,21 @@ def _symbols(numbers: set[int] | Sequence[int]) -> str:
     return ", ".join(chemical_symbols[number] for number in sorted(numbers))
 
 
-def _plain(references: References) -> dict[str, Any]:
+def _plain(references: References) -> Json:
     if isinstance(references, HeadReferences):
         tables = zip(references.heads, references.tables, strict=True)
         return {"heads": {head: _plain(table) for head, table in tables}}
     return asdict(references) | {"energies": references.energies.tolist()}
 
 
-def _references(plain: dict[str, Any]) -> References:
+def _references(plain: Json) -> References:
     heads = plain.get("heads")
     if heads is None:
         return _table(plain)
     return HeadReferences(tuple(heads), tuple(_table(each) for each in heads.values()))
 
 
-def _table(plain: dict[str, Any]) -> ReferenceEnergies:
+def _table(plain: Json) -> ReferenceEnergies:
     return ReferenceEnergies(
         numbers=tuple(plain["numbers"]),
         energies=np.array(plain["energies"], np.float64),
