@@ -267,7 +267,8 @@ def test_atoms_that_fit_are_on_the_line_through_two_boxes(results):
     assert memory is not None
     assert memory.an_atom == pytest.approx(500_000)
     assert memory.fixed == pytest.approx(34_000_000)
-    assert memory.atoms_in(24) == int((24e9 - 34e6) / 5e5)
+    # The line is fitted, so that rounding may cost an atom.
+    assert memory.atoms_in(24) == pytest.approx((24e9 - 34e6) / 5e5, abs=1)
     assert memory_of(boxes[:1]) is None
     assert f"| 500 | 34 | {memory.atoms_in(24):,} | {memory.atoms_in(80):,} |" in report(results)
 

@@ -22,6 +22,7 @@ import pytest
 from tensornet_jax.interop.stablehlo.exported_potential import ExportedPotential
 from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.results import Results
 from tensornet_jax.properties import DEVIATIONS
 from tensornet_jax.spectra.series_file import read_series
 from tests.seams.other_programs import ipi, lammps
@@ -56,8 +57,7 @@ class Setting:
         save_model(folder / "model.safetensors", self.potential)
         frames = self.structures()
         ase.io.write(folder / "structures.xyz", frames, format="extxyz")
-        labels = self.potential.evaluate(frames, self.common)
-        for atoms, found in zip(frames, labels, strict=True):
+        for atoms, found in zip(frames, self.expected(frames), strict=True):
             put_labels(atoms, found, self.potential)
         ase.io.write(folder / "labelled.xyz", frames, format="extxyz")
         return self
@@ -82,6 +82,14 @@ class Setting:
         """Return one structure of each size."""
         return [structure(self.potential, size) for size in SIZES]
 
+    def expected(self, frames: Sequence[ase.Atoms]) -> list[Results]:
+        """Evaluate structures, each alone and always with the same properties.
+
+        All commands then share the programs, and what packs structures together is compared with
+        what does not.
+        """
+        return self.potential.evaluate(frames, self.common, batch_size=1)
+
     def read(self, name: str) -> list[ase.Atoms]:
         """Return all structures of a file in the folder."""
         frames = ase.io.read(self.folder / name, ":")
@@ -96,10 +104,9 @@ class Setting:
 
     def check_frames(self, frames: Sequence[ase.Atoms]) -> None:
         """Check the energies and forces that come with structures against the potential."""
-        names = ("energy", "forces")
         # The mesh of a particle-mesh Ewald sum stands still while atoms move as a whole.
         mesh = MESH if self.potential.config.coulomb_ranges else 1.0
-        for atoms, expected in zip(frames, self.potential.evaluate(frames, names), strict=True):
+        for atoms, expected in zip(frames, self.expected(frames), strict=True):
             assert atoms.calc is not None
             found = atoms.calc.results
             for name, tolerance in (("energy", ENERGY), ("forces", FORCES)):
@@ -142,7 +149,7 @@ def inspect(setting: Setting) -> None:
 def predict(setting: Setting) -> None:
     """Predictions are those of `evaluate`, for structures of all sizes in one file."""
     setting.succeed("predict", "model.safetensors", "structures.xyz", "out.xyz")
-    expected = setting.potential.evaluate(setting.structures(), setting.common)
+    expected = setting.expected(setting.structures())
     for atoms, values in zip(setting.read("out.xyz"), expected, strict=True):
         for name, value in values.items():
             place = atoms.arrays if name in setting.potential.per_atom else atoms.info
@@ -253,7 +260,7 @@ def compress(setting: Setting) -> None:
     arguments = ("model.safetensors", "small.safetensors", "--tolerance", 1e-4)
     setting.succeed("compress", *arguments, *setting.head)
     small, atoms = load_model(setting.folder / "small.safetensors"), setting.structures()[0]
-    found, expected = (each.evaluate(atoms, ("energy",))[0] for each in (small, setting.potential))
+    found, expected = small.evaluate(atoms, ("energy",))[0], setting.expected([atoms])[0]
     assert abs(found["energy"] - expected["energy"]) < 1e-3 * len(atoms)
 
 
@@ -261,7 +268,7 @@ def export(setting: Setting) -> None:
     """An exported program gives the same numbers with jax and numpy alone."""
     setting.succeed("export", "model.safetensors", "program", "--to", "stablehlo", *setting.head)
     program, frames = ExportedPotential(setting.folder / "program"), setting.structures()
-    expected = setting.potential.evaluate(frames, setting.common)
+    expected = setting.expected(frames)
     endless = setting.potential.config.long_cutoff == float("inf")
     for atoms, values in zip(frames, expected, strict=True):
         more: dict[str, Any] = {"cell": atoms.cell.array, "pbc": atoms.pbc}
@@ -293,7 +300,7 @@ def train(setting: Setting) -> None:
     tuned = load_model(setting.folder / "run" / "model.safetensors")
     # Of other weights an uncertainty would say nothing.
     compute = [name for name in setting.common if name not in DEVIATIONS]
-    for values in tuned.evaluate(setting.structures(), compute):
+    for values in tuned.evaluate(setting.structures(), compute, batch_size=1):
         for name, value in values.items():
             assert np.isfinite(value).all(), name
 

@@ -36,7 +36,7 @@ def lammps(setting: "Setting") -> None:
     model = ("model.safetensors", "in.lammps", "--dtype", "float64", *setting.head)
     setting.succeed("lammps", *model, "--", "-log", "none", "-screen", "none")
     found = np.loadtxt(setting.folder / "forces.dump", skiprows=9)
-    expected = setting.potential.evaluate(atoms, ("forces",))[0]
+    (expected,) = setting.expected([atoms])
     np.testing.assert_allclose(found[:, 1:], expected["forces"], rtol=1e-8, atol=FORCES)
 
 

@@ -20,7 +20,7 @@ def uncertainty(setting: "Setting") -> None:
     setting.succeed("uncertainty", *files, "--force", *setting.head)
     sure, names = load_model(setting.folder / "sure.safetensors"), ("energy", "forces")
     (found,) = sure.evaluate(frames[0], (*names, "energy_std", "forces_std"))
-    (expected,) = setting.potential.evaluate(frames[0], names)
+    (expected,) = setting.expected(frames[:1])
     for name in names:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-10, atol=1e-10)
         assert (np.asarray(found[f"{name}_std"]) > 0).all()

@@ -17,14 +17,12 @@ import json
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 from jax import export
 from numpy.typing import ArrayLike
-
-from tensornet_jax.runtime.sealed_file import Json
 
 FUNCTION = "potential.jaxexport"
 MANIFEST = "manifest.json"
@@ -33,10 +31,10 @@ MEAN_OF_POSITIONS = "mean of the positions"
 SLOT_BLOCK = 4
 COINCIDENT = 1e-6
 
-Manifest: TypeAlias = Json
+Manifest: TypeAlias = dict[str, Any]
 """JSON."""
 
-Results: TypeAlias = Json
+Results: TypeAlias = dict[str, Any]
 """The energy is a float, all others are arrays."""
 
 
