@@ -1,5 +1,6 @@
 """Small potentials and structures that many tests share."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -28,6 +29,12 @@ ELEMENTS = ElementTable((1, 6, 7, 8, 14), np.array([-13.6, -1029.5, -1485.3, -20
 
 # Of `jax.jit`, for programs that run once or twice: compiling them is most of a test's time.
 UNOPTIMIZED: dict[str, Any] = {"xla_backend_optimization_level": 0}
+
+
+def unoptimized(*flags: str) -> dict[str, str]:
+    """Return what makes a process compile so, for its environment, with more flags of XLA."""
+    more = ("--xla_backend_optimization_level=0", *flags)
+    return {"XLA_FLAGS": " ".join([os.environ.get("XLA_FLAGS", ""), *more])}
 
 
 @cache

@@ -16,6 +16,7 @@ import pytest
 
 from tensornet_jax.data.readers import read_structures
 from tensornet_jax.potential.model_file import load_model
+from tests.builders import unoptimized
 
 # Shells have what they start in the background ignore the signal, and so do its children.
 RUN = (
@@ -46,7 +47,7 @@ def started(arguments, folder):
     root = Path(__file__).parents[2]
     environment = os.environ | {
         "PYTHONPATH": str(root),
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        **unoptimized(),
         "XDG_CACHE_HOME": str(folder / "cache"),
         # JAX lowers it in the process of the tests, and XLA's messages would fill the pipe.
         "TF_CPP_MIN_LOG_LEVEL": "3",

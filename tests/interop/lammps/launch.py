@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import unoptimized
+
 REPOSITORY = Path(__file__).parents[3]
 
 lammps_is_installed = pytest.mark.skipif(
@@ -29,7 +31,7 @@ def launched(
         "PYTHONPATH": str(REPOSITORY),
         "JAX_PLATFORMS": "cpu",
         # A few steps are faster than optimizing them.
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        **unoptimized(),
     }
     command = [mpiexec, "-n", str(count), sys.executable, *map(str, arguments)]
     return subprocess.run(

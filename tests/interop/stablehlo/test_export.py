@@ -19,7 +19,14 @@ from tensornet_jax.models import MODELS
 from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.potential import Potential, create_potential
 from tests import tolerances
-from tests.builders import ELEMENTS, ethanol, in_box, rattled_crystals, small_potential
+from tests.builders import (
+    ELEMENTS,
+    ethanol,
+    in_box,
+    rattled_crystals,
+    small_potential,
+    unoptimized,
+)
 from tests.interop.reference_cases import relative_error
 from tests.models.every_model import VARIANTS as EVERY_VARIANT
 from tests.models.every_model import small_model
@@ -57,7 +64,7 @@ def run_without_the_package(script: str, folder: Path) -> str:
         input=script,
         cwd=folder,
         # Compiling for every size would dominate.
-        env=os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"},
+        env=os.environ | unoptimized(),
         capture_output=True,
         text=True,
         check=False,

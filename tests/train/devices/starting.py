@@ -13,6 +13,7 @@ import ase
 import ase.io
 import numpy as np
 
+from tests.builders import unoptimized
 from tests.train.devices.pieces import Piece
 from tests.train.small import clusters
 
@@ -55,10 +56,9 @@ def start(
     pieces: Sequence[Piece], cache: Path, devices: int = 1, launch: Sequence[int] = ()
 ) -> subprocess.Popen[str]:
     """Start a process that runs pieces on so many simulated devices of its own."""
-    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
-        "XLA_FLAGS": flags,
+        **unoptimized(f"--xla_force_host_platform_device_count={devices}"),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
