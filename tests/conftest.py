@@ -1,6 +1,7 @@
 """Fixtures every test may use."""
 
 import gc
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,11 @@ SMALL_REFERENCES = Path(__file__).parent / "data_files"
 # Linux gives a process 65,530 memory mappings, and compiled functions take several each: a worker
 # that keeps all it ever compiled dies without a word near the end of the suite.
 MOST_MAPPINGS = 30_000
+
+
+# Shells have what they start in the background ignore Ctrl-C, and so do the children of that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -18,11 +18,7 @@ from tensornet_jax.data.readers import read_structures
 from tensornet_jax.potential.model_file import load_model
 from tests.builders import unoptimized
 
-# Shells have what they start in the background ignore the signal, and so do its children.
-RUN = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from tensornet_jax.cli import app; app()"
-)
+RUN = "from tensornet_jax.cli import app; app()"
 COUNT = 400
 PATIENCE = 240
 OPTIONS = {
