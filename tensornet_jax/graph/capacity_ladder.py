@@ -45,9 +45,11 @@ class CapacityLadder:
         """
         return self._choose([structures], headroom)
 
-    def choose_for_each(self, packs: Sequence[Sequence[Structure]]) -> Capacity:
+    def choose_for_each(
+        self, packs: Sequence[Sequence[Structure]], headroom: float = 1.0
+    ) -> Capacity:
         """Return one capacity that holds each of several packs of structures alone."""
-        return self._choose(packs, 1.0)
+        return self._choose(packs, headroom)
 
     def _choose(self, packs: Sequence[Sequence[Structure]], headroom: float) -> Capacity:
         needed = _in_powers_of_two(_holding_each(packs, 1.0))

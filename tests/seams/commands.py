@@ -22,6 +22,7 @@ import pytest
 from tensornet_jax.interop.stablehlo.exported_potential import ExportedPotential
 from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.programs import program_of
 from tensornet_jax.potential.results import Results
 from tensornet_jax.properties import DEVIATIONS
 from tensornet_jax.spectra.series_file import read_series
@@ -54,6 +55,7 @@ class Setting:
     def made(cls, cli: Callable[..., Any], folder: Path, variant: str) -> "Setting":
         """Write the files of a kind of potential."""
         self = cls(cli, folder, variant)
+        self._make_arrays_of_few_sizes()
         save_model(folder / "model.safetensors", self.potential)
         frames = self.structures()
         ase.io.write(folder / "structures.xyz", frames, format="extxyz")
@@ -61,6 +63,14 @@ class Setting:
             put_labels(atoms, found, self.potential)
         ase.io.write(folder / "labelled.xyz", frames, format="extxyz")
         return self
+
+    def _make_arrays_of_few_sizes(self) -> None:
+        """Let small structures share programs, and those that moved: compiling takes the time."""
+        ladder = program_of(self.potential.module).ladder
+        structures = [self.potential.structure(atoms) for atoms in self.structures()]
+        ladder.choose_for_each([[each] for each in structures[:2]], 1.4)
+        for several in (structures[2:], structures):
+            ladder.fit(several, 1.4)
 
     @property
     def potential(self) -> Potential:
@@ -290,7 +300,7 @@ def train(setting: Setting) -> None:
     """Training goes on from the potential, on structures of all sizes together."""
     head = "".join(f", head: {name}" for name in setting.head[1:])
     (setting.folder / "run.yaml").write_text(
-        "directory: run\n"
+        "directory: run\ndtype: float64\n"
         f"data: {{train: {{file: labelled.xyz{head}}}, validation: 1}}\n"
         "start: {model: model.safetensors, reference_energies: keep}\n"
         "training: {epochs: 1, batch_size: 2}\n",
