@@ -21,6 +21,7 @@ from tensornet_jax.cli.md import md
 from tensornet_jax.cli.models import models
 from tensornet_jax.cli.predict import predict
 from tensornet_jax.cli.relax import relax
+from tensornet_jax.cli.select import select
 from tensornet_jax.cli.spectrum import spectrum
 from tensornet_jax.cli.train import train
 from tensornet_jax.cli.uncertainty import uncertainty
@@ -55,6 +56,7 @@ for command in (
     lammps,
     spectrum,
     uncertainty,
+    select,
     compress,
     export,
     models,

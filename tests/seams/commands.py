@@ -25,6 +25,7 @@ from tensornet_jax.potential.potential import Potential
 from tensornet_jax.properties import DEVIATIONS
 from tensornet_jax.spectra.series_file import read_series
 from tests.seams.other_programs import ipi, lammps
+from tests.seams.selection import select
 from tests.seams.uncertainty import uncertainty
 from tests.seams.variants import HEAD, SIZES, potential, properties, structure
 
@@ -308,6 +309,7 @@ COMMANDS: dict[str, Callable[[Setting], None]] = {
     **{f"md of {size}": partial(dynamics, size=size) for size in SIZES},
     "lammps": lammps,
     "uncertainty": uncertainty,
+    "select": select,
     "i-pi": ipi,
     "compress": compress,
     "export": export,
@@ -316,7 +318,10 @@ COMMANDS: dict[str, Callable[[Setting], None]] = {
 
 # (command, kind) → what the message says.
 REFUSALS: dict[tuple[str, str], str] = {
-    **{(name, "tensors alone"): "predicts no energy" for name in ("compress", "uncertainty")},
+    **{
+        (name, "tensors alone"): "predicts no energy"
+        for name in ("compress", "uncertainty", "select")
+    },
     ("compress", "tensornet2"): "tensornet2 cannot be compressed",
     ("compress", "escn"): "escn cannot be compressed",
     ("compress", "compressed"): "compressed already",
