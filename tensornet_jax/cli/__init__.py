@@ -5,6 +5,7 @@ Commands import jax and the models when they run, so that `--help` answers at on
 
 import typer
 
+from tensornet_jax.cli.active import active
 from tensornet_jax.cli.benchmark import app as benchmark_app
 from tensornet_jax.cli.common import Commands
 from tensornet_jax.cli.compress import compress
@@ -57,6 +58,7 @@ for command in (
     spectrum,
     uncertainty,
     select,
+    active,
     compress,
     export,
     models,
