@@ -6,8 +6,8 @@ import pydantic
 from pydantic import Field
 
 from tensornet_jax.active.labelling.config import Labeller
-from tensornet_jax.config import NOT_SET_BY_USERS, Config, problem_at
-from tensornet_jax.md.config import MDConfig
+from tensornet_jax.config import NOT_SET_BY_USERS, TOLD_IN_WORDS, Config, problem_at
+from tensornet_jax.md.config import MDConfig, Thresholds
 from tensornet_jax.selection.config import SelectionConfig
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.config.sources import heads_of
@@ -53,6 +53,12 @@ class ExploreStage(MDConfig):
     )
     resume: bool = Field(default=True, description=SET_BY_LOOP, json_schema_extra=NOT_SET_BY_USERS)
     plot: bool = Field(default=False, description="plot energy and temperature; not in a loop")
+    stop: Thresholds | None = Field(
+        default=Thresholds(forces_std=0.3),
+        description="standard deviations above which a replica ends, and its last frame is a "
+        "candidate; null: none, with mark",
+        json_schema_extra=TOLD_IN_WORDS,
+    )
     volumes: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(1.0,),
         min_length=1,
@@ -118,11 +124,12 @@ class ActiveConfig(Config):
         "committees must",
     )
     uncertainty: UncertaintyStage = Field(
-        default=UncertaintyStage(), description="how sure models are made to know they are"
+        default=UncertaintyStage(), description="how models get their standard deviations"
     )
     explore: Annotated[tuple[ExploreStage, ...], pydantic.BeforeValidator(_as_list)] = Field(
         min_length=1,
         description="as for tensornet-jax md, with stop; or a list of such sections",
+        examples=[{"structure": "start.xyz"}],
     )
     select: SelectionConfig = Field(
         default=SelectionConfig(), description="which of the frames too uncertain are labelled"
