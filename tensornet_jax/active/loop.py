@@ -43,7 +43,7 @@ def run(
     config: ActiveConfig,
     *,
     message: Callable[[str], None] = _silent,
-    reporter: Reporter | None = None,
+    reporter: Callable[[], Reporter] = Reporter,
 ) -> LoopResult:
     """Run a loop, or go on with it: each stage is done once, whatever ended the last run.
 
@@ -53,7 +53,7 @@ def run(
     Args:
         config: the loop.
         message: told what is being done.
-        reporter: told what happens in training; nobody if None.
+        reporter: makes what is told of each training; by default nobody is.
 
     Raises:
         InUseError: another process runs in the directory.
@@ -68,16 +68,45 @@ def run(
         directory.record(config)
         if not directory.first.is_done:
             first_sets(config, directory.first)
-        ending = f"all {config.rounds} rounds are done"
-        for number in range(config.rounds + 1):
-            here, last = directory.round(number), number == config.rounds
-            found = _round(config, directory, here, message, reporter, last=last)
-            _tell(directory, number, found or (ending if last else None))
-            if found is not None:
-                ending = found
-                break
+        here, ending = _last_round(config, directory, message, reporter)
         save_model(directory.model, load_model(here.model))
-        return LoopResult(directory.model, directory.report, number, ending)
+        return LoopResult(directory.model, directory.report, here.number, ending)
+
+
+def _last_round(
+    config: ActiveConfig,
+    directory: LoopDirectory,
+    message: Callable[[str], None],
+    reporter: Callable[[], Reporter],
+) -> tuple[Round, str]:
+    """Do what of all rounds is left; return that of the last model, and why it is the last."""
+    for number in range(config.rounds):
+        here = directory.round(number)
+        found = _round(config, directory, here, message, reporter)
+        _tell(directory, here, found)
+        if found is not None:
+            return here, found
+    here, ending = directory.round(config.rounds), f"all {config.rounds} rounds are done"
+    _trained(config, directory, here, message, reporter)
+    _tell(directory, here, ending)
+    return here, ending
+
+
+def _trained(
+    config: ActiveConfig,
+    directory: LoopDirectory,
+    here: Round,
+    message: Callable[[str], None],
+    reporter: Callable[[], Reporter],
+) -> None:
+    if _due(here, here.train, "train", message):
+        train_round(config, directory, here, reporter())
+
+
+def _due(here: Round, stage: Stage, what: str, message: Callable[[str], None]) -> bool:
+    if not stage.is_done:
+        message(f"round {here.number}: {what}")
+    return not stage.is_done
 
 
 def _round(
@@ -85,48 +114,29 @@ def _round(
     directory: LoopDirectory,
     here: Round,
     message: Callable[[str], None],
-    reporter: Reporter | None,
-    *,
-    last: bool,
+    reporter: Callable[[], Reporter],
 ) -> str | None:
-    """Do what of a round is left, and return why there will be no other; None if there will.
-
-    Args:
-        config: of the loop.
-        directory: of the loop.
-        here: the round.
-        message: told what is being done.
-        reporter: told of training.
-        last: whether it is only to train.
-    """
-
-    def due(stage: Stage, what: str) -> bool:
-        if not stage.is_done:
-            message(f"round {here.number}: {what}")
-        return not stage.is_done
-
-    if due(here.train, "train"):
-        train_round(config, directory, here, reporter)
-    if last:
-        return None
-    if due(here.explore, "explore"):
+    """Do what of a round is left, and return why there will be no other; None if there will."""
+    _trained(config, directory, here, message, reporter)
+    if _due(here, here.explore, "explore", message):
         explore_round(config, here, message)
     if not here.explore.facts()["candidates"]:
         return SURE
-    if due(here.selected, "select"):
+    if _due(here, here.selected, "select", message):
         select_round(config, directory, here)
         facts = here.selected.facts()
         message(f"{len(facts['chosen'])} of {facts['candidates']} candidates chosen")
     if not here.selected.facts()["chosen"]:
         return NOTHING_NEW
-    if due(here.labelled, "label"):
+    if _due(here, here.labelled, "label", message):
+        # Whoever labels may want to see what, and why.
         write_round_report(here)
         label_round(config, here, message)
     return None
 
 
-def _tell(directory: LoopDirectory, number: int, ending: str | None) -> None:
-    rounds = [directory.round(k) for k in range(number + 1)]
-    write_round_report(rounds[-1])
+def _tell(directory: LoopDirectory, here: Round, ending: str | None) -> None:
+    write_round_report(here)
     text = "Not at its end yet." if ending is None else f"Ended: {ending}."
+    rounds = [directory.round(number) for number in range(here.number + 1)]
     write_loop_report(directory, rounds, text)

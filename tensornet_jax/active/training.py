@@ -17,7 +17,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def train_round(
-    config: ActiveConfig, directory: LoopDirectory, here: Round, reporter: Reporter | None
+    config: ActiveConfig, directory: LoopDirectory, here: Round, reporter: Reporter
 ) -> None:
     """Train, or go on with it, and give the model its deviations.
 

@@ -37,7 +37,7 @@ def active(config: ConfigArgument, overrides: OverrideOption = None) -> None:
     prepare_process()
     try:
         with termination_as_interrupt():
-            result = run(loop, message=typer.echo, reporter=TerminalReporter())
+            result = run(loop, message=typer.echo, reporter=TerminalReporter)
     except WaitingForLabels as waiting:
         typer.echo(str(waiting))
         raise typer.Exit(WAITING) from None

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -17,7 +16,8 @@ from tensornet_jax.selection.points import NO_UNCERTAINTY, PointsOf, points_of
 from tensornet_jax.selection.soundness import KINDS, LeftOut, absurd, repetitions, unsuitable
 
 
-class Choice(NamedTuple):
+@dataclass(frozen=True)
+class Choice:
     """A structure that was chosen.
 
     index: its place among the candidates.

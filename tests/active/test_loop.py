@@ -116,7 +116,7 @@ def test_killed_at_every_stage_it_comes_to_the_same_choices(folder, whole, monke
         assert content == expected[name], name
 
 
-@pytest.mark.parametrize("stage", ["train", "explore", "selected", "labelled"])
+@pytest.mark.parametrize("stage", ["train", "selected"])
 def test_a_stage_without_its_mark_is_done_again_to_the_same(folder, whole, stage):
     shutil.copytree(whole, folder / "loop")
     here = LoopDirectory("loop").round(1)

@@ -1,6 +1,7 @@
 """Which calculators a configuration may name: a file must not be able to import anything."""
 
 import re
+from collections.abc import Callable
 from importlib import import_module
 
 from ase.calculators.calculator import BaseCalculator
@@ -31,7 +32,7 @@ def check_allowed(name: str) -> None:
         )
 
 
-def calculator_class(name: str) -> type[BaseCalculator]:
+def calculator_class(name: str) -> Callable[..., BaseCalculator]:
     """Return the class of an allowed calculator.
 
     Args:
