@@ -126,7 +126,7 @@ def select(
         found = _by_distance(make_points, kept, known, settings.count, batch_size)
     else:
         found = _by_determinant(make_points, kept, settings.count, batch_size)
-    chosen = tuple(Choice(places[k], score, reason) for k, score, reason in found)
+    chosen = tuple(replace(each, index=places[each.index]) for each in found)
     return Selection(settings, chosen, dict(sorted(left_out.items())), unit_of(settings))
 
 
