@@ -64,7 +64,8 @@ def explore_round(config: ActiveConfig, here: Round, message: Callable[[str], No
         message: told of each simulation.
 
     Raises:
-        ValueError: a structure cannot be simulated as the configuration says.
+        ValueError: a structure cannot be simulated as the configuration says, or all simulations
+            exploded before there was a candidate.
     """
     here.explore.begin()
     told = []
@@ -72,7 +73,14 @@ def explore_round(config: ActiveConfig, here: Round, message: Callable[[str], No
         facts = _simulated(each)
         told.append(facts)
         message(f"explored {Path(each.run.output).name}: {facts['ended']}")
-    here.explore.finish({"simulations": told, "candidates": len(candidates_of(config, here))})
+    count = len(candidates_of(config, here))
+    exploded = [each["exploded"] for each in told if each["exploded"]]
+    if exploded and not count:
+        raise ValueError(
+            f"{here.explore.path}: nothing was explored of which the model was unsure before "
+            f"{exploded[0]}"
+        )
+    here.explore.finish({"simulations": told, "candidates": count})
 
 
 def candidates_of(config: ActiveConfig, here: Round) -> list[LabelledStructure]:
@@ -82,9 +90,9 @@ def candidates_of(config: ActiveConfig, here: Round) -> list[LabelledStructure]:
     """
     found = []
     for each in simulations_of(config, here):
-        for path in paths_of(Path(each.run.output), ".xyz", each.run.replicas):
+        for frames in _frames_of(each.run):
             stopped = False
-            for frame in read_labelled(path):
+            for frame in frames:
                 info = frame.atoms.info
                 if info.get("uncertain") and not stopped:
                     found.append(frame.without_labels())
@@ -117,6 +125,12 @@ def start_of(stage: MDConfig | ExploreStage, potential: Potential, volume: float
     return atoms
 
 
+def _frames_of(run: MDConfig) -> Iterator[list[LabelledStructure]]:
+    """Yield the frames of each replica: none of a run that exploded before the first."""
+    for path in paths_of(Path(run.output), ".xyz", run.replicas):
+        yield read_labelled(path) if path.exists() else []
+
+
 def _simulated(simulation: Simulation) -> Json:
     """Take the steps that are left, and return what came of them."""
     run = simulation.run
@@ -142,8 +156,8 @@ def _simulated(simulation: Simulation) -> Json:
 def _facts(simulation: Simulation, exploded: str | None) -> Json:
     """Return what the trajectories say of each replica."""
     run, replicas = simulation.run, []
-    for path in paths_of(Path(run.output), ".xyz", run.replicas):
-        infos = [frame.atoms.info for frame in read_labelled(path)] if path.exists() else []
+    for frames in _frames_of(run):
+        infos = [frame.atoms.info for frame in frames]
         stops = [int(info["stopped_at_step"]) for info in infos if "stopped_at_step" in info]
         replicas.append(
             {

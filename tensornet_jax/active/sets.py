@@ -11,6 +11,7 @@ from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.canonical_file import write_canonical
 from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.readers import read_labelled
+from tensornet_jax.potential.uncertainty.estimate import FEWEST_TO_CALIBRATE
 from tensornet_jax.runtime.sealed_file import Json
 from tensornet_jax.train.config.sources import Sources, readings_of_files
 
@@ -44,6 +45,12 @@ def first_sets(config: ActiveConfig, stage: Stage) -> None:
                 f"train.data.validation: {count} structures cannot be held out of {len(train)}"
             )
         train, validation = parted(train, count, config.seed)
+    known = sum(np.isfinite(each.energy) for each in validation)
+    if known < FEWEST_TO_CALIBRATE:
+        raise ValueError(
+            f"train.data.validation: {known} of {len(validation)} structures have an energy, which "
+            "is too few to calibrate deviations on: hold out more, or name the labels' key"
+        )
     stage.begin()
     stage.finish(written(stage, train, validation))
 

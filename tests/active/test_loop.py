@@ -10,6 +10,7 @@ from ase.calculators.emt import EMT
 
 from tensornet_jax import load_model
 from tensornet_jax.active import choosing, exploring, loop, training
+from tensornet_jax.active.labelling.programs import WaitingForLabels
 from tensornet_jax.active.layout import LoopDirectory, Stage
 from tensornet_jax.config import ConfigError
 from tensornet_jax.data.auditing.overlap import overlap
@@ -137,6 +138,22 @@ def test_a_loop_goes_on_with_more_rounds_and_with_nothing_else_changed(folder, w
     assert result.ending == "all 2 rounds are done"
     with pytest.raises(ConfigError, match=r"the loop began with select\.count = 3, not 4"):
         loop.run(small.loop(**{"select.count": 4}))
+
+
+def test_labels_made_elsewhere_are_waited_for_and_taken(folder, whole):
+    shutil.copytree(whole, folder / "loop")
+    Path("loop/config.yaml").unlink()
+    labelled = LoopDirectory("loop").round(0).labelled
+    shutil.rmtree(labelled.path)
+    config = small.loop(rounds=1, label={"name": "wait"})
+    for _ in range(2):
+        with pytest.raises(WaitingForLabels, match=r"3 structures wait .*selected/selected\.xyz"):
+            loop.run(config)
+    made = LoopDirectory(whole).round(0).labelled.path
+    shutil.copy(made / "answers.xyz", labelled.path / "answers.xyz")
+    loop.run(config)
+    for name in ("train.xyz", "validation.xyz"):
+        assert (labelled.path / name).read_bytes() == (made / name).read_bytes()
 
 
 def test_a_model_that_is_sure_of_all_it_sees_ends_the_loop(folder, whole):
