@@ -129,9 +129,13 @@ def _of_random(
     folder: Path,
     test: Sequence[LabelledStructure],
 ) -> list[dict[str, Any]]:
-    """Train on as many structures as the loop had, each time on from the model before."""
-    directory, records, before = LoopDirectory(config.directory), [], None
-    for number in range(config.rounds + 1):
+    """Train on as many structures as the loop had, each time on from the model before.
+
+    The first model is that of the loop, which began with the same structures.
+    """
+    directory, records = LoopDirectory(config.directory), []
+    before = RunDirectory(directory.round(0).train.path).model
+    for number in range(1, config.rounds + 1):
         here = directory.round(number)
         if not here.train.is_done:
             break
@@ -141,9 +145,8 @@ def _of_random(
         section = config.train.model_dump(mode="json")
         section |= {"directory": str(own)}
         section["data"]["train"] = str(file)
-        if before is not None:
-            section["start"] = {"model": str(before), "reference_energies": "keep"}
-            section["model"] = None
+        section["start"] = {"model": str(before), "reference_energies": "keep"}
+        section["model"] = None
         train(RunConfig.model_validate(section), resume=True)
         before = RunDirectory(own).model
         records.append({"choice": "random", "labels": labels, **_errors(before, test)})
