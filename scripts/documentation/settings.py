@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from scripts.documentation.markdown import cell, heading, table
+from tensornet_jax.active.config import ActiveConfig
 from tensornet_jax.cli.template import inline_yaml, sections_of
 from tensornet_jax.config import NOT_SET_BY_USERS, Config
 from tensornet_jax.md.config import MDConfig
@@ -29,7 +30,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Every key of the two kinds of YAML files. `tensornet-jax config template` writes them "
+        "Every key of the three kinds of YAML files. `tensornet-jax config template` writes them "
         "with their defaults, `tensornet-jax config validate` checks a file, and `tensornet-jax "
         "config schema` gives a JSON schema to editors. A key that does not exist, or a value of "
         "another type, causes an error with the line. On the command line keys of sections are "
@@ -39,6 +40,7 @@ def settings_page() -> str:
     for title, schema, intro in (
         ("Training", RunConfig, "`tensornet-jax train CONFIG`: [guide](../training.md)."),
         ("Dynamics", MDConfig, "`tensornet-jax md CONFIG`: [guide](../molecular_dynamics.md)."),
+        ("Loops", ActiveConfig, "`tensornet-jax active CONFIG`: [guide](../active.md)."),
     ):
         lines += [heading(2, title), "", intro, ""]
         for path, section in _sections(schema, ""):

@@ -5,6 +5,7 @@ Commands import jax and the models when they run, so that `--help` answers at on
 
 import typer
 
+from tensornet_jax.cli.active import active
 from tensornet_jax.cli.benchmark import app as benchmark_app
 from tensornet_jax.cli.common import Commands
 from tensornet_jax.cli.compress import compress
@@ -21,6 +22,7 @@ from tensornet_jax.cli.md import md
 from tensornet_jax.cli.models import models
 from tensornet_jax.cli.predict import predict
 from tensornet_jax.cli.relax import relax
+from tensornet_jax.cli.select import select
 from tensornet_jax.cli.spectrum import spectrum
 from tensornet_jax.cli.train import train
 from tensornet_jax.cli.uncertainty import uncertainty
@@ -55,6 +57,8 @@ for command in (
     lammps,
     spectrum,
     uncertainty,
+    select,
+    active,
     compress,
     export,
     models,

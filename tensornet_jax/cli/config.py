@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from tensornet_jax.active.config import ActiveConfig
     from tensornet_jax.md.config import MDConfig
     from tensornet_jax.train.config.run import RunConfig
 
 app = typer.Typer(
-    help="Write, describe and check configurations of training and of dynamics.",
+    help="Write, describe and check configurations of training, dynamics and loops.",
     no_args_is_help=True,
 )
 
@@ -31,6 +32,9 @@ ConfigArgument = Annotated[
 DynamicsOption = Annotated[
     bool, typer.Option("--md", help="Of molecular dynamics, not of training.")
 ]
+LoopOption = Annotated[
+    bool, typer.Option("--active", help="Of a loop of active learning, not of training.")
+]
 
 
 @app.command()
@@ -43,11 +47,13 @@ def template(
         str, typer.Option(help="Model whose settings to write: tensornet, mace, escn.")
     ] = "tensornet",
     dynamics: DynamicsOption = False,
+    loop: LoopOption = False,
 ) -> None:
     """Write a configuration with every setting, its default and what it means."""
     from tensornet_jax.cli.template import config_template
 
-    text = config_template(_schema(dynamics), {} if dynamics else {"model": {"name": model}})
+    given = {} if dynamics or loop else {"model": {"name": model}}
+    text = config_template(_schema(dynamics, loop), given)
     if output is None:
         typer.echo(text, nl=False)
         return
@@ -59,11 +65,11 @@ def template(
 
 
 @app.command()
-def schema(dynamics: DynamicsOption = False) -> None:
+def schema(dynamics: DynamicsOption = False, loop: LoopOption = False) -> None:
     """Print the JSON schema, for editors that check YAML while it is typed."""
     from tensornet_jax.config import config_schema
 
-    typer.echo(json.dumps(config_schema(_schema(dynamics)), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(config_schema(_schema(dynamics, loop)), indent=2, ensure_ascii=False))
 
 
 @app.command()
@@ -74,11 +80,12 @@ def validate(
         bool, typer.Option("--show", help="Print the configuration with all defaults.")
     ] = False,
     dynamics: DynamicsOption = False,
+    loop: LoopOption = False,
 ) -> None:
     """Check a configuration and the files it names."""
     from tensornet_jax.config import dump_config, load_config
 
-    run = load_config(config, _schema(dynamics), overrides or ())
+    run = load_config(config, _schema(dynamics, loop), overrides or ())
     missing = [path for path in run.files() if not _matches(path)]
     if missing:
         raise ValueError(
@@ -89,7 +96,13 @@ def validate(
     typer.echo(dump_config(run) if show else f"{config} is valid", nl=not show)
 
 
-def _schema(dynamics: bool) -> "type[RunConfig] | type[MDConfig]":
+def _schema(dynamics: bool, loop: bool) -> "type[RunConfig] | type[MDConfig] | type[ActiveConfig]":
+    if dynamics and loop:
+        raise ValueError("--md and --active are of different files: give one of them")
+    if loop:
+        from tensornet_jax.active.config import ActiveConfig
+
+        return ActiveConfig
     if dynamics:
         from tensornet_jax.md.config import MDConfig
 
@@ -99,7 +112,9 @@ def _schema(dynamics: bool) -> "type[RunConfig] | type[MDConfig]":
     return RunConfig
 
 
-def _resolved(run: "RunConfig | MDConfig") -> "RunConfig | MDConfig":
+def _resolved(
+    run: "RunConfig | MDConfig | ActiveConfig",
+) -> "RunConfig | MDConfig | ActiveConfig":
     """Return the configuration with what it takes from the model it starts from, if any."""
     from tensornet_jax.train.config.run import RunConfig
 

@@ -40,6 +40,9 @@ def _section(section: Config, indent: str) -> Iterator[str]:
         if (field.json_schema_extra or {}) == NOT_SET_BY_USERS:
             continue
         value = getattr(section, name)
+        if isinstance(value, tuple) and len(value) == 1 and isinstance(value[0], Config):
+            # A list of sections of which one is enough takes it as it is.
+            (value,) = value
         if not indent:
             yield ""
         if field.description:

@@ -141,7 +141,10 @@ class RunDirectory:
                 f"{self.config}: the run began from {origins[0]}, not from {origins[1]}: resume "
                 "with the former, or choose another directory"
             )
-        saved, asked = _flat(former.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
+        saved, asked = (
+            flattened(former.model_dump(mode="json")),
+            flattened(config.model_dump(mode="json")),
+        )
         for key in sorted(saved.keys() | asked.keys()):
             if saved.get(key) != asked.get(key) and key not in RESUMABLE:
                 raise TrainingError(
@@ -150,11 +153,17 @@ class RunDirectory:
                 )
 
 
-def _flat(content: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flattened(content: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Return what sections of a configuration hold, by keys with dots.
+
+    Args:
+        content: a section as JSON.
+        prefix: of all keys.
+    """
     flat: dict[str, object] = {}
     for key, item in content.items():
         if isinstance(item, Mapping) and item:
-            flat |= _flat(item, f"{prefix}{key}.")
+            flat |= flattened(item, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = item
     return flat

@@ -20,6 +20,16 @@ def test_template_can_be_written_once_and_validates(cli, tmp_path):
     assert cli("config", "validate", "run.yaml").stdout == "run.yaml is valid\n"
 
 
+def test_template_of_a_loop_validates(cli, tmp_path):
+    assert cli("config", "template", "--active", "-o", "active.yaml").exit_code == 0
+    for name in ("train.xyz", "start.xyz"):
+        (tmp_path / name).touch()
+    result = cli("config", "validate", "--active", "active.yaml")
+    assert result.stdout == "active.yaml is valid\n", result.stderr
+    assert "explore" in json.loads(cli("config", "schema", "--active").stdout)["required"]
+    assert "give one of them" in cli("config", "schema", "--active", "--md").stderr
+
+
 def test_validate_shows_the_resolved_config_with_overrides(cli, tmp_path):
     (tmp_path / "run.yaml").write_text(MINIMAL)
     (tmp_path / "a.xyz").touch()

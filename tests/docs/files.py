@@ -93,6 +93,13 @@ def _frames(path: Path) -> None:
     ase.io.write(path, list(_ethanol()), format="extxyz")
 
 
+def _other_frames(path: Path) -> None:
+    frames = ethanol()
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.05, seed=seed)
+    ase.io.write(path, frames, format="extxyz")
+
+
 def _isolated_atoms(path: Path) -> None:
     frames = []
     for symbol, energy in (("H", -10.7), ("C", -48.8), ("O", -102.6)):
@@ -165,6 +172,7 @@ FILES: dict[str, dict[str, Callable[[Path], None]]] = {
         "typical.xyz": _frames,
         "ethanol.xyz": _frames,
     },
+    "active.md": {"structures.xyz": _other_frames},
     "interoperability.md": {"mace-mpa-0-medium.model": _model_of_mace_torch},
     "openmm.md": {
         "ethanol.pdb": _ethanol_pdb,

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from typer.core import TyperGroup
 from typer.testing import CliRunner
 
+from tensornet_jax.active.config import ActiveConfig
 from tensornet_jax.cli import app
 from tensornet_jax.config import load_config
 from tensornet_jax.md.config import MDConfig
@@ -151,6 +152,9 @@ def check_yaml(block: Block, folder: Path) -> None:
     if block.remark == "part of":
         for key in reversed(block.reason.split(".")):
             text = f"{key}:\n{textwrap.indent(text, '  ')}"
+    if re.search(r"^explore:", text, re.M):
+        load_config(path, ActiveConfig)
+        return
     if re.search(r"^structure:", text, re.M):
         load_config(path, MDConfig)
         return

@@ -27,6 +27,7 @@ from tensornet_jax.potential.results import Results
 from tensornet_jax.properties import DEVIATIONS
 from tensornet_jax.spectra.series_file import read_series
 from tests.seams.other_programs import ipi, lammps
+from tests.seams.selection import select
 from tests.seams.uncertainty import uncertainty
 from tests.seams.variants import HEAD, SIZES, potential, properties, structure
 
@@ -325,6 +326,7 @@ COMMANDS: dict[str, Callable[[Setting], None]] = {
     **{f"md of {size}": partial(dynamics, size=size) for size in SIZES},
     "lammps": lammps,
     "uncertainty": uncertainty,
+    "select": select,
     "i-pi": ipi,
     "compress": compress,
     "export": export,
@@ -333,7 +335,10 @@ COMMANDS: dict[str, Callable[[Setting], None]] = {
 
 # (command, kind) → what the message says.
 REFUSALS: dict[tuple[str, str], str] = {
-    **{(name, "tensors alone"): "predicts no energy" for name in ("compress", "uncertainty")},
+    **{
+        (name, "tensors alone"): "predicts no energy"
+        for name in ("compress", "uncertainty", "select")
+    },
     ("compress", "tensornet2"): "tensornet2 cannot be compressed",
     ("compress", "escn"): "escn cannot be compressed",
     ("compress", "compressed"): "compressed already",

@@ -7,7 +7,7 @@ from tests.seams.commands import COMMANDS, REFUSALS
 from tests.seams.variants import VARIANTS
 
 # They read neither models nor structures, or are tested where they belong with what they read.
-ELSEWHERE = {"spectrum", "models", "fetch", "config", "convert", "benchmark"}
+ELSEWHERE = {"active", "spectrum", "models", "fetch", "config", "convert", "benchmark"}
 
 
 def test_every_kind_of_potential_meets_every_command():

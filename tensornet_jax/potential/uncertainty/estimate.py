@@ -1,24 +1,18 @@
 """Potentials with an uncertainty, by last-layer prediction rigidity or of a committee."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import ase
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
-from tensornet_jax.graph.atom_graph import AtomGraph, batch_structures, to_device
-from tensornet_jax.graph.capacity_ladder import CapacityLadder, packs
 from tensornet_jax.models.config import require_last_layer
-from tensornet_jax.ops.segments import sum_of_segments
-from tensornet_jax.potential.potential import ATOMS_PER_BATCH, Potential
+from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.uncertainty.calibration import Calibration, best_scale, calibrate
 from tensornet_jax.potential.uncertainty.deviations import COLLECTION
-from tensornet_jax.potential.uncertainty.last_layer import last_layer_features
 from tensornet_jax.potential.uncertainty.residuals import Residuals, residuals_of
 from tensornet_jax.potential.uncertainty.rigidity import (
     Covariance,
@@ -27,9 +21,11 @@ from tensornet_jax.potential.uncertainty.rigidity import (
 )
 from tensornet_jax.potential.uncertainty.shallow import Energies, Score, trained_last_layers
 from tensornet_jax.potential.uncertainty.stored import SCALED
-from tensornet_jax.potential.variables import Variables
+from tensornet_jax.potential.uncertainty.structure_features import features_per_atom
 
 FEWEST_TO_CALIBRATE = 2
+RIGIDITY = "last-layer prediction rigidity"
+"""Name of the estimator whose covariance is that of the training set."""
 
 Progress = Callable[[str, int, int], None]
 """Takes the work, how many structures are done, and how many there are."""
@@ -74,10 +70,10 @@ def with_rigidity(
     _check(potential, sample, validation, directions, regularizer)
     potential = _plain(potential)
     covariance: Covariance | None = None
-    for done, rows in _features_per_atom(potential, sample, batch_size):
+    for _, rows in features_per_atom(potential, sample, batch_size):
         covariance = covariance or Covariance(rows.shape[1])
         covariance.add(rows)
-        progress("features", done, len(sample))
+        progress("features", covariance.num_structures, len(sample))
     assert covariance is not None
     if regularizer is None:
         known = _energies(potential, validation, batch_size)
@@ -86,7 +82,7 @@ def with_rigidity(
     count = factor.shape[1] if directions is None else directions
     drawn = random_directions(factor, count, seed)
     facts: dict[str, object] = {
-        "estimator": "last-layer prediction rigidity",
+        "estimator": RIGIDITY,
         "structures": covariance.num_structures,
         "features": covariance.size,
         "directions": drawn.shape[1],
@@ -263,30 +259,6 @@ def _check_labels(validation: Sequence[LabelledStructure]) -> None:
         )
 
 
-def _features_per_atom(
-    potential: Potential, structures: Sequence[ase.Atoms], batch_size: int | None
-) -> Iterator[tuple[int, Float[np.ndarray, "structures features"]]]:
-    """Yield how many structures are done, and features per atom of those done last."""
-    ladder, done = CapacityLadder(), 0
-    for pack in packs([len(atoms) for atoms in structures], batch_size, ATOMS_PER_BATCH):
-        chosen = [potential.structure(structures[k], f" (structure {k})") for k in pack]
-        capacity = ladder.choose(chosen)
-        with potential.precision():
-            graph = to_device(batch_structures(chosen, capacity, potential.dtype))
-            sums = _features_of_structures(potential.module, potential.variables, graph)
-        sizes = np.array([max(len(each), 1) for each in chosen])
-        done += len(pack)
-        yield done, np.asarray(sums, np.float64)[: len(pack)] / sizes[:, None]
-
-
-@partial(jax.jit, static_argnames="module")
-def _features_of_structures(
-    module: nn.Module, variables: Variables, graph: AtomGraph
-) -> Float[Array, "structures features"]:
-    features = last_layer_features(module, variables, graph)
-    return sum_of_segments(features, graph.node_graph, graph.num_graphs)
-
-
 def _energies(
     potential: Potential, structures: Sequence[LabelledStructure], batch_size: int | None
 ) -> Energies:
@@ -294,7 +266,7 @@ def _energies(
     # By size, as packs are: features come in that order.
     known = sorted((e for e in structures if np.isfinite(e.energy)), key=len)
     frames = [each.atoms for each in known]
-    rows = [rows for _, rows in _features_per_atom(potential, frames, batch_size)]
+    rows = [rows for _, rows in features_per_atom(potential, frames, batch_size)]
     found = potential.evaluate(frames, ("energy",), batch_size)
     errors = [
         (each["energy"] - label.energy) / max(len(label), 1)

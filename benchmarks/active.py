@@ -1,0 +1,181 @@
+"""Labels that a loop of active learning needs, against structures chosen at random: ethanol, GFN2.
+
+python benchmarks/active.py [--first 25] [--count 25] [--rounds 3] [--epochs 200] [--channels 32]
+    [--steps 2000] [--temperatures 300 500 700] [--seed 0] [--folder FOLDER]
+
+pip install tblite first: it labels what the loop chooses. Random structures are those of the data
+that come with the package, dynamics of GFN2-xTB at 500 K, which is what such a training set usually
+is. Both begin with the same structures, train on from the same model with the same settings, and
+are validated on as many structures; the test is an independent trajectory at 500 K.
+"""
+
+import argparse
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from results_file import add_records, results_folder
+
+import tensornet_jax
+from tensornet_jax.active.config import ActiveConfig
+from tensornet_jax.active.layout import LoopDirectory
+from tensornet_jax.active.loop import run
+from tensornet_jax.cli.progress import TerminalReporter
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.data.labels.canonical_file import write_canonical
+from tensornet_jax.data.readers import read_labelled
+from tensornet_jax.potential.model_file import load_model
+from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
+from tensornet_jax.train.config.run import RunConfig
+from tensornet_jax.train.evaluation.metrics import errors_of
+from tensornet_jax.train.run import train
+from tensornet_jax.train.run_directory import RunDirectory
+
+BENCHMARK = "active"
+DATA = Path(tensornet_jax.__file__).parent / "data/examples/ethanol_gfn2"
+MOST_TESTED = 200
+
+
+def main() -> None:
+    """Run the loop, train on as many random structures, and write the errors of both."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--first", type=int, default=25)
+    parser.add_argument("--count", type=int, default=25)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--channels", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--temperatures", nargs="+", type=float, default=[300.0, 500.0, 700.0])
+    parser.add_argument("--stop", type=float, default=1.0)
+    parser.add_argument("--mark", type=float, default=0.1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    enable_compilation_cache()
+    folder = results_folder(BENCHMARK, options.folder)
+    pool = read_labelled(DATA / "train.xyz")
+    order = np.random.default_rng(options.seed).permutation(len(pool))
+    shuffled = [pool[k] for k in order]
+    held, random = shuffled[: options.first], shuffled[options.first :]
+    write_canonical(folder / "validation.xyz", held)
+    write_canonical(folder / "first.xyz", random[: options.first])
+    config = _loop(options, folder)
+    run(config, message=lambda text: print(text, flush=True), reporter=TerminalReporter)
+    test = read_labelled(DATA / "test.xyz")[:MOST_TESTED]
+    records = [*_of_loop(config, test), *_of_random(config, random, folder, test)]
+    add_records(folder, BENCHMARK, records, ("choice", "labels"), {"tblite": version("tblite")})
+    table = "\n".join(_table(records)) + "\n"
+    (folder / "README.md").write_text(table, encoding="utf-8")
+    print(table)
+
+
+def _loop(options: argparse.Namespace, folder: Path) -> ActiveConfig:
+    settings: dict[str, Any] = {
+        "directory": str(folder / "loop"),
+        "rounds": options.rounds,
+        "train": {
+            "seed": options.seed,
+            "data": {
+                "train": str(folder / "first.xyz"),
+                "validation": str(folder / "validation.xyz"),
+            },
+            "model": {"name": "tensornet", "num_channels": options.channels, "num_layers": 1},
+            "loss": {"energy": {"weight": 100.0}, "forces": {"weight": 10.0}},
+            "optimizer": {"learning_rate": 2e-3, "ema_decay": 0.99},
+            "training": {"epochs": options.epochs, "batch_size": 5, "validate_every": 10},
+        },
+        "explore": {
+            "structure": str(DATA / "train.xyz"),
+            "ensemble": {
+                "name": "langevin",
+                "temperature": options.temperatures,
+                "friction": 0.02,
+            },
+            "replicas": len(options.temperatures),
+            "steps": options.steps,
+            "interval": 20,
+            "stop": {"forces_std": options.stop},
+            "mark": {"forces_std": options.mark},
+            "seed": options.seed,
+        },
+        "uncertainty": {"directions": 16},
+        "select": {"count": options.count},
+        "label": {
+            "name": "calculator",
+            "calculator": "tblite.ase.TBLite",
+            "settings": {"method": "GFN2-xTB", "verbosity": 0},
+        },
+        # Random structures have as many to be validated on.
+        "validation_share": 0.0,
+    }
+    return ActiveConfig.model_validate(settings)
+
+
+def _of_loop(config: ActiveConfig, test: Sequence[LabelledStructure]) -> list[dict[str, Any]]:
+    directory, records = LoopDirectory(config.directory), []
+    for number in range(config.rounds + 1):
+        here = directory.round(number)
+        if here.train.is_done:
+            labels = here.train.facts()["train"]
+            records.append({"choice": "loop", "labels": labels, **_errors(here.model, test)})
+    return records
+
+
+def _of_random(
+    config: ActiveConfig,
+    structures: Sequence[LabelledStructure],
+    folder: Path,
+    test: Sequence[LabelledStructure],
+) -> list[dict[str, Any]]:
+    """Train on as many structures as the loop had, each time on from the model before.
+
+    The first model is that of the loop, which began with the same structures.
+    """
+    directory, records = LoopDirectory(config.directory), []
+    before = RunDirectory(directory.round(0).train.path).model
+    for number in range(1, config.rounds + 1):
+        here = directory.round(number)
+        if not here.train.is_done:
+            break
+        labels = here.train.facts()["train"]
+        file, own = folder / f"random-{labels}.xyz", folder / f"random-{labels}"
+        write_canonical(file, structures[:labels])
+        section = config.train.model_dump(mode="json")
+        section |= {"directory": str(own)}
+        section["data"]["train"] = str(file)
+        section["start"] = {"model": str(before), "reference_energies": "keep"}
+        section["model"] = None
+        train(RunConfig.model_validate(section), resume=True)
+        before = RunDirectory(own).model
+        records.append({"choice": "random", "labels": labels, **_errors(before, test)})
+    return records
+
+
+def _errors(model: Path, test: Sequence[LabelledStructure]) -> dict[str, float]:
+    """Return RMSE of energies per atom, meV, and forces, meV/Å."""
+    potential = load_model(model)
+    predictions = potential.evaluate([each.atoms for each in test])
+    found = [
+        errors_of(prediction, each.labels, len(each))
+        for prediction, each in zip(predictions, test, strict=True)
+    ]
+    return {
+        name: 1000
+        * float(np.sqrt(np.mean(np.concatenate([np.ravel(e[name]) for e in found]) ** 2)))
+        for name in ("energy_per_atom", "forces")
+    }
+
+
+def _table(records: Sequence[dict[str, Any]]) -> list[str]:
+    lines = ["# Active learning of ethanol", "", "RMSE on an independent trajectory at 500 K.", ""]
+    lines += ["| choice | labels | energy, meV/atom | forces, meV/Å |", "|---|---|---|---|"]
+    for each in records:
+        sizes = f"{each['energy_per_atom']:.3g} | {each['forces']:.4g}"
+        lines.append(f"| {each['choice']} | {each['labels']} | {sizes} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Who labels structures: an ASE calculator, a command, or a person with a cluster."""
