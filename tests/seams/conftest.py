@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tensornet_jax.cli import app
-from tests.seams.commands import Setting
+from tests.seams.setting import Setting
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -16,7 +16,7 @@ from tensornet_jax.interop.ipi.connection import Address
 from tests.seams.variants import structure
 
 if TYPE_CHECKING:
-    from tests.seams.commands import Setting
+    from tests.seams.setting import Setting
 
 FORCES = 1e-5  # eV/Å; files keep eight digits of positions
 

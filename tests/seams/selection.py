@@ -8,7 +8,7 @@ import numpy as np
 from tests.seams.variants import molecules_with_errors, structure
 
 if TYPE_CHECKING:
-    from tests.seams.commands import Setting
+    from tests.seams.setting import Setting
 
 
 def select(setting: "Setting") -> None:

@@ -9,7 +9,7 @@ from tensornet_jax.potential.model_file import load_model
 from tests.seams.variants import molecules_with_errors
 
 if TYPE_CHECKING:
-    from tests.seams.commands import Setting
+    from tests.seams.setting import Setting
 
 
 def uncertainty(setting: "Setting") -> None:

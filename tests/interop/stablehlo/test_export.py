@@ -1,10 +1,7 @@
 """An exported potential gives the same numbers where this package is not installed."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,52 +22,15 @@ from tests.builders import (
     in_box,
     rattled_crystals,
     small_potential,
-    unoptimized,
 )
 from tests.interop.reference_cases import relative_error
+from tests.interop.stablehlo.isolated import run_without_the_package
 from tests.models.every_model import VARIANTS as EVERY_VARIANT
 from tests.models.every_model import small_model
 
 pytest.importorskip("flatbuffers", reason="flatbuffers (the extra 'export') is not installed")
 
 DOCS = Path(__file__).parents[3] / "docs" / "interoperability.md"
-# Refuses what an MD engine's author need not have, then runs a script given on standard input.
-BLOCKED = (
-    "tensornet_jax",
-    "flax",
-    "ase",
-    "e3nn_jax",
-    "optax",
-    "matscipy",
-    "pydantic",
-    "safetensors",
-)
-ISOLATED = f"""
-import sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {BLOCKED}:
-            raise ModuleNotFoundError(f"blocked: {{name}}")
-
-sys.meta_path.insert(0, Blocker())
-exec(compile(sys.stdin.read(), "script", "exec"))
-"""
-
-
-def run_without_the_package(script: str, folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-I", "-W", "error", "-c", ISOLATED],
-        input=script,
-        cwd=folder,
-        # Compiling for every size would dominate.
-        env=os.environ | unoptimized(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
