@@ -1,12 +1,13 @@
 """`tensornet-jax active`: train, explore, select, label, and train on."""
 
+import signal
 from pathlib import Path
 
 import typer
 
 from tensornet_jax.cli.common import prepare_process
 from tensornet_jax.cli.config import ConfigArgument, OverrideOption
-from tensornet_jax.cli.signals import Terminated, termination_as_interrupt
+from tensornet_jax.cli.signals import Terminated, interrupts
 
 FAILED, WAITING = 1, 3
 INTERRUPTED, TERMINATED = 130, 143
@@ -36,7 +37,7 @@ def active(config: ConfigArgument, overrides: OverrideOption = None) -> None:
 
     prepare_process()
     try:
-        with termination_as_interrupt():
+        with interrupts(signal.SIGINT, signal.SIGTERM):
             result = run(loop, message=typer.echo, reporter=TerminalReporter)
     except WaitingForLabels as waiting:
         typer.echo(str(waiting))

@@ -6,14 +6,15 @@ the structures that failed, with the reason.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tensornet_jax.cli.signals import undisturbed
+from tensornet_jax.cli.signals import interrupts, undisturbed
 from tensornet_jax.runtime.locks import exclusive
 from tensornet_jax.version import __version__
 
@@ -114,6 +115,7 @@ class GrowingOutput:
             )
         self._refused = refused
         self._converged: dict[int, bool] = {}
+        self._raise_what_came: Callable[[], None] = lambda: None
         self.goes_on = resume and self._sidecar.exists()
         if resume and path.exists():
             self._check_same_run()
@@ -132,6 +134,7 @@ class GrowingOutput:
         with undisturbed():
             self.file.append(atoms)
         self._converged[index] = converged is not False
+        self._raise_what_came()
 
     def fail(self, index: int, reason: Exception) -> None:
         """Note that a structure is left out, tell why, and go on."""
@@ -181,7 +184,8 @@ class GrowingOutput:
         for each in self._refused:
             self._note_failure(each.index, each.source, str(each.reason))
         try:
-            yield
+            with interrupts(signal.SIGINT) as self._raise_what_came:
+                yield
         except KeyboardInterrupt:
             typer.echo(
                 f"interrupted: {len(self._converged)} of {self._count} structures are in "

@@ -1,5 +1,7 @@
 """`tensornet-jax md`: molecular dynamics as a configuration says."""
 
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from tensornet_jax.cli.common import (
     visible_state,
 )
 from tensornet_jax.cli.config import ConfigArgument, OverrideOption
-from tensornet_jax.cli.signals import Terminated, termination_as_interrupt
+from tensornet_jax.cli.signals import Terminated, interrupts
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -51,9 +53,9 @@ def md(config: ConfigArgument, overrides: OverrideOption = None) -> None:
 
     recorder = None
     try:
-        with termination_as_interrupt(), output_lock(stem):
+        with interrupts(signal.SIGINT, signal.SIGTERM) as raise_what_came, output_lock(stem):
             recorder = _opened(run)
-            _simulate(run, recorder)
+            _simulate(run, recorder, raise_what_came)
     except SimulationError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(FAILED) from error
@@ -86,7 +88,7 @@ def _opened(run: "MDConfig") -> "Recorder":
     )
 
 
-def _simulate(run: "MDConfig", recorder: "Recorder") -> None:
+def _simulate(run: "MDConfig", recorder: "Recorder", raise_what_came: Callable[[], None]) -> None:
     """Take the steps that are left, and tell what came of them."""
     simulation = recorder.simulation
     with recorder, _progress() as bar:
@@ -94,6 +96,7 @@ def _simulate(run: "MDConfig", recorder: "Recorder") -> None:
 
         def show(sample: "Sample") -> None:
             bar.update(task, completed=sample.step)
+            raise_what_came()
 
         if recorder.resumed:
             typer.echo(f"going on from step {simulation.step} of {recorder.restart}")
