@@ -1,4 +1,4 @@
-"""The rules of the house: no file, class or function is too long to be read at once."""
+"""The rules of the house: nothing is too long to be read at once, and types are named."""
 
 import ast
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("tensornet_jax", "tests", "benchmarks", "scripts")
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_CLASS, MOST_LINES_OF_A_FUNCTION = 350, 200, 60
+MOST_USES_OF_ANY = 60
 
 
 def too_long(text: str) -> Iterator[str]:
@@ -39,6 +40,16 @@ def test_nothing_is_too_long_to_be_read_at_once(folder):
         for what in too_long(path.read_text(encoding="utf-8"))
     ]
     assert not found, "split along an idea:\n" + "\n".join(found)
+
+
+def test_what_a_value_is_is_mostly_known():
+    uses = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / "tensornet_jax").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name) and node.id == "Any"
+    ]
+    assert 0 < len(uses) <= MOST_USES_OF_ANY, "name what it is:\n" + "\n".join(uses)
 
 
 @pytest.mark.parametrize(
