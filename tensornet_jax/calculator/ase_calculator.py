@@ -8,7 +8,7 @@ thousands of steps run the same compiled function, and calculators of one model 
 import copy
 import os
 from collections.abc import Sequence
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import ase
 import numpy as np
@@ -28,7 +28,6 @@ from tensornet_jax.potential.results import Results, in_voigt_order
 from tensornet_jax.properties import DEVIATIONS, PROPERTIES
 from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
 from tensornet_jax.runtime.forked import check_not_forked
-from tensornet_jax.runtime.sealed_file import Json
 
 KNOWN_TO_ASE = tuple(row.name for row in PROPERTIES.values() if row.ase)
 
@@ -129,12 +128,12 @@ class Calculator(AseCalculator):
         # What databases and trajectories have it by.
         return "tensornetcalculator"
 
-    def __getstate__(self) -> Json:
+    def __getstate__(self) -> dict[str, Any]:
         """What it takes to make it again elsewhere: potential, settings, results."""
         state = {name: value for name, value in vars(self).items() if name != "_evaluator"}
         return state | {"num_rebuilds": self.num_rebuilds, "num_compiles": self.num_compiles}
 
-    def __setstate__(self, state: Json) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over potential, settings and results."""
         counts = {name: state[name] for name in ("num_rebuilds", "num_compiles")}
         vars(self).update({name: state[name] for name in state if name not in counts})

@@ -7,10 +7,9 @@ import typer
 
 from tensornet_jax.cli.common import prepare_process
 from tensornet_jax.cli.config import ConfigArgument, OverrideOption
-from tensornet_jax.cli.signals import Terminated, interrupts
+from tensornet_jax.cli.signals import INTERRUPTED, TERMINATED, Terminated, interrupts
 
 FAILED, WAITING = 1, 3
-INTERRUPTED, TERMINATED = 130, 143
 
 
 def active(config: ConfigArgument, overrides: OverrideOption = None) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tensornet_jax.cli.signals import interrupts, undisturbed
+from tensornet_jax.cli.signals import INTERRUPTED, interrupts, undisturbed
 from tensornet_jax.runtime.locks import exclusive
 from tensornet_jax.version import __version__
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 FAILED = 1
 NOTHING_DONE = 2
-INTERRUPTED = 130
 SHOWN = 5
 
 ForceOption = Annotated[

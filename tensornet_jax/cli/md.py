@@ -16,7 +16,7 @@ from tensornet_jax.cli.common import (
     visible_state,
 )
 from tensornet_jax.cli.config import ConfigArgument, OverrideOption
-from tensornet_jax.cli.signals import Terminated, interrupts
+from tensornet_jax.cli.signals import INTERRUPTED, TERMINATED, Terminated, interrupts
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from tensornet_jax.md.sample import Sample
 
 FAILED = 1
-INTERRUPTED, TERMINATED = 130, 143
 
 SUFFIXES = (".csv", ".png", ".restart", ".lock", ".xyz", ".traj", ".h5", ".series.h5")
 

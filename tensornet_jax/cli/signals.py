@@ -5,6 +5,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes of commands that Ctrl-C or SIGTERM ended, as shells give them."""
+
 
 class Terminated(KeyboardInterrupt):
     """The process was asked to end by SIGTERM, as batch systems do."""

@@ -6,9 +6,9 @@ import typer
 
 from tensornet_jax.cli.common import prepare_process
 from tensornet_jax.cli.config import ConfigArgument, OverrideOption
+from tensornet_jax.cli.signals import INTERRUPTED
 
 FAILED = 1
-INTERRUPTED = 130
 
 
 ResumeOption = Annotated[

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
@@ -13,7 +14,6 @@ from tensornet_jax.data.formats.structure_file import INDEX, ExtendedXyz
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.labels import CANONICAL
 from tensornet_jax.data.readers import read_labelled
-from tensornet_jax.runtime.sealed_file import Json
 
 DONE = "answers.xyz"
 
@@ -75,12 +75,17 @@ def label_with_calculator(
     return Answers(dict(sorted(pairs.items())), failed)
 
 
-def _labels(calculator: BaseCalculator, structure: LabelledStructure, stress: bool) -> Json:
+def _labels(
+    calculator: BaseCalculator, structure: LabelledStructure, stress: bool
+) -> dict[str, Any]:
     atoms = structure.atoms.copy()
     # Of fixed atoms ASE would give no forces.
     atoms.constraints = []
     atoms.calc = calculator
-    found: Json = {"energy": float(atoms.get_potential_energy()), "forces": atoms.get_forces()}
+    found: dict[str, Any] = {
+        "energy": float(atoms.get_potential_energy()),
+        "forces": atoms.get_forces(),
+    }
     if stress and atoms.pbc.any():
         found["stress"] = atoms.get_stress(voigt=False)
     for name, value in found.items():

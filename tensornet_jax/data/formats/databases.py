@@ -18,7 +18,6 @@ from tensornet_jax.data.formats.compressed import inner_name, open_text
 from tensornet_jax.data.formats.frame import FileFormat, Frame
 from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.labels.stated_units import StatedUnits, stated_in
-from tensornet_jax.runtime.sealed_file import Json
 
 # ASE's databases have attributes by backend, which no class of theirs declares.
 Database: TypeAlias = Any
@@ -145,7 +144,7 @@ def _lmdb_database(path: Path) -> Database:
             _check_lmdb(path)
             # Its own lock file would lie beside the data, which may be where nobody may write.
             # Pages that come next in the file are of no use to random reads.
-            options: Json = {"readonly": True, "use_lock_file": False, "readahead": False}
+            options: dict[str, Any] = {"readonly": True, "use_lock_file": False, "readahead": False}
             database = ase.db.connect(path, **options)
             # A list of Python's integers, of as many as there are rows.
             database.ids = np.array(database.ids, np.int64)

@@ -24,8 +24,6 @@ from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 from ase.io.jsonio import encode
 from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
 
-from tensornet_jax.runtime.sealed_file import Json
-
 INDEX = "input_index"
 CONVERGED = "converged"
 _ULM_HEADER = 56
@@ -60,7 +58,7 @@ class StructureFile(ABC):
         """Close the file; the next structure opens it again."""
         return
 
-    def _index(self, info: Json) -> int:
+    def _index(self, info: dict[str, Any]) -> int:
         if INDEX not in info:
             raise ValueError(
                 f"{self.path}: has structures without {INDEX}, so another program wrote it: "

@@ -7,13 +7,13 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from tensornet_jax.interop.mace.export import to_state_dict
 from tensornet_jax.interop.torch.files import Settings, write_module
 from tensornet_jax.potential.potential import Potential
-from tensornet_jax.runtime.sealed_file import Json
 from tensornet_jax.runtime.whole_files import replacing
 
 ENDINGS = (".npz", ".model")
@@ -44,7 +44,7 @@ def write_for_mace(path: str | os.PathLike[str], potential: Potential) -> None:
             make = partial(_module, _mace_torch(), state, arguments)
             write_module(unfinished, make, str(state["r_max"].dtype))
             return
-        arrays: Json = {f"param/{name}": value for name, value in state.items()}
+        arrays: dict[str, Any] = {f"param/{name}": value for name, value in state.items()}
         with unfinished.open("wb") as file:
             np.savez(file, config_json=np.asarray(json.dumps(arguments)), **arrays)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from flax.traverse_util import unflatten_dict
@@ -17,7 +18,6 @@ from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.ops.tensor_products.mace_couplings import all_couplings, change_of_basis
 from tensornet_jax.potential.heads import UNNAMED, joined
 from tensornet_jax.potential.potential import ElementTable, Potential
-from tensornet_jax.runtime.sealed_file import Json
 
 _CONSTANTS = ("output_mask", "conv_tp.weight")
 """Ends of names of what an architecture fixes."""
@@ -132,7 +132,7 @@ def _model_config(state: StateDict, arguments: Settings, scale: float) -> MACECo
     if not np.isclose(cutoff, model.cutoff, rtol=1e-6):
         raise ValueError(f"r_max is {cutoff} in the state dict, {model.cutoff} in the arguments")
     state.take("radial_embedding.cutoff_fn.p")
-    changes: Json = {}
+    changes: dict[str, Any] = {}
     if arguments.get("pair_repulsion") or "pair_repulsion_fn.c" in state.tensors:
         changes["priors"] = (zbl_prior(state, scale),)
     for tensor, block in zip(
@@ -144,7 +144,9 @@ def _model_config(state: StateDict, arguments: Settings, scale: float) -> MACECo
     return model.model_copy(update=changes)
 
 
-def _variables(state: StateDict, model: MACEConfig, numbers: tuple[int, ...]) -> dict[str, Json]:
+def _variables(
+    state: StateDict, model: MACEConfig, numbers: tuple[int, ...]
+) -> dict[str, dict[str, Any]]:
     params: dict[str, np.ndarray] = {}
     for layout in layouts(model, len(numbers)):
         prefix = f"{layout.path}/" if layout.path else ""

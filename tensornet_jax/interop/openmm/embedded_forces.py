@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -30,7 +30,6 @@ from tensornet_jax.interop.openmm.types import State
 from tensornet_jax.ops.interactions.reciprocal_space import MeshShape
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.prediction import Variables, outputs_in_eV
-from tensornet_jax.runtime.sealed_file import Json
 
 FARTHEST_ORIGIN = 20.0
 """Å between the ML atoms and the origin that positions on the device are relative to."""
@@ -65,11 +64,11 @@ class EmbeddedForces(PotentialForces):
         self._reciprocal: Reciprocal | None = None
         self._origin: Float[np.ndarray, " 3"] | None = None
 
-    def __getstate__(self) -> Json:
+    def __getstate__(self) -> dict[str, Any]:
         """What OpenMM writes into a System's XML."""
         return {**super().__getstate__(), "surroundings": self.surroundings}
 
-    def __setstate__(self, state: Json) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what was written."""
         super().__setstate__(state)
         self._forget()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
 
 from tensornet_jax.interop.openmm.types import System, Topology
-from tensornet_jax.runtime.sealed_file import Json
 
 if TYPE_CHECKING:
     from tensornet_jax.interop.openmm.forces import MLAtoms
@@ -121,7 +120,7 @@ class TensorNetImpl(MLPotentialImpl):
         topology: Topology,
         system: System,
         chosen: list[int] | None,
-        args: Json,
+        args: dict[str, Any],
     ) -> "MLAtoms":
         """Return what the potential is to be evaluated for; see `addForces`."""
         from tensornet_jax.interop.openmm.forces import MLAtoms

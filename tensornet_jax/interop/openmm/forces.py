@@ -6,7 +6,7 @@ scale both, find the energy of the scaled system.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ase
 import numpy as np
@@ -18,7 +18,6 @@ from tensornet_jax.graph.structure import species_of
 from tensornet_jax.interop.openmm.types import State
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.preparation import check_visible
-from tensornet_jax.runtime.sealed_file import Json
 
 ENERGY = ase_units.kJ / ase_units.mol
 """kJ/mol in eV."""
@@ -97,11 +96,11 @@ class PotentialForces:
         self.potential, self.ml, self.skin = potential, ml.checked(potential), skin
         self._template, self._evaluator = ml.template(), Evaluator()
 
-    def __getstate__(self) -> Json:
+    def __getstate__(self) -> dict[str, Any]:
         """What OpenMM writes into a System's XML: the potential itself, and what it is for."""
         return {"potential": self.potential, "ml": self.ml, "skin": self.skin}
 
-    def __setstate__(self, state: Json) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what was written."""
         vars(self).update(state)
         self._template, self._evaluator = self.ml.template(), Evaluator()

@@ -6,7 +6,7 @@ what they do is in the force of the potential.
 """
 
 import copy
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import openmm
 from openmm import unit
@@ -15,7 +15,6 @@ from openmmml.embeddings import utilities
 from tensornet_jax.interop.openmm.embedded_forces import EmbeddedForces, Surroundings
 from tensornet_jax.interop.openmm.embedding import EwaldSum
 from tensornet_jax.interop.openmm.types import Force, System, Topology
-from tensornet_jax.runtime.sealed_file import Json
 
 if TYPE_CHECKING:
     from tensornet_jax.interop.openmm.factory import TensorNetImpl
@@ -63,7 +62,7 @@ def embedded_system(
     topology: Topology,
     system: System,
     atoms: list[int],
-    args: Json,
+    args: dict[str, Any],
     group: int,
     interpolate: bool,
     accuracy: float | None = None,
@@ -117,7 +116,7 @@ def embedded_system(
     return mixed
 
 
-def _check_options(args: Json) -> None:
+def _check_options(args: dict[str, Any]) -> None:
     others = [name for name in ("linkAtomDistances", "mlLongRange") if args.get(name) is not None]
     if others:
         raise ValueError(

@@ -1,13 +1,13 @@
 """Move the tensors of a torch state dict into a module's variables, each of them exactly once."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Shaped
 
 from tensornet_jax.potential.potential import Potential
-from tensornet_jax.runtime.sealed_file import Json
 
 Weights = Mapping[str, "np.ndarray | Weights"]
 """Arrays by the names of layers and parameters, nested as flax has them."""
@@ -48,7 +48,7 @@ class StateDict:
         """Return a layer normalization."""
         return {"scale": self.take(f"{name}.weight"), "bias": self.take(f"{name}.bias")}
 
-    def into(self, potential: Potential, variables: Weights) -> Json:
+    def into(self, potential: Potential, variables: Weights) -> dict[str, Any]:
         """Return the variables in the potential's precision.
 
         Args:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -50,8 +51,12 @@ class Found:
         references, facts = dict(plain["references"]), dict(plain["facts"])
         references["energies"] = np.array(references["energies"], np.float64)
         facts["trained_on"] = TrainedOn.model_validate(facts["trained_on"])
-        tuples: Json = {name: tuple(facts[name]) for name in ("labelled", "validated", "spins")}
-        numbers: Json = {name: tuple(references[name]) for name in ("numbers", "undetermined")}
+        tuples: dict[str, Any] = {
+            name: tuple(facts[name]) for name in ("labelled", "validated", "spins")
+        }
+        numbers: dict[str, Any] = {
+            name: tuple(references[name]) for name in ("numbers", "undetermined")
+        }
         return cls(
             plain["lines"],
             ReferenceEnergies(**(references | numbers)),
