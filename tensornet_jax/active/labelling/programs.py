@@ -40,15 +40,17 @@ def label_by_command(
         word.replace(INPUT, str(questions)).replace(OUTPUT, str(answers))
         for word in shlex.split(settings.command)
     ]
+    log = folder / "command.log"
     try:
-        ended = subprocess.run(words, capture_output=True, text=True, check=False)
+        with log.open("wb") as output:  # as it comes: a long calculation can be watched
+            ended = subprocess.run(words, stdout=output, stderr=subprocess.STDOUT, check=False)
     except OSError as error:
         raise ValueError(f"label.command {words[0]}: {error.strerror}") from None
-    (folder / "command.log").write_text(ended.stdout + ended.stderr, encoding="utf-8")
     if ended.returncode:
+        said = log.read_text(encoding="utf-8", errors="replace")
         raise ValueError(
             f"label.command ended with exit code {ended.returncode}: {shlex.join(words)}\n"
-            f"{ended.stderr[-SHOWN:]}".rstrip()
+            f"{said[-SHOWN:]}".rstrip()
         )
     if not answers.exists():
         raise ValueError(f"label.command did not write {answers}: {shlex.join(words)}")
