@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from tensornet_jax.active.layout import LoopDirectory, Round
+from tensornet_jax.runtime.markdown import markdown_table
 from tensornet_jax.runtime.sealed_file import Json
 from tensornet_jax.runtime.whole_files import write_whole
 
@@ -50,7 +51,7 @@ def write_loop_report(directory: LoopDirectory, rounds: Sequence[Round], ending:
         *("RMSE of validation: meV/atom", "meV/Å", "replicas stopped", "chosen"),
         *("RMSE of chosen: meV/atom", "meV/Å"),
     )
-    lines = ["# Active learning", "", *_table(columns, rows), "", ending]
+    lines = ["# Active learning", "", *markdown_table(columns, rows), "", ending]
     write_whole(directory.report, "\n".join(lines) + "\n")
 
 
@@ -74,7 +75,7 @@ def _exploration(facts: Json) -> Iterator[str]:
                 (each["name"], index, replica["steps"], "" if stop is None else stop, sizes)
             )
     columns = ("simulation", "replica", "last step", "stopped at", "largest deviations")
-    yield from _table(columns, rows)
+    yield from markdown_table(columns, rows)
     yield ""
     for each in facts["simulations"]:
         if each["exploded"]:
@@ -93,7 +94,7 @@ def _choice(facts: Json, table: str) -> Iterator[str]:
         yield f"- left out: {count} that {kind}"
     rows = [(k, each["source"], each["reason"]) for k, each in enumerate(chosen[:SHOWN])]
     yield ""
-    yield from _table(("rank", "frame", "why"), rows)
+    yield from markdown_table(("rank", "frame", "why"), rows)
     if len(chosen) > SHOWN:
         yield f"\nand {len(chosen) - SHOWN} more."
     yield ""
@@ -118,7 +119,7 @@ def _errors(rows: Sequence[Json]) -> Iterator[str]:
         )
         for each in rows
     ]
-    yield from _table(("set", "property", "components", "RMSE", "σ said"), cells)
+    yield from markdown_table(("set", "property", "components", "RMSE", "σ said"), cells)
     yield ""
 
 
@@ -133,10 +134,3 @@ def _explored(here: Round) -> tuple[str, str]:
 
 def _rmse(rows: Iterable[Json], name: str) -> str:
     return next((f"{1000 * each['rmse']:.4g}" for each in rows if each["property"] == name), "")
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    yield f"| {' | '.join(columns)} |"
-    yield f"|{'---|' * len(columns)}"
-    for row in rows:
-        yield f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |"

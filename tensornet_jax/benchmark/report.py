@@ -16,6 +16,7 @@ from tensornet_jax.benchmark.series import (
     seconds_of,
     series_of,
 )
+from tensornet_jax.runtime.markdown import markdown_table
 
 
 def time_table(results: Results, cases: Sequence[Case], direction: Direction) -> list[list[str]]:
@@ -129,14 +130,14 @@ def markdown(results: Results, figures: Sequence[str] = ()) -> str:
         for direction in DIRECTIONS:
             rows = time_table(results, cases, direction)
             if len(rows) > 1:
-                page += [f"## {regime}, {TITLES[direction]}, {point}", "", *_markdown_table(rows)]
+                page += [f"## {regime}, {TITLES[direction]}, {point}", "", *_times(rows)]
                 ratios = ratio_table(results, cases, direction)
                 if ratios:
                     page += [
                         "",
                         "Against the faster of e3nn-jax's two forms (paths apart or summed):",
                         "",
-                        *_markdown_table(ratios),
+                        *_times(ratios),
                     ]
                 page.append("")
     page += ["## Fastest", "", "```text", *fastest_lines(results), "```", ""]
@@ -188,12 +189,12 @@ def _machine_lines(results: Results) -> list[str]:
             f"{peaks.copy_bytes_per_s / 1e9:.3g} GB/s in a copy; an empty call takes "
             f"{1e6 * peaks.dispatch_s:.3g} µs"
         )
-    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
+    return markdown_table(("", ""), [*facts.items()])
 
 
-def _markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    head, *body = ("| " + " | ".join(row) + " |" for row in rows)
-    return [head, "|---|" + "---:|" * (len(rows[0]) - 1), *body]
+def _times(rows: Sequence[Sequence[str]]) -> list[str]:
+    header, *lines = rows
+    return markdown_table(header, lines, numbers=range(1, len(header)))
 
 
 def _skipped_lines(results: Results) -> list[str]:

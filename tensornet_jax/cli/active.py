@@ -36,8 +36,13 @@ def active(config: ConfigArgument, overrides: OverrideOption = None) -> None:
 
     prepare_process()
     try:
-        with interrupts(signal.SIGINT, signal.SIGTERM):
-            result = run(loop, message=typer.echo, reporter=TerminalReporter)
+        with interrupts(signal.SIGINT, signal.SIGTERM) as raise_what_came:
+
+            def tell(text: str) -> None:
+                raise_what_came()
+                typer.echo(text)
+
+            result = run(loop, message=tell, reporter=TerminalReporter)
     except WaitingForLabels as waiting:
         typer.echo(str(waiting))
         raise typer.Exit(WAITING) from None

@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tensornet_jax.cli.terminal import console
+
 # Where there is no terminal.
 SECONDS_BETWEEN_LINES = 30.0
 _SHOWN_EVERY = 256
@@ -26,7 +28,7 @@ def read_progress(what: str) -> Iterator[Callable[[int], None]]:
     Args:
         what: the work.
     """
-    passes = PassProgress(Console(highlight=False, soft_wrap=True))
+    passes = PassProgress(console())
 
     def show(done: int) -> None:
         if done % _SHOWN_EVERY == 0:

@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from tensornet_jax.cli.passes import PassProgress
+from tensornet_jax.cli.terminal import console as terminal
 from tensornet_jax.train.evaluation.metrics import SUMMARIZED, render, shown_unit, summary
 from tensornet_jax.train.reporting.reporter import Reporter, RunStart, StepReport
 from tensornet_jax.train.reporting.result import TrainingResult
@@ -33,7 +34,7 @@ class TerminalReporter(Reporter):
     """
 
     def __init__(self, console: Console | None = None):
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._console = console or terminal()
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]:.1f}"),
             BarColumn(),

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from tensornet_jax.models.heads.tensor_config import TensorHead
 from tensornet_jax.properties import LABELLED, PROPERTIES
 from tensornet_jax.runtime.csv_files import write_csv
+from tensornet_jax.runtime.markdown import markdown_table
 from tensornet_jax.train.evaluation.tensor_errors import INDEFINITE, tensor_errors
 
 COMPARED = {each.name: each for row in LABELLED for each in (row, row.compared)}
@@ -235,17 +236,5 @@ def error_cells(rows: Iterable[ErrorRow]) -> list[tuple[str, ...]]:
 
 def render(rows: Iterable[ErrorRow]) -> list[str]:
     """Return the rows as a Markdown table, in the units that a reader wants."""
-    cells = error_cells(rows)
-    widths = [max(len(line[k]) for line in cells) for k in range(len(cells[0]))]
-    numeric = (4, 5, 6)
-    lines = [_line(line, widths, numeric) for line in cells]
-    rule = ["-" * (w - 1) + ":" if k in numeric else "-" * w for k, w in enumerate(widths)]
-    return [lines[0], "| " + " | ".join(rule) + " |", *lines[1:]]
-
-
-def _line(cells: tuple[str, ...], widths: list[int], numeric: tuple[int, ...]) -> str:
-    padded = [
-        cell.rjust(width) if k in numeric else cell.ljust(width)
-        for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "| " + " | ".join(padded) + " |"
+    header, *lines = error_cells(rows)
+    return markdown_table(header, lines, numbers=(4, 5, 6))

@@ -10,6 +10,7 @@ from tensornet_jax.data.references_by_head import References
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.uncertainty.residuals import residuals_of
 from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
+from tensornet_jax.runtime.markdown import markdown_table
 from tensornet_jax.runtime.processes import is_first
 from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.sources import files_of
@@ -143,11 +144,11 @@ def write_report(
         *_reliability(directory.report, data),
         "## Run",
         "",
-        *_table(facts.items()),
+        *markdown_table(("", ""), [*facts.items().items()]),
         "",
         "## Configuration",
         "",
-        *_table(_settings(config)),
+        *markdown_table(("", ""), [*_settings(config).items()]),
         "",
         "Everything, defaults included: [config.yaml](../config.yaml).",
         "",
@@ -281,17 +282,11 @@ def _comparison(before: Sequence[ErrorRow], after: Sequence[ErrorRow]) -> list[s
         "Before the first step, with the reference energies of this run, and now. What rises on "
         "`replay` was forgotten.",
         "",
-        f"| {' | '.join(header)} |",
-        "|---|---|---:|---:|---:|---:|---|",
-        *(f"| {' | '.join(line)} |" for line in lines),
+        *markdown_table(header, lines, numbers=range(2, 6)),
         "",
         "All rows: [errors_before.csv](errors_before.csv).",
         "",
     ]
-
-
-def _table(facts: Mapping[str, object]) -> list[str]:
-    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
 
 
 def _settings(config: ResolvedRun) -> dict[str, object]:
