@@ -10,6 +10,7 @@ from mkdocs.structure.pages import Page
 
 from scripts.documentation.commands import commands_page
 from scripts.documentation.house import house_svg
+from scripts.documentation.notebooks import pages_of
 from scripts.documentation.python_names import python_page
 from scripts.documentation.settings import settings_page
 
@@ -29,12 +30,14 @@ _LINK = re.compile(r"(\]\()([^)\s:#]+)((?:#[^)\s]*)?\))")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made, and those that lie elsewhere in the repository."""
-    made = {
+    made: dict[str, str | bytes] = {
         "reference/commands.md": commands_page(),
         "reference/settings.md": settings_page(),
         "reference/python.md": python_page(ROOT),
         "house.svg": house_svg(ROOT),
     }
+    for notebook in sorted((ROOT / "docs" / "tutorials").glob("*.ipynb")):
+        made |= pages_of(notebook, "tutorials")
     for name, content in made.items():
         files.append(File.generated(config, name, content=content))
     for path in outside():
