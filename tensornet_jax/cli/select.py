@@ -8,12 +8,15 @@ import typer
 
 from tensornet_jax.cli.common import (
     BatchOption,
+    ChargeOption,
     HeadOption,
     ModelArgument,
     PrecisionOption,
+    SpinOption,
     check_output,
     open_model,
     read_geometries,
+    visible_state,
 )
 from tensornet_jax.cli.growing_output import check_new
 
@@ -111,6 +114,8 @@ def select(
     largest_force: LargestForceOption = 50.0,
     dtype: PrecisionOption = None,
     head: HeadOption = None,
+    charge: ChargeOption = None,
+    spin: SpinOption = None,
     batch_size: BatchOption = 32,
     force: OverwriteOption = False,
 ) -> None:
@@ -135,12 +140,13 @@ def select(
         check_output(path, model, *candidates, *known)
         check_new(path, force=force)
     potential = open_model(model, dtype, head)
+    state = visible_state(potential, charge, spin)
     settings = SelectionConfig(
         count=count, by=BY[by], of=OF[of], closest=closest, largest_force=largest_force
     )
     refused: list[Refusal] = []
-    structures = [each for path in candidates for each in read_geometries(path, refused=refused)]
-    others = [each for path in known for each in read_geometries(path)]
+    structures = [each for path in candidates for each in read_geometries(path, state, refused)]
+    others = [each for path in known for each in read_geometries(path, state)]
     found = select_among(potential, structures, settings, others, batch_size)
     for each in refused:
         typer.echo(f"left out: {each.reason}", err=True)

@@ -74,6 +74,16 @@ def test_a_model_that_does_not_know_how_sure_it_is_says_what_to_do(cli, model, m
     assert not Path("chosen.xyz").exists()
 
 
+def test_charge_and_spin_are_those_of_all_structures(cli, files, model):
+    options = ("second.xyz", "chosen.xyz", "--by", "distance", "-n", 2, "--charge", 1)
+    result = cli("select", "sure.safetensors", *options)
+    assert result.exit_code == 0, result.stderr
+    assert [each.atoms.info["charge"] for each in read_labelled("chosen.xyz")] == [1, 1]
+    blind = cli("select", model, *options, "--force")
+    assert blind.exit_code == 2
+    assert "charge 1: nothing this model (tensornet) predicts depends on" in blind.stderr
+
+
 def test_nothing_left_is_told_and_not_written(cli, files):
     result = cli("select", "sure.safetensors", "known.xyz", "chosen.xyz", "--labelled", "known.xyz")
     assert result.exit_code == 1
