@@ -12,6 +12,7 @@ from tensornet_jax.potential.uncertainty.calibration import negative_log_likelih
 from tensornet_jax.potential.uncertainty.residuals import Residuals
 from tensornet_jax.properties import PROPERTIES
 from tensornet_jax.runtime.csv_files import write_csv
+from tensornet_jax.runtime.markdown import markdown_table
 
 SHARES = np.linspace(0, 1, 101)
 """Of a normal distribution, at which intervals are looked at."""
@@ -52,6 +53,11 @@ class ReliabilityRow:
     unit: str
 
 
+def known(found: Mapping[str, Residuals]) -> dict[str, Residuals]:
+    """Return those properties whose deviations are not all zero."""
+    return {name: each for name, each in found.items() if (each.deviations > 0).any()}
+
+
 def reliability_rows(data_set: str, found: Mapping[str, Residuals]) -> list[ReliabilityRow]:
     """Return one row for each property whose deviations are not all zero.
 
@@ -60,10 +66,8 @@ def reliability_rows(data_set: str, found: Mapping[str, Residuals]) -> list[Reli
         found: errors and deviations by property.
     """
     rows = []
-    for name, each in found.items():
+    for name, each in known(found).items():
         errors, deviations = each
-        if not (deviations > 0).any():
-            continue
         row = PROPERTIES[name].compared
         within = _ratios(each)
         rows.append(
@@ -108,31 +112,36 @@ def binned(residuals: Residuals) -> Float[np.ndarray, "2 bins"]:
     )
 
 
-def render_reliability(rows: Iterable[ReliabilityRow]) -> list[str]:
-    """Return the rows as a Markdown table, in the units that a reader wants."""
-    lines = [
-        "| data set | property | labels | RMSE | sharpness | unit | rank correlation | "
-        "miscalibration area | within σ | within 1.96 σ | NLL |",
-        "|---|---|---:|---:|---:|---|---:|---:|---:|---:|---:|",
-    ]
+def reliability_cells(rows: Iterable[ReliabilityRow]) -> list[tuple[str, ...]]:
+    """Return header and rows as text, in the units that a reader wants."""
+    header = ("data set", "property", "labels", "RMSE", "sharpness", "unit", "rank correlation")
+    header += ("miscalibration area", "within σ", "within 1.96 σ", "NLL")
+    cells: list[tuple[str, ...]] = [header]
     for row in rows:
         compared = PROPERTIES[row.property.removesuffix("_per_atom")].compared
         unit, factor = compared.shown
-        cells = (
-            row.data_set,
-            row.property.replace("_", " "),
-            str(row.count),
-            f"{row.rmse * factor:.4g}",
-            f"{row.sharpness * factor:.4g}",
-            unit,
-            f"{row.rank_correlation:.3f}",
-            f"{row.miscalibration_area:.3f}",
-            f"{row.coverage_68:.1%}",
-            f"{row.coverage_95:.1%}",
-            f"{row.nll:.3f}",
+        cells.append(
+            (
+                row.data_set,
+                row.property.replace("_", " "),
+                str(row.count),
+                f"{row.rmse * factor:.4g}",
+                f"{row.sharpness * factor:.4g}",
+                unit,
+                f"{row.rank_correlation:.3f}",
+                f"{row.miscalibration_area:.3f}",
+                f"{row.coverage_68:.1%}",
+                f"{row.coverage_95:.1%}",
+                f"{row.nll:.3f}",
+            )
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+    return cells
+
+
+def render_reliability(rows: Iterable[ReliabilityRow]) -> list[str]:
+    """Return the rows as a Markdown table, in the units that a reader wants."""
+    header, *lines = reliability_cells(rows)
+    return markdown_table(header, lines, numbers=(2, 3, 4, 6, 7, 8, 9, 10))
 
 
 def write_reliability(path: Path, rows: Iterable[ReliabilityRow]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,11 +17,11 @@ from tensornet_jax.train.reporting.plots import COLORS, GRAY, INK, tidy
 MOST_POINTS = 3000
 
 
-def plot_reliability(path: Path, title: str, found: Mapping[str, Residuals]) -> None:
+def plot_reliability(path: Path | BinaryIO, title: str, found: Mapping[str, Residuals]) -> None:
     """Write two panels a property: errors over deviations, and shares of errors over expected ones.
 
     Args:
-        path: PNG to write.
+        path: PNG to write, or a file that is open for it.
         title: of the figure, e.g. the name of the data set.
         found: errors and deviations of at least one property, some deviations above zero.
     """
@@ -30,7 +31,7 @@ def plot_reliability(path: Path, title: str, found: Mapping[str, Residuals]) -> 
         _shares_panel(figure.add_subplot(2, len(found), len(found) + k + 1), each)
     # A dollar sign would begin a formula.
     figure.suptitle(title.replace("$", r"\$"), color=INK, fontsize=12)
-    figure.savefig(path, dpi=160)
+    figure.savefig(path, dpi=160, format="png")
 
 
 def _sizes_panel(axes: Axes, name: str, residuals: Residuals) -> None:

@@ -24,7 +24,13 @@ from tensornet_jax.train.evaluation.reliability import (
 )
 from tensornet_jax.train.optimization.losses import active_terms
 from tensornet_jax.train.reporting.csv_log import read_rows
-from tensornet_jax.train.reporting.html.page import Drawings, Page, table, text_block
+from tensornet_jax.train.reporting.html.page import (
+    ABOUT_DEVIATIONS,
+    Drawings,
+    Page,
+    table,
+    text_block,
+)
 from tensornet_jax.train.reporting.html.panels import learning_curves, panels, worst
 from tensornet_jax.train.reporting.plots import parities, plot_learning_curves, plot_parity
 from tensornet_jax.train.reporting.reliability_plot import plot_reliability
@@ -71,8 +77,9 @@ def evaluate_sets(
         if found:
             count = f"{len(structures):,} structures"
             plot_parity(files.parity(name), f"{name}: {count}", found)
-        residuals = residuals_of(predictions, (each.labels for each in structures))
-        residuals = {n: each for n, each in residuals.items() if (each.deviations > 0).any()}
+        residuals = drawn.add_residuals(
+            name, residuals_of(predictions, (each.labels for each in structures))
+        )
         if residuals:
             reliability += reliability_rows(name, residuals)
             plot_reliability(files.reliability_of(name), f"{name}: reliability", residuals)
@@ -235,9 +242,7 @@ def _reliability(files: ReportFiles, data: DataSets) -> list[str]:
     return [
         "## How sure it is",
         "",
-        "Standard deviations as predicted, beside the errors that were made: see "
-        "[reliability.csv](reliability.csv). Above, groups of errors over the deviations predicted "
-        "for them; below, shares of errors within an interval over those expected.",
+        f"{ABOUT_DEVIATIONS} All numbers: [reliability.csv](reliability.csv).",
         "",
         *(
             f"![{name}: errors and deviations]({quote(files.reliability_of(name).name)})\n"

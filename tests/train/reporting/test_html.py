@@ -1,5 +1,6 @@
 """The page for browsers: whole, for itself alone, and with the numbers of the other reports."""
 
+import base64
 import json
 import re
 import shutil
@@ -15,8 +16,10 @@ import pytest
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential.potential import ElementTable, Potential
+from tensornet_jax.potential.uncertainty.residuals import residuals_of
 from tensornet_jax.train.evaluation.errors import error_table
 from tensornet_jax.train.evaluation.metrics import ErrorRow, error_cells
+from tensornet_jax.train.evaluation.reliability import reliability_cells, reliability_rows
 from tensornet_jax.train.reporting.html import panels as drawing
 from tensornet_jax.train.reporting.html.evaluation import references_in
 from tensornet_jax.train.reporting.html.page import Drawings, Page
@@ -101,6 +104,28 @@ def test_the_page_fetches_nothing_and_holds_the_error_table(found):
     for line in error_cells(found[2]):
         assert all(cell in loads.cells for cell in line if cell)
     assert "<b>hot</b>" not in text.split('<script type="application/json"')[0]
+
+
+def test_deviations_are_beside_the_errors_that_were_made(found):
+    structures, predictions, _ = found
+    page, drawn = page_of(found)
+    assert "How sure it is" not in page.text()
+    sure = [
+        each | {"forces_std": np.full_like(each["forces"], 0.1), "energy_std": np.array(0.0)}
+        for each in predictions
+    ]
+    kept = drawn.add_residuals("test", residuals_of(sure, (each.labels for each in structures)))
+    assert kept.keys() == {"forces"}
+    page = Page("a & b")
+    page.drawings(drawn)
+    text = page.text()
+    assert "How sure it is" in text
+    loads = Loads()
+    loads.feed(text)
+    header, row = reliability_cells(reliability_rows("test", kept))
+    assert set(header) | set(row) <= set(loads.cells)
+    (picture,) = (each for each in loads.fetched if each.startswith("img"))
+    assert base64.b64decode(picture.removeprefix("img data:image/png;base64,"))[1:4] == b"PNG"
 
 
 def test_panels_have_the_numbers_of_the_table_and_every_label(found):

@@ -1,5 +1,7 @@
 """One HTML file with everything in it: tables, text, and the data that its script draws."""
 
+import base64
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -8,13 +10,33 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+from tensornet_jax.potential.uncertainty.residuals import Residuals
 from tensornet_jax.runtime.whole_files import write_whole
 from tensornet_jax.train.evaluation.metrics import ErrorRow, error_cells
+from tensornet_jax.train.evaluation.reliability import known, reliability_cells, reliability_rows
 from tensornet_jax.train.reporting.html.panels import Json
+from tensornet_jax.train.reporting.reliability_plot import plot_reliability
 
 ASSETS = files("tensornet_jax.train.reporting.html") / "assets"
 # Columns of an error table that sort as numbers.
-NUMERIC = frozenset({"labels", "MAE", "RMSE", "MAE before", "MAE now", "RMSE before", "RMSE now"})
+NUMERIC = frozenset(
+    {
+        *("labels", "MAE", "RMSE", "MAE before", "MAE now", "RMSE before", "RMSE now"),
+        *(
+            "sharpness",
+            "rank correlation",
+            "miscalibration area",
+            "within σ",
+            "within 1.96 σ",
+            "NLL",
+        ),
+    }
+)
+ABOUT_DEVIATIONS = (
+    "Standard deviations as predicted, beside the errors that were made. Above, groups of errors "
+    "over the deviations predicted for them; below, shares of errors within an interval over those "
+    "expected."
+)
 
 
 @dataclass(frozen=True)
@@ -25,11 +47,20 @@ class Drawings:
         panels: parity and errors, one for each set and property.
         worst: structures with large errors.
         curves: rows of the logs, `train` and `validation`, and `best`, an epoch or None.
+        residuals: of each set, errors and the deviations that were predicted, where there are any.
     """
 
     panels: list[Json] = field(default_factory=list)
     worst: list[Json] = field(default_factory=list)
     curves: Json | None = None
+    residuals: dict[str, dict[str, Residuals]] = field(default_factory=dict)
+
+    def add_residuals(self, name: str, found: Mapping[str, Residuals]) -> dict[str, Residuals]:
+        """Add those of a set whose deviations are not all zero, and return them."""
+        kept = known(found)
+        if kept:
+            self.residuals[name] = kept
+        return kept
 
 
 class Page:
@@ -67,8 +98,23 @@ class Page:
             self.section("Predictions and errors", '<div id="panels"></div>')
         if drawn.worst:
             self.section("Largest errors", '<div id="worst"></div>')
+        if drawn.residuals:
+            self._reliability(drawn.residuals)
         if drawn.curves:
             self.section("Learning curves", '<div id="curves"></div>')
+
+    def _reliability(self, residuals: Mapping[str, Mapping[str, Residuals]]) -> None:
+        rows = [row for name, found in residuals.items() for row in reliability_rows(name, found)]
+        header, *lines = reliability_cells(rows)
+        pictures = []
+        for name, found in residuals.items():
+            drawn = io.BytesIO()
+            plot_reliability(drawn, name, found)
+            source = base64.b64encode(drawn.getvalue()).decode("ascii")
+            told = escape(f"{name}: errors and deviations", quote=True)
+            pictures.append(f'<img alt="{told}" src="data:image/png;base64,{source}">')
+        about = f"<p>{escape(ABOUT_DEVIATIONS)}</p>"
+        self.section("How sure it is", about, table(header, lines), *pictures)
 
     def write(self, path: Path) -> None:
         """Write the page, whole or not at all."""

@@ -39,7 +39,7 @@
       head.dataset.order = order;
       const key = (row) => row.cells[column].textContent;
       const compare = head.classList.contains("number")
-        ? (a, b) => Number(key(a)) - Number(key(b)) : (a, b) => key(a).localeCompare(key(b));
+        ? (a, b) => parseFloat(key(a)) - parseFloat(key(b)) : (a, b) => key(a).localeCompare(key(b));
       const body = table.tBodies[0];
       body.append(...[...body.rows].sort((a, b) => order * compare(a, b)));
     }));
