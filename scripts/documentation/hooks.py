@@ -53,6 +53,8 @@ def outside() -> list[Path]:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let links between the repository's files lead to where the site has them."""
+    if page.file.src_uri == "tutorials/README.md":
+        markdown = markdown.replace(".ipynb)", ".md)")  # the pages that notebooks become
     return _LINK.sub(lambda match: match[1] + _moved(match[2], page.file) + match[3], markdown)
 
 
