@@ -12,7 +12,8 @@ InputArgument = Annotated[
     typer.Argument(
         metavar="INPUT",
         help="Input script of LAMMPS with a line `fix NAME all tensornet SYMBOL…`, one chemical "
-        "symbol for each atom type, where pair_style would be.",
+        "symbol for each atom type, where pair_style would be; `deviations N` at its end gives "
+        "standard deviations every N steps, as f_NAME[1] and f_NAME[2].",
         show_default=False,
     ),
 ]

@@ -22,8 +22,10 @@ from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.graph.part import Part, Reach
 from tensornet_jax.graph.verlet_list import OneStructure, VerletSkin
 from tensornet_jax.ops.messages.message import on_both_edges, sum_at_receivers
+from tensornet_jax.potential.part_deviations import PartDeviations, add_to_deviations
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.prediction import Outputs, Variables, outputs_in_eV
+from tensornet_jax.potential.uncertainty.deviations import COLLECTION, NO_UNCERTAINTY
 
 # Factor on pairs and slots of arrays for lists that will grow.
 HEADROOM = 1.1
@@ -98,10 +100,7 @@ class PartEvaluator:
         if listed is None or not same or not listed.holds(positions):
             listed = self._list(positions, species, num_owned)
         chosen = listed.part.chosen
-        here = positions[chosen]
-        center = here.mean(axis=0) if len(here) else np.zeros(3)
-        padded = np.zeros(listed.graph.positions.shape, potential.dtype)
-        padded[: len(chosen)] = here - center
+        around, padded = listed.placed(positions, potential.dtype)
         with potential.precision():
             outputs = predict_part(
                 potential.module,
@@ -124,9 +123,39 @@ class PartEvaluator:
         return PartResults(
             found["energies"][:num_owned] + references,
             forces,
-            (here - center).T @ found["forces"],
+            around.T @ found["forces"],
             shares,
         )
+
+    def deviations(self, positions: Float[np.ndarray, "atoms 3"]) -> PartDeviations:
+        """Return what the owned atoms add to standard deviations.
+
+        Args:
+            positions: those of the last call of `evaluate`, Å.
+
+        Raises:
+            ValueError: the potential does not know how sure it is, or nothing was evaluated yet.
+        """
+        potential, listed = self.potential, self._listed
+        if COLLECTION not in potential.variables:
+            raise ValueError(NO_UNCERTAINTY)
+        if listed is None:
+            raise ValueError("evaluate a part first: its lists serve its deviations too")
+        chosen = listed.part.chosen
+        _, padded = listed.placed(positions, potential.dtype)
+        with potential.precision():
+            found = add_to_deviations(
+                potential.module,
+                potential.variables,
+                listed.graph,
+                padded,
+                listed.owned,
+                self._scale,
+            )
+        by_atom = np.asarray(found["forces"], np.float64)
+        forces = np.zeros((len(positions), *by_atom.shape[1:]))
+        forces[chosen] = by_atom[: len(chosen)]
+        return PartDeviations(np.asarray(found["energy"], np.float64), forces)
 
     @property
     def lists(self) -> "_Listed | None":
@@ -161,6 +190,16 @@ class _Listed:
     graph: AtomGraph
     owned: Bool[Array, " atoms"]
     skin: VerletSkin[np.ndarray]
+
+    def placed(
+        self, positions: Float[np.ndarray, "atoms 3"], dtype: np.dtype
+    ) -> tuple[Float[np.ndarray, "chosen 3"], Float[np.ndarray, "padded 3"]]:
+        """Return the chosen atoms' positions about their middle, and the same with padding."""
+        here = positions[self.part.chosen]
+        around = here - (here.mean(axis=0) if len(here) else np.zeros(3))
+        padded = np.zeros(self.graph.positions.shape, dtype)
+        padded[: len(around)] = around
+        return around, padded
 
     def holds(self, positions: Float[np.ndarray, "atoms 3"]) -> bool:
         """Tell whether no pair within the cutoff is missing."""

@@ -9,10 +9,10 @@ from ase.data import chemical_symbols
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.potential.potential import Potential
-from tensornet_jax.potential.uncertainty.deviations import COLLECTION
+from tensornet_jax.potential.uncertainty.deviations import COLLECTION, NO_UNCERTAINTY
 from tensornet_jax.selection.config import SelectionConfig
 from tensornet_jax.selection.criteria import farthest, greatest_determinant, largest
-from tensornet_jax.selection.points import NO_UNCERTAINTY, PointsOf, points_of
+from tensornet_jax.selection.points import PointsOf, points_of
 from tensornet_jax.selection.soundness import KINDS, LeftOut, absurd, repetitions, unsuitable
 
 

@@ -13,11 +13,6 @@ from tensornet_jax.potential.uncertainty.deviations import COLLECTION
 from tensornet_jax.potential.uncertainty.estimate import RIGIDITY
 from tensornet_jax.potential.uncertainty.structure_features import features_per_atom
 
-NO_UNCERTAINTY = (
-    "the model does not say how sure it is: give it an uncertainty with tensornet-jax uncertainty "
-    "MODEL DATA OUTPUT, and choose by that"
-)
-
 
 class PointsOf(NamedTuple):
     """Makes points of structures.

@@ -7,14 +7,14 @@ others as far as the potential looks; the energies of the own atoms, evaluated b
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from ase import units as ase_units
-from ase.data import atomic_numbers
 from jaxtyping import Float, Int
 
-from tensornet_jax.graph.structure import species_of
+from tensornet_jax.interop.lammps.atoms import Atoms, AtomTypes, atoms_of
+from tensornet_jax.interop.lammps.deviations import FixVector, check_deviations
 from tensornet_jax.interop.lammps.ghosts import domain_of, ghosts_within
 from tensornet_jax.interop.lammps.processes import (
     GhostRows,
@@ -23,6 +23,7 @@ from tensornet_jax.interop.lammps.processes import (
     OneProcess,
     Processes,
 )
+from tensornet_jax.potential.part_deviations import PartDeviations
 from tensornet_jax.potential.parts import PartEvaluator, PartResults
 from tensornet_jax.potential.potential import Potential
 
@@ -49,6 +50,7 @@ def attach(
     charge: float = 0.0,
     skin: float = 2.0,
     per_atom: bool = False,
+    deviations_every: int | None = None,
     fix: str = FIX,
     stop: Stop | None = None,
 ) -> "AttachedPotential":
@@ -56,8 +58,7 @@ def attach(
 
     The simulation box has to exist, in units metal or real. It defines `fix … external`, and sets
     `neighbor` and `comm_modify cutoff`, so that ghosts reach as far as the potential looks. Energy
-    and virial count in thermodynamic output, minimization and barostats. Under `mpiexec` every
-    process has to call it.
+    and virial count in thermodynamic output and so on. Under `mpiexec` every process calls it.
 
     An error while forces are computed ends the run on all processes. The instance's `command`,
     `commands_list`, `commands_string` and `file` then raise `LammpsError`.
@@ -70,33 +71,44 @@ def attach(
         skin: Å, of LAMMPS's neighbor lists; ghosts reach so much farther than the potential.
         per_atom: give `compute pe/atom … fix` and `compute stress/atom … fix` their values, at
             additional cost.
+        deviations_every: steps between two evaluations of standard deviations, which are the vector
+            of the fix: [1] of the energy, [2] the largest of an atom's force. None for never.
         fix: name of the fix.
         stop: called in place of raising, on every process, while LAMMPS still runs.
 
     Raises:
         ValueError: units other than metal and real, the wrong number of types, an element that the
-            potential does not know, or a potential that depends on all atoms at once.
+            potential does not know, a potential that depends on all atoms at once, or deviations of
+            one that has none.
         ImportError: mpi4py is missing, and there are several processes.
     """
-    unit, species = _energy_unit(lmp), _species_of_types(lmp, potential, types)
+    unit, named = _energy_unit(lmp), AtomTypes.of(lmp, potential, types)
+    check_deviations(potential, deviations_every)
     attached = AttachedPotential(
         lmp,
         PartEvaluator(potential, charge=charge),
-        _Types(species),
+        named,
         processes=_processes(lmp),
         unit=unit,
         per_atom=per_atom,
         fix=fix,
         stop=stop,
     )
-    lmp.command(f"neighbor {skin} bin")
-    lmp.command(f"comm_modify cutoff {attached.reach + skin}")
-    lmp.command(f"fix {fix} all external pf/callback 1 1")
-    lmp.command(f"fix_modify {fix} energy yes virial yes")
+    _define(lmp, fix, skin, attached.reach + skin)
+    if deviations_every is not None:
+        attached.vector = FixVector(lmp, fix, potential, every=deviations_every, unit=unit)
     lmp.set_fix_external_callback(fix, attached.compute, lmp)
     if stop is None:
         _raise_afterwards(lmp, attached)
     return attached
+
+
+def _define(lmp: Lammps, fix: str, skin: float, ghosts: float) -> None:
+    """Define the fix, and let ghosts reach far enough."""
+    lmp.command(f"neighbor {skin} bin")
+    lmp.command(f"comm_modify cutoff {ghosts}")
+    lmp.command(f"fix {fix} all external pf/callback 1 1")
+    lmp.command(f"fix_modify {fix} energy yes virial yes")
 
 
 class AttachedPotential:
@@ -105,13 +117,14 @@ class AttachedPotential:
     Attributes:
         error: what ended the last run; None if nothing did.
         reach: how far the potential looks, Å.
+        vector: of the fix, with standard deviations; None where there is none.
     """
 
     def __init__(
         self,
         lmp: Lammps,
         evaluator: PartEvaluator,
-        types: "_Types",
+        types: "AtomTypes",
         *,
         processes: Processes,
         unit: float,
@@ -120,11 +133,12 @@ class AttachedPotential:
         stop: Stop | None,
     ) -> None:
         self.error: LammpsError | None = None
+        self.vector: FixVector | None = None
         self.reach = evaluator.reach.distance
         self._lmp, self._evaluator, self._types = lmp, evaluator, types
         self._processes, self._unit, self._per_atom = processes, unit, per_atom
         self._fix, self._stop = fix, stop
-        self._before: _Atoms | None = None
+        self._before: Atoms | None = None
         self._step: int | None = None
         self._listed: object = None
         self._ghosts: GhostRows | None = None
@@ -140,19 +154,18 @@ class AttachedPotential:
     ) -> None:
         """Fill in the forces, in LAMMPS's units; it calls this at every step, on all processes."""
         forces[:] = 0
-        results, problem, atoms = None, None, _atoms_of(lmp)
-        try:
-            results = self._evaluate(atoms)
-        # Whatever it is, the other processes wait for this one, and LAMMPS would not see it.
-        except Exception as error:
-            problem = error
+        atoms = atoms_of(lmp)
+        results, deviations, problem = self._tried(atoms, step)
         told = np.zeros(9)
         if results is None:
             told[0] = 1
         else:
             told[1] = self._ghosts is None or self._evaluator.lists is not self._listed
             told[2], told[3:] = results.energies.sum(), _six(results.virial)
-        failed, renewed, energy, *virial = self._processes.sum(told)
+        if deviations is not None:
+            told = np.concatenate([told, deviations.energy])
+        failed, renewed, energy, *rest = self._processes.sum(told)
+        virial, sure = rest[:6], np.array(rest[6:])
         if failed or results is None:
             self._end(step, problem)
             return
@@ -166,9 +179,26 @@ class AttachedPotential:
         values = results.forces
         if results.virials is not None:
             values = np.concatenate([values, _six(results.virials)], axis=1)
+        plain = values.shape[1]
+        if deviations is not None:
+            flat = deviations.forces.reshape(len(values), -1)
+            values = np.concatenate([values, flat], axis=1)
         own = values[:num_owned].copy()
         self._ghosts.to_owners(values[self._sent], own)
         forces[:] = own[:, :3] / self._unit
+        if self.vector is not None and deviations is not None:
+            self.vector.set(sure, own[:, plain:].reshape(num_owned, 3, -1), self._processes)
+        self._tell(results, energy, virial, own[:, 3:plain])
+
+    def _tell(
+        self,
+        results: PartResults,
+        energy: float,
+        virial: Sequence[float],
+        virials: Float[np.ndarray, "owned six"],
+    ) -> None:
+        """Set energy and virial, and those of the atoms."""
+        lmp = self._lmp
         offset = self._evaluator.potential.energy_offset
         lmp.fix_external_set_energy_global(self._fix, float(energy + offset) / self._unit)
         lmp.fix_external_set_virial_global(self._fix, [each / self._unit for each in virial])
@@ -176,7 +206,7 @@ class AttachedPotential:
             share = offset / lmp.get_natoms()
             energies = (results.energies + share) / self._unit
             lmp.fix_external_set_energy_peratom(self._fix, energies.tolist())
-            lmp.fix_external_set_virial_peratom(self._fix, (own[:, 3:] / self._unit).tolist())
+            lmp.fix_external_set_virial_peratom(self._fix, (virials / self._unit).tolist())
 
     @property
     def _sent(self) -> Int[np.ndarray, " ghosts"]:
@@ -185,7 +215,22 @@ class AttachedPotential:
         assert lists is not None
         return lists.part.chosen[lists.part.num_owned :]
 
-    def _evaluate(self, atoms: "_Atoms") -> PartResults:
+    def _tried(
+        self, atoms: Atoms, step: int
+    ) -> tuple[PartResults | None, PartDeviations | None, Exception | None]:
+        """Return results, deviations where they are due, and what went wrong."""
+        vector = self.vector if self.vector is not None and self.vector.is_due(step) else None
+        deviations = None if vector is None else vector.none()
+        try:
+            results = self._evaluate(atoms)
+            if vector is not None:
+                deviations = self._evaluator.deviations(atoms.positions)
+        # Whatever it is, the other processes wait for this one, and LAMMPS would not see it.
+        except Exception as error:
+            return None, deviations, error
+        return results, deviations, None
+
+    def _evaluate(self, atoms: "Atoms") -> PartResults:
         before, self._before = self._before, atoms
         same = before is not None and before.are(atoms)
         species = self._types.species_of(atoms)
@@ -193,7 +238,7 @@ class AttachedPotential:
             atoms.positions, species, atoms.num_owned, same=same, virials=self._per_atom
         )
 
-    def _renew(self, atoms: "_Atoms", *, starts: bool) -> Exception | None:
+    def _renew(self, atoms: "Atoms", *, starts: bool) -> Exception | None:
         """Find the owners of ghosts anew; return on all processes what is wrong, if anything is."""
         self._listed = self._evaluator.lists
         owned, processes = atoms.tags[: atoms.num_owned], self._processes
@@ -222,67 +267,6 @@ class AttachedPotential:
         self._lmp.force_timeout()
 
 
-class _Atoms(NamedTuple):
-    """Owned atoms and then ghosts of a process.
-
-    positions: Å.
-    types: of LAMMPS, from 1.
-    tags: their identities.
-    num_owned: how many are owned.
-    """
-
-    positions: Float[np.ndarray, "atoms 3"]
-    types: Int[np.ndarray, " atoms"]
-    tags: Int[np.ndarray, " atoms"]
-    num_owned: int
-
-    def are(self, others: "_Atoms") -> bool:
-        """Tell whether the same atoms are in the same places of the arrays."""
-        return (
-            self.num_owned == others.num_owned
-            and np.array_equal(self.tags, others.tags)
-            and np.array_equal(self.types, others.types)
-        )
-
-
-class _Types(NamedTuple):
-    """What the types of LAMMPS are.
-
-    species: index into the element table by type from 1; −1 where there are no atoms.
-    """
-
-    species: Int[np.ndarray, " types"]
-
-    def species_of(self, atoms: _Atoms) -> Int[np.ndarray, " atoms"]:
-        """Return the species of atoms.
-
-        Raises:
-            ValueError: an atom has a type without an element.
-        """
-        species = self.species[atoms.types]
-        if (species < 0).any():
-            unnamed = np.unique(atoms.types[species < 0])
-            raise ValueError(
-                f"atoms have type {', '.join(map(str, unnamed))}, for which no element was given: "
-                "name one for each type, in order"
-            )
-        return species
-
-
-def _atoms_of(lmp: Lammps) -> _Atoms:
-    def array(name: str) -> np.ndarray:
-        found = lmp.numpy.extract_atom(name)
-        # LAMMPS may move its arrays.
-        return np.array(found)[:count]
-
-    owned = lmp.extract_setting("nlocal")
-    count = owned + lmp.extract_setting("nghost")
-    if not count:
-        none = np.zeros(0, np.int32)
-        return _Atoms(np.zeros((0, 3)), none, none, 0)
-    return _Atoms(array("x"), array("type"), array("id"), owned)
-
-
 def _energy_unit(lmp: Lammps) -> float:
     units = lmp.extract_global("units")
     if units not in ENERGY_UNITS:
@@ -291,27 +275,6 @@ def _energy_unit(lmp: Lammps) -> float:
             "units metal, or units real"
         )
     return ENERGY_UNITS[units]
-
-
-def _species_of_types(
-    lmp: Lammps, potential: Potential, types: Sequence[str | None]
-) -> Int[np.ndarray, " types"]:
-    count = lmp.extract_setting("ntypes")
-    if len(types) != count:
-        raise ValueError(
-            f"{len(types)} elements ({' '.join(map(str, types))}) for {count} atom types: name one "
-            "for each type, in order"
-        )
-    unknown = [symbol for symbol in types if symbol is not None and symbol not in atomic_numbers]
-    if unknown:
-        raise ValueError(f"{', '.join(unknown)}: no chemical symbol")
-    species = np.full(count + 1, -1, np.int32)
-    for number, symbol in enumerate(types, start=1):
-        if symbol is not None:
-            numbers = np.array([atomic_numbers[symbol]])
-            elements = potential.elements.numbers
-            species[number] = species_of(numbers, elements, f" (atom type {number})")[0]
-    return species
 
 
 def _processes(lmp: Lammps) -> Processes:

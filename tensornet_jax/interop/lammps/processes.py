@@ -20,6 +20,10 @@ class Processes(Protocol):
         """Sum over all processes; every process has to call it."""
         ...
 
+    def largest(self, value: float) -> float:
+        """Return the largest of all processes; every process has to call it."""
+        ...
+
     def parts(
         self, low: Float[np.ndarray, "3"], high: Float[np.ndarray, "3"]
     ) -> Sequence[tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]]:
@@ -63,6 +67,10 @@ class OneProcess:
         """Return the values."""
         return values
 
+    def largest(self, value: float) -> float:
+        """Return the value."""
+        return value
+
     def parts(
         self, low: Float[np.ndarray, "3"], high: Float[np.ndarray, "3"]
     ) -> Sequence[tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]]:
@@ -99,6 +107,10 @@ class MPIProcesses:
         total = np.empty_like(values)
         self._mpi.Allreduce(values, total)
         return total
+
+    def largest(self, value: float) -> float:
+        """Return the largest of all processes; every process has to call it."""
+        return max(self._mpi.allgather(value))
 
     def parts(
         self, low: Float[np.ndarray, "3"], high: Float[np.ndarray, "3"]

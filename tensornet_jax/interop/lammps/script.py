@@ -1,6 +1,6 @@
 """An input script of LAMMPS in which one line names a potential of this package.
 
-    fix NAME all tensornet SYMBOL…
+    fix NAME all tensornet SYMBOL… [deviations N]
 
 stands where `pair_style` and `pair_coeff` would: after the box exists, and before the first run.
 LAMMPS executes what is above the line, the potential is attached, and LAMMPS executes the rest.
@@ -21,6 +21,8 @@ from tensornet_jax.potential.potential import Potential
 LINE = "fix potential all tensornet Si O"
 """What such a line looks like."""
 
+KEYWORD = "deviations"
+
 _FIX = re.compile(r"\s*fix\s+(?P<fix>\S+)\s+(?P<group>\S+)\s+tensornet(?P<types>(\s+[^#]*)?)(#.*)?")
 
 
@@ -30,12 +32,14 @@ class Script(NamedTuple):
     head: what is above the line.
     fix: name of the fix.
     types: chemical symbol of each atom type; None for a type without atoms.
+    deviations_every: steps between two evaluations of standard deviations; None for never.
     tail: what is below the line.
     """
 
     head: str
     fix: str
     types: tuple[str | None, ...]
+    deviations_every: int | None
     tail: str
 
 
@@ -58,8 +62,18 @@ def read_script(path: Path) -> Script:
             f"{path}, line {number + 1}: the potential is for all atoms, not for group "
             f"{match['group']}: write `fix {match['fix']} all tensornet …`"
         )
-    types = tuple(None if each == "NULL" else each for each in match["types"].split())
-    return Script("".join(lines[:number]), match["fix"], types, "".join(lines[number + 1 :]))
+    words, every = match["types"].split(), None
+    if KEYWORD in words:
+        words, given = words[: words.index(KEYWORD)], words[words.index(KEYWORD) + 1 :]
+        if len(given) != 1 or not given[0].isdigit() or int(given[0]) < 1:
+            raise ValueError(
+                f"{path}, line {number + 1}: write `{KEYWORD} N` at its end, N steps between two "
+                "evaluations of standard deviations"
+            )
+        every = int(given[0])
+    types = tuple(None if each == "NULL" else each for each in words)
+    head, tail = "".join(lines[:number]), "".join(lines[number + 1 :])
+    return Script(head, match["fix"], types, every, tail)
 
 
 def one_gpu_each() -> None:
@@ -126,6 +140,7 @@ def run_script(
             charge=charge,
             fix=script.fix,
             per_atom=True,
+            deviations_every=script.deviations_every,
             stop=_ending(world, tell),
         )
         _execute(lmp, script.tail, path, world, tell)

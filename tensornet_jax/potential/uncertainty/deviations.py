@@ -34,6 +34,11 @@ from tensornet_jax.potential.variables import Outputs, Variables
 COLLECTION = "uncertainty"
 """Of the variables of a potential that has one."""
 
+NO_UNCERTAINTY = (
+    "the model does not say how sure it is: give it an uncertainty with tensornet-jax uncertainty "
+    "MODEL DATA OUTPUT"
+)
+
 Estimate: TypeAlias = Mapping[str, PyTree[Array]]
 """That collection."""
 

@@ -11,6 +11,7 @@ import pytest
 from tensornet_jax.potential.model_file import save_model
 from tests.builders import small_potential
 from tests.interop.lammps.launch import lammps_is_installed, launched
+from tests.potential.uncertainty.sets import sure_potential
 from tests.seams.variants import potential
 
 DRIVER = Path(__file__).with_name("driver.py")
@@ -75,3 +76,25 @@ def test_forces_in_lammps_are_those_of_the_potential(tmp_path, name, count, unit
             # LAMMPS's conversion to bar is older than today's value of the electron's charge.
             for name in ("stress", "stress_of_shares"):
                 np.testing.assert_allclose(here[name], stress, rtol=2e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_deviations_in_lammps_are_those_of_the_potential(tmp_path, count):
+    sure = sure_potential()
+    save_model(tmp_path / "model.safetensors", sure)
+    atoms = ase.build.bulk("C", "diamond", a=3.7, cubic=True).repeat((2, 1, 1))
+    atoms.symbols[::5] = "O"
+    atoms.rattle(0.05, seed=1)
+    ase.io.write(tmp_path / "structure.xyz", atoms, format="extxyz")
+    driver = DRIVER.with_name("deviations_driver.py")
+    files = [tmp_path / name for name in ("model.safetensors", "structure.xyz", "found.npz")]
+    run = launched(count, driver, *files)
+    assert run.returncode == 0, run.stderr
+    found = np.load(tmp_path / "found.npz")
+    for step in (0, 2):
+        atoms.positions = found["positions"][step]
+        (said,) = sure.evaluate(atoms, ("energy_std", "forces_std"))
+        largest = np.linalg.norm(said["forces_std"], axis=1).max()
+        np.testing.assert_allclose(found["vectors"][step], [said["energy_std"], largest], rtol=1e-8)
+    # Step 1 is not due: what was found before stays.
+    np.testing.assert_array_equal(found["vectors"][1], found["vectors"][0])

@@ -10,6 +10,8 @@ from tensornet_jax.interop.lammps.script import gpu_of, read_script
     [
         ("units metal\nrun 0\n", "has 0 lines like `fix potential all tensornet Si O`"),
         ("fix a all tensornet C\nfix b all tensornet C\n", "has 2 lines"),
+        ("fix a all tensornet C O deviations\n", "line 1: write `deviations N` at its end"),
+        ("fix a all tensornet C deviations 0\n", "line 1: write `deviations N` at its end"),
         ("units metal\nfix a mobile tensornet C\n", "line 2: the potential is for all atoms"),
     ],
 )
@@ -24,7 +26,13 @@ def test_a_script_is_divided_at_its_line(tmp_path):
     (tmp_path / "in.box").write_text(text, encoding="utf-8")
     script = read_script(tmp_path / "in.box")
     assert script.head == "units metal\n# fix no all tensornet C\n"
-    assert script[1:] == ("p", ("C", None), "run 0\n")
+    assert script[1:] == ("p", ("C", None), None, "run 0\n")
+
+
+def test_deviations_are_asked_for_in_the_line_of_the_potential(tmp_path):
+    text = "fix p all tensornet C O deviations 20\nrun 0\n"
+    (tmp_path / "in.box").write_text(text, encoding="utf-8")
+    assert read_script(tmp_path / "in.box")[1:] == ("p", ("C", "O"), 20, "run 0\n")
 
 
 @pytest.mark.parametrize(
