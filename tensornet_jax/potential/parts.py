@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
 
 from tensornet_jax.graph.atom_graph import AtomGraph, batch_structures, to_device
@@ -192,7 +193,7 @@ class _Listed:
     skin: VerletSkin[np.ndarray]
 
     def placed(
-        self, positions: Float[np.ndarray, "atoms 3"], dtype: np.dtype
+        self, positions: Float[np.ndarray, "atoms 3"], dtype: DTypeLike
     ) -> tuple[Float[np.ndarray, "chosen 3"], Float[np.ndarray, "padded 3"]]:
         """Return the chosen atoms' positions about their middle, and the same with padding."""
         here = positions[self.part.chosen]
