@@ -1,17 +1,17 @@
 """How right standard deviations are, and what they cost: 300 K training, tests at 300 K and 600 K.
 
 python benchmarks/uncertainty.py DATA [--sets acac 3bpa] [--epochs 300] [--channels 64]
-    [--most STRUCTURES] [--folder FOLDER]
+    [--committee 4] [--most STRUCTURES] [--folder FOLDER]
 
 DATA holds acac/ and 3bpa/ as published, each with train_300K.xyz and, as far as they are there,
 test files of both temperatures. Without a test file at 300 K, a fifth of the training structures is
-tested on. `most` limits the structures of each test, for a trial. Estimators are compared on one
-trained model: all directions, 16 of them, and both with rising curves.
+tested on. `most` limits the structures of each test, for a trial. Estimators of the last layer are
+compared on one trained model; the committee (0 members for none) is trained in the same way.
 """
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,11 @@ from tensornet_jax.data.readers import read_labelled
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.prediction import predict
-from tensornet_jax.potential.uncertainty.estimate import with_rigidity
+from tensornet_jax.potential.uncertainty.estimate import (
+    with_rigidity,
+    with_shallow_ensemble,
+    with_spread,
+)
 from tensornet_jax.potential.uncertainty.residuals import residuals_of
 from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
 from tensornet_jax.train.config.run import RunConfig
@@ -43,11 +47,24 @@ TESTS = {
     "600K": ("test_MD_600K.xyz", "test_600K.xyz", "train_600K.xyz"),
 }
 """Names of the test files, the best first; models are trained at 300 K alone."""
-ESTIMATORS: dict[str, dict[str, Any]] = {
-    "rigidity": {},
-    "rigidity, 16 directions": {"directions": 16},
-    "rigidity with curves": {"isotonic": True},
-    "rigidity, 16 directions, with curves": {"directions": 16, "isotonic": True},
+Sets = dict[str, list[LabelledStructure]]
+Estimator = Callable[[Potential, Sets], Potential]
+
+
+def _rigidity(**settings: Any) -> Estimator:
+    return lambda potential, parts: with_rigidity(
+        potential, [each.atoms for each in parts["train"]], parts["validation"], **settings
+    )
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "rigidity": _rigidity(),
+    "rigidity, 16 directions": _rigidity(directions=16),
+    "rigidity with curves": _rigidity(isotonic=True),
+    "rigidity, 16 directions, with curves": _rigidity(directions=16, isotonic=True),
+    "shallow ensemble of 16": lambda potential, parts: with_shallow_ensemble(
+        potential, parts["train"], parts["validation"], members=16
+    ),
 }
 COMPUTED = {
     "energy": ("energy",),
@@ -55,7 +72,6 @@ COMPUTED = {
     "and energy_std": ("energy", "forces", "energy_std"),
     "and forces_std": ("energy", "forces", "forces_std"),
 }
-Sets = dict[str, list[LabelledStructure]]
 
 
 def main() -> None:
@@ -65,6 +81,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["acac", "3bpa"])
     parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--committee", type=int, default=4)
     parser.add_argument("--most", type=int)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
@@ -73,10 +90,13 @@ def main() -> None:
     records = []
     for name in options.sets:
         parts = _parts(options.data / name, options.most)
-        potential = _trained(parts["train"], parts["validation"], options.epochs, options.channels)
-        tests = {key: part for key, part in parts.items() if key in TESTS}
-        for estimator, settings in ESTIMATORS.items():
-            records += _record(name, estimator, settings, potential, parts, tests, folder)
+        potential = _trained(parts, options.epochs, options.channels)
+        plain = _seconds(potential, parts["300K"][0], ("energy and forces",))["energy and forces"]
+        sure = {each: make(potential, parts) for each, make in ESTIMATORS.items()}
+        if options.committee:
+            committee = _trained(parts, options.epochs, options.channels, options.committee)
+            sure[f"committee of {options.committee}"] = with_spread(committee, parts["validation"])
+        records += [_record(name, each, sure[each], parts, plain, folder) for each in sure]
     add_records(folder, BENCHMARK, records, ("set", "estimator"), {})
     (folder / "table.md").write_text("\n".join(_table(records)) + "\n", encoding="utf-8")
 
@@ -104,18 +124,13 @@ def _read(path: Path) -> list[LabelledStructure]:
     return list(read_labelled(path, LabelConfig()))
 
 
-def _trained(
-    sample: Sequence[LabelledStructure],
-    validation: Sequence[LabelledStructure],
-    epochs: int,
-    channels: int,
-) -> Potential:
-    """Return a TensorNet trained on these structures."""
+def _trained(parts: Sets, epochs: int, channels: int, committee: int | None = None) -> Potential:
+    """Return a TensorNet, or a committee, trained on the training set."""
     with tempfile.TemporaryDirectory() as made:
         files = {}
-        for name, structures in (("train", sample), ("validation", validation)):
+        for name in ("train", "validation"):
             files[name] = str(Path(made) / f"{name}.xyz")
-            frames = [each.to_atoms() for each in structures]
+            frames = [each.to_atoms() for each in parts[name]]
             ase.io.write(files[name], frames, format="extxyz")
         config = RunConfig.model_validate(
             {
@@ -124,7 +139,7 @@ def _trained(
                 "model": {"name": "tensornet", "num_channels": channels},
                 "loss": {"energy": {"weight": 100.0}, "forces": {"weight": 10.0}},
                 "optimizer": {"schedule": {"name": "cosine", "warmup_epochs": 1}},
-                "training": {"epochs": epochs, "batch_size": 5},
+                "training": {"epochs": epochs, "batch_size": 5, "committee": committee},
             }
         )
         return train(config).potential
@@ -133,15 +148,13 @@ def _trained(
 def _record(
     name: str,
     estimator: str,
-    settings: dict[str, Any],
-    potential: Potential,
+    sure: Potential,
     parts: Sets,
-    tests: Sets,
+    plain: float,
     folder: Path,
-) -> list[dict[str, Any]]:
+) -> dict[str, Any]:
     """Return what one estimator says of the tests of one set, and draw it."""
-    sample = [each.atoms for each in parts["train"]]
-    sure = with_rigidity(potential, sample, parts["validation"], **settings)
+    tests = {key: part for key, part in parts.items() if key in TESTS}
     rows = []
     for temperature, structures in sorted(tests.items()):
         predictions = evaluate_structures(sure, structures, deviations=True)
@@ -149,27 +162,28 @@ def _record(
         rows += reliability_rows(temperature, found)
         title = f"{name} at {temperature}, {estimator}"
         plot_reliability(folder / f"{title.replace(', ', '-').replace(' ', '_')}.png", title, found)
-    return [
-        {
-            "set": name,
-            "estimator": estimator,
-            "facts": sure.metadata["uncertainty"],
-            "rows": [asdict(row) for row in rows],
-            "table": render_reliability(rows),
-            "seconds": _seconds(sure, tests["300K"][0]),
-        }
-    ]
+    return {
+        "set": name,
+        "estimator": estimator,
+        "facts": sure.metadata["uncertainty"],
+        "rows": [asdict(row) for row in rows],
+        "table": render_reliability(rows),
+        "seconds": _seconds(sure, tests["300K"][0], tuple(COMPUTED)),
+        "plain_seconds": plain,
+    }
 
 
-def _seconds(potential: Potential, example: LabelledStructure) -> dict[str, float]:
+def _seconds(
+    potential: Potential, example: LabelledStructure, names: Sequence[str]
+) -> dict[str, float]:
     """Return the median time of one evaluation of a structure for each thing to compute."""
     structures = [potential.structure(example.atoms)]
     with potential.precision():
         capacity = Capacity.holding(structures)
         graph = to_device(batch_structures(structures, capacity, potential.dtype))
-        works = [_work(potential, graph, compute) for compute in COMPUTED.values()]
+        works = [_work(potential, graph, compute) for compute in (COMPUTED[name] for name in names)]
         timings = alternate(works, seconds=2.0)
-    return dict(zip(COMPUTED, (each.median_s for each in timings), strict=True))
+    return dict(zip(names, (each.median_s for each in timings), strict=True))
 
 
 def _work(potential: Potential, graph: Any, compute: tuple[str, ...]) -> Work:
@@ -185,9 +199,9 @@ def _table(records: Sequence[dict[str, Any]]) -> list[str]:
     lines = ["# Uncertainty", ""]
     for record in records:
         lines += [f"## {record['set']}, {record['estimator']}", "", *record["table"], ""]
-        plain = record["seconds"]["energy and forces"]
         for name, seconds in record["seconds"].items():
-            lines.append(f"- {name}: {seconds * 1e3:.3g} ms, {seconds / plain:.2f} × forces")
+            ratio = seconds / record["plain_seconds"]
+            lines.append(f"- {name}: {seconds * 1e3:.3g} ms, {ratio:.2f} × one model's forces")
         lines.append("")
     return lines
 
