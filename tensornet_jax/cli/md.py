@@ -174,4 +174,7 @@ def _start(run: "MDConfig", state: State) -> "Atoms":
 def _progress() -> "Progress":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    return Progress(BarColumn(), MofNCompleteColumn(), "steps", TimeRemainingColumn())
+    from tensornet_jax.cli.terminal import console
+
+    columns = (BarColumn(), MofNCompleteColumn(), "steps", TimeRemainingColumn())
+    return Progress(*columns, console=console())
