@@ -26,8 +26,9 @@ def database(path, count=6):
             energy, forces = rng.normal(), rng.normal(size=(3, 3))
             atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
             connected.write(atoms, data={"charge": 1})
-    if path.suffix == ".db":
-        connected.delete([2])
+        # Within the context too, or ASE opens a connection that it does not close.
+        if path.suffix == ".db":
+            connected.delete([2])
     return path
 
 
