@@ -16,6 +16,7 @@ from tensornet_jax.config import ConfigError
 from tensornet_jax.data.auditing.overlap import overlap
 from tensornet_jax.data.readers import read_labelled
 from tests.active import small
+from tests.text import squeezed
 
 
 class Killed(BaseException):
@@ -66,7 +67,7 @@ def test_reports_say_what_was_chosen_and_why(whole):
         "newly labelled",
     ):
         assert words in text
-    text = (whole / "report.md").read_text(encoding="utf-8")
+    text = squeezed((whole / "report.md").read_text(encoding="utf-8"))
     assert "| [2](round-002/report.md) | 11 + 5 |" in text
     assert "Ended: all 2 rounds are done." in text
 

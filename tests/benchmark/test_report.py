@@ -19,6 +19,7 @@ from tensornet_jax.benchmark.report import (
     write_results,
 )
 from tests.benchmark.contenders_for_tests import PEAKS
+from tests.text import squeezed
 
 # contender → library, milliseconds at L = 1 forward, paths of 5
 TIMES = {
@@ -112,7 +113,7 @@ def test_the_fastest_with_every_path_and_with_fewer_are_told_apart(results):
 
 
 def test_the_page_has_machine_tables_figures_and_what_was_skipped(results):
-    page = markdown(results, ["time.png"])
+    page = squeezed(markdown(results, ["time.png"]))
     for text in (
         "cpu (a processor), 2 threads",
         "jax 0.0",

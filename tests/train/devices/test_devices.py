@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.text import squeezed
 from tests.train.devices.pieces import Piece
 from tests.train.devices.starting import assert_agree, make_run, output_of, result_of, start
 
@@ -57,7 +58,7 @@ def test_replayed_structures_keep_a_mean_of_their_own(folders):
 def test_the_report_says_what_padding_the_division_costs(folders):
     shares = {name: result_of(folders / name)["padding"] for name in ("one", "eight")}
     assert (shares["one"] < shares["eight"]).all()
-    report = (folders / "eight" / "run" / "report" / "report.md").read_text()
+    report = squeezed((folders / "eight" / "run" / "report" / "report.md").read_text())
     assert f"| padding | {shares['eight'][0]:.1%} of atoms" in report
     assert "| device | 8 × cpu |" in report
 
