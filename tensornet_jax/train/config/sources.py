@@ -121,12 +121,6 @@ def readings_of_files(sources: Sources, default: LabelConfig) -> dict[tuple[str,
     return {tuple(paths): reading for reading, paths in groups}
 
 
-def labels_of_files(sources: Sources, default: LabelConfig) -> dict[tuple[str, ...], LabelConfig]:
-    """Return files → what their labels are called; those of like labels stand together."""
-    found = readings_of_files(sources, default)
-    return {files: reading.labels for files, reading in found.items()}
-
-
 def heads_of(part: object) -> list[str | None]:
     """Return the head of each path and section of a part of the data; none if it is a number."""
     sources = part if isinstance(part, tuple) else ()

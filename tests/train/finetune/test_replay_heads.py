@@ -3,18 +3,22 @@
 from pathlib import Path
 from typing import Any
 
+import ase
 import numpy as np
 import pytest
 
 from tensornet_jax.config import ConfigError
 from tensornet_jax.models import MODELS
-from tensornet_jax.potential.heads import with_head
-from tensornet_jax.potential.model_file import load_model
+from tensornet_jax.potential.heads import with_head, with_level_scales, with_more_heads
+from tensornet_jax.potential.model_file import load_model, save_model
+from tensornet_jax.potential.potential import Potential
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.data.parts import DataError
+from tensornet_jax.train.finetune.start import resolve
+from tensornet_jax.train.loading import Loaded, load
 from tensornet_jax.train.reporting import report
-from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
+from tensornet_jax.train.run_directory import RunDirectory
 from tests.train.levels import PairFeatures, configured, other_level, sections_in
 from tests.train.small import PairConfig, Recorder, clusters, with_silicon, write
 
@@ -44,6 +48,7 @@ def tuning(
     folder: Path, model: Path, replay: Any, data: Any = None, start: Any = None, **more: Any
 ) -> RunConfig:
     """Return a run of a new level of theory, the head `mine`, from a model."""
+    folder.mkdir(exist_ok=True)
     labels = sections_in(folder)[1]["labels"]
     new = {"file": write(folder / "mine.xyz", other_level(15, 5)), "head": "mine", "labels": labels}
     settings = {"train": data or [new], "validation": 5, "replay": replay}
@@ -63,8 +68,17 @@ def old_data(folder: Path, head: str = "default", **more: Any) -> dict[str, Any]
     return {"train": {"file": path, "head": head}, "validation": 4, "batch_size": 3, **more}
 
 
-def forces_rmse(potential: Any, structures: Any) -> float:
-    found = potential.evaluate(structures, ("forces",))
+def loaded(config: RunConfig) -> Loaded:
+    """Return what the first piece of a run loads, without taking a step."""
+    directory = RunDirectory(Path(config.directory))
+    directory.path.mkdir(parents=True)
+    run = resolve(config, directory.path, False, print).completed()
+    return load(run, directory, False, Recorder())
+
+
+def forces_rmse(potential: Potential, structures: list[ase.Atoms]) -> float:
+    """Return the error of the old head."""
+    found = with_head(potential, "default").evaluate(structures, ("forces",))
     errors = [f["forces"] - a.arrays["REF_forces"] for f, a in zip(found, structures, strict=True)]
     return float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
 
@@ -93,49 +107,64 @@ def test_the_old_head_remembers_beside_the_new_one(unnamed, tmp_path):
     alone = tuning(tmp_path / "alone", unnamed, None, **longer)
     forgotten = train(alone).potential
     unseen = clusters(20, 11, periodic=True)
-    errors = [
-        forces_rmse(with_head(each, "default"), unseen) for each in (result.potential, forgotten)
-    ]
-    assert errors[0] < 0.7 * errors[1], errors
+    kept, lost = (forces_rmse(each, unseen) for each in (result.potential, forgotten))
+    assert kept < 0.7 * lost
+
+
+def bare(atoms: ase.Atoms) -> ase.Atoms:
+    """Return a structure without labels."""
+    return ase.Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 
 def test_predictions_of_each_head_are_what_it_is_to_remember(unnamed, tmp_path):
-    # A model with two heads, of which one is that of the old model.
-    two = train(tuning(tmp_path / "two", unnamed, old_data(tmp_path))).directory
-    path = write(tmp_path / "bare.xyz", [bare(atoms) for atoms in clusters(8, 7, periodic=True)])
+    model = tmp_path / "two.safetensors"
+    two = with_more_heads(load_model(unnamed, dtype="float64"), {"mine": None})
+    two = with_level_scales(two, (1.0, 0.25))
+    save_model(model, two)
+    frames = [bare(atoms) for atoms in clusters(8, 7, periodic=True)]
+    path = write(tmp_path / "bare.xyz", frames)
     both = [{"file": path, "head": "default"}, {"file": path, "head": "mine"}]
     replay = {"train": both, "targets": "model", "validation": 4, "batch_size": 3}
-    recorder, model = Recorder(), two / "model.safetensors"
     new = {"file": write(tmp_path / "more.xyz", clusters(9, 3, periodic=True)), "head": "third"}
-    config = tuning(tmp_path, model, replay, [new], {"head": "default"})
-    result = train(config, reporter=recorder)
-    assert result.potential.config.levels == ("default", "mine", "third")
-    first = recorder.validation_rows[0]
-    for head in ("default", "mine"):
-        assert first[f"replay_energy_mae_{head}"] < 1e-9
-        assert first[f"replay_forces_mae_{head}"] < 1e-9
-    assert first["loss_replay"] < 1e-15
-    assert recorder.started[0].num_replay == 12
-
-
-def bare(atoms: Any) -> Any:
-    """Return a structure without labels."""
-    atoms = atoms.copy()
-    atoms.info, atoms.arrays = {}, {k: atoms.arrays[k] for k in ("numbers", "positions")}
-    return atoms
+    found = loaded(tuning(tmp_path, model, replay, [new], {"head": "default"}))
+    assert found.finetuned is not None
+    assert found.finetuned.config.levels == ("default", "mine", "third")
+    sets = found.data.replay
+    assert sets is not None
+    assert (len(sets.train), len(sets.validation)) == (12, 4)
+    each = {head: with_head(two, head).evaluate(frames) for head in ("default", "mine")}
+    for structure in (*sets.train, *sets.validation):
+        expected = each[str(structure.head)][int(structure.source.rpartition(":")[2])]
+        assert structure.energy == pytest.approx(expected["energy"], rel=1e-12)
+        for name in ("forces", "stress"):
+            np.testing.assert_allclose(structure.labels[name], expected[name], atol=1e-10)
+        # Counted from the isolated atoms of its head.
+        head = found.finetuned.config.levels.index(str(structure.head))
+        example = found.make(structure)
+        lone = found.finetuned.elements.energies_of(example.structure.species, head).sum()
+        lone += found.finetuned.energy_offset
+        assert float(example.targets.of("energy")) == pytest.approx(structure.energy - lone)
+    assert "replay (mine)" in found.data.all()
 
 
 def test_streamed_data_are_trained_on_beside_a_replay_set_with_heads(unnamed, tmp_path):
-    logs = []
-    for stream in (False, True):
-        config = tuning(tmp_path / str(stream), unnamed, old_data(tmp_path))
-        held = config.data.train[0].model_copy(  # type: ignore[union-attr]
-            update={"file": (write(tmp_path / "v.xyz", other_level(5, 9)),)}
-        )
-        data = config.data.model_copy(update={"stream": stream, "validation": (held,)})
-        directory = train(config.model_copy(update={"data": data})).directory
-        logs.append([row["loss"] for row in read_rows(directory / "log_validation.csv")])
-    np.testing.assert_allclose(logs[1], logs[0], rtol=1e-8)
+    held, streamed = (tuning(tmp_path / name, unnamed, old_data(tmp_path)) for name in "ab")
+    data = streamed.data.model_copy(update={"stream": True, "validation": streamed.data.train})
+    one = held.model_copy(
+        update={"data": held.data.model_copy(update={"validation": held.data.train})}
+    )
+    first, second = loaded(one), loaded(streamed.model_copy(update={"data": data}))
+    assert first.facts == second.facts
+    np.testing.assert_allclose(
+        second.data.references.energies, first.data.references.energies, rtol=1e-12
+    )
+    sets = [each.data.replay for each in (first, second)]
+    assert sets[0] is not None
+    assert sets[1] is not None
+    for mine, theirs in zip(sets[0].train, sets[1].train, strict=True):
+        assert (mine.source, mine.head) == (theirs.source, theirs.head) == (mine.source, "default")
+        assert mine.energy == theirs.energy
+    assert set(second.data.all()) == {"train (mine)", "validation (mine)", "replay (default)"}
 
 
 def test_an_old_head_learns_an_element_from_what_is_replayed(unnamed, tmp_path):
@@ -144,25 +173,25 @@ def test_an_old_head_learns_an_element_from_what_is_replayed(unnamed, tmp_path):
     replay = old_data(tmp_path, validation=2)
     replay["train"]["file"] = write(tmp_path / "si.xyz", [*made, *silicon])
     start = {"new_elements": {"Si": "C"}}
-    result = train(tuning(tmp_path, unnamed, replay, start=start))
-    table = result.potential.elements
-    assert table.numbers == (1, 6, 8, 14)
-    assert np.isfinite(table.reference_energies[0]).all()
-    assert np.isnan(table.reference_energies[1][3])
+    potential = loaded(tuning(tmp_path, unnamed, replay, start=start)).finetuned
+    assert potential is not None
+    assert potential.elements.numbers == (1, 6, 8, 14)
+    assert np.isfinite(potential.elements.reference_energies[0]).all()
+    assert np.isnan(potential.elements.reference_energies[1]).tolist() == [False] * 3 + [True]
     # What it is to predict of an element that its head does not know cannot be remembered.
     replay |= {"targets": "model"}
     with pytest.raises(ValueError, match="no reference energy of Si"):
-        train(tuning(tmp_path / "model", unnamed, replay, start=start))
+        loaded(tuning(tmp_path / "model", unnamed, replay, start=start))
 
 
 @pytest.mark.parametrize(
     ("train_on", "replay", "message"),
     [
-        ({"head": "b"}, {"train": "old.xyz"}, r"replay\.train\[0\].*needs the head that is to"),
+        ({"head": "b"}, {"train": "old.xyz"}, "replay.train.0\n.*needs the head that is to"),
         (
             {"head": "b"},
             {"train": {"file": "old.xyz", "head": "a"}, "validation": "v.xyz"},
-            r"replay\.validation\[0\].*needs the head",
+            "replay.validation.0\n.*needs the head",
         ),
         ({}, {"train": {"file": "old.xyz", "head": "a"}}, "data.train has none: give the new"),
         (
@@ -186,7 +215,7 @@ def test_heads_of_replay_that_cannot_be_are_refused(train_on, replay, message):
 def test_only_heads_of_the_starting_model_are_remembered(unnamed, tmp_path):
     config = tuning(tmp_path, unnamed, old_data(tmp_path, "pbe"))
     with pytest.raises(ConfigError, match=r"data\.replay: .* no head pbe .* only default"):
-        train(config)
+        loaded(config)
 
 
 def test_replayed_energies_with_another_zero_are_refused(unnamed, tmp_path):
@@ -195,5 +224,5 @@ def test_replayed_energies_with_another_zero_are_refused(unnamed, tmp_path):
         atoms.info["REF_energy"] += 500.0 * len(atoms)
     replay = old_data(tmp_path)
     replay["train"]["file"] = write(tmp_path / "zero.xyz", frames)
-    with pytest.raises(DataError, match="replay set of head default .* head of their own"):
-        train(tuning(tmp_path, unnamed, replay))
+    with pytest.raises(DataError, match=r"replay set of head default .* head of their own"):
+        loaded(tuning(tmp_path, unnamed, replay))
