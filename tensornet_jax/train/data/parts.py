@@ -130,7 +130,7 @@ def _read(
     A key that a section of its own names must be found there; one of the `default` if `required`.
     """
     found = []
-    for files, (labels, head, weight) in readings_of_files(sources, default).items():
+    for files, (labels, head, weight) in readings_of_files(sources, default):
         required_here = required or labels != default
         own = read_labelled(files, labels, require_configured=required_here)
         found.append((labels, [of_section(each, head, weight) for each in own]))

@@ -68,7 +68,7 @@ class StreamedSets:
 
         def opened(sources: Sources, *, required: bool = False) -> Opened:
             found = []
-            for files, reading in readings_of_files(sources, config.labels).items():
+            for files, reading in readings_of_files(sources, config.labels):
                 # A test set may lack a label that the training set is known to have.
                 here = required or reading.labels != config.labels
                 own = open_files(
@@ -83,7 +83,7 @@ class StreamedSets:
             opened(config.train, required=True),
             opened(validation) if isinstance(validation, tuple) else None,
             {name: opened(part) for name, part in test.items() if isinstance(part, tuple)},
-            tuple(readings_of_files(config.train, config.labels).values()),
+            tuple(reading for _, reading in readings_of_files(config.train, config.labels)),
         )
 
     def labels_of(self, head: str) -> LabelConfig | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from tensornet_jax.config import ConfigError
 from tensornet_jax.data.labelled_structure import LabelledStructure
@@ -14,7 +15,7 @@ from tensornet_jax.potential.potential import ElementTable, Potential
 from tensornet_jax.train.config.data import DataConfig
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.config.start import StartConfig
-from tensornet_jax.train.data.parts import Parts
+from tensornet_jax.train.data.parts import DataError, Parts
 from tensornet_jax.train.finetune.energies import Set, kept_references, refitted_references
 
 
@@ -102,7 +103,14 @@ def references_of_heads(
         find = kept_references if keep or head in old else refitted_references
         alone = _alone(potential, place, lacking)
         tables.append(find(alone, lacking, spec, data, message))
-    return HeadReferences(potential.config.levels, tuple(tables))
+    found = HeadReferences(potential.config.levels, tuple(tables))
+    if unknown := [chemical_symbols[z] for z in numbers.tolist() if z not in found.numbers]:
+        raise DataError(
+            f"no head has a reference energy of {', '.join(unknown)}: what a model predicts of an "
+            "element that it does not know cannot be remembered: leave such structures out of "
+            "data.replay, or set its targets to labels"
+        )
+    return found
 
 
 _OWN = "the starting model's"

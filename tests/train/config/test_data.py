@@ -44,10 +44,20 @@ def test_files_are_read_with_their_own_labels_and_the_others_with_those_of_the_s
         }
     )
     groups = readings_of_files(config.train, config.labels)
-    assert groups == {
-        ("a.xyz", "c.xyz", "d.xyz"): Reading(LabelConfig(energy="dft")),
-        ("b.xyz",): Reading(LabelConfig.model_validate(own)),
-    }
+    assert groups == [
+        (("a.xyz", "c.xyz", "d.xyz"), Reading(LabelConfig(energy="dft"))),
+        (("b.xyz",), Reading(LabelConfig.model_validate(own))),
+    ]
+
+
+def test_a_file_may_have_labels_of_two_levels_of_theory():
+    pbe, scan = ({"labels": {"energy": name}, "head": name} for name in ("pbe", "scan"))
+    sections = [{"file": "a.xyz", **pbe}, {"file": "a.xyz", **scan}]
+    config = DataConfig.model_validate({"train": sections})
+    groups = readings_of_files(config.train, config.labels)
+    assert groups == [
+        (("a.xyz",), Reading(LabelConfig(energy=head), head)) for head in ("pbe", "scan")
+    ]
 
 
 @pytest.mark.parametrize("name", ["room temperature", "300 K", "Ω≥0 (cold)", "a.b", "$x$", "[1]"])
@@ -91,4 +101,4 @@ def test_labels_of_tensors_reach_every_file():
     config = RunConfig.model_validate({"directory": "run", "model": model, "data": section})
     data = ResolvedRun.of(config).completed().data
     groups = readings_of_files(data.train, data.labels)
-    assert [list(own.labels.tensors) for own in groups.values()] == [["polarizability"]] * 2
+    assert [list(own.labels.tensors) for _, own in groups] == [["polarizability"]] * 2
