@@ -123,7 +123,8 @@ def test_predictions_of_each_head_are_what_it_is_to_remember(unnamed, tmp_path):
     sets = found.data.replay
     assert sets is not None
     assert (len(sets.train), len(sets.validation)) == (12, 4)
-    each = {head: with_head(two, head).evaluate(frames) for head in ("default", "mine")}
+    names = ("energy", "forces", "stress")
+    each = {head: with_head(two, head).evaluate(frames, names) for head in ("default", "mine")}
     for structure in (*sets.train, *sets.validation):
         expected = each[str(structure.head)][int(structure.source.rpartition(":")[2])]
         assert structure.energy == pytest.approx(expected["energy"], rel=1e-12)
