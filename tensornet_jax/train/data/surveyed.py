@@ -154,27 +154,17 @@ class Surveyor:
         save_split(path, num, seed, self.sets.checksum, found.held_out)
 
     def _references(self, survey: Survey) -> References:
+        section = self._config.data
         if not self._heads:
             (level,) = survey.levels.values()
-            return self._of_one_head(level, next(iter(self._config.data.heads()), None))
+            return _of_one_head(self._source, level, section, next(iter(section.heads()), None))
         tables = []
         for head, level in survey.levels.items():
             try:
-                tables.append(self._of_one_head(level, head))
+                tables.append(_of_one_head(self._source, level, section, head))
             except ValueError as error:
                 raise ValueError(f"{about_head(head)}{error}") from error
         return HeadReferences(self._heads, tuple(tables))
-
-    def _of_one_head(self, level: Level, head: str | None) -> ReferenceEnergies:
-        spec, labels = self._config.data.references_of(head)
-        carriers = level.training.carriers
-        if spec == "least_squares":
-            numbers = tuple(sorted(carriers))
-            return fitted_energies(numbers, level.training.composition.fit(numbers))
-        # Of structures that are trained on they look at elements alone.
-        structures = [self._source[k] for k in carriers.values()]
-        isolated = level.isolated if spec == "isolated_atoms" else []
-        return reference_energies(spec, [*structures, *isolated], labels)
 
     def _facts(self, survey: Survey, references: References, validated: tuple[str, ...]) -> Facts:
         trained_on = survey.trained_on()
@@ -253,6 +243,20 @@ def _notes(survey: Survey) -> Iterator[str]:
 def _without(found: Found) -> np.ndarray:
     """Return ascending indices of structures of `data.train` that are not trained on."""
     return np.sort(np.concatenate([found.isolated["train"], *found.held_out.values()]))
+
+
+def _of_one_head(
+    source: Source, level: Level, section: DataConfig, head: str | None
+) -> ReferenceEnergies:
+    spec, labels = section.references_of(head)
+    carriers = level.training.carriers
+    if spec == "least_squares":
+        numbers = tuple(sorted(carriers))
+        return fitted_energies(numbers, level.training.composition.fit(numbers))
+    # Of structures that are trained on they look at elements alone.
+    structures = [source[k] for k in carriers.values()]
+    isolated = level.isolated if spec == "isolated_atoms" else []
+    return reference_energies(spec, [*structures, *isolated], labels)
 
 
 def _own_energies(section: DataConfig, head: str | None) -> object:
