@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from tensornet_jax import load_model
 from tensornet_jax.cli import app
 from tensornet_jax.config import load_config
+from tensornet_jax.data.readers import read_labelled
+from tensornet_jax.data.sources.packed_file import PackedFile
 from tensornet_jax.runtime.checkpoint import CheckpointStore
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.reporting import report
@@ -47,6 +49,18 @@ def test_a_model_predicts_what_it_did(name):
     for prediction, former in zip(found, expected, strict=True):
         for key, value in former.items():
             np.testing.assert_allclose(prediction[key], value, rtol=1e-10, atol=1e-9, err_msg=key)
+
+
+def test_a_packed_file_has_what_was_packed():
+    packed = PackedFile(FOLDER / "ethanol.packed")
+    list(packed.verify())
+    for one, other in zip(packed, read_labelled(FOLDER / "ethanol.xyz"), strict=True):
+        assert one.head is None
+        assert one.source.endswith(other.source.rpartition("/")[2])
+        np.testing.assert_array_equal(one.atoms.positions, other.atoms.positions)
+        assert set(one.labels) == set(other.labels)
+        for name, label in one.labels.items():
+            np.testing.assert_array_equal(label, other.labels[name])
 
 
 def test_a_finished_run_is_finished(earlier):

@@ -98,6 +98,6 @@ def _stages(directory: LoopDirectory, number: int) -> Iterator[Stage]:
 
 def _read(sources: Sources, labels: LabelConfig) -> list[LabelledStructure]:
     found = []
-    for files, reading in readings_of_files(sources, labels).items():
+    for files, reading in readings_of_files(sources, labels):
         found += read_labelled(files, reading.labels)
     return found

@@ -107,8 +107,9 @@ def _write_stablehlo(folder: Path, potential: "Potential") -> None:
     from tensornet_jax.interop.stablehlo.export import export_stablehlo
 
     manifest = export_stablehlo(folder, potential)
+    head = "" if manifest["head"] is None else f", head {manifest['head']}"
     typer.echo(
-        f"{manifest['model']}, {manifest['dtype']}, for {' and '.join(manifest['platforms'])}"
+        f"{manifest['model']}{head}, {manifest['dtype']}, for {' and '.join(manifest['platforms'])}"
     )
     typer.echo(f"outputs: {', '.join(manifest['outputs'])}")
     if manifest["not_exported"]:

@@ -15,6 +15,7 @@ from tensornet_jax.runtime.whole_files import write_whole
 
 # How much of a data set: a count, a fraction of the whole, or the indices themselves.
 Part = int | float | Sequence[int] | np.ndarray
+_OF_HEAD = " of head "
 
 
 def fingerprint(structures: Sequence[LabelledStructure]) -> str:
@@ -109,16 +110,17 @@ class Split:
 
 
 def traits_of(structure: LabelledStructure) -> frozenset[str]:
-    """Return what a structure can teach and another may not: elements, state, labels, head.
+    """Return what a structure can teach and another may not: elements, state, labels.
 
-    Elements are their symbols; the others have two words, such as "charge 1" or "label stress".
+    Elements are their symbols; of a structure with a head they are those of the head, such as "C of
+    head pbe". The others have two words, such as "charge 1" or "label stress".
     """
     charge, spin = round(structure.state.charge + 0.0, 3), structure.state.spin
     state = {f"charge {charge:g}"} | ({f"spin {spin}"} if spin is not None else set())
     labels = {f"label {name}" for name in structure.labels}
-    elements = {chemical_symbols[z] for z in set(structure.numbers.tolist())}
-    head = set() if structure.head is None else {f"head {structure.head}"}
-    return frozenset(elements | state | labels | head)
+    of_head = "" if structure.head is None else f"{_OF_HEAD}{structure.head}"
+    elements = {chemical_symbols[z] + of_head for z in set(structure.numbers.tolist())}
+    return frozenset(elements | state | labels)
 
 
 def make_split(
@@ -179,7 +181,7 @@ def make_split(
 
 def _drawn(order: Sequence[int], size: int, traits: Sequence[Collection[str]]) -> list[int]:
     """Return the first `size` of `order` that leave another carrier of each trait behind."""
-    elements = [{trait for trait in each if " " not in trait} for each in traits]
+    elements = [{t for t in each if " " not in t or _OF_HEAD in t} for each in traits]
     for kept in (traits, elements):
         counts = Counter(trait for each in kept for trait in each)
         # The order decides as long as it can; a few structures that have everything stay behind

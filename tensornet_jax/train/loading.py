@@ -99,11 +99,15 @@ def _replay(
     config: ResolvedRun, replay: ReplayParts | None, start: Start | None
 ) -> ReplayParts | None:
     """Return a replay set whose energies are counted as those of the others are."""
-    if replay is None or start is None:
+    section = config.data.replay
+    if replay is None or start is None or section is None:
         return None
+    if section.targets == "model":
+        return labelled_by(replay, start.potential, config.training.validation_batch_size)
     if start.replay_references is not None:
         return counted_from(replay, start.replay_references, start.of_one_head())
-    return labelled_by(replay, start.potential, config.training.validation_batch_size)
+    # Each head has the energies of its own data.
+    return replay
 
 
 def _streamed(
@@ -124,8 +128,7 @@ def _streamed(
         if config.start is not None and start is None:
             start = make_start(config, surveyor.parts(survey, replay), message)
             save_start(start, directory.path)
-        references = None if start is None else start.of_one_head()
-        found = surveyor.conclude(survey, references)
+        found = surveyor.conclude(survey, None if start is None else start.references)
     surveyor.save_split(directory.split, found)
     data = surveyor.data_sets(found, _replay(config, replay, start))
     make = _maker(config, data.references, start)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tensornet_jax.data.sources.source import evenly
+from tensornet_jax.data.sources.source import Ranges, Source, evenly
 from tensornet_jax.data.statistics import mean_neighbors
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.heads import with_level_scales
@@ -25,7 +25,7 @@ from tensornet_jax.train.run_directory import RunDirectory
 from tensornet_jax.train.run_examples import RunExamples
 
 MOST_FITTED = 10_000
-"""Structures that are not held in memory to which tensors are fitted, evenly spaced."""
+"""Structures of a head that are not held in memory to which tensors are fitted, evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def prepare(
         potential = with_level_scales(potential, loaded.facts.level_scales)
     record = loaded.facts.trained_on.merged(record_of(potential.metadata))
     potential = potential.replace(metadata=with_record(potential.metadata, record))
-    fitted, spreads = fit_tensors(potential, _looked_at(potential, loaded.train))
+    fitted, spreads = fit_tensors(potential, _looked_at(potential, loaded))
     replay = None
     if data.replay is not None and config.data.replay is not None:
         replay = Replay(
@@ -100,11 +100,16 @@ def prepare(
     )
 
 
-def _looked_at(potential: Potential, train: Examples) -> Examples:
-    """Return examples to fit tensors to: all that are in memory, else some of them."""
-    if isinstance(train, HeldExamples) or not potential.tensor_heads:
+def _looked_at(potential: Potential, loaded: Loaded) -> Examples:
+    """Return examples to fit tensors to: all that are in memory, else some of each head."""
+    train, source = loaded.train, loaded.data.train
+    if not isinstance(source, Source) or not potential.tensor_heads:
         return train
-    return HeldExamples(train.many(evenly(len(train), MOST_FITTED).tolist()))
+    places = [Ranges([(0, len(source))])]
+    if potential.config.num_levels > 1:
+        places = [source.places_of(head) for head in potential.config.levels]
+    chosen = [np.asarray(own[evenly(len(own), MOST_FITTED)]) for own in places if len(own)]
+    return HeldExamples(train.many(np.concatenate(chosen).tolist()))
 
 
 def _tell_unseen_spins(model: ModelConfig, spins: Sequence[int], reporter: Reporter) -> None:

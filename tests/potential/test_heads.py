@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tensornet_jax.calculator import Calculator
-from tensornet_jax.interop.stablehlo.export import export_stablehlo
+from tensornet_jax.interop.stablehlo.export import describe, export_stablehlo
 from tensornet_jax.interop.torchmd_net.export import to_state_dict
 from tensornet_jax.models import MODELS
 from tensornet_jax.potential.compress import compress
@@ -93,6 +93,16 @@ def test_the_calculator_has_the_energies_of_its_head(potential):
     stated.info["head"] = "wb97m"
     (expected,) = potential.evaluate(stated, ("energy",))
     assert atoms.get_potential_energy() == pytest.approx(expected["energy"], rel=1e-13)
+
+
+def test_a_program_says_which_head_it_has(potential):
+    described = describe(with_head(potential, "wb97m"))
+    assert described["head"] == "wb97m"
+    assert described["elements"]["symbols"] == ["H", "C"]
+    assert described["reference_energies"] == ENERGIES[1, :2].tolist()
+    one = with_head(potential, "pbe")
+    unnamed = one.replace(config=one.config.model_copy(update={"levels": ()}))
+    assert describe(unnamed)["head"] is None
 
 
 def test_a_new_head_is_a_copy_and_the_others_stay(potential):

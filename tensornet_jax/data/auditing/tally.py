@@ -65,7 +65,13 @@ class Moments:
     @property
     def rms(self) -> float:
         """Root mean square; NaN without any number."""
-        return math.sqrt(self._square / self.count) if self.count else math.nan
+        return self.rms_of([self])
+
+    @staticmethod
+    def rms_of(parts: Sequence["Moments"]) -> float:
+        """Return the root mean square of the numbers of several together; NaN without any."""
+        count = sum(part.count for part in parts)
+        return math.sqrt(sum(part._square for part in parts) / count) if count else math.nan
 
 
 class Rare:

@@ -40,6 +40,8 @@ def open_files(
     cache: Path,
     message: Message,
     progress: Progress,
+    *,
+    require_configured: bool = True,
 ) -> Opened:
     """Open files whose structures are not to be held in memory.
 
@@ -52,6 +54,8 @@ def open_files(
         cache: folder for packed copies and checksums; made when needed.
         message: takes sentences for the user.
         progress: shows how far packing has come.
+        require_configured: whether keys that `labels` names have to be in some file, where all of
+            them are packed first; what is read by index shows only then which keys it has.
 
     Raises:
         FileNotFoundError: no such file.
@@ -78,6 +82,8 @@ def open_files(
                 else _packed_copy(path, own, labels, cache, message, progress)
             )
         digest.update(own.encode())
+    if require_configured:
+        _check_configured(sources, labels)
     return Opened(sources[0] if len(sources) == 1 else Joined(sources), digest.hexdigest())
 
 
@@ -91,6 +97,15 @@ def check_packed_labels(packed: PackedFile, labels: LabelConfig) -> None:
             f"{packed.path}: {asked} cannot apply to a packed file, whose labels are in eV and Å "
             "already: leave it out for this file, or pack the data again with it"
         )
+
+
+def _check_configured(sources: Sequence[Source], labels: LabelConfig) -> None:
+    present: set[str] = set()
+    for source in sources:
+        if not isinstance(source, PackedFile) or source.present is None:
+            return
+        present |= {*source.present}
+    check_configured(labels, present)
 
 
 def _packed_copy(
@@ -116,5 +131,5 @@ def _packed_copy(
     with packing(copy) as packer:
         for structure in progress(labelled_frames([path], labels, available), "packing"):
             packer.add(structure)
-        check_configured(labels, available)
+        packer.present = available
     return PackedFile(copy)

@@ -59,7 +59,7 @@ class Field:
     """What records may have.
 
     Attributes:
-        name: numbers, positions, cell, initial_charges, label.NAME, weight or weight.NAME.
+        name: numbers, positions, cell, initial_charges, head, label.NAME, weight or weight.NAME.
         dtype: of numpy, with its byte order.
         per: what it has a row for.
         shape: of a row.
@@ -88,6 +88,7 @@ class PackedFile(Source):
         path: the file.
         checksum: SHA-256 of the content, as it was written.
         labels: names of the labels that structures have.
+        present: of a copy, the keys that its file has; None where that is not known.
 
     Raises:
         FileNotFoundError: no such file.
@@ -112,6 +113,9 @@ class PackedFile(Source):
             )
             self._files: list[str] = description["files"]
             self._config_types: list[str] = description["config_types"]
+            # Files of earlier versions have none.
+            self._heads: list[str] = description.get("heads", [])
+            self.present: list[str] | None = description.get("present")
             self._keys: list[dict[str, str]] = description["keys"]
         except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
             os.close(self._descriptor)
@@ -188,6 +192,8 @@ class PackedFile(Source):
             atoms.set_initial_charges(values["initial_charges"])
         if head["config_type"] >= 0:
             atoms.info["config_type"] = self._config_types[head["config_type"]]
+        if "head" in values:
+            atoms.info["head"] = self._heads[int(values["head"])]
         of_atoms = frozenset(
             field.name.removeprefix("label.") for field in self._fields if field.per == "atom"
         )

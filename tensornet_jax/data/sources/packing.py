@@ -5,7 +5,7 @@ import json
 import struct
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -17,7 +17,7 @@ from tensornet_jax.data.sources.packed_file import HEAD, PREAMBLE, SUFFIX, Field
 from tensornet_jax.runtime.whole_files import replacing
 
 Numbers = Literal["float64", "float32"]
-_KEPT = {"numbers", "positions", "initial_charges", "config_type", "charge", "spin"}
+_KEPT = {"numbers", "positions", "initial_charges", "config_type", "head", "charge", "spin"}
 # A record names its fields by bits.
 _MOST_FIELDS = 64
 
@@ -55,6 +55,7 @@ class Packer:
 
     Attributes:
         dropped: names of what structures had and the file does not keep.
+        present: the keys that files had which a copy is made of, if it is to remember them.
     """
 
     def __init__(self, file: BinaryIO, dtype: Numbers):
@@ -65,8 +66,10 @@ class Packer:
         self._fields: dict[str, tuple[int, Field]] = {}
         self._files: dict[str, int] = {}
         self._config_types: dict[str, int] = {}
+        self._heads: dict[str, int] = {}
         self._keys: dict[tuple[tuple[str, str], ...], int] = {}
         self.dropped: dict[str, None] = {}
+        self.present: Collection[str] | None = None
         file.write(bytes(PREAMBLE))
 
     def __len__(self) -> int:
@@ -138,6 +141,9 @@ class Packer:
             given["cell"] = (self._dtype, False, atoms.cell.array)
         if atoms.has("initial_charges"):
             given["initial_charges"] = ("<f8", True, atoms.get_initial_charges())
+        if structure.head is not None:
+            place = self._heads.setdefault(structure.head, len(self._heads))
+            given["head"] = ("<i4", False, place)
         for name, value in structure.labels.items():
             of_atoms = name in structure.labels.of_atoms
             dtype = self._dtype if value.ndim else "<f8"
@@ -170,12 +176,15 @@ class Packer:
 
     def _description(self) -> dict[str, object]:
         fields = [field for _, field in self._fields.values()]
+        present = {} if self.present is None else {"present": sorted(self.present)}
         return {
             "structures": len(self),
             "fields": [vars(field) for field in fields],
             "files": list(self._files),
             "config_types": list(self._config_types),
+            "heads": list(self._heads),
             "keys": [dict(keys) for keys in self._keys],
+            **present,
         }
 
 

@@ -40,6 +40,26 @@ class Source(Sequence[LabelledStructure]):
         """Return the files that this is made of, in their order."""
         return (self,)
 
+    def sections(self) -> list[tuple[str | None, int]]:
+        """Return the head and the number of structures of each section, in their order."""
+        return [(None, len(self))]
+
+    def places_of(self, head: str) -> "Ranges":
+        """Return the indices of all structures in sections of a head, without reading any."""
+        sections = self.sections()
+        ends = np.cumsum([count for _, count in sections]).tolist()
+        return Ranges(
+            [
+                (end - count, end)
+                for (own, count), end in zip(sections, ends, strict=True)
+                if own == head
+            ]
+        )
+
+    def of_head(self, head: str) -> "Source":
+        """Return the structures in sections of a head."""
+        return Chosen(self, self.places_of(head))
+
     @overload
     def __getitem__(self, index: int) -> LabelledStructure: ...
     @overload
@@ -98,6 +118,10 @@ class Joined(Source):
         """Return the files that this is made of."""
         return tuple(table for source in self._sources for table in source.tables())
 
+    def sections(self) -> list[tuple[str | None, int]]:
+        """Return those of the sources."""
+        return [section for source in self._sources for section in source.sections()]
+
     def _place(self, index: int) -> tuple[Source, int]:
         which = bisect.bisect_right(self._ends, index)
         return self._sources[which], index - (self._ends[which - 1] if which else 0)
@@ -111,7 +135,7 @@ class Chosen(Source):
         indices: into it; all that is held of them is this.
     """
 
-    def __init__(self, source: Source, indices: "IndexArray | Rest"):
+    def __init__(self, source: Source, indices: "IndexArray | Rest | Ranges"):
         self._source, self.indices = source, indices
 
     def __len__(self) -> int:
@@ -124,6 +148,50 @@ class Chosen(Source):
     def source(self, index: int) -> str:
         """Return file and frame of a structure."""
         return self._source.source(int(self.indices[index]))
+
+    def sections(self) -> list[tuple[str | None, int]]:
+        """Return what is chosen of each section of the source.
+
+        Raises:
+            ValueError: the source has several, and the indices do not ascend.
+        """
+        sections = self._source.sections()
+        if len(sections) == 1:
+            return [(sections[0][0], len(self))]
+        below = [self._below(end) for end in np.cumsum([n for _, n in sections]).tolist()]
+        counts = np.diff([0, *below]).tolist()
+        return [(head, count) for (head, _), count in zip(sections, counts, strict=True)]
+
+    def _below(self, number: int) -> int:
+        if not isinstance(self.indices, np.ndarray):
+            return self.indices.below(number)
+        if (np.diff(self.indices) <= 0).any():
+            raise ValueError("structures that are chosen of several sections have to ascend")
+        return int(np.searchsorted(self.indices, number))
+
+
+class Ranges:
+    """The numbers of ranges that ascend and do not overlap, one range after the other.
+
+    Args:
+        ranges: first number, and the one after the last.
+    """
+
+    def __init__(self, ranges: Sequence[tuple[int, int]]):
+        bounds = np.array(ranges, np.int64).reshape(-1, 2)
+        self._starts, self._counts = bounds[:, 0], bounds[:, 1] - bounds[:, 0]
+        self._ends = np.cumsum(self._counts)
+
+    def __len__(self) -> int:
+        return int(self._counts.sum())
+
+    def __getitem__(self, place: int | IndexArray) -> int | IndexArray:
+        which = np.searchsorted(self._ends, place, side="right")
+        return self._starts[which] + place - (self._ends - self._counts)[which]
+
+    def below(self, number: int) -> int:
+        """Return how many of them are less than a number."""
+        return int(np.clip(number - self._starts, 0, self._counts).sum())
 
 
 class Rest:
@@ -145,6 +213,10 @@ class Rest:
 
     def __getitem__(self, place: int | IndexArray) -> int | IndexArray:
         return place + np.searchsorted(self._below, place, side="right")
+
+    def below(self, number: int) -> int:
+        """Return how many of them are less than a number that is not above `num`."""
+        return number - int(np.searchsorted(self._without, number))
 
 
 def evenly(count: int, most: int) -> IndexArray:

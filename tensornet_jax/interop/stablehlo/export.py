@@ -240,7 +240,11 @@ def _manifest(potential: Potential, content: bytes) -> Manifest:
 
 
 def describe(potential: Potential) -> Manifest:
-    """Return what the manifest says of a potential, whose function it does not look at."""
+    """Return what the manifest says of a potential, whose function it does not look at.
+
+    Args:
+        potential: with one head.
+    """
     return {
         "format": "tensornet_jax StableHLO",
         "format_version": FORMAT_VERSION,
@@ -248,6 +252,8 @@ def describe(potential: Potential) -> Manifest:
         "refused_versions": sorted(EXCLUDED_VERSIONS),
         "platforms": list(PLATFORMS),
         "model": potential.config.name,
+        # The level of theory that was chosen, of a model with named ones.
+        "head": next(iter(potential.config.levels), None),
         "dtype": potential.dtype,
         "cutoff": potential.cutoff,
         "long_cutoff": _spelled(potential.config.long_cutoff),

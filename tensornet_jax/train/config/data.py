@@ -18,7 +18,6 @@ from tensornet_jax.train.config.sources import (
     check_reference_names,
     files_of,
     heads_of,
-    readings_of_files,
     with_labels,
 )
 
@@ -54,6 +53,35 @@ def _files_of_references(value: str | dict[str, float | str]) -> list[str]:
     return [v for v in value.values() if isinstance(v, str)] if isinstance(value, dict) else []
 
 
+def _check_heads_of_replay(replay: "ReplayConfig", heads: tuple[str, ...]) -> None:
+    for name, part in (("train", replay.train), ("validation", replay.validation)):
+        for index, source in enumerate(part if isinstance(part, tuple) else ()):
+            head = source.head if isinstance(source, DataSource) else None
+            place = ("replay", name, index)
+            if heads and head is None:
+                raise problem_at(
+                    place,
+                    "needs the head that is to remember it, as data.train has heads: {file: ..., "
+                    "head: NAME}, with a head of the starting model",
+                )
+            if head is not None and not heads:
+                raise problem_at(
+                    place,
+                    f"has the head {head}, and data.train has none: give the new data a head too",
+                )
+            if isinstance(source, DataSource) and source.reference_energies is not None:
+                raise problem_at(
+                    (*place, "reference_energies"),
+                    "has no meaning: the head keeps those of the starting model",
+                )
+    if heads and replay.reference_energies != "start":
+        raise problem_at(
+            ("replay", "reference_energies"),
+            "has no meaning for data with heads, which keep those of the starting model: leave it "
+            "out",
+        )
+
+
 HeldOut = Annotated[int | float | Sources, pydantic.BeforeValidator(_check_held_out)]
 Validation = Annotated[
     int | float | Literal["none"] | Sources, pydantic.BeforeValidator(_check_validation)
@@ -72,7 +100,8 @@ class ReplayConfig(Config):
 
     train: Files = Field(
         description="file or list of files, best a varied piece of what the starting model was "
-        "trained on",
+        "trained on; where data.train names heads, {file: replay.xyz, head: NAME} with a head of "
+        "the starting model",
         examples=["replay.xyz"],
         json_schema_extra=TOLD_IN_WORDS,
     )
@@ -113,13 +142,12 @@ class ReplayConfig(Config):
                 "has no meaning for targets: model, whose energies are the starting model's: "
                 "leave it out",
             )
-        if any([*heads_of(self.train), *heads_of(self.validation)]):
-            raise problem_at(
-                ("train",),
-                "has no heads: name old structures that are to have one in data.train, with head "
-                "and weight",
-            )
         return self
+
+    def heads(self) -> tuple[str, ...]:
+        """Return the heads of the files, in alphabetical order."""
+        named = [*heads_of(self.train), *heads_of(self.validation)]
+        return tuple(sorted({head for head in named if head is not None}))
 
     def files(self) -> tuple[str, ...]:
         """Return every file this section names."""
@@ -206,17 +234,8 @@ class DataConfig(Config):
                 raise problem_at(
                     ("train",), f"reference_energies of head {head} are given twice: keep one"
                 )
-        weighted = any(r.weight != 1.0 for r in readings_of_files(self.train, self.labels).values())
-        if self.stream and (heads or weighted):
-            raise problem_at(
-                ("stream",), "sections with a head or a weight are held in memory: set it to false"
-            )
-        if heads and self.replay is not None:
-            raise problem_at(
-                ("replay",),
-                "has no head: name the old structures in train, with the head that is to remember "
-                "them and a weight",
-            )
+        if self.replay is not None:
+            _check_heads_of_replay(self.replay, heads)
         return self
 
     def heads(self) -> tuple[str, ...]:

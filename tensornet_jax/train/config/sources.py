@@ -103,8 +103,13 @@ class Reading(NamedTuple):
     weight: float = 1.0
 
 
-def readings_of_files(sources: Sources, default: LabelConfig) -> dict[tuple[str, ...], Reading]:
-    """Return files → how they are read; those that are read alike stand together."""
+def readings_of_files(
+    sources: Sources, default: LabelConfig
+) -> list[tuple[tuple[str, ...], Reading]]:
+    """Return files and how they are read; those that are read alike stand together.
+
+    A file may come twice: with labels of two levels of theory, for instance.
+    """
     groups: list[tuple[Reading, list[str]]] = []
     for source in sources:
         if isinstance(source, DataSource):
@@ -118,13 +123,7 @@ def readings_of_files(sources: Sources, default: LabelConfig) -> dict[tuple[str,
                 break
         else:
             groups.append((reading, [*files]))
-    return {tuple(paths): reading for reading, paths in groups}
-
-
-def labels_of_files(sources: Sources, default: LabelConfig) -> dict[tuple[str, ...], LabelConfig]:
-    """Return files → what their labels are called; those of like labels stand together."""
-    found = readings_of_files(sources, default)
-    return {files: reading.labels for files, reading in found.items()}
+    return [(tuple(paths), reading) for reading, paths in groups]
 
 
 def heads_of(part: object) -> list[str | None]:

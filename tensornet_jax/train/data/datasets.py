@@ -14,7 +14,13 @@ from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.by_file import file_lines
 from tensornet_jax.data.labels.labels import Labels
 from tensornet_jax.data.references import ReferenceEnergies, reference_energies
-from tensornet_jax.data.references_by_head import HeadReferences, References, by_head, table_of
+from tensornet_jax.data.references_by_head import (
+    HeadReferences,
+    References,
+    about_head,
+    by_head,
+    table_of,
+)
 from tensornet_jax.data.sources.source import Source, evenly
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.graph.targets import Targets
@@ -103,7 +109,7 @@ def make_data_sets(
     Raises:
         DataError: the audit found an error, or an element outside training occurs elsewhere.
     """
-    _check_elements({"validation": parts.validation, **parts.tests}, references)
+    _check_elements({name: s for name, s in parts.all().items() if name != "train"}, references)
     errors, warnings, lines = _audited(parts, references)
     apart: dict[str, list[LabelledStructure]] = {"validation": parts.validation, **parts.tests}
     apart = {name: own for name, own in apart.items() if own and name not in config.held_out()}
@@ -111,7 +117,7 @@ def make_data_sets(
         apart["replay"] = [*parts.replay.train, *parts.replay.validation]
     for name, structures in apart.items():
         for head, some in by_head(structures, references).items():
-            own, where = audit(some), f"{name} set, {_named(head)}" if head else f"{name} set: "
+            own, where = audit(some), f"{name} set, {about_head(head)}" if head else f"{name} set: "
             errors += [f"{where}{text}" for text in own.errors]
             for text in own.warnings:
                 message(f"{where}{text}")
@@ -144,27 +150,25 @@ def _audited(parts: Parts, references: References) -> tuple[list[str], list[str]
         own = list(found.errors)
         if alone is None:
             own += [e for labels, some in groups for e in findings.unused_keys(some, labels)]
-        errors += [f"{_named(head)}{text}" for text in own]
-        warnings += [f"{_named(head)}{text}" for text in found.warnings]
+        errors += [f"{about_head(head)}{text}" for text in own]
+        warnings += [f"{about_head(head)}{text}" for text in found.warnings]
         told = found.lines()
         lines += [f"head {head}", *(f"  {line}" for line in told)] if head else told
     return errors, warnings, lines
-
-
-def _named(head: str) -> str:
-    return f"head {head}: " if head else ""
 
 
 def _shared(parts: Parts, references: References) -> list[str]:
     """Return warnings of structures that two sets of one head have in common."""
     sets = {"train": parts.train, "validation": parts.validation, **parts.tests}
     found = []
-    for head in references.heads if isinstance(references, HeadReferences) else ("",):
-        own = {name: by_head(some, references).get(head, []) for name, some in sets.items()}
-        found += [f"{_named(head)}{text}" for text in overlap_warnings(own)]
+    groups = [(sets, "train")]
     if parts.replay is not None:
-        sets = {"replay train": parts.replay.train, "replay": parts.replay.validation}
-        found += overlap_warnings(sets, train="replay train")
+        again = {"replay train": parts.replay.train, "replay": parts.replay.validation}
+        groups.append((again, "replay train"))
+    for each, train in groups:
+        for head in references.heads if isinstance(references, HeadReferences) else ("",):
+            own = {name: by_head(some, references).get(head, []) for name, some in each.items()}
+            found += [f"{about_head(head)}{text}" for text in overlap_warnings(own, train)]
     return found
 
 
@@ -209,7 +213,7 @@ def _references(parts: Parts, config: DataConfig) -> References:
         try:
             tables.append(_of_one_head(train, isolated, config, head))
         except ValueError as error:
-            raise ValueError(f"{_named(head)}{error}") from error
+            raise ValueError(f"{about_head(head)}{error}") from error
     return HeadReferences(heads, tuple(tables))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from tensornet_jax.data.references import ReferenceEnergies
+from tensornet_jax.data.references_by_head import References, plain_references, read_references
 from tensornet_jax.potential.trained_on import TrainedOn
 from tensornet_jax.runtime.sealed_file import Json
 from tensornet_jax.train.data.facts import Facts
@@ -28,18 +28,17 @@ class Found:
     """
 
     lines: list[str]
-    references: ReferenceEnergies
+    references: References
     held_out: Indices
     isolated: Indices
     facts: Facts
 
     def plain(self) -> Json:
         """Return plain values."""
-        references = vars(self.references) | {"energies": self.references.energies.tolist()}
         facts = vars(self.facts) | {"trained_on": self.facts.trained_on.model_dump(mode="json")}
         return {
             "lines": self.lines,
-            "references": references,
+            "references": plain_references(self.references),
             "held_out": {name: own.tolist() for name, own in self.held_out.items()},
             "isolated": {name: own.tolist() for name, own in self.isolated.items()},
             "facts": facts,
@@ -48,18 +47,14 @@ class Found:
     @classmethod
     def of(cls, plain: Json) -> "Found":
         """Return what `plain` returned, read back."""
-        references, facts = dict(plain["references"]), dict(plain["facts"])
-        references["energies"] = np.array(references["energies"], np.float64)
+        facts = dict(plain["facts"])
         facts["trained_on"] = TrainedOn.model_validate(facts["trained_on"])
         tuples: dict[str, Any] = {
-            name: tuple(facts[name]) for name in ("labelled", "validated", "spins")
-        }
-        numbers: dict[str, Any] = {
-            name: tuple(references[name]) for name in ("numbers", "undetermined")
+            name: tuple(facts[name]) for name in ("labelled", "validated", "spins", "level_scales")
         }
         return cls(
             plain["lines"],
-            ReferenceEnergies(**(references | numbers)),
+            read_references(plain["references"]),
             _arrays(plain["held_out"]),
             _arrays(plain["isolated"]),
             Facts(**(facts | tuples)),

@@ -130,15 +130,19 @@ def _read(
     A key that a section of its own names must be found there; one of the `default` if `required`.
     """
     found = []
-    for files, (labels, head, weight) in readings_of_files(sources, default).items():
+    for files, (labels, head, weight) in readings_of_files(sources, default):
         required_here = required or labels != default
         own = read_labelled(files, labels, require_configured=required_here)
-        found.append((labels, [_of_section(each, head, weight) for each in own]))
+        found.append((labels, [of_section(each, head, weight) for each in own]))
     return found
 
 
-def _of_section(structure: LabelledStructure, head: str | None, weight: float) -> LabelledStructure:
-    """Return a structure with the head and the weight that the section of its file gives it."""
+def of_section(structure: LabelledStructure, head: str | None, weight: float) -> LabelledStructure:
+    """Return a structure with the head and the weight that the section of its file gives it.
+
+    Raises:
+        DataError: it says that it has another head.
+    """
     if head is not None:
         if structure.head not in (None, head):
             raise DataError(

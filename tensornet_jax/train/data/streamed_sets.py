@@ -12,16 +12,12 @@ from jaxtyping import Int64
 from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.readers import data_files
 from tensornet_jax.data.sources.opening import Message, Opened, Progress, open_files
-from tensornet_jax.data.sources.source import Joined
+from tensornet_jax.data.sources.source import Joined, Source
 from tensornet_jax.runtime.whole_files import write_whole
 from tensornet_jax.train.config.data import DataConfig
-from tensornet_jax.train.config.sources import (
-    Sources,
-    files_of,
-    labels_of_files,
-    readings_of_files,
-)
+from tensornet_jax.train.config.sources import Reading, Sources, files_of, readings_of_files
 from tensornet_jax.train.data.parts import DataError
+from tensornet_jax.train.data.sections import Section
 
 LARGE = 256_000_000
 """Bytes of files above which structures are not held in memory, unless the configuration says."""
@@ -36,9 +32,6 @@ def is_streamed(config: DataConfig) -> bool:
     """
     if config.stream is not None:
         return config.stream
-    readings = readings_of_files(config.train, config.labels).values()
-    if any(reading.head is not None or reading.weight != 1.0 for reading in readings):
-        return False
     parts = (config.train, config.validation, *config.test.values())
     paths = {path for part in parts if files_of(part) for path in data_files(files_of(part))}
     return sum(path.stat().st_size for path in paths) > LARGE
@@ -52,13 +45,13 @@ class StreamedSets:
         train: all that `data.train` names.
         validation: files to validate on; None where structures of `train` are held out, or none.
         tests: files to test on, by name.
-        labels: what the labels of `data.train` are called, where that is the same for all of them.
+        readings: how the files of `data.train` are read.
     """
 
     train: Opened
     validation: Opened | None
     tests: Mapping[str, Opened]
-    labels: LabelConfig | None
+    readings: tuple[Reading, ...]
 
     @classmethod
     def open(
@@ -73,20 +66,39 @@ class StreamedSets:
             progress: shows how far packing has come.
         """
 
-        def opened(sources: Sources) -> Opened:
-            groups = labels_of_files(sources, config.labels).items()
-            found = [open_files(files, own, cache, message, progress) for files, own in groups]
+        def opened(sources: Sources, *, required: bool = False) -> Opened:
+            found = []
+            for files, reading in readings_of_files(sources, config.labels):
+                # A test set may lack a label that the training set is known to have.
+                here = required or reading.labels != config.labels
+                own = open_files(
+                    files, reading.labels, cache, message, progress, require_configured=here
+                )
+                found.append(_as_section(own, reading))
             checksum = _checksum([each.checksum for each in found])
             return Opened(Joined([each.source for each in found]), checksum)
 
-        groups = list(labels_of_files(config.train, config.labels).values())
         validation, test = config.validation, config.test
         return cls(
-            opened(config.train),
+            opened(config.train, required=True),
             opened(validation) if isinstance(validation, tuple) else None,
             {name: opened(part) for name, part in test.items() if isinstance(part, tuple)},
-            groups[0] if len(groups) == 1 else None,
+            tuple(reading for _, reading in readings_of_files(config.train, config.labels)),
         )
+
+    def labels_of(self, head: str) -> LabelConfig | None:
+        """Return what labels of a head are called, if that is the same in all of its files.
+
+        Args:
+            head: as in `data.train`; "" stands for all that is there.
+        """
+        each = [own.labels for own in self.readings if head in ("", own.head)]
+        return each[0] if all(labels == each[0] for labels in each) else None
+
+    def files(self) -> dict[str, Source]:
+        """Return the sets that have files of their own, by name: validation first, then tests."""
+        own = {} if self.validation is None else {"validation": self.validation.source}
+        return own | {name: opened.source for name, opened in self.tests.items()}
 
     @property
     def checksum(self) -> str:
@@ -155,6 +167,14 @@ def check_split(path: Path, checksum: str) -> None:
             f"{path}: the data have changed since this run began: restore them, or start a new run "
             "directory"
         )
+
+
+def _as_section(opened: Opened, reading: Reading) -> Opened:
+    _, head, weight = reading
+    if head is None and weight == 1.0:
+        return opened
+    checksum = _checksum([opened.checksum, head, weight])
+    return Opened(Section(opened.source, head, weight), checksum)
 
 
 def _checksum(parts: object) -> str:

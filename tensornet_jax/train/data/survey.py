@@ -8,7 +8,7 @@ so that a run that goes on, or another one of the same data, begins at once.
 import hashlib
 import json
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Bool, Int32, Int64
 
-from tensornet_jax.data.auditing.tally import Tally
+from tensornet_jax.data.auditing.tally import Moments, Tally
 from tensornet_jax.data.composition_fit import CompositionSums
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import is_isolated_atom
@@ -67,6 +67,23 @@ class TrainingTally:
         return self.record
 
 
+@dataclass
+class Level:
+    """What a pass finds of one level of theory, which is all there is without several heads.
+
+    Attributes:
+        tally: of all structures but isolated atoms, held out or not.
+        training: of those that are trained on.
+        energies: of all that the tally has, eV, NaN where there is none.
+        isolated: isolated atoms, which only give reference energies.
+    """
+
+    tally: Tally = field(default_factory=Tally)
+    training: TrainingTally = field(default_factory=TrainingTally)
+    energies: "array[float]" = field(default_factory=lambda: array("d"))
+    isolated: list[LabelledStructure] = field(default_factory=list)
+
+
 class Survey:
     """A pass over the structures of a source.
 
@@ -75,12 +92,13 @@ class Survey:
         model: says which neighbors there are to count.
         held_out: ascending indices of parts that are not trained on, by name.
         table: gets the sizes, a row for each structure.
+        heads: of the structures, if the model has several.
 
     Attributes:
+        levels: what was found, by head; all under "" without several.
         held_out: the same without isolated atoms, and without the only carriers of a trait.
-        isolated: isolated atoms, which only give reference energies, and their indices.
+        isolated_at: indices of isolated atoms.
         kept: what stays in training though it was drawn, and what no other structure has.
-        energies: of every structure, eV, NaN where there is none.
     """
 
     def __init__(
@@ -89,15 +107,13 @@ class Survey:
         model: ModelConfig,
         held_out: Mapping[str, Int64[np.ndarray, " held"]],
         table: Int32[np.ndarray, "structures 9"],
+        heads: Sequence[str] = (),
     ):
         self.source, self._model, self._table = source, model, table
         self.held_out = dict(held_out)
-        self.tally, self.training = Tally(), TrainingTally()
-        self.energies = array("d")
-        self.isolated: list[LabelledStructure] = []
+        self.levels = {head: Level() for head in heads or ("",)}
         self.isolated_at: list[int] = []
         self.labelled_held: dict[str, None] = {}
-        self.first: dict[int, str] = {}
         self.kept: tuple[list[int], list[str]] = [], []
         self._kinds: dict[frozenset[str], int] = {}
 
@@ -110,23 +126,47 @@ class Survey:
         structures = watched(self.source, "looking at all structures", len(self.source))
         for index, structure in enumerate(structures):
             self._table[index] = sizes_in(structure, self._model)
+            level = self._level_of(structure)
             if is_isolated_atom(structure):
                 self.isolated_at.append(index)
-                if len(self.isolated) < _MOST_ISOLATED:
-                    self.isolated.append(structure)
+                if len(level.isolated) < _MOST_ISOLATED:
+                    level.isolated.append(structure)
                 continue
             kinds[index] = self._kinds.setdefault(traits_of(structure), len(self._kinds))
-            for number in structure.numbers.tolist():
-                self.first.setdefault(number, structure.source)
-            self.tally.add(structure)
-            self.energies.append(structure.energy)
+            level.tally.add(structure)
+            level.energies.append(structure.energy)
             if held[index]:
                 self.labelled_held |= dict.fromkeys(structure.labels)
             else:
-                self.training.add(index, structure)
-        if not len(self.tally):
-            raise DataError("all structures are isolated atoms: set data.stream: false to use them")
+                level.training.add(index, structure)
+        for head, level in self.levels.items():
+            if not len(level.tally):
+                whose = f" of head {head}" if head else ""
+                raise DataError(
+                    f"all structures{whose} are isolated atoms: set data.stream: false to use them"
+                )
         self._keep_in_training(held, kinds)
+
+    @property
+    def labelled(self) -> tuple[str, ...]:
+        """Names of labels that some structure that is trained on has."""
+        each = (level.training.labelled for level in self.levels.values())
+        return tuple(dict.fromkeys(name for own in each for name in own))
+
+    @property
+    def force_rms(self) -> float:
+        """RMS force of all levels of theory together, eV/Å; NaN without any."""
+        return Moments.rms_of([level.tally.forces for level in self.levels.values()])
+
+    def trained_on(self) -> TrainedOn:
+        """Return what a potential that is trained on all of them has seen."""
+        first, *others = (level.training.finish() for level in self.levels.values())
+        for other in others:
+            first = first.merged(other)
+        return first
+
+    def _level_of(self, structure: LabelledStructure) -> Level:
+        return self.levels["" if "" in self.levels else str(structure.head)]
 
     def _keep_in_training(self, held: Bool[np.ndarray, " all"], kinds: np.ndarray) -> None:
         """Take back into training what was drawn and is the only one of its kind."""
@@ -138,7 +178,8 @@ class Survey:
         needed = [place for kind, place in self._kinds.items() if kind & only]
         kept = np.flatnonzero(held & np.isin(kinds, needed))
         for index in kept.tolist():
-            self.training.add(index, self.source[index])
+            structure = self.source[index]
+            self._level_of(structure).training.add(index, structure)
         gone = np.concatenate([kept, np.array(self.isolated_at, np.int64)])
         self.held_out = {name: np.setdiff1d(own, gone) for name, own in self.held_out.items()}
         self.kept = kept.tolist(), sorted(only)

@@ -6,26 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from tensornet_jax.data.auditing.audit import audit
-from tensornet_jax.data.auditing.tally import closely, shared
-from tensornet_jax.data.labelled_structure import LabelledStructure
-from tensornet_jax.data.references import (
-    ReferenceEnergies,
-    fitted_energies,
-    is_isolated_atom,
-    reference_energies,
-)
+from tensornet_jax.data.references import ReferenceEnergies, fitted_energies, reference_energies
+from tensornet_jax.data.references_by_head import HeadReferences, References, about_head
 from tensornet_jax.data.sources.packed_file import PackedFile
-from tensornet_jax.data.sources.source import Chosen, Rest, Source, evenly
+from tensornet_jax.data.sources.source import Chosen, Ranges, Rest, Source, evenly
+from tensornet_jax.train.config.data import DataConfig
 from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.data.datasets import DataSets
 from tensornet_jax.train.data.examples import Sizes
 from tensornet_jax.train.data.facts import Facts, energy_scale
 from tensornet_jax.train.data.found import Found
 from tensornet_jax.train.data.other_set import OtherSet
-from tensornet_jax.train.data.parts import DataError, Parts, ReplayParts
+from tensornet_jax.train.data.parts import Parts, ReplayParts
 from tensornet_jax.train.data.streamed_sets import StreamedSets, draw, save_split
-from tensornet_jax.train.data.survey import Survey, SurveyCache
+from tensornet_jax.train.data.survey import Level, Survey, SurveyCache
+from tensornet_jax.train.data.survey_audit import audited, close_to_each_other
 from tensornet_jax.train.data.watcher import Show, Watcher
 
 # Structures that stand for all where a number is only estimated.
@@ -55,17 +50,20 @@ class Surveyor:
         self._folder = folder if section.cache is None else Path(section.cache).expanduser()
         self.sets = StreamedSets.open(section, self._folder, message, self._watched)
         self._source = self.sets.train.source
+        # A name means nothing where a model has one head.
+        self._heads = section.heads() if config.model.num_levels > 1 else ()
         start = config.start
         settings = {
             "content": self.sets.checksum,
             "seed": config.seed,
             "held_out": section.held_out(),
-            "reference_energies": section.reference_energies,
-            # What is streamed has one head, whose name means nothing here.
+            "reference_energies": _own_energies(section, next(iter(section.heads()), None)),
             "model": config.model.model_dump(mode="json", exclude=_OF_HEADS),
             # What a run starts from gives reference energies of its own.
             "run": None if start is None else str(folder.resolve()),
         }
+        if self._heads:
+            settings["heads"] = {head: _own_energies(section, head) for head in self._heads}
         self._cache = SurveyCache(self._folder, settings)
 
     def remembered(self) -> Found | None:
@@ -85,7 +83,7 @@ class Surveyor:
         table = np.lib.format.open_memmap(
             self._cache.folder / "all.npy", "w+", np.dtype("<i4"), (num, 9)
         )
-        survey = Survey(self._source, self._config.model, drawn, table)
+        survey = Survey(self._source, self._config.model, drawn, table, self._heads)
         survey.run(self._watched)
         for text in _notes(survey):
             self._message(text)
@@ -93,20 +91,21 @@ class Surveyor:
 
     def parts(self, survey: Survey, replay: ReplayParts | None) -> Parts:
         """Return some structures of each set, which have all elements."""
-        train = [self._source[k] for k in sorted(self._typical(survey))]
-        held = {name: _some(own) for name, own in self._held(survey).items()}
+        train = [self._source[k] for k in self._typical(survey)]
+        held = {name: Chosen(self._source, own) for name, own in survey.held_out.items()}
+        close = {name: close_to_each_other(s) for name, s in {**held, **self.sets.files()}.items()}
         labels = self._config.data.labels
         return Parts(
             train,
             [(labels, train)],
             train,
-            held.pop("validation", []),
-            held,
-            survey.isolated,
+            close.pop("validation", []),
+            close,
+            [each for level in survey.levels.values() for each in level.isolated],
             replay,
         )
 
-    def conclude(self, survey: Survey, references: ReferenceEnergies | None) -> Found:
+    def conclude(self, survey: Survey, references: References | None) -> Found:
         """Return what was found, and remember it.
 
         Args:
@@ -117,44 +116,18 @@ class Surveyor:
             DataError: the data have errors.
         """
         references = references or self._references(survey)
-        close = [self._source[k] for k in closely(len(self._source))]
-        close = [each for each in close if not is_isolated_atom(each)]
-        found = survey.tally.audit(close, references, self.sets.labels, survey.energies)
-        errors, warnings = list(found.errors), list(found.warnings)
-        others = {name: self._other(name, source) for name, source in self._files().items()}
-        for name, other in others.items():
-            own = audit(_some(self._files()[name]))
-            errors += [f"{name} set: {text}" for text in own.errors]
-            for text in own.warnings:
-                self._message(f"{name} set: {text}")
-            other.check_elements(name, references)
-            if both := shared(survey.tally.digests, other.digests):
-                warnings.append(
-                    f"{both} of {len(other.digests)} structures of the {name} set are also in the "
-                    "training set: errors on them say nothing about new structures"
-                )
-        if errors:
-            for text in warnings:
-                self._message(f"warning: {text}")
-            raise DataError("the data have errors:\n" + "\n".join(errors))
-        found.warnings[:] = warnings
+        others = {name: self._other(name, source) for name, source in self.sets.files().items()}
+        lines = audited(self.sets, survey, others, references, self._message)
         validated = survey.labelled_held
         if "validation" in others:
             validated = others["validation"].labelled
-        train = Chosen(self._source, np.array(sorted(self._typical(survey))))
         result = Found(
-            [*_file_lines(self._source.tables()), *found.lines()],
+            [*_file_lines(self._source.tables()), *lines],
             references,
             survey.held_out,
             {"train": np.array(survey.isolated_at, np.int64)}
             | {name: np.array(other.isolated, np.int64) for name, other in others.items()},
-            Facts(
-                tuple(survey.training.labelled),
-                tuple(validated),
-                survey.training.finish().spins or (),
-                energy_scale(survey.tally.forces.rms, train, references),
-                survey.training.finish(),
-            ),
+            self._facts(survey, references, tuple(validated)),
         )
         self._save(result, survey, others)
         return result
@@ -164,7 +137,7 @@ class Surveyor:
         held = {name: Chosen(self._source, own) for name, own in found.held_out.items()}
         files = {
             name: Chosen(source, Rest(len(source), found.isolated[name]))
-            for name, source in self._files().items()
+            for name, source in self.sets.files().items()
         }
         sets: dict[str, Source] = {**held, **files}
         train = Chosen(self._source, Rest(len(self._source), _without(found)))
@@ -180,38 +153,60 @@ class Surveyor:
         num, seed = len(self._source), self._config.seed
         save_split(path, num, seed, self.sets.checksum, found.held_out)
 
-    def _references(self, survey: Survey) -> ReferenceEnergies:
-        spec, carriers = self._config.data.reference_energies, survey.training.carriers
-        if spec == "least_squares":
-            numbers = tuple(sorted(carriers))
-            return fitted_energies(numbers, survey.training.composition.fit(numbers))
-        # Of structures that are trained on they look at elements alone.
-        structures = [self._source[k] for k in carriers.values()]
-        isolated = survey.isolated if spec == "isolated_atoms" else []
-        return reference_energies(spec, [*structures, *isolated], self._config.data.labels)
+    def _references(self, survey: Survey) -> References:
+        section = self._config.data
+        if not self._heads:
+            (level,) = survey.levels.values()
+            return _of_one_head(self._source, level, section, next(iter(section.heads()), None))
+        tables = []
+        for head, level in survey.levels.items():
+            try:
+                tables.append(_of_one_head(self._source, level, section, head))
+            except ValueError as error:
+                raise ValueError(f"{about_head(head)}{error}") from error
+        return HeadReferences(self._heads, tuple(tables))
 
-    def _typical(self, survey: Survey) -> set[int]:
-        """Return indices of training structures that have all elements, evenly spaced."""
+    def _facts(self, survey: Survey, references: References, validated: tuple[str, ...]) -> Facts:
+        trained_on = survey.trained_on()
+        scale = energy_scale(survey.force_rms, self._sample(survey), references)
+        own = {
+            head: energy_scale(level.tally.forces.rms, self._sample(survey, head), references)
+            for head, level in survey.levels.items()
+            if head
+        }
+        several = references.heads if isinstance(references, HeadReferences) else ()
+        return Facts(
+            survey.labelled,
+            validated,
+            trained_on.spins or (),
+            scale,
+            trained_on,
+            tuple(own.get(head, scale) / scale for head in several),
+        )
+
+    def _sample(self, survey: Survey, head: str = "") -> Source:
+        """Return training structures of a head, or of all, that stand for all of them."""
+        return Chosen(self._source, np.array(self._typical(survey, head), np.int64))
+
+    def _typical(self, survey: Survey, head: str = "") -> list[int]:
+        """Return ascending indices of training structures of a head, or of all.
+
+        They have all elements of their head, and are evenly spaced.
+        """
+        if not head and self._heads:
+            return sorted({k for own in self._heads for k in self._typical(survey, own)})
         gone = np.concatenate([np.array(survey.isolated_at, np.int64), *survey.held_out.values()])
         rest = Rest(len(self._source), np.sort(gone))
-        chosen = np.asarray(rest[evenly(len(rest), SAMPLE)]).tolist()
-        return {*chosen, *survey.training.carriers.values()}
-
-    def _held(self, survey: Survey) -> dict[str, Source]:
-        held = {name: Chosen(self._source, own) for name, own in survey.held_out.items()}
-        return {**held, **self._files()}
-
-    def _files(self) -> dict[str, Source]:
-        """Return sets that have files of their own, by name."""
-        validation = self.sets.validation
-        own = {} if validation is None else {"validation": validation.source}
-        return own | {name: opened.source for name, opened in self.sets.tests.items()}
+        every = Ranges([(0, len(rest))])
+        places = Chosen(self._source, rest).places_of(head) if head else every
+        chosen = np.asarray(rest[np.asarray(places[evenly(len(places), SAMPLE)])]).tolist()
+        return sorted({*chosen, *survey.levels[head].training.carriers.values()})
 
     def _other(self, name: str, source: Source) -> OtherSet:
         """Look at a set that has files of its own."""
         structures = self._watched(source, f"looking at the {name} set", len(source))
         sizes_for = self._config.model if name == "validation" else None
-        return OtherSet.of(structures, len(source), sizes_for)
+        return OtherSet.of(structures, len(source), sizes_for, self._heads)
 
     def _save(self, found: Found, survey: Survey, others: Mapping[str, OtherSet]) -> None:
         table = np.load(self._cache.folder / "all.npy", mmap_mode="r", allow_pickle=False)
@@ -250,9 +245,23 @@ def _without(found: Found) -> np.ndarray:
     return np.sort(np.concatenate([found.isolated["train"], *found.held_out.values()]))
 
 
-def _some(source: Source) -> list[LabelledStructure]:
-    some = [source[k] for k in closely(len(source))]
-    return [each for each in some if not is_isolated_atom(each)]
+def _of_one_head(
+    source: Source, level: Level, section: DataConfig, head: str | None
+) -> ReferenceEnergies:
+    spec, labels = section.references_of(head)
+    carriers = level.training.carriers
+    if spec == "least_squares":
+        numbers = tuple(sorted(carriers))
+        return fitted_energies(numbers, level.training.composition.fit(numbers))
+    # Of structures that are trained on they look at elements alone.
+    structures = [source[k] for k in carriers.values()]
+    isolated = level.isolated if spec == "isolated_atoms" else []
+    return reference_energies(spec, [*structures, *isolated], labels)
+
+
+def _own_energies(section: DataConfig, head: str | None) -> object:
+    spec, labels = section.references_of(head)
+    return spec if spec == section.reference_energies else [spec, labels.model_dump(mode="json")]
 
 
 def _file_lines(tables: Sequence[Source]) -> list[str]:

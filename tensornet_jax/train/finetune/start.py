@@ -6,23 +6,27 @@ checkpoints, whatever has become of the file since.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
 from tensornet_jax.config import ConfigError, dump_config, load_config, parse_config
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import ReferenceEnergies, elements_of
-from tensornet_jax.data.references_by_head import HeadReferences, References
+from tensornet_jax.data.references_by_head import (
+    HeadReferences,
+    References,
+    plain_references,
+    read_references,
+    read_table,
+)
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.elements import with_elements
 from tensornet_jax.potential.heads import UNNAMED
 from tensornet_jax.potential.model_file import load_model, read_header, save_model
 from tensornet_jax.potential.potential import ElementTable, Potential
-from tensornet_jax.runtime.sealed_file import Json
 from tensornet_jax.train.config.data import ReplayConfig
 from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import RunConfig
@@ -43,7 +47,8 @@ class Start:
         potential: before the first step, with the elements and reference energies of the run.
         references: those reference energies, and where they come from.
         replay_references: what the energies of replay structures are counted from; None where
-            there are none, or where they are the model's own predictions.
+            there are none, where they are the model's own predictions, and where they are the
+            model's, of the structures' own heads.
     """
 
     potential: Potential
@@ -51,7 +56,7 @@ class Start:
     replay_references: ReferenceEnergies | None
 
     def of_one_head(self) -> ReferenceEnergies:
-        """Return the reference energies of a run with one head, as those with replay have."""
+        """Return the reference energies of a run with one head."""
         if isinstance(self.references, HeadReferences):
             raise TypeError("reference energies of several heads are none of one")
         return self.references
@@ -80,7 +85,7 @@ def resolve(config: RunConfig, directory: Path, begun: bool, message: Message) -
         model, checksum = saved.model, saved.start.sha256
     else:
         whole, checksum = load_model(start.model), read_header(start.model)["sha256"]
-        model = with_heads_of_run(whole, start, config.data.heads()).config
+        model = with_heads_of_run(whole, start, config.data).config
         if start.sha256 not in (None, checksum):
             raise ConfigError(
                 f"start.model: {start.model} is not the file that this configuration was saved "
@@ -116,7 +121,7 @@ def make_start(config: ResolvedRun, parts: Parts, message: Message) -> Start:
     """
     start = cast(StartConfig, config.start)
     whole = load_model(start.model, dtype=config.dtype)
-    original = with_heads_of_run(whole, start, config.data.heads())
+    original = with_heads_of_run(whole, start, config.data)
     several = original.config.num_levels > 1
     known = set(original.elements.numbers)
     table, like = _elements_of_run(start, known, parts)
@@ -154,8 +159,10 @@ def _begun(
 def save_start(start: Start, directory: Path) -> None:
     """Write what the run starts from into its directory."""
     energies = {
-        "references": _plain(start.references),
-        "replay": None if start.replay_references is None else _plain(start.replay_references),
+        "references": plain_references(start.references),
+        "replay": None
+        if start.replay_references is None
+        else plain_references(start.replay_references),
     }
     metadata = start.potential.metadata | {"reference_energies": energies}
     save_model(directory / PREPARED, start.potential.replace(metadata=metadata))
@@ -179,8 +186,8 @@ def load_start(config: ResolvedRun, directory: Path) -> Start:
     replay = energies["replay"]
     return Start(
         potential.replace(metadata=metadata),
-        _references(energies["references"]),
-        None if replay is None else _table(replay),
+        read_references(energies["references"]),
+        None if replay is None else read_table(replay),
     )
 
 
@@ -277,27 +284,3 @@ def _first(sets: dict[str, list[LabelledStructure]], wanted: set[int]) -> str:
 
 def _symbols(numbers: set[int] | Sequence[int]) -> str:
     return ", ".join(chemical_symbols[number] for number in sorted(numbers))
-
-
-def _plain(references: References) -> Json:
-    if isinstance(references, HeadReferences):
-        tables = zip(references.heads, references.tables, strict=True)
-        return {"heads": {head: _plain(table) for head, table in tables}}
-    return asdict(references) | {"energies": references.energies.tolist()}
-
-
-def _references(plain: Json) -> References:
-    heads = plain.get("heads")
-    if heads is None:
-        return _table(plain)
-    return HeadReferences(tuple(heads), tuple(_table(each) for each in heads.values()))
-
-
-def _table(plain: Json) -> ReferenceEnergies:
-    return ReferenceEnergies(
-        numbers=tuple(plain["numbers"]),
-        energies=np.array(plain["energies"], np.float64),
-        source=plain["source"],
-        rank=plain["rank"],
-        undetermined=tuple(plain["undetermined"]),
-    )

@@ -20,7 +20,7 @@ from tests.data.sources.many import many
 def unlike() -> list[LabelledStructure]:
     """Return structures that differ in everything that a packed file keeps."""
     rng = np.random.default_rng(1)
-    water = Atoms("OHH", rng.normal(size=(3, 3)), info={"config_type": "water"})
+    water = Atoms("OHH", rng.normal(size=(3, 3)), info={"config_type": "water", "head": "pbe"})
     water.set_initial_charges([-0.8, 0.4, 0.4])
     crystal = Atoms("Si2", rng.normal(size=(2, 3)), cell=5 * np.eye(3) + 0.1, pbc=(1, 1, 0))
     forces = np.where(rng.random((2, 3)) < 0.5, np.nan, rng.normal(size=(2, 3)))
@@ -53,7 +53,7 @@ def check_same(one: LabelledStructure, other: LabelledStructure) -> None:
     np.testing.assert_array_equal(
         one.atoms.get_initial_charges(), other.atoms.get_initial_charges()
     )
-    assert one.config_type == other.config_type
+    assert (one.config_type, one.head) == (other.config_type, other.head)
     assert list(one.labels) == list(other.labels)
     assert one.labels.of_atoms == other.labels.of_atoms
     for name, label in one.labels.items():

@@ -9,7 +9,7 @@ from tensornet_jax.data.labels.labels import LabelConfig
 from tensornet_jax.train.config.data import DataConfig
 from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.run import RunConfig
-from tensornet_jax.train.config.sources import labels_of_files
+from tensornet_jax.train.config.sources import Reading, readings_of_files
 
 HEAD = "directory: run\nmodel: {name: tensornet}\n"
 
@@ -43,11 +43,21 @@ def test_files_are_read_with_their_own_labels_and_the_others_with_those_of_the_s
             "labels": {"energy": "dft"},
         }
     )
-    groups = labels_of_files(config.train, config.labels)
-    assert groups == {
-        ("a.xyz", "c.xyz", "d.xyz"): LabelConfig(energy="dft"),
-        ("b.xyz",): LabelConfig.model_validate(own),
-    }
+    groups = readings_of_files(config.train, config.labels)
+    assert groups == [
+        (("a.xyz", "c.xyz", "d.xyz"), Reading(LabelConfig(energy="dft"))),
+        (("b.xyz",), Reading(LabelConfig.model_validate(own))),
+    ]
+
+
+def test_a_file_may_have_labels_of_two_levels_of_theory():
+    pbe, scan = ({"labels": {"energy": name}, "head": name} for name in ("pbe", "scan"))
+    sections = [{"file": "a.xyz", **pbe}, {"file": "a.xyz", **scan}]
+    config = DataConfig.model_validate({"train": sections})
+    groups = readings_of_files(config.train, config.labels)
+    assert groups == [
+        (("a.xyz",), Reading(LabelConfig(energy=head), head)) for head in ("pbe", "scan")
+    ]
 
 
 @pytest.mark.parametrize("name", ["room temperature", "300 K", "Ω≥0 (cold)", "a.b", "$x$", "[1]"])
@@ -90,5 +100,5 @@ def test_labels_of_tensors_reach_every_file():
     section = {"train": ["a.xyz", {"file": "b.xyz", "labels": {"energy": "E"}}]}
     config = RunConfig.model_validate({"directory": "run", "model": model, "data": section})
     data = ResolvedRun.of(config).completed().data
-    groups = labels_of_files(data.train, data.labels)
-    assert [list(labels.tensors) for labels in groups.values()] == [["polarizability"]] * 2
+    groups = readings_of_files(data.train, data.labels)
+    assert [list(own.labels.tensors) for _, own in groups] == [["polarizability"]] * 2
