@@ -10,11 +10,8 @@ from functools import wraps
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from ase import units as ase_units
-from ase.data import atomic_numbers
 from jaxtyping import Float, Int
 
-from tensornet_jax.graph.structure import species_of
 from tensornet_jax.interop.lammps.ghosts import domain_of, ghosts_within
 from tensornet_jax.interop.lammps.processes import (
     GhostRows,
@@ -23,14 +20,12 @@ from tensornet_jax.interop.lammps.processes import (
     OneProcess,
     Processes,
 )
+from tensornet_jax.interop.lammps.types import ENERGY_UNITS, species_of_types
 from tensornet_jax.potential.parts import PartEvaluator, PartResults
 from tensornet_jax.potential.potential import Potential
 
 FIX = "tensornet"
 """Name of the fix."""
-
-# Energy units of LAMMPS in eV, by its `units`; lengths are Å in both.
-ENERGY_UNITS = {"metal": 1.0, "real": ase_units.kcal / ase_units.mol}
 
 
 class LammpsError(RuntimeError):
@@ -302,16 +297,8 @@ def _species_of_types(
             f"{len(types)} elements ({' '.join(map(str, types))}) for {count} atom types: name one "
             "for each type, in order"
         )
-    unknown = [symbol for symbol in types if symbol is not None and symbol not in atomic_numbers]
-    if unknown:
-        raise ValueError(f"{', '.join(unknown)}: no chemical symbol")
-    species = np.full(count + 1, -1, np.int32)
-    for number, symbol in enumerate(types, start=1):
-        if symbol is not None:
-            numbers = np.array([atomic_numbers[symbol]])
-            elements = potential.elements.numbers
-            species[number] = species_of(numbers, elements, f" (atom type {number})")[0]
-    return species
+    # Types are numbered from 1.
+    return np.append(np.int32(-1), species_of_types(potential, types))
 
 
 def _processes(lmp: Lammps) -> Processes:
