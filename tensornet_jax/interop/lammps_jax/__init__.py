@@ -1,4 +1,4 @@
-"""Potentials as bundles for `pair_style jax/kk` of LAMMPS, which the package `lammps_jax` writes."""
+"""Potentials as bundles for `pair_style jax/kk` of LAMMPS, written by the package `lammps_jax`."""
 
 from tensornet_jax.interop.lammps_jax.bundle import Bundle, write_bundle
 

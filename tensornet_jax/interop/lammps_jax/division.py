@@ -91,8 +91,9 @@ def _box(
     has_vector = atoms.cell.array.any(axis=1)
     low, high = fractions.min(axis=0), fractions.max(axis=0)
     # Where the cell has a vector, LAMMPS's box is at least as long.
-    low, high = np.where(has_vector, np.minimum(low, 0), low), np.where(
-        has_vector, np.maximum(high, 1), high
+    low, high = (
+        np.where(has_vector, np.minimum(low, 0), low),
+        np.where(has_vector, np.maximum(high, 1), high),
     )
     # The last atom is inside, and a plane of atoms has a thickness.
     beyond = np.where(atoms.pbc, 0.0, 1e-6 / np.linalg.norm(cell, axis=1))

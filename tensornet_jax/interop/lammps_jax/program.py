@@ -38,8 +38,6 @@ class Exchange(Protocol):
         ...
 
 
-
-
 @dataclass(frozen=True)
 class Program:
     """A potential and what a bundle fixes.
@@ -86,7 +84,9 @@ class Program:
         if exchange is not None:
             graph = graph.replace(from_owners=_for_rows(len(positions), exchange))
         outputs = outputs_in_eV(potential.module, variables, graph, potential.energy_scale)
-        energies = outputs["energies"] + jnp.asarray(self.references, positions.dtype)[graph.species]
+        energies = (
+            outputs["energies"] + jnp.asarray(self.references, positions.dtype)[graph.species]
+        )
         # A factor, so that forces are NaN too.
         whole = jnp.where(overflow, jnp.nan, 1.0 / self.unit).astype(positions.dtype)
         return (energies * whole)[: len(positions)]
@@ -117,16 +117,16 @@ class Program:
         if self.shell.form == "exchange":
             # Of the two edges of owned atoms one.
             wanted, most = wanted & (listed < other), sizes.pairs
-        pairs = _chosen(listed, other, wanted, count, most)
-        edges, overflow = _edge_list(*pairs[:2], count, sizes.slots)
+        pairs = chosen_pairs(listed, other, wanted, count, most)
+        edges, overflow = edge_list(*pairs[:2], count, sizes.slots)
         overflow |= pairs[2]
         long_edges = None
         if self.shell.near is not None:
             long_edges, apart = edges, places[pairs[0]] - places[pairs[1]]
             close = jnp.sum(jax.lax.stop_gradient(apart) ** 2, axis=1) < self.shell.near**2
             close &= pairs[0] < count - 1
-            near = _chosen(*pairs[:2], close, count, sizes.near_pairs)
-            edges, too_many = _edge_list(*near[:2], count, sizes.near_slots)
+            near = chosen_pairs(*pairs[:2], close, count, sizes.near_pairs)
+            edges, too_many = edge_list(*near[:2], count, sizes.near_slots)
             overflow |= near[2] | too_many
         species = jnp.asarray(self.species)[jnp.clip(types, 0, len(self.species) - 1)]
         one = jnp.ones(1, dtype)
@@ -156,7 +156,7 @@ def _for_rows(count: int, exchange: Exchange) -> Callable[[PyTree], PyTree]:
     return exchanged
 
 
-def _chosen(
+def chosen_pairs(
     first: Int[Array, " edges"],
     second: Int[Array, " edges"],
     wanted: Bool[Array, " edges"],
@@ -174,7 +174,7 @@ def _chosen(
     return of(first), of(second), jnp.sum(wanted) > size
 
 
-def _edge_list(
+def edge_list(
     first: Int[Array, " pairs"], second: Int[Array, " pairs"], num_atoms: int, num_slots: int
 ) -> tuple[EdgeList, Bool[Array, ""]]:
     """The pairs as edges with slots, and whether more arrive at an atom than it has slots."""

@@ -1,4 +1,4 @@
-"""How large the arrays of a bundle are: it holds so many atoms and pairs of a process, and no more."""
+"""How large the arrays of a bundle are: so many atoms and pairs of a process, and no more."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Self

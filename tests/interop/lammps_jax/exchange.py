@@ -9,6 +9,7 @@ import ctypes
 import threading
 from collections.abc import Callable, Sequence
 from ctypes import POINTER, Structure, c_int, c_int64, c_size_t, c_void_p
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -17,6 +18,9 @@ from lammps_jax.comm import FORWARD_TARGET, REVERSE_TARGET
 from tensornet_jax.interop.lammps_jax.division import Share
 
 PATIENCE = 300.0  # s, of a process for the others
+TARGETS = (FORWARD_TARGET, REVERSE_TARGET)
+
+Result = TypeVar("Result")
 
 
 class _Base(Structure):
@@ -74,31 +78,35 @@ class Processes:
     """Processes that share a structure.
 
     Attributes:
-        calls: what the processes did, in order: "forward" or "reverse" by its number.
+        calls: what each process did, in order: "forward" or "reverse".
+        changed: by how much at most a feature of a ghost differed from its owner's.
     """
 
     def __init__(self, shares: Sequence[Share]) -> None:
         self.shares = shares
         self.calls: list[list[str]] = [[] for _ in shares]
+        self.changed = 0.0
         owner = {
             atom: (number, row)
             for number, share in enumerate(shares)
             for row, atom in enumerate(share.atoms[: share.num_owned])
         }
-        self._owners = [[owner[atom] for atom in share.atoms[share.num_owned :]] for share in shares]
+        self._owners = [
+            [owner[atom] for atom in share.atoms[share.num_owned :]] for share in shares
+        ]
         self._barrier = threading.Barrier(len(shares), timeout=PATIENCE)
         self._rows: list[np.ndarray] = [np.zeros(0)] * len(shares)
         for number in range(len(shares)):
-            for target in (FORWARD_TARGET, REVERSE_TARGET):
+            for target in TARGETS:
                 self._register(number, target)
 
-    def name_of(self, number: int, target: str) -> str:
-        """Name by which the program of a process calls what answers it."""
-        return f"{target}_{id(self)}_{number}"
+    def names_of(self, number: int) -> dict[str, str]:
+        """What the program of a process calls, and the name of what answers it."""
+        return {target: f"{target}_{id(self)}_{number}" for target in TARGETS}
 
-    def run(self, functions: Sequence[Callable[[], object]]) -> list[object]:
+    def run(self, functions: Sequence[Callable[[], Result]]) -> list[Result]:
         """Call the functions of all processes at once, and return their results."""
-        results: list[object] = [None] * len(functions)
+        results: dict[int, Result] = {}
 
         def call(number: int) -> None:
             try:
@@ -115,13 +123,14 @@ class Processes:
             thread.start()
         for thread in threads:
             thread.join()
-        return results
+        return [results[number] for number in range(len(functions))]
 
     def _forward(self, number: int, rows: np.ndarray) -> np.ndarray:
         everyone = self._shown(number, rows)
         made, first = rows.copy(), self.shares[number].num_owned
         for row, (owner, place) in enumerate(self._owners[number], start=first):
             made[row] = everyone[owner][place]
+        self.changed = max(self.changed, float(np.abs(made - rows).max()))
         return made
 
     def _reverse(self, number: int, rows: np.ndarray) -> np.ndarray:
@@ -163,7 +172,7 @@ class Processes:
 
         handler = _Handler(handle)
         capsule = jax.ffi.pycapsule(ctypes.cast(handler, c_void_p).value)
-        jax.ffi.register_ffi_target(self.name_of(number, target), capsule, platform="cpu")
+        jax.ffi.register_ffi_target(self.names_of(number)[target], capsule, platform="cpu")
         _KEPT.append(handler)
 
 
