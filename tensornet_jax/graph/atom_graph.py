@@ -237,6 +237,7 @@ def batch_structures(
         else None,
         k_vectors=_packed_k_vectors(structures, capacity),
         mesh=capacity.mesh,
+        from_owners=None,
         **_packed_inputs(structures, rows, capacity, dtype),
     )
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import ase.io
 import numpy as np
+import pytest
 from ase.calculators.socketio import SocketIOCalculator
 from ase.io.lammpsdata import write_lammps_data
 
 from tensornet_jax.interop.ipi.connection import Address
+from tensornet_jax.interop.lammps_jax.division import shares
 from tests.seams.variants import structure
 
 if TYPE_CHECKING:
@@ -38,6 +40,29 @@ def lammps(setting: "Setting") -> None:
     found = np.loadtxt(setting.folder / "forces.dump", skiprows=9)
     (expected,) = setting.expected([atoms])
     np.testing.assert_allclose(found[:, 1:], expected["forces"], rtol=1e-8, atol=FORCES)
+
+
+def bundle(setting: "Setting") -> None:
+    """The program of a bundle has the energy and forces of the potential."""
+    pytest.importorskip("lammps_jax", reason="lammps_jax (extra 'lammps-jax') is not installed")
+    from tests.interop.lammps_jax.loaded import LoadedBundle
+
+    atoms = structure(setting.potential, "crystal")
+    ase.io.write(setting.folder / "crystal.xyz", atoms, format="extxyz")
+    setting.succeed(
+        *("export", "model.safetensors", "bundle.json", "--to", "lammps-jax", "--types", "C,O"),
+        *("--structure", "crystal.xyz", "--platform", "cpu", *setting.head),
+    )
+    found = LoadedBundle(setting.folder / "bundle.json")
+    reach = found.contract["n_hops"] * found.contract["cutoff"]
+    (share,) = shares(atoms, 1, reach + 1e-6)
+    energy, own = found.call(share, (atoms.numbers == 8).astype(int))
+    forces = np.zeros((len(atoms), 3))
+    np.add.at(forces, share.atoms, own)
+    (expected,) = setting.expected([atoms])
+    offset = setting.potential.energy_offset
+    np.testing.assert_allclose(energy + offset, expected["energy"], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(forces, expected["forces"], rtol=0, atol=1e-8)
 
 
 def ipi(setting: "Setting") -> None:

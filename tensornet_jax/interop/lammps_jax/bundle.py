@@ -6,11 +6,10 @@ the sizes of their arrays, and what LAMMPS has to give them.
 """
 
 import os
-from collections.abc import Callable, Sequence
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypeAlias
 
 import ase
 import numpy as np
@@ -25,6 +24,9 @@ from tensornet_jax.potential.potential import Potential, check_visible
 from tensornet_jax.runtime.whole_files import replacing
 
 Platform = Literal["cuda", "cpu"]
+
+# Of lammps_jax: it writes a bundle and returns it.
+_ExportModel: TypeAlias = Callable[..., Mapping[str, Mapping[str, Sequence[int]]]]
 
 SKIN = 2.0
 """Å, of LAMMPS's lists in units metal and real, unless `neighbor` says otherwise."""
@@ -91,23 +93,30 @@ def write_bundle(
     missing = sorted(set(structure.symbols) - set(types))
     if missing:
         raise ValueError(f"the structure has {', '.join(missing)}, and no atom type is that")
-    species = species_of_types(potential, types)
-    sizes = Sizes.holding(structure, shell, processes, skin=skin, headroom=headroom)
     references = potential.assembly.elements.reference_energies
     program = Program(
         potential,
-        species,
+        species_of_types(potential, types),
         shell,
-        sizes,
+        Sizes.holding(structure, shell, processes, skin=skin, headroom=headroom),
         charge=charge,
         unit=ENERGY_UNITS[units],
         references=references if reference_energies else np.zeros_like(references),
     )
-    exchanges = form == "exchange"
-    with potential.precision(), use_kernels("off"), replacing(Path(path)) as partial:
-        export_model(
+    with replacing(Path(path)) as partial:
+        _write(partial, program, export_model, units, platform)
+    return Bundle(shell, program.sizes, potential.energy_offset)
+
+
+def _write(
+    path: Path, program: Program, export_model: _ExportModel, units: str, platform: Platform
+) -> None:
+    potential, shell, sizes = program.potential, program.shell, program.sizes
+    exchanges = shell.form == "exchange"
+    with potential.precision(), use_kernels("off"):
+        made = export_model(
             energy_fn=program.energies_with_exchange if exchanges else program.energies,
-            path=partial,
+            path=path,
             max_atoms=sizes.atoms,
             max_edges=sizes.edges,
             cutoff=shell.cutoff,
@@ -117,13 +126,19 @@ def write_bundle(
             n_hops=shell.hops,
             comm=exchanges,
             half_edges=not exchanges,
-            n_species=len(types),
+            n_species=len(program.species),
             platform=platform,
         )
-    return Bundle(shell, sizes, potential.energy_offset)
+    found, config = len(made["contract"]["comm_widths"]), potential.config
+    if exchanges and found != config.num_hops - 1:
+        raise ValueError(
+            f"this {config.name} looks {config.num_hops} cutoffs far and exchanges features "
+            f"{found} times: its module has to call AtomGraph.with_copies on what neighbors send, "
+            "in every layer but the first that looks at them; or take the form ghosts"
+        )
 
 
-def _export_model() -> Callable[..., object]:
+def _export_model() -> _ExportModel:
     try:
         return import_module("lammps_jax.export").export_model
     except ModuleNotFoundError as error:

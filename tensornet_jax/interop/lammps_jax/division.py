@@ -35,7 +35,7 @@ def process_grid(cell: Float[np.ndarray, "3 3"], processes: int) -> Grid:
         processes: how many bricks.
     """
     a, b, c = cell
-    faces = [np.linalg.norm(np.cross(*sides)) for sides in ((a, b), (a, c), (b, c))]
+    faces = [float(np.linalg.norm(np.cross(*sides))) for sides in ((a, b), (a, c), (b, c))]
 
     def surface(grid: Grid) -> float:
         x, y, z = grid
@@ -59,8 +59,9 @@ def shares(atoms: ase.Atoms, processes: int, halo: float) -> Iterator[Share]:
     """
     if processes < 1:
         raise ValueError(f"{processes} processes: a structure is divided over one or more")
-    lacking = [name for name, row in zip("abc", atoms.cell.array, strict=True) if not row.any()]
-    if any(atoms.pbc["abc".index(name)] for name in lacking):
+    without_vector = atoms.pbc & ~atoms.cell.array.any(axis=1)
+    lacking = [name for name, lacks in zip("abc", without_vector, strict=True) if lacks]
+    if lacking:
         raise ValueError(f"pbc is True along {', '.join(lacking)}, but there is no lattice vector")
     cell = atoms.cell.complete().array
     fractions = atoms.positions @ np.linalg.inv(cell)
@@ -115,7 +116,7 @@ def _share(
         moved = fractions + (np.array(shift) - images)
         inside = ((moved >= low - margin) & (moved < high + margin)).all(axis=1)
         if np.array_equal(shift, images):
-            inside[owned] = False
+            inside &= ~np.isin(np.arange(len(atoms)), owned)
         places.append(moved[inside])
         which.append(np.flatnonzero(inside))
     return Share(np.concatenate(places) @ cell, np.concatenate(which), len(owned))

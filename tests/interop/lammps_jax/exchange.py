@@ -9,16 +9,17 @@ import ctypes
 import threading
 from collections.abc import Callable, Sequence
 from ctypes import POINTER, Structure, c_int, c_int64, c_size_t, c_void_p
+from importlib import import_module
 from typing import TypeVar
 
 import jax
 import numpy as np
-from lammps_jax.comm import FORWARD_TARGET, REVERSE_TARGET
 
 from tensornet_jax.interop.lammps_jax.division import Share
 
 PATIENCE = 300.0  # s, of a process for the others
-TARGETS = (FORWARD_TARGET, REVERSE_TARGET)
+_COMM = import_module("lammps_jax.comm")
+TARGETS: tuple[str, str] = (_COMM.FORWARD_TARGET, _COMM.REVERSE_TARGET)
 
 Result = TypeVar("Result")
 
@@ -152,7 +153,7 @@ class Processes:
         return everyone
 
     def _register(self, number: int, target: str) -> None:
-        kind = "forward" if target == FORWARD_TARGET else "reverse"
+        kind = "forward" if target == TARGETS[0] else "reverse"
         exchanged = self._forward if kind == "forward" else self._reverse
 
         def handle(frame: "ctypes._Pointer[_Frame]") -> None:

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import jax
 import numpy as np
 from jax.extend.backend import get_backend
 from jaxlib import xla_client
-from lammps_jax.export import program_text
+from numpy.typing import ArrayLike
 
 from tensornet_jax.interop.lammps_jax.division import Share
+
+program_text = import_module("lammps_jax.export").program_text
 
 
 class LoadedBundle:
@@ -38,12 +41,12 @@ class LoadedBundle:
         # The pair style says at each call on which device; here it is said once.
         options.compile_portable_executable = False
         options.device_assignment = xla_client.DeviceAssignment.create(np.zeros((1, 1), int))
-        devices = xla_client.DeviceList(tuple(backend.devices()[:1]))  # type: ignore[attr-defined]
+        devices = xla_client.DeviceList(tuple(backend.devices()[:1]))
         text = program_text(content, "energy_and_forces_mlir")
         for name, other in (renamed or {}).items():
             assert name in text
             text = text.replace(name, other)
-        self._program = backend.compile_and_load(text, devices, options)  # type: ignore[attr-defined]
+        self._program = backend.compile_and_load(text, devices, options)
 
     def call(self, share: Share, types: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the energy of a process's atoms, and the forces on all that it knows.
@@ -58,7 +61,7 @@ class LoadedBundle:
             energy, forces = (np.asarray(each) for each in found)
         return float(energy), forces[: len(share.atoms)]
 
-    def _arrays(self, share: Share, types: np.ndarray) -> list[np.ndarray]:
+    def _arrays(self, share: Share, types: np.ndarray) -> list[ArrayLike]:
         contract, count = self.contract, len(share.atoms)
         most, dtype = contract["max_atoms"], contract["precision"]
         if count > most:
@@ -74,8 +77,8 @@ class LoadedBundle:
         ends = np.full((2, contract["max_edges"]), most, np.int32)
         ends[:, : len(senders)] = senders, receivers
         mask = np.arange(contract["max_edges"]) < len(senders)
-        owned = np.int32(share.num_owned)
-        return [positions, kinds, owned, np.int32(count) - owned, *ends, mask]
+        numbers = np.array([share.num_owned, count - share.num_owned], np.int32)
+        return [positions, kinds, *numbers, *ends, mask]
 
 
 def edges_of(share: Share, contract: dict[str, Any]) -> np.ndarray:

@@ -24,8 +24,8 @@ from tests.seams.variants import potential
 
 pytest.importorskip("lammps_jax", reason="lammps_jax (extra 'lammps-jax') is not installed")
 
-from tests.interop.lammps_jax.exchange import Processes  # noqa: E402 (imports lammps_jax)
-from tests.interop.lammps_jax.loaded import LoadedBundle  # noqa: E402
+from tests.interop.lammps_jax.exchange import Processes
+from tests.interop.lammps_jax.loaded import LoadedBundle
 
 TYPES = ("C", "O", "C")
 # Å; in small cells, so that there are few ghosts.
