@@ -1,5 +1,6 @@
 """Commands that give other programs the forces of any potential."""
 
+import json
 import threading
 import time
 import uuid
@@ -45,18 +46,25 @@ def lammps(setting: "Setting") -> None:
 def bundle(setting: "Setting") -> None:
     """The program of a bundle has the energy and forces of the potential."""
     pytest.importorskip("lammps_jax", reason="lammps_jax (extra 'lammps-jax') is not installed")
+    from tests.interop.lammps_jax.exchange import Processes
     from tests.interop.lammps_jax.loaded import LoadedBundle
 
+    # Where pairs are long, ghosts that reach twice as far would be thousands.
+    is_long = setting.potential.config.long_cutoff is not None
+    form = "exchange" if is_long else "ghosts"
     atoms = structure(setting.potential, "crystal")
     ase.io.write(setting.folder / "crystal.xyz", atoms, format="extxyz")
     setting.succeed(
         *("export", "model.safetensors", "bundle.json", "--to", "lammps-jax", "--types", "C,O"),
-        *("--structure", "crystal.xyz", "--platform", "cpu", *setting.head),
+        *("--structure", "crystal.xyz", "--form", form, "--platform", "cpu", *setting.head),
     )
-    found = LoadedBundle(setting.folder / "bundle.json")
-    reach = found.contract["n_hops"] * found.contract["cutoff"]
-    (share,) = shares(atoms, 1, reach + 1e-6)
-    energy, own = found.call(share, (atoms.numbers == 8).astype(int))
+    contract = json.loads((setting.folder / "bundle.json").read_text("utf-8"))["contract"]
+    (share,) = shares(atoms, 1, contract["n_hops"] * contract["cutoff"] + 1e-6)
+    alone = Processes([share])
+    names = alone.names_of(0) if is_long else None
+    found = LoadedBundle(setting.folder / "bundle.json", names)
+    types = (atoms.numbers == 8).astype(int)
+    ((energy, own),) = alone.run([lambda: found.call(share, types)])
     forces = np.zeros((len(atoms), 3))
     np.add.at(forces, share.atoms, own)
     (expected,) = setting.expected([atoms])

@@ -87,10 +87,9 @@ def edges_of(share: Share, contract: dict[str, Any]) -> np.ndarray:
     The rows of owned atoms and, where several hops are asked for, of ghosts; each pair once if the
     contract says half.
     """
-    apart = np.linalg.norm(share.positions[:, None] - share.positions, axis=-1)
-    near = (apart < contract["cutoff"]) & ~np.eye(len(apart), dtype=bool)
-    if contract["n_hops"] == 1:
-        near[share.num_owned :] = False
+    rows = share.num_owned if contract["n_hops"] == 1 else len(share.atoms)
+    apart = np.linalg.norm(share.positions[:rows, None] - share.positions, axis=-1)
+    near = (apart < contract["cutoff"]) & ~np.eye(*apart.shape, dtype=bool)
     if contract["edge_pairing"] == "half":
         near = np.triu(near)
     edges = np.array(np.nonzero(near))

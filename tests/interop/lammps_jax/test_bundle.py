@@ -112,9 +112,11 @@ def test_other_models_are_divided(variant, tmp_path):
 
 
 def test_pairs_beyond_the_cutoff_of_the_network_are_part_of_it(tmp_path):
-    found = potential("priors")
-    bundle = check_ghosts(tmp_path / "bundle.json", found, slab()[:4], 2)
-    assert bundle.contract["cutoff"] == found.config.long_cutoff
+    dispersion = {"name": "d2", "cutoff": 3.5, "switch_width": 1.0}
+    priors = [{"name": "zbl"}, dispersion]
+    found = small_potential(num_layers=1, cutoff=2.0, num_channels=4, priors=priors)
+    bundle = check_ghosts(tmp_path / "bundle.json", found, slab(), 2)
+    assert bundle.contract["cutoff"] == found.config.long_cutoff == 3.5
 
 
 MODELS_WITH_MESSAGES: dict[str, Callable[[], Potential]] = {
