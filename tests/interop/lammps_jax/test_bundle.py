@@ -17,7 +17,7 @@ from tensornet_jax.interop.lammps.types import ENERGY_UNITS
 from tensornet_jax.interop.lammps_jax import write_bundle
 from tensornet_jax.interop.lammps_jax.division import Share, shares
 from tensornet_jax.potential.potential import Potential
-from tests.builders import small_potential
+from tests.builders import small_potential, with_config
 from tests.models.every_model import small_model
 from tests.potential.test_parts import crystal
 from tests.seams.variants import potential
@@ -114,7 +114,8 @@ def test_other_models_are_divided(variant, tmp_path):
 def test_pairs_beyond_the_cutoff_of_the_network_are_part_of_it(tmp_path):
     dispersion = {"name": "d2", "cutoff": 3.5, "switch_width": 1.0}
     priors = [{"name": "zbl"}, dispersion]
-    found = small_potential(num_layers=1, cutoff=2.0, num_channels=4, priors=priors)
+    network = small_potential(num_layers=1, cutoff=2.0, num_channels=4)
+    found = with_config(network, priors=priors)
     bundle = check_ghosts(tmp_path / "bundle.json", found, slab(), 2)
     assert bundle.contract["cutoff"] == found.config.long_cutoff == 3.5
 
