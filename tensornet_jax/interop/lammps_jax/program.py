@@ -108,33 +108,34 @@ class Program:
         neighbors: Neighbors,
     ) -> tuple[AtomGraph, Bool[Array, ""]]:
         """The graph, with one atom more that is padding, and whether something did not fit."""
-        sizes, dtype = self.sizes, positions.dtype
-        count = len(positions) + 1
+        sizes, dtype, padding = self.sizes, positions.dtype, len(positions)
+        count = padding + 1
         places = jnp.concatenate([positions, jnp.zeros((1, 3), dtype)])
-        listed = jnp.where(neighbors.edge_mask, neighbors.senders, count - 1)
-        other = jnp.where(neighbors.edge_mask, neighbors.receivers, count - 1)
-        wanted, most = neighbors.edge_mask, sizes.edges
+        mask = neighbors.edge_mask
+        first = jnp.where(mask, neighbors.senders, padding)
+        second = jnp.where(mask, neighbors.receivers, padding)
         if self.shell.form == "exchange":
             # Of the two edges of owned atoms one.
-            wanted, most = wanted & (listed < other), sizes.pairs
-        pairs = chosen_pairs(listed, other, wanted, count, most)
-        edges, overflow = edge_list(*pairs[:2], count, sizes.slots)
-        overflow |= pairs[2]
-        long_edges = None
+            wanted = mask & (first < second)
+            first, second, overflow = chosen_pairs(first, second, wanted, count, sizes.pairs)
+        else:
+            first, second = jnp.append(first, padding), jnp.append(second, padding)
+            overflow = jnp.zeros((), bool)
+        edges, too_many = edge_list(first, second, count, sizes.slots)
+        overflow, long_edges = overflow | too_many, None
         if self.shell.near is not None:
-            long_edges, apart = edges, places[pairs[0]] - places[pairs[1]]
-            close = jnp.sum(jax.lax.stop_gradient(apart) ** 2, axis=1) < self.shell.near**2
-            close &= pairs[0] < count - 1
-            near = chosen_pairs(*pairs[:2], close, count, sizes.near_pairs)
-            edges, too_many = edge_list(*near[:2], count, sizes.near_slots)
-            overflow |= near[2] | too_many
+            long_edges, apart = edges, jax.lax.stop_gradient(places[first] - places[second])
+            close = (first < padding) & (jnp.sum(apart**2, axis=1) < self.shell.near**2)
+            *near, dropped = chosen_pairs(first, second, close, count, sizes.near_pairs)
+            edges, too_many = edge_list(near[0], near[1], count, sizes.near_slots)
+            overflow = overflow | dropped | too_many
         species = jnp.asarray(self.species)[jnp.clip(types, 0, len(self.species) - 1)]
         one = jnp.ones(1, dtype)
         graph = AtomGraph(
             positions=places,
             species=jnp.append(species, species[:1]),
             node_graph=jnp.zeros(count, jnp.int32),
-            node_mask=jnp.arange(count) < count - 1,
+            node_mask=jnp.arange(count) < padding,
             edges=edges,
             cell=jnp.zeros((1, 3, 3), dtype),
             pbc=jnp.zeros((1, 3), bool),

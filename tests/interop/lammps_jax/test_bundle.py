@@ -3,6 +3,8 @@
 What runs them inside LAMMPS is a plugin for a Kokkos build, which no package index has.
 """
 
+import json
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,8 +26,8 @@ from tests.seams.variants import potential
 
 pytest.importorskip("lammps_jax", reason="lammps_jax (extra 'lammps-jax') is not installed")
 
-from tests.interop.lammps_jax.exchange import Processes
-from tests.interop.lammps_jax.loaded import LoadedBundle
+from tests.interop.lammps_jax.exchange import TARGETS, Processes
+from tests.interop.lammps_jax.loaded import LoadedBundle, program_text
 
 TYPES = ("C", "O", "C")
 # Å; in small cells, so that there are few ghosts.
@@ -145,6 +147,16 @@ def test_features_are_exchanged_in_every_layer(name, tmp_path):
     assert processes.changed > 1e-3
     assert bundles[0].contract["cutoff"] == found.cutoff
     assert bundles[0].contract["n_hops"] == 1
+
+
+def test_programs_for_gpus_call_nothing_that_lammps_does_not_have(tmp_path):
+    found, path = small_model("mace", "float32"), tmp_path / "bundle.json"
+    write_bundle(path, found, TYPES, slab(), form="exchange")
+    content = json.loads(path.read_text("utf-8"))
+    assert content["export_info"]["platform"] == "cuda"
+    assert content["contract"]["precision"] == "float32"
+    called = re.findall(r"custom_call @([\w.$]+)", program_text(content, "energy_and_forces_mlir"))
+    assert set(called) == set(TARGETS)
 
 
 def test_reference_energies_can_be_left_out(tmp_path):
