@@ -119,7 +119,8 @@ class Program:
             wanted = mask & (first < second)
             first, second, overflow = chosen_pairs(first, second, wanted, count, sizes.pairs)
         else:
-            first, second = jnp.append(first, padding), jnp.append(second, padding)
+            first = jnp.append(first, jnp.int32(padding))
+            second = jnp.append(second, jnp.int32(padding))
             overflow = jnp.zeros((), bool)
         edges, too_many = edge_list(first, second, count, sizes.slots)
         overflow, long_edges = overflow | too_many, None
