@@ -6,6 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tensornet_jax.cli import bundle
+from tensornet_jax.cli.bundle import (
+    BundleChargeOption,
+    BundleOptions,
+    FormOption,
+    HeadroomOption,
+    PlatformOption,
+    ProcessesOption,
+    StructureOption,
+    TypesOption,
+    UnitsOption,
+    WithoutE0Option,
+)
 from tensornet_jax.cli.common import HeadOption, ModelArgument, Precision, check_output
 from tensornet_jax.cli.convert import Implementation
 from tensornet_jax.cli.growing_output import check_new
@@ -20,47 +33,69 @@ class Target(StrEnum):
     torchmd_net = "torchmd-net"
     mace = "mace"
     stablehlo = "stablehlo"
+    lammps_jax = "lammps-jax"
+
+
+OutputArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUTPUT",
+        help="Checkpoint (.ckpt) for torchmd-net; .npz or .model for mace; folder for "
+        "stablehlo; file (.json) for lammps-jax.",
+        show_default=False,
+    ),
+]
+TargetOption = Annotated[
+    Target,
+    typer.Option(
+        help="torchmd-net: a checkpoint its load_model reads. mace: a file of mace-torch, or "
+        "arrays and arguments for it. stablehlo: a compiled function with a manifest, which "
+        "evaluates with jax and numpy alone. lammps-jax: a bundle for pair_style jax/kk of a "
+        "Kokkos LAMMPS.",
+        show_default=False,
+    ),
+]
+ConventionOption = Annotated[
+    Implementation | None,
+    typer.Option(
+        help="SO(3) models for torchmd-net: which of its implementations will run it; they "
+        "are mirror images. warp where warp-lang is installed.",
+        show_default="the model's own",
+    ),
+]
+WrittenPrecisionOption = Annotated[
+    Precision | None,
+    typer.Option("--dtype", help="Precision of what is written.", show_default="the model file's"),
+]
+ReplaceOption = Annotated[
+    bool, typer.Option("--force", help="Overwrite an earlier export.", show_default=False)
+]
 
 
 def export(
     model: ModelArgument,
-    output: Annotated[
-        Path,
-        typer.Argument(
-            metavar="OUTPUT",
-            help="Checkpoint (.ckpt) for torchmd-net; .npz or .model for mace; folder for "
-            "stablehlo.",
-            show_default=False,
-        ),
-    ],
-    to: Annotated[
-        Target,
-        typer.Option(
-            help="torchmd-net: a checkpoint its load_model reads. mace: a file of mace-torch, or "
-            "arrays and arguments for it. stablehlo: a compiled function with a manifest, which "
-            "evaluates with jax and numpy alone.",
-            show_default=False,
-        ),
-    ],
-    so3_convention: Annotated[
-        Implementation | None,
-        typer.Option(
-            help="SO(3) models for torchmd-net: which of its implementations will run it; they "
-            "are mirror images. warp where warp-lang is installed.",
-            show_default="the model's own",
-        ),
-    ] = None,
+    output: OutputArgument,
+    to: TargetOption,
+    so3_convention: ConventionOption = None,
     head: HeadOption = None,
-    dtype: Annotated[
-        Precision | None,
-        typer.Option(help="Precision of what is written.", show_default="the model file's"),
-    ] = None,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Overwrite an earlier export.", show_default=False),
-    ] = False,
+    dtype: WrittenPrecisionOption = None,
+    force: ReplaceOption = False,
+    types: TypesOption = None,
+    structure: StructureOption = None,
+    processes: ProcessesOption = None,
+    form: FormOption = None,
+    units: UnitsOption = None,
+    platform: PlatformOption = None,
+    headroom: HeadroomOption = None,
+    charge: BundleChargeOption = None,
+    without_reference_energies: WithoutE0Option = False,
 ) -> None:
     """Write a model for another program."""
+    options = BundleOptions(
+        *(types, structure, processes, form, units, platform, headroom, charge),
+        without_reference_energies,
+    )
+    options.check_given(needed=to is Target.lammps_jax)
     _check(output, model, to, so3_convention, force)
 
     from tensornet_jax.potential.heads import with_head
@@ -77,6 +112,8 @@ def export(
         from tensornet_jax.interop.mace.files import write_for_mace
 
         write_for_mace(output, potential)
+    elif to is Target.lammps_jax:
+        bundle.write(output, potential, options)
     else:
         _write_stablehlo(output, potential)
     typer.echo(f"written: {output}")

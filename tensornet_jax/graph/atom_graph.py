@@ -5,7 +5,7 @@ capacities come from a coarse ladder of sizes, so that a run compiles a handful 
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, NamedTuple, TypeVar, overload
 
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, Int, Int32
+from jaxtyping import Bool, Float, Int, Int32, PyTree
 
 from tensornet_jax.graph.arrays import ArrayT
 from tensornet_jax.graph.edges import EdgeList, pack_pairs
@@ -21,6 +21,8 @@ from tensornet_jax.graph.neighbors import Pairs
 from tensornet_jax.graph.structure import INPUTS, Structure
 from tensornet_jax.ops.interactions.reciprocal_space import MeshShape
 from tensornet_jax.ops.messages.message import SLOT_BLOCK
+
+TreeT = TypeVar("TreeT")
 
 
 class Capacity(NamedTuple):
@@ -152,6 +154,8 @@ class AtomGraph(Generic[ArrayT]):
     k_vectors: integers of the reciprocal lattice vectors of an Ewald sum, 0 for padding and in
         structures without; None where no structure has an Ewald sum.
     mesh: points along each lattice vector of the mesh of the others (static); None without.
+    from_owners: gives features of atoms to their copies, where atoms are divided over processes
+        that exchange them (static); None where all neighbors of an atom are known.
     """
 
     positions: Float[ArrayT, "atoms 3"]
@@ -169,6 +173,7 @@ class AtomGraph(Generic[ArrayT]):
     head: Int[ArrayT, " structures"] | None = None
     k_vectors: Int[ArrayT, "structures k_vectors 3"] | None = None
     mesh: MeshShape | None = field(default=None, metadata={"static": True})
+    from_owners: Callable[[PyTree], PyTree] | None = field(default=None, metadata={"static": True})
 
     @property
     def num_graphs(self) -> int:
@@ -184,6 +189,13 @@ class AtomGraph(Generic[ArrayT]):
         """
         edges = self.edges if edges is None else edges
         return edges.pair_vectors(self.positions, self.cell, self.node_graph)
+
+    def with_copies(self, features: TreeT) -> TreeT:
+        """Return features, arrays with a row for each atom, in which copies have their owners'.
+
+        Models call it on what neighbors send, unless it depends on the neighbor alone.
+        """
+        return features if self.from_owners is None else self.from_owners(features)
 
     def replace(self, **changes: object) -> "AtomGraph[ArrayT]":
         """Return a copy with some fields replaced."""
@@ -225,6 +237,7 @@ def batch_structures(
         else None,
         k_vectors=_packed_k_vectors(structures, capacity),
         mesh=capacity.mesh,
+        from_owners=None,
         **_packed_inputs(structures, rows, capacity, dtype),
     )
 
@@ -285,9 +298,6 @@ def _described(structures: Sequence[Structure]) -> str:
     if far:
         sizes |= {"long_pairs": far[0], "long_slots": far[1]}
     return ", ".join(f"{name} {size}" for name, size in sizes.items())
-
-
-TreeT = TypeVar("TreeT")
 
 
 @overload

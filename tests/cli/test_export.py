@@ -44,6 +44,30 @@ def test_a_mace_is_exported_to_mace_torch(cli, model, small_reference, tmp_path)
     assert "mace-torch has no tensornet" in cli("export", model, "a.npz", "--to", "mace").stderr
 
 
+def test_a_model_is_exported_to_lammps_jax(cli, model, crystal, tmp_path):
+    pytest.importorskip("lammps_jax", reason="lammps_jax (extra 'lammps-jax') is not installed")
+    bundle = ("export", model, "bundle.json", "--to", "lammps-jax", "--types", "C, O")
+    result = cli(*bundle, "--structure", crystal, "--units", "real", "--platform", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert "tensornet, float64, for cpu and units real" in result.stdout
+    assert "whose ghosts reach 6 Å" in result.stdout
+    assert "pair_coeff * * bundle.json" in result.stdout
+    contract = json.loads((tmp_path / "bundle.json").read_text("utf-8"))["contract"]
+    assert contract["unit_style"] == "real"
+    assert contract["n_species"] == 2
+    assert "bundle.json exists" in cli(*bundle, "--structure", crystal).stderr
+
+
+def test_options_of_bundles_are_checked(cli, model, molecules):
+    lacking = cli("export", model, "bundle.json", "--to", "lammps-jax", "--types", "C")
+    assert "needs --types" in lacking.stderr
+    useless = ("--types", "C", "--form", "ghosts", "--without-reference-energies")
+    found = cli("export", model, "folder", "--to", "stablehlo", *useless).stderr
+    assert "--types, --form, --without-reference-energies: only with --to lammps-jax" in found
+    bundle = ("export", model, "bundle.json", "--to", "lammps-jax", "--types", "C,H,O")
+    assert "structures: give one" in cli(*bundle, "--structure", molecules).stderr
+
+
 def test_what_cannot_be_exported_is_one_message(cli, model, tmp_path):
     (tmp_path / "file").touch()
     assert "is a file" in cli("export", model, "file", "--to", "stablehlo").stderr

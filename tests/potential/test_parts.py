@@ -1,5 +1,7 @@
 """Energies of parts, divided as engines with domain decomposition divide, against the whole."""
 
+from collections.abc import Sequence
+
 import ase
 import ase.build
 import numpy as np
@@ -8,6 +10,10 @@ import pytest
 from tensornet_jax.graph.structure import species_of
 from tensornet_jax.potential.parts import PartEvaluator, PartResults
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.testing.difference_quotients import (
+    difference_from_quotient,
+    numerical_stresses,
+)
 from tests.builders import small_potential
 from tests.seams.variants import VARIANTS, potential
 
@@ -80,6 +86,24 @@ def test_parts_sum_to_the_whole(variant):
 @pytest.mark.parametrize("num_layers", [0, 3])
 def test_parts_reach_as_far_as_messages_go(num_layers):
     check(small_potential(num_layers=num_layers, cutoff=2.0), crystal(), 3)
+
+
+def test_virials_of_atoms_sum_to_the_stress_of_finite_strains():
+    found, atoms = small_potential(num_layers=1, cutoff=2.0, num_channels=4), crystal()
+    virial = np.zeros((3, 3))
+    for _, part in parts_of(found, atoms, 2):
+        assert part.virials is not None
+        virial += part.virials.sum(axis=0)
+
+    def energies(frames: Sequence[ase.Atoms]) -> list[float]:
+        return [each["energy"] for each in found.evaluate(frames, "energy")]
+
+    difference = difference_from_quotient(
+        -virial / atoms.get_volume(),
+        lambda step: numerical_stresses([atoms], energies, step)[0],
+        *(2e-3, 1e-9),
+    )
+    assert difference.max() < 1e-8
 
 
 @pytest.mark.parametrize("variant", WHOLE)

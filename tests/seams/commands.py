@@ -20,7 +20,7 @@ from tensornet_jax.interop.stablehlo.exported_potential import ExportedPotential
 from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.properties import DEVIATIONS
 from tensornet_jax.spectra.series_file import read_series
-from tests.seams.other_programs import ipi, lammps
+from tests.seams.other_programs import bundle, ipi, lammps
 from tests.seams.selection import select
 from tests.seams.setting import Setting, rows_of
 from tests.seams.uncertainty import uncertainty
@@ -211,7 +211,17 @@ COMMANDS: dict[str, Callable[[Setting], None]] = {
     "i-pi": ipi,
     "compress": compress,
     "export": export,
+    "export --to lammps-jax": bundle,
     "train": train,
+}
+
+# Kind → why engines that divide space refuse it.
+NOT_DIVIDED = {
+    "tensors alone": "predicts no energy",
+    "tensornet2": "Coulomb energies, charges that sum to the total charge",
+    "charge and spin": "electronic_state",
+    "fixed charges": "Coulomb energies",
+    "predicted charges": "Coulomb energies",
 }
 
 # (command, kind) → what the message says.
@@ -229,11 +239,12 @@ REFUSALS: dict[tuple[str, str], str] = {
     **{(f"relax on {engine}", "tensors alone"): "no energy" for engine in ENGINES},
     **{(f"relax --cell on {engine}", "tensors alone"): "no energy" for engine in ENGINES},
     **{(f"md of {size}", "tensors alone"): "predicts no energy" for size in SIZES},
-    ("lammps", "tensors alone"): "predicts no energy",
+    **{
+        (name, kind): message
+        for name in ("lammps", "export --to lammps-jax")
+        for kind, message in NOT_DIVIDED.items()
+    },
     ("i-pi", "tensors alone"): "predicts no energy",
-    ("lammps", "tensornet2"): "Coulomb energies, charges that sum to the total charge",
-    ("lammps", "charge and spin"): "electronic_state",
-    **{("lammps", f"{kind} charges"): "Coulomb energies" for kind in ("fixed", "predicted")},
 }
 
 

@@ -1,5 +1,6 @@
 """Commands that give other programs the forces of any potential."""
 
+import json
 import threading
 import time
 import uuid
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import ase.io
 import numpy as np
+import pytest
 from ase.calculators.socketio import SocketIOCalculator
 from ase.io.lammpsdata import write_lammps_data
 
 from tensornet_jax.interop.ipi.connection import Address
+from tensornet_jax.interop.lammps_jax.division import shares
 from tests.seams.variants import structure
 
 if TYPE_CHECKING:
@@ -38,6 +41,36 @@ def lammps(setting: "Setting") -> None:
     found = np.loadtxt(setting.folder / "forces.dump", skiprows=9)
     (expected,) = setting.expected([atoms])
     np.testing.assert_allclose(found[:, 1:], expected["forces"], rtol=1e-8, atol=FORCES)
+
+
+def bundle(setting: "Setting") -> None:
+    """The program of a bundle has the energy and forces of the potential."""
+    pytest.importorskip("lammps_jax", reason="lammps_jax (extra 'lammps-jax') is not installed")
+    from tests.interop.lammps_jax.exchange import Processes
+    from tests.interop.lammps_jax.loaded import LoadedBundle
+
+    # Where pairs are long, ghosts that reach twice as far would be thousands.
+    is_long = setting.potential.config.long_cutoff is not None
+    form = "exchange" if is_long else "ghosts"
+    atoms = structure(setting.potential, "crystal")
+    ase.io.write(setting.folder / "crystal.xyz", atoms, format="extxyz")
+    setting.succeed(
+        *("export", "model.safetensors", "bundle.json", "--to", "lammps-jax", "--types", "C,O"),
+        *("--structure", "crystal.xyz", "--form", form, "--platform", "cpu", *setting.head),
+    )
+    contract = json.loads((setting.folder / "bundle.json").read_text("utf-8"))["contract"]
+    (share,) = shares(atoms, 1, contract["n_hops"] * contract["cutoff"] + 1e-6)
+    alone = Processes([share])
+    names = alone.names_of(0) if is_long else None
+    found = LoadedBundle(setting.folder / "bundle.json", names)
+    types = (atoms.numbers == 8).astype(int)
+    ((energy, own),) = alone.run([lambda: found.call(share, types)])
+    forces = np.zeros((len(atoms), 3))
+    np.add.at(forces, share.atoms, own)
+    (expected,) = setting.expected([atoms])
+    offset = setting.potential.energy_offset
+    np.testing.assert_allclose(energy + offset, expected["energy"], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(forces, expected["forces"], rtol=0, atol=1e-8)
 
 
 def ipi(setting: "Setting") -> None:

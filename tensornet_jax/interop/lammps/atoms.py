@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from ase.data import atomic_numbers
 from jaxtyping import Float, Int
 
-from tensornet_jax.graph.structure import species_of
 from tensornet_jax.interop.lammps.processes import Lammps
+from tensornet_jax.interop.lammps.types import species_of_types
 from tensornet_jax.potential.potential import Potential
 
 
@@ -61,16 +60,8 @@ class AtomTypes(NamedTuple):
                 f"{len(types)} elements ({' '.join(map(str, types))}) for {count} atom types: name "
                 "one for each type, in order"
             )
-        unknown = [each for each in types if each is not None and each not in atomic_numbers]
-        if unknown:
-            raise ValueError(f"{', '.join(unknown)}: no chemical symbol")
-        species = np.full(count + 1, -1, np.int32)
-        for number, symbol in enumerate(types, start=1):
-            if symbol is not None:
-                numbers = np.array([atomic_numbers[symbol]])
-                elements = potential.elements.numbers
-                species[number] = species_of(numbers, elements, f" (atom type {number})")[0]
-        return cls(species)
+        # Types are numbered from 1.
+        return cls(np.append(np.int32(-1), species_of_types(potential, types)))
 
     def species_of(self, atoms: Atoms) -> Int[np.ndarray, " atoms"]:
         """Return the species of atoms.

@@ -10,7 +10,6 @@ from functools import wraps
 from typing import TypeAlias
 
 import numpy as np
-from ase import units as ase_units
 from jaxtyping import Float, Int
 
 from tensornet_jax.interop.lammps.atoms import Atoms, AtomTypes, atoms_of
@@ -23,15 +22,13 @@ from tensornet_jax.interop.lammps.processes import (
     OneProcess,
     Processes,
 )
+from tensornet_jax.interop.lammps.types import ENERGY_UNITS
 from tensornet_jax.potential.part_deviations import PartDeviations
 from tensornet_jax.potential.parts import PartEvaluator, PartResults
 from tensornet_jax.potential.potential import Potential
 
 FIX = "tensornet"
 """Name of the fix."""
-
-# Energy units of LAMMPS in eV, by its `units`; lengths are Å in both.
-ENERGY_UNITS = {"metal": 1.0, "real": ase_units.kcal / ase_units.mol}
 
 
 class LammpsError(RuntimeError):

@@ -61,7 +61,7 @@ class ESCN(Model[ESCNConfig]):
             # Few operations cost an accelerator less than few rows.
             num_atoms = len(start)
             apart = edges._replace(connectivity=with_isolated_atoms(edges.connectivity, len(alone)))
-            both = self._features(jnp.concatenate([start, alone]), apart)
+            both = self._features(jnp.concatenate([start, alone]), apart, graph)
             features = both[:num_atoms]
             # Not a gather, whose derivative is a scatter.
             own = graph.species[:, None] == jnp.arange(len(alone))
@@ -71,8 +71,8 @@ class ESCN(Model[ESCNConfig]):
                 of_species = jnp.sum(jnp.where(own, values[..., None, num_atoms:], 0), axis=-1)
                 read_outs[head] = values[..., :num_atoms] - of_species
         else:
-            features = self._features(start, edges)
-            alone = self._features(alone, None)[:, 0]
+            features = self._features(start, edges, graph)
+            alone = self._features(alone, None, graph)[:, 0]
             read_outs = {
                 head: (readout(features[:, 0]) - readout(alone)[..., graph.species, :])[..., 0]
                 for head, readout in self.readouts.items()
@@ -107,13 +107,17 @@ class ESCN(Model[ESCNConfig]):
         return self._isolated(scalars) + around
 
     def _features(
-        self, features: Float[Array, "rows components channels"], edges: Edges | None
+        self,
+        features: Float[Array, "rows components channels"],
+        edges: Edges | None,
+        graph: AtomGraph,
     ) -> Float[Array, "rows components channels"]:
         """Features after all layers; without edges, of isolated atoms."""
         for layer, (convolve, feed_forward) in enumerate(
             zip(self.convolutions, self.feed_forwards, strict=True)
         ):
             if edges is not None:
+                features = graph.with_copies(features)
                 features = features + convolve(self.norms[2 * layer](features), edges)
             features = features + feed_forward(self.norms[2 * layer + 1](features))
         return self.norms[-1](features)

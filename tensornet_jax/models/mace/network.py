@@ -110,6 +110,8 @@ class MACE(Model[MACEConfig]):
         for layer in range(c.num_layers):
             # Energies need but the scalars of the last layer.
             l_out_max = c.made_in_layer(layer)
+            if layer:
+                features = graph.with_copies(features)
             messages, kept = self._interaction(layer, l_out_max, features, graph, geometry)
             many_body = ManyBody(c, num_species, l_out_max, dtype, name=f"many_body_{layer}")
             linear = DegreeLinear(

@@ -74,6 +74,8 @@ class TensorNet(Model[TensorNetConfig]):
         tensor = self.embedding(graph, directions, radial)
         history = [tensor]
         for layer in self.layers:
+            if graph.from_owners is not None:
+                tensor = graph.with_copies(settled(tensor))
             tensor = layer(tensor, edges, radial, factor)
             history.append(tensor)
         return history
