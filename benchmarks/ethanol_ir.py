@@ -105,7 +105,7 @@ def vibrations(calculator: Calculator) -> dict[str, Any]:
 def reference(anew: bool) -> dict[str, Any]:
     """Return GFN2's vibrations."""
     if anew:
-        from tblite.ase import TBLite  # pyright: ignore[reportMissingImports]
+        from tblite.ase import TBLite
 
         found = vibrations(TBLite(method="GFN2-xTB", accuracy=0.01, verbosity=0))
         REFERENCE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
