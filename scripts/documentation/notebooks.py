@@ -1,12 +1,13 @@
 """Notebooks of docs/tutorials as pages, with what their cells have printed and drawn."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from nbconvert import MarkdownExporter
 
-# How the first line of a cell that is no Python begins, and what it is.
-_OTHERS = {"%%bash": "bash", "%%writefile in.lammps": "lammps", "%%writefile": "yaml"}
+# The first line of a cell that is no Python.
+_MAGIC = re.compile(r"```\w*\n%%(bash|writefile)([^\n]*)\n")
 
 
 def pages_of(notebook: Path, folder: str) -> Iterator[tuple[str, str | bytes]]:
@@ -29,11 +30,11 @@ def pages_of(notebook: Path, folder: str) -> Iterator[tuple[str, str | bytes]]:
 
 def _with_languages(text: str) -> str:
     """Say what the cells are that are no Python, and leave out what makes them so."""
-    for magic, language in _OTHERS.items():
-        head = f"```python\n{magic}"
-        while head in text:
-            before, _, after = text.partition(head)
-            rest, _, body = after.partition("\n")
-            title = f' title="{rest.split()[-1]}"' if language == "yaml" else ""
-            text = f"{before}```{language}{title}\n{body}"
-    return text
+
+    def fence(magic: re.Match[str]) -> str:
+        if magic[1] == "bash":
+            return "```bash\n"
+        name = magic[2].strip()
+        return f'```{"lammps" if name.startswith("in.") else "yaml"} title="{name}"\n'
+
+    return _MAGIC.sub(fence, text)

@@ -7,7 +7,7 @@ import pytest
 
 from tensornet_jax.calculator import TensorNetCalculator
 from tensornet_jax.runtime import compilation_cache
-from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
+from tensornet_jax.runtime.compilation_cache import enable_compilation_cache, silence_cache_messages
 from tests.builders import small_potential
 
 
@@ -93,3 +93,14 @@ def test_what_was_not_used_for_longest_is_deleted_when_there_is_too_much(
     monkeypatch.setenv("TENSORNET_JAX_CACHE_GB", "2 GB")
     with pytest.raises(ValueError, match="TENSORNET_JAX_CACHE_GB is '2 GB'"):
         enable_compilation_cache()
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "3"), ("1", "3"), ("0", "0"), ("2", "2")])
+def test_jaxs_own_level_of_messages_which_its_children_inherit_is_silenced(
+    monkeypatch, before, after
+):
+    name = "TF_CPP_MIN_LOG_LEVEL"
+    environment = {} if before is None else {name: before}
+    monkeypatch.setattr(compilation_cache.os, "environ", environment)
+    silence_cache_messages()
+    assert environment == {name: after}
