@@ -18,9 +18,9 @@ def silence_cache_messages() -> None:
 
     It says that tuning hints such as ``prefer-no-gather`` are no features of this processor, and
     warns of crashes; results are the same to the last bit. Only a process that has not imported
-    jaxlib yet can be silenced. A ``TF_CPP_MIN_LOG_LEVEL`` that is set already stays as it is, but for
-    1, which JAX sets and leaves to the programs that its process starts, a notebook's for instance.
-    It is set for child processes as well, so that only the command line calls this.
+    jaxlib yet can be silenced. A ``TF_CPP_MIN_LOG_LEVEL`` that is set already stays as it is, but
+    for 1, which JAX sets and leaves to what its process starts, as a notebook does. It is set for
+    child processes as well, so that only the command line calls this.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
