@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 from nbconvert import MarkdownExporter
 
+_LINK = re.compile(r"\[([^\]]+)\]\((?!http)[^)]*\)")
 # The first line of a cell that is no Python.
 _MAGIC = re.compile(r"```\w*\n%%(bash|writefile)([^\n]*)\n")
 
@@ -18,14 +20,24 @@ def pages_of(notebook: Path, folder: str) -> Iterator[tuple[str, str | bytes]]:
         folder: of the site, where the notebook itself lies too.
     """
     pictures = f"{notebook.stem}_files"
-    exporter = MarkdownExporter()
-    text, resources = exporter.from_filename(
-        str(notebook), resources={"output_files_dir": pictures}
+    text, resources = MarkdownExporter().from_notebook_node(
+        _without_files_of_the_run(nbformat.read(notebook, as_version=4)),
+        resources={"output_files_dir": pictures},
     )
     note = f"Download this page as a notebook: [{notebook.name}]({notebook.name})."
     yield f"{folder}/{notebook.stem}.md", f"{_with_languages(text)}\n\n---\n\n{note}\n"
     for name, content in resources["outputs"].items():
         yield f"{folder}/{name}", content
+
+
+def _without_files_of_the_run(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Leave the text of links in what was printed: their files lie where the notebook was run."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "text/markdown" in data:
+                data["text/markdown"] = _LINK.sub(r"\1", data["text/markdown"])
+    return notebook
 
 
 def _with_languages(text: str) -> str:
