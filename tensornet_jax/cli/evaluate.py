@@ -112,7 +112,7 @@ def evaluate(
             )
         rows += table.rows()
         if report is not None:
-            page.add(name, structures, predictions, table.rows())
+            page.add(name, structures, predictions, table.rows(), found[name])
     typer.echo("\n".join(render(rows)))
     if output is not None:
         write_rows(output, rows)
@@ -153,6 +153,7 @@ def _tell_reliability(
 ) -> None:
     """Print how right standard deviations are, and write it where it is wanted."""
     from tensornet_jax.train.evaluation.reliability import (
+        known,
         reliability_rows,
         render_reliability,
         write_reliability,
@@ -166,7 +167,7 @@ def _tell_reliability(
     write_reliability(table, rows)
     written = [table]
     for name, path in diagrams.items():
-        shown = {n: e for n, e in found[name].items() if (e.deviations > 0).any()}
+        shown = known(found[name])
         if shown:
             plot_reliability(path, name, shown)
             written.append(path)

