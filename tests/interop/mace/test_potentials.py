@@ -12,7 +12,6 @@ import pytest
 from tensornet_jax.interop.mace import from_model_file, from_state_dict, to_state_dict
 from tensornet_jax.interop.mace.arguments import head_names
 from tensornet_jax.interop.mace.files import write_for_mace
-from tensornet_jax.potential import radial_functions
 from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.elements import with_elements
 from tensornet_jax.potential.heads import with_head
@@ -241,9 +240,7 @@ def test_it_is_a_potential_like_any_other(reference, tmp_path):
         ),
     ],
 )
-def test_it_can_be_compressed(reference, monkeypatch, name):
-    # Fewer samples, which is faster.
-    monkeypatch.setattr(radial_functions, "INTERVALS", (512,))
+def test_it_can_be_compressed(reference, name):
     case = reference(name)
     head = head_names(case.config)[-1]
     potential = from_state_dict(case.state, case.config, head=head)
