@@ -23,7 +23,7 @@ from tests.interop.openmm.systems import (
     openmm_is_installed,
     topology_of,
 )
-from tests.seams.variants import VARIANTS, structure
+from tests.seams.variants import HEAD, VARIANTS, structure
 from tests.seams.variants import potential as kind_of_potential
 from tests.test_packaging import PROJECT
 
@@ -65,7 +65,8 @@ def test_every_kind_of_potential_has_its_energy_and_forces(variant):
         options["charges"] = atoms.get_initial_charges()
     if potential.config.needs_spin:
         options["spin"] = atoms.info["spin"]
-    system = ml_potential(potential).createSystem(topology_of(atoms), **options)
+    head = {"head": HEAD} if potential.config.num_levels > 1 else {}
+    system = ml_potential(potential, **head).createSystem(topology_of(atoms), **options)
     context = context_of(system, atoms.positions / 10)
     expected = potential.evaluate(atoms, ("energy", "forces"))[0]
     assert energy_of(context) == pytest.approx(expected["energy"] / KJ, abs=1e-5, rel=0)
