@@ -1,7 +1,7 @@
-"""The networks that `mace_peers.py` times: MACE of this package, of mlip and of mace-torch."""
+"""The networks that `mace_*.py` time: MACE of this package, of mlip and of mace-torch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -35,6 +35,7 @@ NUM_RADIAL, ENVELOPE_EXPONENT, RADIAL_WIDTHS, READOUT_WIDTH = 8, 5, (64, 64, 64)
 NEIGHBORS = 15.0
 # eV per atom and eV/Å of the compressed model; relative, of the converted one in float32.
 TOLERANCE, SAME = 1e-4, 1e-4
+CONVERTED, COMPRESSED = "tensornet_jax, converted", "tensornet_jax, converted and compressed"
 OURS = {
     "tensornet_jax": {"product": "clebsch_gordan"},
     "tensornet_jax, many-body gaunt_grid": {"many_body_product": "gaunt_grid"},
@@ -75,19 +76,19 @@ class Contender:
 
 
 def jax_tasks(
-    energy_forces: Callable[..., tuple[jax.Array, jax.Array]], *arguments: Any
+    energy_forces: Callable[..., tuple[jax.Array, jax.Array]], *arguments: Any, train: bool = True
 ) -> dict[str, Callable[[], Any]]:
     """Compile energy and forces, and the gradient of a loss on them by the first argument."""
+    tasks: dict[str, Callable[[], Any]] = {"energy_forces": compile_work(energy_forces, *arguments)}
+    if not train:
+        return tasks
 
     def loss(*arguments: Any) -> jax.Array:
         energy, forces = energy_forces(*arguments)
         # Any labels do: the work does not depend on them.
         return jnp.mean((energy - 1) ** 2) + jnp.mean((forces - 1) ** 2)
 
-    return {
-        "energy_forces": compile_work(energy_forces, *arguments),
-        "training_step": compile_work(jax.value_and_grad(loss), *arguments),
-    }
+    return tasks | {"training_step": compile_work(jax.value_and_grad(loss), *arguments)}
 
 
 def ours(case: Case, name: str) -> Contender:
@@ -107,21 +108,28 @@ def ours(case: Case, name: str) -> Contender:
     )
     config = MACEConfig.model_validate(config.model_dump() | OURS[name])
     elements = ElementTable(case.numbers, np.zeros(len(case.numbers)))
-    return _of_potential(name, create_potential(config, elements, seed=0), case)
+    return of_potential(name, create_potential(config, elements, seed=0), case)
 
 
-def converted(case: Case, compressed: bool) -> Contender:
-    """mace-torch's model, with its weights, in this package."""
+def converted(case: Case) -> Potential:
+    """Return mace-torch's model, with its weights, in this package.
+
+    Raises:
+        RuntimeError: its forces differ from mace-torch's.
+    """
     model, arguments = _mace_torch(case)
     state = {name: value.detach().numpy() for name, value in model.state_dict().items()}
     potential = from_state_dict(state, arguments)
     _require_same(potential, model, case)
+    return potential
+
+
+def of_converted(case: Case, compressed: bool) -> Contender:
+    """mace-torch's model in this package, as it is or compressed."""
+    potential = converted(case)
     if not compressed:
-        return _of_potential("tensornet_jax, converted", potential, case)
-    potential = compress(potential, TOLERANCE, case.structures)
-    found = _of_potential("tensornet_jax, converted and compressed", potential, case)
-    # A compressed model is not trained.
-    return replace(found, tasks={"energy_forces": found.tasks["energy_forces"]})
+        return of_potential(CONVERTED, potential, case)
+    return of_potential(COMPRESSED, compress(potential, TOLERANCE, case.structures), case)
 
 
 def _require_same(potential: Potential, model: Any, case: Case) -> None:
@@ -133,7 +141,15 @@ def _require_same(potential: Potential, model: Any, case: Case) -> None:
         raise RuntimeError(f"forces of the converted model differ by {error:.1e} eV/Å")
 
 
-def _of_potential(name: str, potential: Potential, case: Case) -> Contender:
+def of_potential(name: str, potential: Potential, case: Case, train: bool = True) -> Contender:
+    """A potential of this package, on a graph padded as its training pads it.
+
+    Args:
+        name: of the contender.
+        potential: of MACE. Where it is compressed there is no training step.
+        case: what it is to run on.
+        train: compile a training step too.
+    """
     config = potential.config
     assert isinstance(config, MACEConfig)
     prepared = [potential.structure(atoms) for atoms in case.structures]
@@ -148,7 +164,12 @@ def _of_potential(name: str, potential: Potential, case: Case) -> Contender:
         "clebsch_gordan" if config.products == ("clebsch_gordan",) * 2 else "gaunt",
         potential.num_parameters,
         int(np.sum(graph.edges.mask)),
-        jax_tasks(energy_forces, potential.variables, graph),
+        jax_tasks(
+            energy_forces,
+            potential.variables,
+            graph,
+            train=train and config.compression is None,
+        ),
     )
 
 

@@ -31,7 +31,7 @@ from mace_contenders import (
     TOLERANCE,
     Case,
     Contender,
-    converted,
+    of_converted,
     of_mace_torch,
     of_mlip,
     ours,
@@ -50,7 +50,7 @@ def run(structures: Sequence[ase.Atoms], channels: int, hidden: int) -> list[dic
     case = Case(structures, numbers, channels, hidden)
     makers: list[Callable[[], Contender]] = [
         *(lambda name=name: ours(case, name) for name in OURS),
-        *(lambda small=small: converted(case, small) for small in (False, True)),
+        *(lambda small=small: of_converted(case, small) for small in (False, True)),
         *(lambda gaunt=gaunt: of_mlip(case, gaunt) for gaunt in (False, True) if HAS_MLIP),
         *(lambda scripted=scripted: of_mace_torch(case, scripted) for scripted in (False, True)),
     ]

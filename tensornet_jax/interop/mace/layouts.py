@@ -14,10 +14,8 @@ import numpy as np
 
 from tensornet_jax.interop.torch.state_dict import StateDict
 from tensornet_jax.ops.messages.edge_products import PathProduct
-from tensornet_jax.ops.tensor_products.symmetric_contraction import (
-    Contraction,
-    SymmetricContraction,
-)
+from tensornet_jax.ops.tensor_products.equivariant_polynomials import Contraction
+from tensornet_jax.ops.tensor_products.symmetric_contraction import SymmetricContraction
 
 Arrays = dict[str, np.ndarray]
 

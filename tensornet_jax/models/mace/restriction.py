@@ -18,10 +18,8 @@ from tensornet_jax.ops.harmonics.degrees import Degrees
 from tensornet_jax.ops.harmonics.quadrature import lebedev
 from tensornet_jax.ops.harmonics.solid_harmonics import solid_harmonics
 from tensornet_jax.ops.messages.edge_products import PathProduct
-from tensornet_jax.ops.tensor_products.symmetric_contraction import (
-    Contraction,
-    SymmetricContraction,
-)
+from tensornet_jax.ops.tensor_products.equivariant_polynomials import Contraction
+from tensornet_jax.ops.tensor_products.symmetric_contraction import SymmetricContraction
 
 GAUNT = ("gaunt_grid", "gaunt_fourier")
 

@@ -14,10 +14,8 @@ from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.angular_momentum import clebsch_gordan
 from tensornet_jax.ops.harmonics.degrees import Degrees
-from tensornet_jax.ops.tensor_products.symmetric_contraction import (
-    Contraction,
-    SymmetricContraction,
-)
+from tensornet_jax.ops.tensor_products.equivariant_polynomials import Contraction
+from tensornet_jax.ops.tensor_products.symmetric_contraction import SymmetricContraction
 
 _SAME = 1e-5
 """Relative to its length, what a coupling may have beside the polynomials: float32 rounding."""
