@@ -127,9 +127,7 @@ def _sizes_table(records: Sequence[dict[str, Any]]) -> list[str]:
 def main() -> None:
     """Run and write results.json and README.md."""
     parser = argparse.ArgumentParser(description="Time converted models against mace-torch.")
-    parser.add_argument(
-        "folder", nargs="?", type=Path, help="by default of this machine"
-    )
+    parser.add_argument("folder", nargs="?", type=Path, help="by default of this machine")
     parser.add_argument("--channels", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--hidden", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
