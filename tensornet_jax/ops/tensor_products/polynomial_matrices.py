@@ -1,21 +1,21 @@
-"""Symmetric polynomials by matrix products, one for each degree of the first factor.
+"""Symmetric polynomials by matrix products, with the factors of even and of odd degree apart.
 
-A monomial x_a x_b x_c … with ascending factors is x_a times a product of others, of the degree of a
-or higher ones. These products are made once for all polynomials, in an order in which those that
-may follow a degree are the end of one array:
+A monomial of up to ν factors is one factor times a product of ν − 1 others, where 1 counts as a
+factor of even degree. The products of the others are made once for all polynomials:
 
-    z_p = Σ_l Σ_{a of degree l} x_a Σ_r T_plar · (product r of others, of degree l or higher)
+    z_p = Σ_a x_a Σ_r T_par · (product r of the others)
 
 Where a polynomial respects inversion, the degrees of its factors and of its result sum to an even
-number, and products of even and of odd degree stand apart: half of them need not be multiplied. Of
-all monomials of three factors of degrees 0 … 3, which are (16)³ in any order and 816 in ascending
-order, matrices then have 784 for each polynomial.
+number. An even result then has an even number of odd factors, and, unless all are odd, an even
+factor that can stand first; an odd result has an odd factor to stand first, and an even number of
+others. So of products of others those with an even number of odd factors are enough: of three
+factors of degrees 0 … 3, 16³ in any order, matrices have 7 · 149 or 10 · 149 for each polynomial.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from itertools import combinations_with_replacement
+from functools import cached_property
+from itertools import combinations_with_replacement, product
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -28,25 +28,20 @@ from tensornet_jax.ops.tensor_products.equivariant_polynomials import Contractio
 
 HIGHEST = lax.Precision.HIGHEST
 
+ONE = -1
+"""Number of the factor 1, beside those of the components."""
+
 
 class Factors(NamedTuple):
     """What polynomials are made of, for all atoms.
 
     Attributes:
-        first: by degree, (C, 2l + 1, N), the features.
-        others: products of up to order − 1 of them, (C, rows, N), those of even and of odd degree
-            apart where inversion is respected.
+        first: 1 with the components of even degree, and those of odd degree, (C, count, N).
+        others: products of order − 1 of them by the number of odd factors, (C, rows, N).
     """
 
-    first: list[Float[Array, "channels components atoms"]]
-    others: list[Float[Array, "channels rows atoms"]]
-
-
-class _Order(NamedTuple):
-    """The order of products: by kind the factors' numbers, and where each degree starts."""
-
-    tuples: tuple[list[tuple[int, ...]], ...]
-    starts: tuple[list[int], ...]
+    first: tuple[Float[Array, "channels count atoms"], Float[Array, "channels count atoms"]]
+    others: dict[int, Float[Array, "channels rows atoms"]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,8 @@ class PolynomialMatrices:
         l_max: highest degree of the features.
         l_out_max: highest degree of what polynomials make.
         order: the largest number of factors.
-        parity: ``even``: all polynomials respect inversion; ``both``: any do.
+        parity: ``even``: all polynomials respect inversion; ``both``: any do, and all degrees count
+            as even.
         contractions: the polynomials, by degree, then by order.
     """
 
@@ -73,121 +69,124 @@ class PolynomialMatrices:
 
     def factors(self, x: Float[Array, "channels components atoms"]) -> Factors:
         """Make the products that all polynomials need."""
-        parts = [x[:, Degrees(0, self.l_max).slice(degree)] for degree in range(self.l_max + 1)]
-        channels, _, num_atoms = x.shape
-        one = jnp.ones((channels, 1, num_atoms), x.dtype)
-        others: list[Array] = [one, *[one[:, :0]] * (self._kinds - 1)]
-        for count in range(1, self.order):
-            starts = self._orders[count - 1].starts
-            rows: list[list[Array]] = [[] for _ in others]
-            for kind, found in enumerate(rows):
-                for degree, part in enumerate(parts):
-                    rest = self._kind(kind + degree)
-                    tail = others[rest][:, starts[rest][degree] :]
-                    shape = (channels, part.shape[1] * tail.shape[1], num_atoms)
-                    found.append((part[:, :, None] * tail[:, None]).reshape(shape))
-            others = [
-                jnp.concatenate([*found, one] if kind == 0 else found, axis=1)
-                for kind, found in enumerate(rows)
-            ]
-        return Factors(parts, others)
+        parts: tuple[list[Array], list[Array]] = ([jnp.ones_like(x[:, :1])], [x[:, :0]])
+        for degree in range(self.l_max + 1):
+            parts[self._kind(degree)].append(x[:, Degrees(0, self.l_max).slice(degree)])
+        first = jnp.concatenate(parts[0], axis=1), jnp.concatenate(parts[1], axis=1)
+        return Factors(first, {odd: self._products(first, odd) for odd in self._numbers_of_odd})
 
-    def tables(self, degree: int, dtype: np.dtype) -> list[Float[Array, "paths orders first rows"]]:
-        """Return for each degree of the first factor the coefficients of what makes a degree."""
-        return [jnp.asarray(table, dtype) for table in self._tables[degree]]
+    def tables(
+        self, degree: int, dtype: np.dtype
+    ) -> dict[tuple[int, int], Float[Array, "paths orders first rows"]]:
+        """Return the coefficients of what makes a degree, by kind of the first and odd others."""
+        return {key: jnp.asarray(table, dtype) for key, table in self._tables[degree].items()}
 
     def evaluate(
         self,
-        degree: int,
-        matrices: Sequence[Float[Array, "_ polynomials first rows"]],
+        matrices: dict[tuple[int, int], Float[Array, "_ polynomials first rows"]],
         factors: Factors,
     ) -> Float[Array, "channels polynomials atoms"]:
-        """Evaluate polynomials.
+        """Evaluate polynomials of one degree.
 
         All monomials at once would be one matrix product, but nearly all the time would go into
         writing them down.
 
         Args:
-            degree: what they make.
-            matrices: for each degree of the first factor, one for each channel or for all.
+            matrices: as `tables` returns them, one for each channel or for all in place of paths.
             factors: as `factors` returns them.
         """
-        starts, total = self._orders[-1].starts, 0.0
-        for first, (matrix, part) in enumerate(zip(matrices, factors.first, strict=True)):
-            kind = self._kind(degree + first)
-            others = factors.others[kind][:, starts[kind][first] :]
-            polynomials, components = matrix.shape[1:3]
-            matrix = matrix.reshape(len(matrix), polynomials * components, matrix.shape[3])
-            inner = jnp.matmul(matrix, others, precision=HIGHEST)
-            shape = (len(part), polynomials, *part.shape[1:])
-            total += jnp.sum(inner.reshape(shape) * part[:, None], axis=2)
-        assert isinstance(total, Array)
-        return total
-
-    @property
-    def _kinds(self) -> int:
-        return 2 if self.parity == "even" else 1
+        found = []
+        for kind, first in enumerate(factors.first):
+            inner: list[Array] = []
+            for (of_first, odd), matrix in matrices.items():
+                if of_first == kind:
+                    shape = (matrix.shape[0], matrix.shape[1] * matrix.shape[2], matrix.shape[3])
+                    others = factors.others[odd]
+                    inner.append(jnp.matmul(matrix.reshape(shape), others, precision=HIGHEST))
+            if inner:
+                values = sum(inner[1:], inner[0])
+                count, num_atoms = first.shape[1:]
+                shape = (values.shape[0], values.shape[1] // count, count, num_atoms)
+                found.append(jnp.sum(values.reshape(shape) * first[:, None], axis=2))
+        return sum(found[1:], found[0])
 
     def _kind(self, degree: int) -> int:
-        return degree % self._kinds
+        """1 for odd degrees where that counts, else 0."""
+        return degree % 2 if self.parity == "even" else 0
 
     @cached_property
-    def _orders(self) -> list[_Order]:
-        return [_ordered(self.l_max, count, self._kinds) for count in range(self.order)]
+    def _components(self) -> tuple[list[int], list[int]]:
+        """Numbers of what can be a factor, even and odd."""
+        kinds = [self._kind(degree) for degree in Degrees(0, self.l_max).of_components.tolist()]
+        even, odd = ([i for i, each in enumerate(kinds) if each == kind] for kind in (0, 1))
+        return [ONE, *even], odd
 
-    @cached_property
-    def _tables(self) -> list[list[np.ndarray]]:
-        number: list[dict[tuple[int, ...], int]] = [
-            {each: row for row, each in enumerate(tuples)} for tuples in self._orders[-1].tuples
+    @property
+    def _numbers_of_odd(self) -> list[int]:
+        """How many of the others may be odd."""
+        others, has_odd = self.order - 1, bool(self._components[1])
+        return [odd for odd in range(others + 1) if odd == 0 or (has_odd and self._is_used(odd))]
+
+    def _is_used(self, odd: int) -> bool:
+        return odd % 2 == 0 or odd == self.order - 1
+
+    def _keys(self, degree: int) -> list[tuple[int, int]]:
+        """Kinds of the first factor and numbers of odd others that make a degree."""
+        kind = self._kind(degree)
+        if not self._components[kind]:
+            return [(0, 0)]
+        return [
+            ((kind + odd) % 2, odd)
+            for odd in self._numbers_of_odd
+            # Of an even number of factors all odd ones make an even result.
+            if odd % 2 == 0 or kind == 0
         ]
-        starts = self._orders[-1].starts
-        degrees = Degrees(0, self.l_max)
+
+    def _products(self, first: tuple[Array, Array], odd: int) -> Array:
+        """Products of order − 1 factors, so many of them odd, in the order of `_rows`."""
+        found = jnp.ones_like(first[0][:, :1])
+        for part in [first[0]] * (self.order - 1 - odd) + [first[1]] * odd:
+            shape = (part.shape[0], found.shape[1] * part.shape[1], part.shape[2])
+            found = (found[:, :, None] * part[:, None]).reshape(shape)
+        return found
+
+    def _rows(self, odd: int) -> list[tuple[int, ...]]:
+        even, odds = self._components
+        return list(product(*[even] * (self.order - 1 - odd), *[odds] * odd))
+
+    @cached_property
+    def _tables(self) -> list[dict[tuple[int, int], np.ndarray]]:
+        rows = {
+            odd: {row: number for number, row in enumerate(self._rows(odd))}
+            for odd in self._numbers_of_odd
+        }
         found = []
         for degree in range(self.l_out_max + 1):
-            shape, tables = (self.num_paths(degree), 2 * degree + 1), []
-            for first in degrees:
-                kind = self._kind(degree + first)
-                rows = len(number[kind]) - starts[kind][first]
-                tables.append(np.zeros((*shape, 2 * first + 1, rows)))
+            shape = (self.num_paths(degree), 2 * degree + 1)
+            tables = {
+                (kind, odd): np.zeros((*shape, len(self._components[kind]), len(rows[odd])))
+                for kind, odd in self._keys(degree)
+            }
             path = 0
             for block in (each for each in self.contractions if each.degree == degree):
                 paths = slice(path, path + len(block.factors))
-                for monomial, values in zip(
-                    combinations_with_replacement(range(degrees.size), block.order),
-                    block.polynomials,
-                    strict=True,
-                ):
-                    if not values.any():
-                        continue
-                    first = int(degrees.of_components[monomial[0]])
-                    kind = self._kind(degree + first)
-                    row = number[kind][monomial[1:]] - starts[kind][first]
-                    place = monomial[0] - degrees.slice(first).start
-                    tables[first][paths, :, place, row] = values.T
+                monomials = combinations_with_replacement(range((self.l_max + 1) ** 2), block.order)
+                for monomial, values in zip(monomials, block.polynomials, strict=True):
+                    if values.any():
+                        key, place, row = self._place(monomial, self._kind(degree))
+                        tables[key][paths, :, place, rows[key[1]][row]] = values.T
                 path = paths.stop
             found.append(tables)
         return found
 
-
-@cache
-def _ordered(l_max: int, count: int, kinds: int) -> _Order:
-    """The order of products of up to `count` factors, as `PolynomialMatrices.factors` makes them.
-
-    What has a factor of a lower degree stands before what has none, and the product of none last.
-    """
-    if count == 0:
-        no_factors = ([()], *[[]] * (kinds - 1))
-        return _Order(no_factors, tuple([0] * (l_max + 1) for _ in range(kinds)))
-    before, degrees = _ordered(l_max, count - 1, kinds), Degrees(0, l_max)
-    tuples: list[list[tuple[int, ...]]] = [[] for _ in range(kinds)]
-    starts: list[list[int]] = [[] for _ in range(kinds)]
-    for kind in range(kinds):
-        for degree in degrees:
-            starts[kind].append(len(tuples[kind]))
-            rest = (kind + degree) % kinds
-            own = range(degrees.size)[degrees.slice(degree)]
-            tail = before.tuples[rest][before.starts[rest][degree] :]
-            tuples[kind] += [(component, *others) for component in own for others in tail]
-        if kind == 0:
-            tuples[kind].append(())
-    return _Order(tuple(tuples), tuple(starts))
+    def _place(
+        self, monomial: Sequence[int], kind: int
+    ) -> tuple[tuple[int, int], int, tuple[int, ...]]:
+        """Where the coefficient of a monomial stands that makes a result of a kind."""
+        even, odd = self._components
+        evens = [ONE] * (self.order - len(monomial)) + [i for i in monomial if i in even]
+        odds = [i for i in monomial if i in odd]
+        of_first = 1 if kind == 1 or not evens else 0
+        chosen = (evens, odds)[of_first]
+        first = chosen.pop()
+        return (of_first, len(odds)), self._components[of_first].index(first), (*evens, *odds)

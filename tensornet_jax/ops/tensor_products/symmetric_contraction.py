@@ -151,13 +151,13 @@ class SymmetricContraction:
         size = 2 * degree + 1
         # The small factor is turned, so that the large result need not be.
         weights = weights.transpose(2, 0, 1)
-        matrices = [
-            jnp.einsum("csw,wmar->csmar", weights, table, precision=HIGHEST).reshape(
+        matrices = {
+            key: jnp.einsum("csw,wmar->csmar", weights, table, precision=HIGHEST).reshape(
                 channels, num_species * size, *table.shape[2:]
             )
-            for table in self._matrices.tables(degree, weights.dtype)
-        ]
-        values = self._matrices.evaluate(degree, matrices, factors)
+            for key, table in self._matrices.tables(degree, weights.dtype).items()
+        }
+        values = self._matrices.evaluate(matrices, factors)
         values = values.reshape(channels, num_species, size, -1)
         own = (species == jnp.arange(num_species)[:, None]).astype(values.dtype)
         return jnp.einsum("csmn,sn->nmc", values, own, precision=HIGHEST)
@@ -166,12 +166,14 @@ class SymmetricContraction:
         self, degree: int, factors: Factors, weights: Array, species: Array
     ) -> Array:
         """Every polynomial for every atom; with many species this is the smaller work."""
+        shape = (weights.shape[1], 2 * degree + 1)
         tables = self._matrices.tables(degree, weights.dtype)
-        rows = weights.shape[1] * (2 * degree + 1)
-        matrices = [table.reshape(1, rows, *table.shape[2:]) for table in tables]
-        values = self._matrices.evaluate(degree, matrices, factors)
-        shape = (values.shape[0], *tables[0].shape[:2], species.shape[0])
-        values = values.reshape(shape)
+        matrices = {
+            key: table.reshape(1, shape[0] * shape[1], *table.shape[2:])
+            for key, table in tables.items()
+        }
+        values = self._matrices.evaluate(matrices, factors)
+        values = values.reshape(values.shape[0], *shape, species.shape[0])
         own = weights[species]
         return jnp.einsum("cpmn,npc->nmc", values, own, precision=HIGHEST)
 
