@@ -257,12 +257,13 @@ def _draw_bytes(axes: Axes, records: Sequence[Record]) -> None:
                 continue
             own = sorted(own, key=lambda r: r["atoms"])
             atoms = [r["atoms"] for r in own]
-            label = f"{model}, {form}" + ("" if mode == PLAIN else ", kernels by hand")
             moved = [r["bytes"] / MEGABYTE for r in own]
+            label = f"{model}, {form}" if mode == BY_HAND else None
             axes.loglog(atoms, moved, style, color=f"C{number}", label=label)
             floor = [r["floor_bytes"] / MEGABYTE for r in own]
             axes.loglog(atoms, floor, ":", color=f"C{number}")
-    axes.set(xlabel="atoms", ylabel="MB moved (dotted: floor)", title=FORCES)
+    axes.set(xlabel="atoms", ylabel="MB moved", title=FORCES)
     axes.grid(alpha=0.3, which="both")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7)
+    for style, label in (("ks-", "kernels by hand"), ("ko--", "plain forms"), ("k:", "floor")):
+        axes.plot([], [], style, label=label)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
