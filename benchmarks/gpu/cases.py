@@ -71,6 +71,11 @@ def _dynamics() -> Iterator[Case]:
                 # A molecule has no volume, and its list is complete from the start.
                 if system in BOXES or (ensemble != "NPT" and lists == LISTS[0]):
                     yield Case("tensornet", COMPRESSED, f"{ensemble}, {lists}", system)
+    # Of the others one of each: what is around energy and forces is the engine's for all models.
+    for model, forms in FORMS.items():
+        for form in forms:
+            if (model, form) != ("tensornet", COMPRESSED):
+                yield Case(model, form, f"{ENSEMBLES[1]}, {LISTS[1]}", BOXES[0])
     for system in BOXES:
         yield Case("tensornet", COMPRESSED, NEW_LIST, system)
 
