@@ -75,6 +75,12 @@ class Contender:
     tasks: dict[str, Callable[[], Any]]
 
 
+def require_same_edges(contenders: Sequence[Contender]) -> None:
+    """Raise RuntimeError unless all have the same number of edges."""
+    if len({contender.edges for contender in contenders}) != 1:
+        raise RuntimeError(f"not the same edges: { {c.name: c.edges for c in contenders} }")
+
+
 def jax_tasks(
     energy_forces: Callable[..., tuple[jax.Array, jax.Array]], *arguments: Any, train: bool = True
 ) -> dict[str, Callable[[], Any]]:

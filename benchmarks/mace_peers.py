@@ -35,6 +35,7 @@ from mace_contenders import (
     of_mace_torch,
     of_mlip,
     ours,
+    require_same_edges,
 )
 from results_file import results_folder
 
@@ -58,8 +59,7 @@ def run(structures: Sequence[ase.Atoms], channels: int, hidden: int) -> list[dic
     for make in makers:
         contenders.append(make())
         print(f"hidden l_max {hidden}: {contenders[-1].name} is ready", flush=True)
-    if len({contender.edges for contender in contenders}) != 1:
-        raise RuntimeError(f"not the same edges: { {c.name: c.edges for c in contenders} }")
+    require_same_edges(contenders)
     labelled = [(c, task, work) for c in contenders for task, work in c.tasks.items()]
     timings = alternate([work for *_, work in labelled], seconds=4.0, warm_up=3)
     return [

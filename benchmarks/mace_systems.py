@@ -31,6 +31,7 @@ from mace_contenders import (
     converted,
     of_mace_torch,
     of_potential,
+    require_same_edges,
 )
 from results_file import add_records, results_folder
 from systems import nine_systems
@@ -54,8 +55,8 @@ def run(channels: int, hidden: int) -> list[dict[str, Any]]:
     potential = converted(case)
     potentials = {CONVERTED: potential, COMPRESSED: compress(potential, TOLERANCE, molecules)}
     records = []
-    for system, structures in {name: [atoms] for name, atoms in systems.items()}.items():
-        each = replace(case, structures=structures)
+    for system, atoms in systems.items():
+        each = replace(case, structures=[atoms])
         records += _timed(system, "energy_forces", each, potentials)
     each = replace(case, structures=[systems["aspirin"]] * 8)
     return records + _timed(TRAINED, "training_step", each, {CONVERTED: potential})
@@ -67,8 +68,7 @@ def _timed(system: str, task: str, case: Case, potentials: dict[str, Any]) -> li
         *(of_potential(name, found, case, train) for name, found in potentials.items()),
         *(of_mace_torch(case, scripted) for scripted in (False, True)),
     ]
-    if len({contender.edges for contender in contenders}) != 1:
-        raise RuntimeError(f"not the same edges: { {c.name: c.edges for c in contenders} }")
+    require_same_edges(contenders)
     timings = alternate([each.tasks[task] for each in contenders], seconds=1.5, warm_up=3)
     jax.clear_caches()
     facts = {"channels": case.channels, "hidden_l_max": case.hidden, "system": system, "task": task}

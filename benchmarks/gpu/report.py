@@ -258,10 +258,11 @@ def _draw_bytes(axes: Axes, records: Sequence[Record]) -> None:
             own = sorted(own, key=lambda r: r["atoms"])
             atoms = [r["atoms"] for r in own]
             moved = [r["bytes"] / MEGABYTE for r in own]
-            label = f"{model}, {form}" if mode == BY_HAND else None
-            axes.loglog(atoms, moved, style, color=f"C{number}", label=label)
+            axes.loglog(atoms, moved, style, color=f"C{number}")
             floor = [r["floor_bytes"] / MEGABYTE for r in own]
             axes.loglog(atoms, floor, ":", color=f"C{number}")
+        if pick(records, model=model, form=form, task=FORCES):
+            axes.plot([], [], color=f"C{number}", label=f"{model}, {form}")
     axes.set(xlabel="atoms", ylabel="MB moved", title=FORCES)
     axes.grid(alpha=0.3, which="both")
     for style, label in (("ks-", "kernels by hand"), ("ko--", "plain forms"), ("k:", "floor")):

@@ -124,11 +124,10 @@ class PolynomialMatrices:
     @property
     def _numbers_of_odd(self) -> list[int]:
         """How many of the others may be odd."""
-        others, has_odd = self.order - 1, bool(self._components[1])
-        return [odd for odd in range(others + 1) if odd == 0 or (has_odd and self._is_used(odd))]
-
-    def _is_used(self, odd: int) -> bool:
-        return odd % 2 == 0 or odd == self.order - 1
+        if not self._components[1]:
+            return [0]
+        most = self.order - 1
+        return [odd for odd in range(self.order) if odd % 2 == 0 or odd == most]
 
     def _keys(self, degree: int) -> list[tuple[int, int]]:
         """Kinds of the first factor and numbers of odd others that make a degree."""
