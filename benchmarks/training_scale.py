@@ -149,6 +149,8 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         if abs(found["first_loss"] - expected) > AGREEMENT * abs(expected):
             raise RuntimeError(f"{case}: the first loss is not that of other layouts, {expected}")
         one = next((r for r in records if r["scaling"] == case["scaling"]), found)
+        if case["devices"] > 1 and found["exchanged_bytes"] < 4 * found["parameters"]:
+            raise RuntimeError(f"{case}: gradients are not among what is exchanged")
         ratio = found["structures_per_second"] / one["structures_per_second"]
         records.append({**case, **found, "speedup": ratio})
         print(json.dumps(records[-1]), flush=True)

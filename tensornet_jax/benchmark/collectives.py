@@ -6,6 +6,7 @@ _OPERATION = re.compile(
     r"= (?P<result>\(?[^=]*?\)?) "
     r"(?P<name>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
 )
+_COMMENT = re.compile(r"/\*.*?\*/")
 _ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)(?:e\w+)?)\[([\d,]*)\]")
 
 
@@ -18,7 +19,8 @@ def exchanged_bytes(program: str) -> dict[str, int]:
         program: text of an HLO module, `compiled.as_text()`.
     """
     found: dict[str, int] = {}
-    for match in _OPERATION.finditer(program):
+    # Long tuples number their elements: (f32[3], /*index=5*/f32[4]).
+    for match in _OPERATION.finditer(_COMMENT.sub("", program)):
         size = sum(_size_of(array) for array in _ARRAY.finditer(match["result"]))
         found[match["name"]] = found.get(match["name"], 0) + size
     return found

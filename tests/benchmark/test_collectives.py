@@ -5,7 +5,7 @@ from tensornet_jax.benchmark.collectives import exchanged_bytes
 PROGRAM = """
 ENTRY %main (p: f32[4,8]) -> f32[4,8] {
   %add.1 = f32[4,8]{1,0} add(%a, %b)
-  %all-reduce.2 = (s32[], f32[4,8]{1,0}, pred[3]) all-reduce(%x, %y, %z), channel_id=1
+  %all-reduce.2 = (s32[], f32[4,8]{1,0}, /*index=2*/pred[3]) all-reduce(%x, %y, %z), channel_id=1
   %all-reduce.3 = f64[2]{0} all-reduce(%w), replica_groups={{0,1}}
   %all-gather.4 = bf16[2,5]{1,0} all-gather(%v), dimensions={0}
   %get.5 = f32[4,8]{1,0} get-tuple-element(%all-reduce.2), index=1
