@@ -46,6 +46,20 @@ def test_a_contraction_and_two_derivatives_are_those_of_the_plain_form(l_max, or
         np.testing.assert_allclose(value, expected, rtol=0, atol=1e-12 * scale)
 
 
+def test_the_largest_contraction_that_models_use_has_a_kernel():
+    """Hidden irreps to l = 2, edges to l = 3, three factors."""
+    contraction = SymmetricContraction(3, 2, 3)
+
+    def forces(features, weights):
+        def energy(features):
+            return jnp.sum(contraction(features, weights, SPECIES) ** 2)
+
+        return jax.grad(energy)(features)
+
+    (value,), (expected,) = in_both_forms(forces, *inputs(contraction, "float64"))
+    np.testing.assert_allclose(value, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
 def test_float32_has_the_digits_of_float32():
     contraction = SymmetricContraction(2, 1, 3)
     features, weights = inputs(contraction, "float32")
