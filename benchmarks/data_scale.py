@@ -29,6 +29,7 @@ from tensornet_jax.data.sources.packing import packing
 
 BASE = Path(__file__).parents[1] / "tensornet_jax/data/examples/ethanol_gfn2/train.xyz"
 DISPLACEMENT = 0.01  # Å
+PIECES = ("with the pass", "resumed")
 
 
 def displaced(base: list[LabelledStructure], count: int) -> Iterator[LabelledStructure]:
@@ -84,12 +85,13 @@ def piece(config: dict[str, Any], steps: int) -> None:
 def measure(count: int, arguments: argparse.Namespace, scratch: Path) -> list[dict[str, Any]]:
     """Pack so many structures and train on them in two processes."""
     packed = scratch / f"{count}.packed"
-    began = time.monotonic()
+    seconds = None
     if not packed.exists():
+        began = time.monotonic()
         with packing(packed) as packer:
             for structure in displaced(read_labelled(arguments.base), count):
                 packer.add(structure)
-    seconds = time.monotonic() - began
+        seconds = time.monotonic() - began
     config = {
         "directory": str(scratch / f"run_{count}_{arguments.channels}"),
         "data": {"train": str(packed), "validation": min(200, count // 10), "stream": True},
@@ -98,7 +100,7 @@ def measure(count: int, arguments: argparse.Namespace, scratch: Path) -> list[di
         "optimizer": {"schedule": {"name": "constant"}},
     }
     records = []
-    for name in ("with the pass", "resumed"):
+    for name in PIECES:
         command = [sys.executable, __file__, "--piece", json.dumps(config)]
         command += ["--steps", str(arguments.steps)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -110,6 +112,32 @@ def measure(count: int, arguments: argparse.Namespace, scratch: Path) -> list[di
         records.append({**case, "piece": name, **size, **found})
         print(records[-1], flush=True)
     return records
+
+
+def report(results: dict[str, Any]) -> str:
+    """Return the page."""
+    machine = results["machine"]
+    lines = [
+        "# Training on data that stay on disk",
+        "",
+        "Displaced copies of ethanol, packed, streamed; TensorNet without layers, batches of "
+        f"{results['records'][0]['batch']}; on {machine['processor'] or machine['device']}, "
+        f"{machine['threads']} threads. *First*: a run that passes over all structures before its "
+        "first step. *Resumed*: another process that goes on with it. Memory is the largest "
+        "resident size, pages of files included.",
+        "",
+        "| structures | packed, MB | channels | run | s to the first step | steps/s | waiting for "
+        "data | memory, MB |",
+        "|---:|---:|---:|---|---:|---:|---:|---:|",
+    ]
+    for r in sorted(results["records"], key=lambda r: (r["channels"], r["structures"])):
+        run = "first" if r["piece"] == PIECES[0] else "resumed"
+        lines.append(
+            f"| {r['structures']:,} | {r['packed MB']:.0f} | {r['channels']} | {run} | "
+            f"{r['seconds to the first step']:.0f} | {r['steps per second']:.0f} | "
+            f"{r['share of time waiting for data']:.0%} | {r['resident MB']:,.0f} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -131,7 +159,9 @@ def main() -> None:
     folder = results_folder("data_scale", arguments.folder)
     keys = ("structures", "channels", "batch", "piece")
     for count in arguments.structures:
-        add_records(folder, "data_scale", measure(count, arguments, arguments.scratch), keys, {})
+        records = measure(count, arguments, arguments.scratch)
+        results = add_records(folder, "data_scale", records, keys, {})
+        (folder / "README.md").write_text(report(results), encoding="utf-8")
 
 
 if __name__ == "__main__":
