@@ -31,6 +31,10 @@ class LennardJonesConfig(ModelConfig):
     sigma: float = ARGON_SIGMA
     cutoff: float = 7.0
 
+    @property
+    def num_hops(self) -> int:
+        return 1
+
 
 class LennardJones(Model[LennardJonesConfig]):
     """4ε((σ/r)¹² − (σ/r)⁶) times an envelope with two continuous derivatives at the cutoff."""

@@ -20,9 +20,21 @@ lammps_is_installed = pytest.mark.skipif(
 
 
 def launched(
-    count: int, *arguments: str | Path, cwd: Path | None = None, timeout: float = 300
+    count: int,
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    timeout: float = 300,
+    optimized: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python with these arguments on so many processes."""
+    """Run Python with these arguments on so many processes.
+
+    Args:
+        count: of processes.
+        arguments: of Python.
+        cwd: where.
+        timeout: seconds.
+        optimized: compile programs as users do, for runs of more than a few steps.
+    """
     places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     mpiexec = shutil.which("mpiexec", path=places)
     assert mpiexec is not None
@@ -31,7 +43,7 @@ def launched(
         "PYTHONPATH": str(REPOSITORY),
         "JAX_PLATFORMS": "cpu",
         # A few steps are faster than optimizing them.
-        **unoptimized(),
+        **({} if optimized else unoptimized()),
     }
     command = [mpiexec, "-n", str(count), sys.executable, *map(str, arguments)]
     return subprocess.run(
