@@ -17,7 +17,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from tensornet_jax.ops.harmonics.degrees import Degrees
-from tensornet_jax.ops.kernels.choice import choose
+from tensornet_jax.ops.kernels.choice import choose, for_gpu
 from tensornet_jax.ops.kernels.path_message import path_message, takes
 from tensornet_jax.ops.kernels.path_terms import Entry, PathTerms, Place
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
@@ -28,6 +28,7 @@ from tensornet_jax.ops.messages.message import (
     sum_at_receivers,
     to_slots,
 )
+from tensornet_jax.ops.messages.slot_rows import slot_rows, sum_of_rows
 from tensornet_jax.ops.tensor_products import PRODUCTS, ClebschGordan, GauntGrid, TensorProduct
 
 HIGHEST = lax.Precision.HIGHEST
@@ -145,12 +146,15 @@ class PathProduct(EdgeProduct):
     ) -> list[Array]:
         # One matrix product an atom and path, over neighbors and components at once: nothing of
         # the size edges × paths × components × channels but its right side is written down.
-        neighbors = to_slots(at_senders(features, edges), edges)
-        harmonics = to_slots(harmonics, edges)
         if weights.shape[0] != edges.receivers.shape[0]:
             weights = on_both_edges(weights)
-        weights = to_slots(weights, edges)
-        num_atoms, num_channels = features.shape[0], features.shape[-1]
+        neighbors = at_senders(features, edges)
+        rows = None if for_gpu(features, weights) else slot_rows(edges)
+        table = edges if rows is None else rows.edges
+        neighbors, harmonics, weights = (
+            to_slots(each, table) for each in (neighbors, harmonics, weights)
+        )
+        num_rows, num_channels = table.slots.shape[0], features.shape[-1]
         first, second, third = self.product.degrees
         coefficients = self.product.coefficients()
         found: dict[int, list[Array]] = {degree: [] for degree in third}
@@ -163,12 +167,13 @@ class PathProduct(EdgeProduct):
             weighted = neighbors[:, :, place[0]] * weights[:, :, number, None]
             found[path.l3].append(
                 jnp.matmul(
-                    matrices.reshape(num_atoms, 2 * path.l3 + 1, -1),
-                    weighted.reshape(num_atoms, -1, num_channels),
+                    matrices.reshape(num_rows, 2 * path.l3 + 1, -1),
+                    weighted.reshape(num_rows, -1, num_channels),
                     precision=HIGHEST,
                 )
             )
-        return [jnp.concatenate(parts, axis=-1) for parts in found.values()]
+        sums = [jnp.concatenate(parts, axis=-1) for parts in found.values()]
+        return sums if rows is None else [sum_of_rows(each, rows) for each in sums]
 
 
 @dataclass(frozen=True)
