@@ -58,22 +58,10 @@ def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], Json]:
         return with_all_heads(each, potential.metadata.get(ORIGINALS, {}))
     energy_scale = _scale(potential)
     _check(potential, c, energy_scale)
-    params = {name: np.asarray(v) for name, v in _flat(potential, "params").items()}
     buffers = {name: np.asarray(v) for name, v in _flat(potential, "buffers").items()}
-    numbers = potential.elements.numbers
-    params |= _for_number_of_species(c, len(numbers), params, buffers)
-    if c.energy_of_state:
-        scale = float(buffers["state_scale"]) * energy_scale
-        # The inverse of a scale times the scale is 1 but for rounding.
-        if not np.isclose(scale, 1.0, rtol=_rounding(potential)):
-            params["energy_of_state/kernel_0"] = scale * params["energy_of_state/kernel_0"]
-    state: Arrays = {}
-    for layout in layouts(c, len(numbers)):
-        state |= layout.write(_below({**params, **buffers}, layout.path))
-        if isinstance(layout, Linear):
-            state |= of_linear(layout)
+    numbers, dtype = potential.elements.numbers, np.dtype(potential.dtype)
+    state = _weights(potential, c, buffers, energy_scale)
     energies, shift = _isolated_atoms(potential)
-    dtype = np.dtype(potential.dtype)
     state |= radial_constants(c, numbers, _below(buffers, "basis"), dtype)
     state |= constants(c, buffers)
     state |= {
@@ -98,6 +86,26 @@ def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], Json]:
         name: np.asarray(v, dtype if v.dtype.kind == "f" else v.dtype) for name, v in state.items()
     }
     return cast, arguments
+
+
+def _weights(
+    potential: Potential, c: MACEConfig, buffers: Mapping[str, np.ndarray], energy_scale: float
+) -> Arrays:
+    """All that is trained, and the constants of e3nn's linear layers."""
+    params = {name: np.asarray(v) for name, v in _flat(potential, "params").items()}
+    number = len(potential.elements.numbers)
+    params |= _for_number_of_species(c, number, params, buffers)
+    if c.energy_of_state:
+        scale = float(buffers["state_scale"]) * energy_scale
+        # The inverse of a scale times the scale is 1 but for rounding.
+        if not np.isclose(scale, 1.0, rtol=_rounding(potential)):
+            params["energy_of_state/kernel_0"] = scale * params["energy_of_state/kernel_0"]
+    state: Arrays = {}
+    for layout in layouts(c, number):
+        state |= layout.write(_below({**params, **buffers}, layout.path))
+        if isinstance(layout, Linear):
+            state |= of_linear(layout)
+    return state
 
 
 def _heads(potential: Potential) -> dict[str, Potential]:
