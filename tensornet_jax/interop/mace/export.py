@@ -39,7 +39,7 @@ def to_state_dict(potential: Potential) -> tuple[dict[str, np.ndarray], Json]:
 
     ``ScaleShiftMACE(**arguments).load_state_dict(state)`` is the same function, once classes,
     irreps and the gate are put in place of their names. Weights that came from mace-torch go back
-    as they were, bit for bit.
+    as they were, bit for bit, those of several heads too.
 
     Args:
         potential: converted from mace-torch, or trained here with ``parametrization: mace``.
