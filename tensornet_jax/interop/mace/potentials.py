@@ -80,12 +80,18 @@ def from_state_dict(
         ValueError: the model has something this package does not, lacks, has too much of or
             misshapes a tensor, or has no such head; the message names it.
     """
+    state = {name: np.asarray(value) for name, value in state.items()}
     names = head_names(config)
     if head is None and len(names) > 1:
-        each = {name: from_state_dict(state, config, head=name, dtype=dtype) for name in names}
+        each = {name: _with_one_head(state, config, name, dtype) for name in names}
         found = joined(each)
         return found.replace(metadata=found.metadata | {ORIGINALS: originals_of(state)})
-    state = {name: np.asarray(value) for name, value in state.items()}
+    return _with_one_head(state, config, head, dtype)
+
+
+def _with_one_head(
+    state: Mapping[str, np.ndarray], config: Settings, head: str | None, dtype: str | None
+) -> Potential:
     with_axis = with_axis_of_heads(state)
     state, arguments = with_one_head(with_named_inputs(state, config), config, head)
     tensors = StateDict(state, [name for name in state if _is_constant(name, state[name])])
