@@ -19,7 +19,7 @@ from tensornet_jax.cli.bundle import (
     UnitsOption,
     WithoutE0Option,
 )
-from tensornet_jax.cli.common import HeadOption, ModelArgument, Precision, check_output
+from tensornet_jax.cli.common import ModelArgument, Precision, check_output
 from tensornet_jax.cli.convert import Implementation
 from tensornet_jax.cli.growing_output import check_new
 
@@ -67,6 +67,15 @@ WrittenPrecisionOption = Annotated[
     Precision | None,
     typer.Option("--dtype", help="Precision of what is written.", show_default="the model file's"),
 ]
+WrittenHeadOption = Annotated[
+    str | None,
+    typer.Option(
+        "--head",
+        metavar="NAME",
+        help="Of a model with several heads: the level of theory that is meant.",
+        show_default="all for mace; for others it must be given where there are several",
+    ),
+]
 ReplaceOption = Annotated[
     bool, typer.Option("--force", help="Overwrite an earlier export.", show_default=False)
 ]
@@ -77,7 +86,7 @@ def export(
     output: OutputArgument,
     to: TargetOption,
     so3_convention: ConventionOption = None,
-    head: HeadOption = None,
+    head: WrittenHeadOption = None,
     dtype: WrittenPrecisionOption = None,
     force: ReplaceOption = False,
     types: TypesOption = None,
@@ -102,7 +111,8 @@ def export(
     from tensornet_jax.potential.model_file import load_model
 
     potential = load_model(model, dtype=None if dtype is None else dtype.value)
-    potential = with_head(potential, head)
+    if head is not None or to is not Target.mace:
+        potential = with_head(potential, head)
     if to is Target.torchmd_net:
         from tensornet_jax.interop.torchmd_net.export import write_checkpoint
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from tensornet_jax.runtime.sealed_file import Json
 
 
+_MOST_NUMBERS = 200
+"""Of a longer list in the metadata only the length is told."""
+
+
 def inspect(
     paths: Annotated[
         list[Path],
@@ -120,6 +124,8 @@ def _key_lines(section: dict[str, object], indent: str = "  ") -> list[str]:
     for key, value in section.items():
         if isinstance(value, dict):
             lines += [f"{indent}{key}", *_key_lines(value, indent + "  ")]
+        elif isinstance(value, list) and len(value) > _MOST_NUMBERS:
+            lines.append(f"{indent}{key}: {len(value)} values")
         elif value is not None:
             lines.append(f"{indent}{key}: {value}")
     return lines

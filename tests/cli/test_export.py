@@ -44,6 +44,18 @@ def test_a_mace_is_exported_to_mace_torch(cli, model, small_reference, tmp_path)
     assert "mace-torch has no tensornet" in cli("export", model, "a.npz", "--to", "mace").stderr
 
 
+def test_all_heads_of_a_mace_are_exported_or_one(cli, small_reference, tmp_path):
+    case = Reference(small_reference("mace/heads_agnesi_zbl.npz"))
+    save_model(tmp_path / "mace.safetensors", from_state_dict(case.state, case.config))
+    for name, options, heads in (("all", (), ["a", "b", "c"]), ("one", ("--head", "b"), ["b"])):
+        result = cli("export", "mace.safetensors", f"{name}.npz", "--to", "mace", *options)
+        assert result.exit_code == 0, result.stderr
+        with np.load(tmp_path / f"{name}.npz") as file:
+            assert json.loads(str(file["config_json"]))["heads"] == heads
+            energies = file["param/atomic_energies_fn.atomic_energies"]
+        assert len(energies) == len(heads)
+
+
 def test_a_model_is_exported_to_lammps_jax(cli, model, crystal, tmp_path):
     pytest.importorskip("lammps_jax", reason="lammps_jax (extra 'lammps-jax') is not installed")
     bundle = ("export", model, "bundle.json", "--to", "lammps-jax", "--types", "C, O")

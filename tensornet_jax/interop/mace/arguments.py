@@ -71,7 +71,7 @@ def model_config(arguments: Settings) -> MACEConfig:
     first, later = _blocks(arguments)
     channels, hidden_l_max = _natural(arguments["hidden_irreps"])
     layers = int(arguments["num_interactions"])
-    transform = arguments.get("distance_transform")
+    transform, widths = arguments.get("distance_transform"), arguments.get("radial_MLP")
     edge_channels, edge_l_max, edge_channels_in = _edges(arguments)
     settings = {
         "parametrization": "mace",
@@ -86,7 +86,7 @@ def model_config(arguments: Settings) -> MACEConfig:
         "readout_width": _read_out_width(arguments["MLP_irreps"]) if layers > 1 else None,
         "avg_num_neighbors": float(arguments["avg_num_neighbors"]),
         "correlation": _correlation(arguments["correlation"]),
-        "radial_widths": tuple(arguments.get("radial_MLP") or RADIAL_WIDTHS),
+        "radial_widths": RADIAL_WIDTHS if widths is None else tuple(widths),
         "radial": arguments.get("radial_type") or "bessel",
         "distance_transform": None if transform in (None, "None") else str(transform).lower(),
         "interaction": first.interaction,

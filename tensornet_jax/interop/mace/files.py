@@ -33,7 +33,8 @@ def write_for_mace(path: str | os.PathLike[str], potential: Potential) -> None:
         potential: see `to_state_dict`.
 
     Raises:
-        ImportError: the ending is .model, and mace-torch is not installed.
+        ImportError: the ending is .model, and mace-torch, or of cuequivariance what the model
+            needs of it, is not installed.
         ValueError: another ending, or mace-torch has no such model; the message says which.
     """
     path = Path(path)
@@ -75,7 +76,17 @@ def _module(
     arguments: Settings,
     torch: ModuleType,
 ) -> object:
-    """Return mace-torch's ScaleShiftMACE."""
+    """Return mace-torch's ScaleShiftMACE.
+
+    Raises:
+        ImportError: its couplings are made by cuequivariance, which is not installed.
+    """
+    if arguments["use_reduced_cg"] and not import_module("mace.tools.cg").CUET_AVAILABLE:
+        raise ImportError(
+            "this model has the reduced couplings (use_reduced_cg) that mace-torch makes with "
+            "cuequivariance: pip install cuequivariance cuequivariance-torch, or give the output "
+            "the ending .npz"
+        )
     irreps = import_module("e3nn.o3").Irreps
     made = dict(arguments)
     made |= {key: irreps(made[key]) for key in _IRREPS if key in made}

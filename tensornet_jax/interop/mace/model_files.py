@@ -29,6 +29,8 @@ ALLOWED = (
 )
 """What such a file may name; nothing of it is imported or called."""
 
+_MODELS = ("mace.modules.models.ScaleShiftMACE", "mace.modules.models.MACE")
+"""MACE is ScaleShiftMACE without scale and shift."""
 _DEPTH = 16
 _STORED = (
     *("apply_cutoff", "use_agnostic_product", "use_so3", "use_last_readout_only"),
@@ -45,18 +47,20 @@ def read_model_file(
 
     Raises:
         ValueError: the file is damaged, of another kind, names what no file of mace-torch does, or
-            holds another model than ScaleShiftMACE; the message names it.
+            holds another model than ScaleShiftMACE and MACE; the message names it.
         FileNotFoundError: there is no such file.
     """
     model = read_whole_module(path, ALLOWED)
-    if not isinstance(model, Record) or model.name != "mace.modules.models.ScaleShiftMACE":
+    if not isinstance(model, Record) or model.name not in _MODELS:
         what = model.name if isinstance(model, Record) else type(model).__name__
-        raise ValueError(f"{path} holds {what}: only mace-torch's ScaleShiftMACE is supported")
+        raise ValueError(
+            f"{path} holds {what}: only mace-torch's ScaleShiftMACE and MACE are supported"
+        )
     try:
         return dict(_tensors(model, "", 0)), _arguments(model)
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{path} holds a ScaleShiftMACE laid out as no known version has it: {error!r}"
+            f"{path} holds a {model.class_name} laid out as no known version has it: {error!r}"
         ) from error
 
 

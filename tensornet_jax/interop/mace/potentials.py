@@ -8,7 +8,15 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from tensornet_jax.interop.mace.arguments import head_names, model_config, plain_arguments
-from tensornet_jax.interop.mace.heads import ENERGIES, SCALES, with_one_head
+from tensornet_jax.interop.mace.heads import (
+    ENERGIES,
+    ORIGINALS,
+    SCALES,
+    WITH_AXIS,
+    originals_of,
+    with_axis_of_heads,
+    with_one_head,
+)
 from tensornet_jax.interop.mace.modules import contractions, layouts, sums_over_species
 from tensornet_jax.interop.mace.repulsion import zbl_prior
 from tensornet_jax.interop.mace.state import with_named_inputs
@@ -55,7 +63,7 @@ def from_state_dict(
     head: str | None = None,
     dtype: str | None = None,
 ) -> Potential:
-    """Build the potential of a state dict of mace-torch's ScaleShiftMACE.
+    """Build the potential of a state dict of mace-torch's ScaleShiftMACE or MACE.
 
     Args:
         state: names → arrays.
@@ -72,15 +80,25 @@ def from_state_dict(
         ValueError: the model has something this package does not, lacks, has too much of or
             misshapes a tensor, or has no such head; the message names it.
     """
+    state = {name: np.asarray(value) for name, value in state.items()}
     names = head_names(config)
     if head is None and len(names) > 1:
-        each = {name: from_state_dict(state, config, head=name, dtype=dtype) for name in names}
-        return joined(each)
-    state = {name: np.asarray(value) for name, value in state.items()}
+        each = {name: _with_one_head(state, config, name, dtype) for name in names}
+        found = joined(each)
+        return found.replace(metadata=found.metadata | {ORIGINALS: originals_of(state)})
+    return _with_one_head(state, config, head, dtype)
+
+
+def _with_one_head(
+    state: Mapping[str, np.ndarray], config: Settings, head: str | None, dtype: str | None
+) -> Potential:
+    with_axis = with_axis_of_heads(state)
     state, arguments = with_one_head(with_named_inputs(state, config), config, head)
     tensors = StateDict(state, [name for name in state if _is_constant(name, state[name])])
     numbers = tuple(int(number) for number in tensors.take("atomic_numbers"))
-    scale, shift = (float(tensors.take(name)) for name in SCALES)
+    # mace-torch's MACE has neither.
+    plain = "atomic_inter_scale" not in config and not any(name in state for name in SCALES)
+    scale, shift = (1.0, 0.0) if plain else (float(tensors.take(name)) for name in SCALES)
     energies = np.asarray(tensors.take(ENERGIES), np.float64)
     model = _model_config(tensors, arguments, scale)
     (own,) = head_names(arguments)
@@ -102,7 +120,9 @@ def from_state_dict(
         "source": "mace-torch",
         "config": plain_arguments(arguments),
         "isolated_atoms": energies.tolist(),
+        "scale": scale,
         "shift": shift,
+        WITH_AXIS: with_axis,
     }
     return potential.replace(variables=variables, metadata=metadata)
 

@@ -43,14 +43,21 @@ def zbl_prior(state: StateDict, scale: float) -> ZBL:
     )
 
 
-def is_of_mace(prior: AnyPrior, scale: float, exponent: int) -> bool:
-    """Whether mace-torch has this prior, in a model of an energy scale and cutoff exponent."""
+def is_of_mace(prior: AnyPrior, scale: float, exponent: int, rounding: float = 1e-12) -> bool:
+    """Whether mace-torch has this prior, in a model of an energy scale and cutoff exponent.
+
+    Args:
+        prior: of a potential.
+        scale: eV.
+        exponent: of the cutoff function.
+        rounding: what the scale may differ by, relative to it.
+    """
     return (
         isinstance(prior, ZBL)
         and prior.cutoff is None
         and prior.third_decay == DECAY
         and prior.envelope_exponent == exponent
-        and bool(np.isclose(prior.scale, scale * E_SQUARED / COULOMB, rtol=1e-12))
+        and bool(np.isclose(prior.scale, scale * E_SQUARED / COULOMB, rtol=rounding))
     )
 
 

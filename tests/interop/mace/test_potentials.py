@@ -14,7 +14,6 @@ from tensornet_jax.interop.mace.arguments import head_names
 from tensornet_jax.interop.mace.files import write_for_mace
 from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.elements import with_elements
-from tensornet_jax.potential.heads import with_head
 from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.potential import ElementTable
 from tests import tolerances
@@ -28,10 +27,12 @@ pytestmark = pytest.mark.filterwarnings(
 
 SMALL = (
     *("all_couplings", "heads_agnesi_zbl", "gated", "soft_gaussian", "density_first_residual"),
-    *("charge_and_spin", "charge_network"),
+    *("charge_and_spin", "charge_network", "heads_biased"),
 )
 # Of the versions that MACE-MP-0b is from.
 OLD = ("of_0_3_8",)
+# Of mace-torch's MACE, which has no scale and shift.
+PLAIN = "plain_mace"
 LARGE = (
     *("m01_off_style", "m02_mp0_style", "m03_scalars_only", "m04_density_agnesi_zbl"),
     *("m05_two_heads", "m06_nonlinear_block", "m07_L2_hidden"),
@@ -60,9 +61,10 @@ def test_those_of_the_public_architectures_too(shared_data, name):
         case.check(from_state_dict(case.state, case.config, head=head), head)
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name != "heads_agnesi_zbl"])
+@pytest.mark.parametrize("name", SMALL)
 def test_weights_go_back_bit_for_bit(reference, name):
     case = reference(name)
+    # With all heads, and the weights between heads that no energy depends on.
     state, arguments = to_state_dict(from_state_dict(case.state, case.config))
     assert state.keys() == case.state.keys()
     for key, value in case.state.items():
@@ -139,20 +141,6 @@ def test_a_model_file_needs_mace_torch(reference, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_one_head_goes_back_as_a_model_with_one(reference):
-    case = reference("heads_agnesi_zbl")
-    first = from_state_dict(case.state, case.config, head="b")
-    again = from_state_dict(*to_state_dict(first))
-    assert again.config == first.config
-    assert again.energy_scale == first.energy_scale
-    np.testing.assert_array_equal(
-        again.elements.reference_energies, first.elements.reference_energies
-    )
-    jax.tree.map(
-        np.testing.assert_array_equal, again.variables["params"], first.variables["params"]
-    )
-
-
 def test_a_whole_module_holds_the_same(reference, small_reference, tmp_path):
     case = reference("gated")
     path = tmp_path / "gated.model"
@@ -182,8 +170,10 @@ def test_constants_of_earlier_versions_are_no_tensors_too_many(reference):
     jax.tree.map(np.testing.assert_array_equal, found.variables, expected.variables)
 
 
-@pytest.mark.parametrize("version", OLD)
-def test_files_of_earlier_versions_have_their_numbers(small_reference, tmp_path, version):
+@pytest.mark.parametrize("version", [*OLD, PLAIN])
+def test_files_of_other_versions_and_of_plain_mace_have_their_numbers(
+    small_reference, tmp_path, version
+):
     packed = small_reference(f"mace/{version}.model.xz").read_bytes()
     (tmp_path / "old.model").write_bytes(lzma.decompress(packed))
     with np.load(small_reference(f"mace/{version}.npz")) as file:
@@ -193,7 +183,7 @@ def test_files_of_earlier_versions_have_their_numbers(small_reference, tmp_path,
     (found,) = potential.evaluate(atoms)
     assert found["energy"] == pytest.approx(expected["energy"].item(), rel=tolerances.MACE)
     np.testing.assert_allclose(found["forces"], expected["forces"], atol=tolerances.MACE)
-    # Later versions have other constants, and the same weights.
+    # Written is ScaleShiftMACE of the last version: other constants, and the same weights.
     again = from_state_dict(*to_state_dict(potential))
     params = (each.variables["params"] for each in (again, potential))
     jax.tree.map(np.testing.assert_array_equal, *params)
@@ -278,41 +268,3 @@ def test_float32_weights_make_a_float32_model(reference):
     (found,) = potential.evaluate(case.cases[0].atoms(), ("energy",))
     expected = float(case.cases[0].arrays["energy"])
     assert abs(found["energy"] - expected) < tolerances.MODEL_FLOAT32 * abs(expected)
-
-
-def check_all_heads(case: Reference) -> None:
-    """Assert that one potential has the numbers of every head, and gives each head back."""
-    potential = from_state_dict(case.state, case.config)
-    names = tuple(head_names(case.config))
-    assert potential.config.levels == names
-    frames = [each.atoms() for each in case.cases]
-    for atoms, each in zip(frames, case.cases, strict=True):
-        atoms.info["head"] = each.head
-    found = potential.evaluate(frames, ("energy", "forces"))
-    for each, result in zip(case.cases, found, strict=True):
-        energy = float(each.arrays["energy"])
-        assert abs(result["energy"] - energy) < tolerances.MACE * abs(energy)
-        np.testing.assert_allclose(
-            result["forces"], each.arrays["forces"], rtol=0, atol=tolerances.MACE
-        )
-    for name in names:
-        one = with_head(potential, name)
-        expected = from_state_dict(case.state, case.config, head=name)
-        assert one.config == expected.config
-        jax.tree.map(np.testing.assert_array_equal, one.variables, expected.variables)
-        state, arguments = to_state_dict(one)
-        assert arguments["heads"] == [name]
-        for key, value in to_state_dict(expected)[0].items():
-            np.testing.assert_allclose(state[key], value, rtol=1e-14, err_msg=key)
-
-
-def test_all_heads_are_in_one_potential(reference):
-    case = reference("heads_agnesi_zbl")
-    check_all_heads(case)
-    with pytest.raises(ValueError, match=r"heads a, b, c.*choose one"):
-        to_state_dict(from_state_dict(case.state, case.config))
-
-
-@pytest.mark.slow
-def test_those_of_the_public_architecture_too(shared_data):
-    check_all_heads(Reference(shared_data("reference_mace/m05_two_heads.npz")))
