@@ -1,5 +1,7 @@
 """What is written for mace-torch is the same function there; where mace-torch is installed."""
 
+import importlib
+
 import ase
 import numpy as np
 import pytest
@@ -16,6 +18,17 @@ mace = pytest.importorskip("mace.calculators", reason="mace-torch is not install
 
 # mace-torch and torch warn of much.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(autouse=True)
+def double_constants():
+    """ZBL of mace-torch rounds its constants to torch's default type, whatever the model's is."""
+    torch = importlib.import_module("torch")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
 
 CONVERTED = (
     *("all_couplings", "heads_agnesi_zbl", "gated", "soft_gaussian", "density_first_residual"),
