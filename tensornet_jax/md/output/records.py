@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float, Int, Int32, Shaped
 
 from tensornet_jax.md.blocks import in_blocks
 from tensornet_jax.md.config import Record
-from tensornet_jax.potential.potential import ENERGY_PROPERTIES, Potential
 from tensornet_jax.potential.heat_flux import check_flux
+from tensornet_jax.potential.potential import ENERGY_PROPERTIES, Potential
 from tensornet_jax.properties import DEVIATIONS, FLUXES
 
 # Records on the device before the host takes them over: enough for the transfer to cost nothing,

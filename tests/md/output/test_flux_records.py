@@ -82,7 +82,7 @@ def test_every_replica_has_its_own_flux_beside_other_properties(potential, block
 
 
 def test_the_flux_of_a_molecule_moves_the_center_of_its_energy(potential):
-    """∫ VJ dt = Σ r_i E_i at the end minus that at the start: each has its own step's velocities."""
+    """∫ VJ dt is the change of Σ r_i E_i: each record has the velocities of its own step."""
     atoms = ethanol()
     atoms.set_velocities(np.random.default_rng(0).normal(scale=0.1, size=(len(atoms), 3)))
     record = Record(properties=("heat_flux",), interval=1)
