@@ -152,7 +152,9 @@ def _fluxes(path: Path) -> None:
 
 
 def _two_levels(path: Path) -> None:
-    save_model(path, _potential(levels=("pbe", "wb97m")))
+    found = _potential(levels=("pbe", "wb97m"))
+    energies = np.stack(2 * [found.elements.reference_energies])
+    save_model(path, found.replace(elements=ElementTable(found.elements.numbers, energies)))
 
 
 def _of_the_repository(path: Path) -> None:
