@@ -14,6 +14,7 @@ from tensornet_jax.property import LABEL_PREFIX, SCALAR, Minus, Property
 
 __all__ = [
     "DEVIATIONS",
+    "FLUXES",
     "INPUTS",
     "KINDS",
     "LABELLED",
@@ -184,12 +185,26 @@ def _deviation_of(row: Property) -> Property:
 
 _DEVIATIONS = tuple(_deviation_of(row) for row in _ENERGIES if row.name in _UNCERTAIN)
 
-_rows = {row.name: row for row in (*_ENERGIES, *_CHARGES, *_TENSORS, *_DEVIATIONS)}
+_FLUXES = (
+    Property("heat_flux", "Heat flux", "eV·Å/fs", symmetry="i", source="velocities"),
+    Property(
+        "heat_flux_potential",
+        "Heat flux of interactions",
+        "eV·Å/fs",
+        symmetry="i",
+        source="velocities",
+    ),
+)
+
+_rows = {row.name: row for row in (*_ENERGIES, *_CHARGES, *_TENSORS, *_DEVIATIONS, *_FLUXES)}
 PROPERTIES: Mapping[str, Property] = MappingProxyType(_rows)
 """The rows by name; `register` adds to them."""
 
 DEVIATIONS: Mapping[str, Property] = MappingProxyType({row.name: row for row in _DEVIATIONS})
 """Those of standard deviations, which a potential has if it was given an uncertainty."""
+
+FLUXES: Mapping[str, Property] = MappingProxyType({row.name: row for row in _FLUXES})
+"""Those of heat fluxes times the volume, which simulations record."""
 
 LABELLED = tuple(row for row in _rows.values() if row.section)
 """Those with keys of their own in `data.labels` and `loss`."""

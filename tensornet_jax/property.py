@@ -46,7 +46,8 @@ class Property:
         sum_to_zero: of atoms: whether the mean over a structure is taken off.
         quantity: what it is measured in, if `units` converts it.
         source: which of a model's outputs it comes of or is; "tensors" is a head of its own, and
-            "uncertainty" what a model has that was given one.
+            "uncertainty" what a model has that was given one, and "velocities" what follows from
+            the model and from velocities, so that only simulations have it.
         where: in which structures it has a meaning: everywhere, in molecules (no periodic
             direction), or in cells (those with a volume).
         costly: a derivative that takes a pass through the model for each of its rows.
@@ -82,7 +83,9 @@ class Property:
     positive_definite: bool = False
     sum_to_zero: bool = False
     quantity: "Quantity | None" = None
-    source: Literal["energy", "dipole", "charges", "tensors", "uncertainty"] = "tensors"
+    source: Literal["energy", "dipole", "charges", "tensors", "uncertainty", "velocities"] = (
+        "tensors"
+    )
     where: Literal["everywhere", "molecules", "cells"] = "everywhere"
     costly: bool = False
     on_request: bool = False

@@ -46,8 +46,8 @@ def spectrum(
 ) -> None:
     """Turn recorded properties into infrared and Raman spectra (CSV, PNG) and averages (CSV).
 
-    A dipole gives infrared absorption, a polarizability Raman scattering; every property gets its
-    thermal average with a standard error by block averaging.
+    A dipole gives infrared absorption, a polarizability Raman scattering, a heat flux thermal
+    conductivity (CSV); every property gets its average with a standard error by block averaging.
     """
     from tensornet_jax.spectra.series_file import read_series
 
@@ -65,6 +65,7 @@ def spectrum(
         written += _write_infrared(stem, found, options)
     if "polarizability" in found.values:
         written += _write_raman(stem, found, options, laser)
+    written += _write_conductivity(stem, found, kelvin)
     written.append(_write_averages(stem, found))
     typer.echo(f"written: {', '.join(map(str, written))}")
 
@@ -121,6 +122,24 @@ def _write_raman(stem: Path, series: "Series", options: _Options, laser: float) 
     plot_spectra(picture, [("Raman intensity", polarized), ("Raman invariants", invariants)])
     typer.echo(_bands("Raman", unpolarized))
     return [table, picture]
+
+
+def _write_conductivity(stem: Path, series: "Series", temperature: float) -> list[Path]:
+    """Write what heat fluxes of crystals and liquids give, if any were recorded."""
+    from tensornet_jax.properties import FLUXES
+    from tensornet_jax.spectra.conductivity import thermal_conductivity, write_conductivity
+
+    fluxes = {name: values for name, values in series.values.items() if name in FLUXES}
+    if not fluxes:
+        return []
+    if not series.volume.all():
+        typer.echo("no thermal conductivity: these structures have no volume")
+        return []
+    about = series.interval, float(series.volume.mean()), temperature
+    path = stem.with_name(stem.name + "_conductivity.csv")
+    found = {name: thermal_conductivity(values, *about) for name, values in fluxes.items()}
+    write_conductivity(path, found)
+    return [path]
 
 
 def _write_averages(stem: Path, series: "Series") -> Path:

@@ -30,7 +30,8 @@ class Record(Config):
     properties: tuple[str, ...] = Field(
         min_length=1,
         description="what the model predicts besides energy and its derivatives: dipole, "
-        "polarizability, charges, ...",
+        "polarizability, charges, ...; heat_flux, or heat_flux_potential, which leaves out what "
+        "moving atoms carry",
         examples=[("dipole",)],
     )
     interval: int = Field(

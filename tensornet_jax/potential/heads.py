@@ -16,6 +16,7 @@ from tensornet_jax.models.parameter_paths import by_path, nested
 from tensornet_jax.potential.elements import variable_sizes, with_elements
 from tensornet_jax.potential.potential import ElementTable, Potential
 from tensornet_jax.potential.trained_on import Metadata
+from tensornet_jax.potential.uncertainty.stored import without_uncertainty
 
 SCALES = f"buffers/{LEVEL_SCALES}"
 ENTRY = "heads"
@@ -59,6 +60,8 @@ def with_head(potential: Potential, name: str | None) -> Potential:
 def joined(potentials: Mapping[str, Potential]) -> Potential:
     """Return one potential with the heads of several that have all else in common.
 
+    It has no uncertainty, which is of one head: whoever takes that head gives it one.
+
     Args:
         potentials: with one head each, by the names that the heads are to have.
 
@@ -75,13 +78,13 @@ def joined(potentials: Mapping[str, Potential]) -> Potential:
         if not same or own.energy_offset != first.energy_offset:
             raise ValueError("potentials to join differ in elements, precision or energy offset")
     stacked = depending_on_heads(config, numbers)
-    leaves = [by_path(own.variables) for own in each]
+    leaves = [by_path(without_uncertainty(own).variables) for own in each]
     found = {}
     with first.precision():
         for path, leaf in leaves[0].items():
             rows = [np.asarray(own[path]) for own in leaves]
             if path in stacked:
-                found[path] = jnp.asarray(np.stack(rows))
+                found[path] = jnp.asarray(np.stack(rows, _axis_of_heads(config, path)))
             elif all(np.array_equal(row, rows[0]) for row in rows[1:]):
                 found[path] = leaf
             else:
@@ -93,14 +96,16 @@ def joined(potentials: Mapping[str, Potential]) -> Potential:
         config=config,
         variables={"params": {}, "buffers": {}} | nested(found),
         elements=ElementTable(numbers, energies),
-        metadata={ENTRY: {name: own.metadata for name, own in potentials.items()}},
+        metadata={
+            ENTRY: {name: without_uncertainty(own).metadata for name, own in potentials.items()}
+        },
     )
 
 
 def with_more_heads(potential: Potential, like: Mapping[str, str | None]) -> Potential:
     """Return the potential with heads that begin as copies of others; the others stay the same.
 
-    A head without a name is called `UNNAMED` from then on.
+    As `joined` it has no uncertainty. A head without a name is called `UNNAMED` from then on.
 
     Args:
         potential: with one head or several; not changed.
@@ -126,7 +131,7 @@ def with_more_heads(potential: Potential, like: Mapping[str, str | None]) -> Pot
     found = joined({name: _taken(potential, place) for name, place in places.items()})
     table = np.atleast_2d(potential.elements.reference_energies)
     elements = ElementTable(potential.elements.numbers, table[[*places.values()]])
-    return found.replace(elements=elements, metadata=potential.metadata)
+    return found.replace(elements=elements, metadata=without_uncertainty(potential).metadata)
 
 
 def level_scales(potential: Potential) -> tuple[float, ...]:
@@ -167,7 +172,10 @@ def _taken(potential: Potential, place: int) -> Potential:
     stacked, leaves = depending_on_heads(config, table.numbers), by_path(potential.variables)
     scale = float(np.asarray(leaves.pop(SCALES))[place])
     with potential.precision():
-        own = {path: leaf[place] if path in stacked else leaf for path, leaf in leaves.items()}
+        own = {
+            path: jnp.take(leaf, place, _axis_of_heads(config, path)) if path in stacked else leaf
+            for path, leaf in leaves.items()
+        }
     return potential.replace(
         config=config.model_copy(update={"levels": (name,), "priors": priors}),
         variables={"params": {}, "buffers": {}} | nested(own),
@@ -175,6 +183,11 @@ def _taken(potential: Potential, place: int) -> Potential:
         energy_scale=potential.energy_scale * scale,
         metadata=_metadata_of(potential.metadata, name),
     )
+
+
+def _axis_of_heads(config: ModelConfig, path: str) -> int:
+    """Return which axis of a variable runs over heads: members of a committee come before them."""
+    return 1 if config.committee and path.startswith("params/") else 0
 
 
 def _metadata_of(metadata: Metadata, name: str) -> Metadata:
@@ -185,7 +198,9 @@ def _metadata_of(metadata: Metadata, name: str) -> Metadata:
 
 
 def depending_on_heads(config: ModelConfig, numbers: tuple[int, ...]) -> frozenset[str]:
-    """Return the paths of a model's variables that have an axis of heads, the first.
+    """Return the paths of a model's variables that have an axis of heads.
+
+    It is the first, or the second after that of a committee's members.
 
     Args:
         config: of a model with several heads.

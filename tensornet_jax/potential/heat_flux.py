@@ -56,6 +56,21 @@ class HeatFlux:
         return self.potential + self.convective
 
 
+def check_flux(potential: Potential, name: str = "a heat flux") -> None:
+    """Raise ValueError unless a potential has a heat flux, with what to do.
+
+    Args:
+        potential: predicts an energy, of one level of theory, that can be divided over places.
+        name: of what is asked for, as the message says it.
+    """
+    try:
+        reach_of(potential)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} needs energies of atoms that depend on what lies around them: {error}"
+        ) from None
+
+
 class HeatFluxEvaluator:
     """Evaluates structures one after the other.
 

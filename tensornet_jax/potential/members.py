@@ -3,6 +3,7 @@
 import jax
 
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.uncertainty.stored import without_uncertainty
 
 
 def members(potential: Potential) -> list[Potential]:
@@ -20,7 +21,7 @@ def members(potential: Potential) -> list[Potential]:
 def _member(potential: Potential, index: int) -> Potential:
     with potential.precision():
         params = jax.tree.map(lambda leaf: leaf[index], potential.variables["params"])
-    return potential.replace(
+    return without_uncertainty(potential).replace(
         config=potential.config.model_copy(update={"committee": None}),
         variables={"params": params, "buffers": potential.variables["buffers"]},
     )

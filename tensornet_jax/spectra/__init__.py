@@ -1,6 +1,7 @@
-"""From recorded time series to infrared and Raman spectra and block averages; no JAX."""
+"""From recorded time series to spectra, conductivities and block averages; no JAX."""
 
 from tensornet_jax.spectra.averages import Average, block_average
+from tensornet_jax.spectra.conductivity import Conductivity, thermal_conductivity
 from tensornet_jax.spectra.correlation import Spectrum, spectral_density
 from tensornet_jax.spectra.infrared import infrared_spectrum
 from tensornet_jax.spectra.quantum import CORRECTIONS, quantum_factor
@@ -12,6 +13,7 @@ __all__ = [
     "CORRECTIONS",
     "WINDOWS",
     "Average",
+    "Conductivity",
     "RamanSpectrum",
     "Series",
     "Spectrum",
@@ -22,4 +24,5 @@ __all__ = [
     "raman_spectrum",
     "read_series",
     "spectral_density",
+    "thermal_conductivity",
 ]

@@ -68,8 +68,6 @@ def prepare(
     model = config.model
     _tell_unseen_spins(model, loaded.facts.spins, reporter)
     update = {"committee": config.training.committee}
-    if config.training.committee is not None:
-        model.require_one_level()
     potential = finetuned or create_potential(
         model.fitted(_mean_neighbors(loaded.train)).model_copy(update=update),
         ElementTable(data.references.numbers, data.references.energies),

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.spectra.signals import cosines, write_series
+from tensornet_jax.spectra import thermal_conductivity
+from tests.spectra.signals import autoregression, cosines, write_series
 
 
 def columns_of(path):
@@ -38,3 +39,26 @@ def test_a_file_that_is_none_is_one_message(cli):
     result = cli("spectrum", "run.csv")
     assert result.exit_code == 2
     assert "give the .series.h5 of tensornet-jax md" in result.stderr
+
+
+def test_recorded_heat_fluxes_become_a_thermal_conductivity(cli):
+    flux = autoregression([0.9], 4000, 3)[..., None] * np.array([1.0, -1.0, 1.0])
+    fluxes = {"heat_flux": flux, "heat_flux_potential": 0.5 * flux}
+    write_series(Path("solid.series.h5"), fluxes, volume=500.0, unit="eV·Å/fs")
+    result = cli("spectrum", "solid.series.h5", "--temperature", 200)
+    assert result.exit_code == 0, result.stderr
+    assert "written: solid_conductivity.csv, solid_averages.csv" in result.stdout
+    columns = columns_of("solid_conductivity.csv")
+    expected = thermal_conductivity(flux, 2.0, 500.0, 200.0)
+    values = np.array(columns["heat_flux_W_m-1_K-1"], float)
+    np.testing.assert_allclose(values, expected.values, rtol=1e-6)
+    errors = np.array(columns["heat_flux_W_m-1_K-1_error"], float)
+    np.testing.assert_allclose(errors, expected.error, rtol=1e-6)
+    quarter = np.array(columns["heat_flux_potential_W_m-1_K-1"], float)
+    np.testing.assert_allclose(quarter, 0.25 * values, rtol=1e-6)
+    assert columns["time_ps"][1] == "0.002"
+
+    write_series(Path("molecule.series.h5"), {"heat_flux": flux}, unit="eV·Å/fs")
+    result = cli("spectrum", "molecule.series.h5")
+    assert "no thermal conductivity: these structures have no volume" in result.stdout
+    assert not Path("molecule_conductivity.csv").exists()

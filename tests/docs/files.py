@@ -145,6 +145,18 @@ def _series(path: Path) -> None:
     write_series(path, {"dipole": moments})
 
 
+def _fluxes(path: Path) -> None:
+    flux = cosines([(100.0, 0.1)])[..., None] * np.array([1.0, 2.0, 0.0])
+    both = {"heat_flux": flux, "heat_flux_potential": flux}
+    write_series(path, both, volume=160.0, unit="eV·Å/fs")
+
+
+def _two_levels(path: Path) -> None:
+    found = _potential(levels=("pbe", "wb97m"))
+    energies = np.stack(2 * [found.elements.reference_energies])
+    save_model(path, found.replace(elements=ElementTable(found.elements.numbers, energies)))
+
+
 def _of_the_repository(path: Path) -> None:
     path.write_bytes((ROOT / "configs" / path.name).read_bytes())
 
@@ -158,6 +170,9 @@ FILES: dict[str, dict[str, Callable[[Path], None]]] = {
         "runs/quickstart/model.safetensors": _model,
         "runs/example/model.safetensors": _model,
         "runs/ethanol_ir/md.series.h5": _series,
+        "runs/crystal/md.series.h5": _fluxes,
+        "two-levels.safetensors": _two_levels,
+        "pbe.xyz": _frames,
         "model.safetensors": _model,
         "universal.safetensors": _model,
         "runs/committee/model.safetensors": _committee,

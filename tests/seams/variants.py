@@ -17,7 +17,7 @@ from tensornet_jax.interop.torchmd_net.checkpoint import from_state_dict, to_sta
 from tensornet_jax.models import MODELS
 from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
-from tensornet_jax.potential.uncertainty.estimate import with_rigidity
+from tensornet_jax.potential.uncertainty.estimate import with_rigidity, with_spread
 from tests.labelling import labelled
 from tests.models.every_model import SMALL
 
@@ -93,11 +93,18 @@ VARIANTS: dict[str, Callable[[], Potential]] = {
 }
 """Kind → what makes it."""
 
+FEW: dict[str, Callable[[], Potential]] = {
+    "committee of two levels": lambda: with_spread(
+        _created("tensornet", num_layers=0, levels=["first", HEAD], committee=2)
+    ),
+}
+"""Kind → what makes it; two of the others in one, which meet the commands that see both."""
+
 
 @cache
 def potential(variant: str) -> Potential:
     """Return the potential of a kind, made once."""
-    return VARIANTS[variant]()
+    return (VARIANTS | FEW)[variant]()
 
 
 def molecules_with_errors(potential: Potential, count: int) -> list[ase.Atoms]:

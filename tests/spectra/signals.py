@@ -29,7 +29,16 @@ def autoregression(coefficients, length, replicas, seed=0) -> np.ndarray:
     return np.asarray(filtered)[:, 2000:]
 
 
-def write_series(path: Path, values, interval=2.0, temperature=300.0, numbers=(8, 1), per_atom=()):
+def write_series(
+    path: Path,
+    values,
+    interval=2.0,
+    temperature=300.0,
+    numbers=(8, 1),
+    per_atom=(),
+    volume=0.0,
+    unit="e·Å",
+):
     """Write (R, T, …) arrays by name to a file as `tensornet-jax md` does."""
     first = next(iter(values.values()))
     steps = np.arange(len(first[0]))
@@ -39,7 +48,7 @@ def write_series(path: Path, values, interval=2.0, temperature=300.0, numbers=(8
             group["numbers"], group["pbc"] = np.array(numbers), np.zeros(3, bool)
             for name, rows in values.items():
                 group[name] = rows[index]
-                group[name].attrs.update(unit="e·Å", per_atom=name in per_atom)
+                group[name].attrs.update(unit=unit, per_atom=name in per_atom)
             group["step"], group["time_fs"] = steps, steps * interval
             group["temperature"] = np.full(len(steps), temperature)
-            group["volume"] = np.zeros(len(steps))
+            group["volume"] = np.full(len(steps), volume)

@@ -1,10 +1,14 @@
 """Members of a committee are trained side by side as each would be alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tensornet_jax.data.loader import batches
+from tensornet_jax.models import MODELS
 from tensornet_jax.models.parameter_paths import by_path
+from tensornet_jax.potential.heads import with_head
 from tensornet_jax.potential.members import members
 from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.runtime.devices import ONE_DEVICE
@@ -14,9 +18,11 @@ from tensornet_jax.train.data.batches import TrainingBatches
 from tensornet_jax.train.optimization.optimization import Optimization
 from tensornet_jax.train.optimization.tables import tables_by_name
 from tensornet_jax.train.preparation import PreparedRun, prepare
+from tensornet_jax.train.reporting.result import TrainingResult
 from tensornet_jax.train.run import train
 from tensornet_jax.train.run_directory import RunDirectory
-from tests.train.small import Recorder, find_row, same_bits
+from tests.train.levels import PairFeatures, configured, sections_in
+from tests.train.small import PairConfig, Recorder, clusters, find_row, same_bits
 
 COMMITTEE = {"epochs": 3, "batch_size": 5, "committee": 3}
 
@@ -42,10 +48,8 @@ def alone(config: ResolvedRun, prepared: PreparedRun, index: int) -> dict[str, n
     return {path: np.asarray(leaf) for path, leaf in by_path(state.evaluated).items()}
 
 
-def test_each_member_has_the_weights_that_it_would_have_alone(committee, run_config, tmp_path):
-    result = train(committee)
-    config = ResolvedRun.of(committee).completed()
-    directory = RunDirectory(tmp_path / "prepared")
+def assert_members_as_alone(result: TrainingResult, config: ResolvedRun, folder: Path) -> None:
+    directory = RunDirectory(folder)
     directory.path.mkdir()
     with precision_scope("float64"):
         prepared = prepare(config, directory, False, Recorder())
@@ -55,6 +59,44 @@ def test_each_member_has_the_weights_that_it_would_have_alone(committee, run_con
             assert found.keys() == expected.keys()
             for path, leaf in expected.items():
                 np.testing.assert_allclose(found[path], leaf, rtol=1e-6, atol=1e-8, err_msg=path)
+
+
+def test_each_member_has_the_weights_that_it_would_have_alone(committee, tmp_path):
+    config = ResolvedRun.of(committee).completed()
+    assert_members_as_alone(train(committee), config, tmp_path / "prepared")
+
+
+@pytest.fixture
+def heads(monkeypatch):
+    """Take a model with read-outs for several heads for the stand-in."""
+    monkeypatch.setitem(MODELS, "pairs", (PairConfig, PairFeatures))
+
+
+@pytest.mark.usefixtures("heads", "no_plots")
+def test_members_with_heads_have_the_weights_that_each_would_have_alone(tmp_path):
+    run = configured(tmp_path, sections_in(tmp_path), "none", training=COMMITTEE)
+    result, config = train(run), ResolvedRun.of(run).completed()
+    assert result.potential.config.levels == ("strong", "weak")
+    assert_members_as_alone(result, config, tmp_path / "prepared")
+
+
+@pytest.mark.usefixtures("heads", "no_plots")
+def test_a_committee_tells_its_errors_and_its_spread_head_by_head(tmp_path):
+    run = configured(tmp_path, sections_in(tmp_path), training=COMMITTEE)
+    result = train(run)
+    rows = {(row.data_set, row.property) for row in result.rows}
+    assert {(f"validation ({head})", "energy") for head in ("strong", "weak")} <= rows
+    loaded = load_model(result.directory / "model.safetensors")
+    frames = clusters(2, 3, periodic=True)
+    for head in ("strong", "weak"):
+        alone_of_head = with_head(loaded, head)
+        found = alone_of_head.evaluate(frames, ("forces", "forces_std"))
+        each = [m.evaluate(frames, ("forces",)) for m in members(alone_of_head)]
+        for k, values in enumerate(found):
+            several = np.array([member[k]["forces"] for member in each])
+            spread = several.std(axis=0, ddof=1)
+            assert spread.max() > 0
+            np.testing.assert_allclose(values["forces_std"], spread, rtol=1e-6, atol=1e-10)
 
 
 def test_one_file_and_one_report_have_the_mean_and_the_spread(run_config):

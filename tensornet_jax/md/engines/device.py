@@ -16,6 +16,7 @@ from tensornet_jax.md.ensembles.numbers import per_structure
 from tensornet_jax.md.integrators.batch import Batch
 from tensornet_jax.md.limits import Limits, SimulationError
 from tensornet_jax.md.lists.neighbor_lists import NeighborLists
+from tensornet_jax.md.output.flux_records import FluxRecords
 from tensornet_jax.md.output.records import Recording, Records, records_of
 from tensornet_jax.md.output.restart_file import Snapshot
 from tensornet_jax.md.sample import Sample
@@ -75,6 +76,7 @@ class Simulation(Dynamics):
             )
 
         record = self.record
+        self._fluxes = FluxRecords(record, potential)
         self.engine = CompiledLoop(
             potential,
             starts,
@@ -83,7 +85,7 @@ class Simulation(Dynamics):
             self._limits(starts, degrees),
             skin=self.skin,
             stress=self._stress,
-            recording=record and Recording(tuple(record.properties), record.interval),
+            recording=record and Recording.of(record),
             check=self.check,
         )
         self.engine.set_velocities(np.concatenate([each.get_velocities() for each in starts]))
@@ -118,7 +120,7 @@ class Simulation(Dynamics):
     def sample(self) -> Sample:
         """Return the present state."""
         if not bool(self.engine.state.ready) or self.engine.measured is None:
-            self.engine.advance(self.step)
+            self._advance(self.step)
         state, measured = self.engine.state, self.engine.measured
         assert measured is not None
         count = self.engine.lists.num_atoms
@@ -189,13 +191,24 @@ class Simulation(Dynamics):
 
     def _restore(self, snapshot: Snapshot) -> None:
         restore_loop(self.engine, snapshot)
+        self._fluxes.clear()
 
     def _advance(self, until: int) -> None:
-        self.engine.advance(until)
+        fluxes = self._fluxes
+        while True:
+            # The first evaluation of forces records the step at which the simulation is.
+            done = self.step if self._has_forces else self.step - 1
+            stop = fluxes.next_due(done, until)
+            self.engine.advance(stop)
+            if fluxes.due(stop) and done < self.step == stop:
+                fluxes.note(self.atoms)
+            if stop >= until or self.all_stopped:
+                return
 
     def _take_records(self) -> Records | None:
         buffers, count = self.engine.take_buffers(), self.engine.lists.num_atoms
-        return records_of(buffers, self.potential, self.timestep, count)
+        fluxes = self._fluxes.take()
+        return records_of(buffers, self.potential, self.timestep, count, fluxes)
 
     @property
     def _has_forces(self) -> bool:

@@ -6,6 +6,7 @@ from ase import units
 
 from tensornet_jax.graph.electrons import total_charge
 from tensornet_jax.md.config import Record
+from tensornet_jax.md.output.flux_records import FluxRecords
 from tensornet_jax.md.output.records import Records, recorded_units
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.results import results_about_center_of_mass
@@ -18,16 +19,19 @@ class AseRecords:
         self._record = record
         self._potential = potential
         self._timestep = timestep
+        self._fluxes = FluxRecords(record, potential)
         self._rows: list[tuple[int, float, float, dict[str, np.ndarray]]] = []
 
     def note(self, atoms: ase.Atoms, step: int, degrees_of_freedom: int) -> None:
         """Evaluate the properties if they are due."""
         if self._record is None or step % self._record.interval:
             return
-        (values,) = self._potential.evaluate(atoms, self._record.properties)
+        names = [name for name in self._record.properties if name not in self._fluxes.names]
+        (values,) = self._potential.evaluate(atoms, names) if names else ({},)
         values = results_about_center_of_mass(
             self._potential.config, values, total_charge(atoms), atoms.get_center_of_mass()
         )
+        values |= self._fluxes.of(atoms)
         temperature = 2 * float(atoms.get_kinetic_energy()) / (degrees_of_freedom * units.kB)
         self._rows.append((step, temperature, abs(np.linalg.det(atoms.cell.array)), values))
 

@@ -16,8 +16,10 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int, Int32, Shaped
 
 from tensornet_jax.md.blocks import in_blocks
+from tensornet_jax.md.config import Record
+from tensornet_jax.potential.heat_flux import check_flux
 from tensornet_jax.potential.potential import ENERGY_PROPERTIES, Potential
-from tensornet_jax.properties import DEVIATIONS
+from tensornet_jax.properties import DEVIATIONS, FLUXES
 
 # Records on the device before the host takes them over: enough for the transfer to cost nothing,
 # and fewer where each is large.
@@ -28,12 +30,18 @@ MOST_BYTES = 1 << 25
 class Recording(NamedTuple):
     """What is recorded; fixed when the loop is compiled.
 
-    names: properties of the model.
+    names: properties of the model; heat fluxes are not among them, see `flux_records`.
     interval: steps between two records; step 0 is the first.
     """
 
     names: tuple[str, ...]
     interval: int
+
+    @classmethod
+    def of(cls, record: Record) -> "Recording":
+        """Return what of a section of the configuration the loop records."""
+        names = tuple(name for name in record.properties if name not in FLUXES)
+        return cls(names, record.interval)
 
     @property
     def on_request(self) -> tuple[str, ...]:
@@ -166,7 +174,11 @@ class Records:
 
 
 def records_of(
-    buffers: Sequence[Buffer], potential: Potential, timestep: float, num_atoms: int
+    buffers: Sequence[Buffer],
+    potential: Potential,
+    timestep: float,
+    num_atoms: int,
+    fluxes: Mapping[str, Float[np.ndarray, "times structures 3"]],
 ) -> Records | None:
     """Return what buffers hold one after the other, or None if there are none.
 
@@ -175,6 +187,7 @@ def records_of(
         potential: the model.
         timestep: fs.
         num_atoms: rows of atoms that are not padding.
+        fluxes: noted at the same steps by `FluxRecords`.
     """
     if not buffers:
         return None
@@ -193,15 +206,16 @@ def records_of(
         volume=joined(lambda each: each.volume),
         values={
             name: rows[:, :num_atoms] if name in per_atom else rows for name, rows in values.items()
-        },
+        }
+        | dict(fluxes),
         per_atom=per_atom,
-        units=recorded_units(potential, names),
+        units=recorded_units(potential, (*names, *fluxes)),
     )
 
 
 def recorded_units(potential: Potential, names: Sequence[str]) -> dict[str, str]:
     """Return the units of properties by name; "" where the model does not say."""
-    rows = potential.rows
+    rows = {**potential.rows, **FLUXES}
     return {name: rows[name].unit for name in names}
 
 
@@ -221,6 +235,10 @@ def check_recorded(
     """
     rows = potential.rows.values()
     possible = {r.name: r for r in rows if r.name not in ENERGY_PROPERTIES and not r.costly}
+    fluxes = [name for name in names if name in FLUXES]
+    if fluxes:
+        check_flux(potential, fluxes[0])
+    names = [name for name in names if name not in fluxes]
     for name in names:
         if name in ENERGY_PROPERTIES:
             raise ValueError(

@@ -20,7 +20,7 @@ from tensornet_jax.potential.uncertainty.rigidity import (
     random_directions,
 )
 from tensornet_jax.potential.uncertainty.shallow import Energies, Score, trained_last_layers
-from tensornet_jax.potential.uncertainty.stored import SCALED
+from tensornet_jax.potential.uncertainty.stored import SCALED, without_uncertainty
 from tensornet_jax.potential.uncertainty.structure_features import features_per_atom
 
 FEWEST_TO_CALIBRATE = 2
@@ -68,7 +68,7 @@ def with_rigidity(
             a last layer, or a number out of its range.
     """
     _check(potential, sample, validation, directions, regularizer)
-    potential = _plain(potential)
+    potential = without_uncertainty(potential)
     covariance: Covariance | None = None
     for _, rows in features_per_atom(potential, sample, batch_size):
         covariance = covariance or Covariance(rows.shape[1])
@@ -129,7 +129,7 @@ def with_shallow_ensemble(
     _check_labels(sample)
     if members < 2:
         raise ValueError(f"an ensemble has two members or more, not {members}")
-    potential = _plain(potential)
+    potential = without_uncertainty(potential)
     known, held = (_energies(potential, each, batch_size) for each in (sample, validation))
     progress("features", len(sample), len(sample))
     covariance = Covariance(known.features.shape[1])
@@ -159,7 +159,8 @@ def with_spread(
     """Return a committee whose standard deviations are those of its members.
 
     Args:
-        potential: a committee; a former uncertainty is replaced.
+        potential: a committee; a former uncertainty is replaced. It may have several heads, as long
+            as nothing is scaled: members differ in all of them.
         validation: structures it was not trained on, by whose errors deviations are scaled; without
             any they are those of the members as they are.
         isotonic: correct deviations by curves where that makes errors more likely.
@@ -167,9 +168,12 @@ def with_spread(
         progress: told how far it is.
 
     Raises:
-        ValueError: it is no committee, fewer than `FEWEST_TO_CALIBRATE` energies, or no error.
+        ValueError: it is no committee, fewer than `FEWEST_TO_CALIBRATE` energies, no error, or
+            several heads to scale by the errors of one.
     """
     potential.config.require_energy()
+    if validation:
+        potential.config.require_one_level()
     size = potential.config.committee
     if size is None:
         raise ValueError("this is no committee, whose members could differ: use with_rigidity")
@@ -273,12 +277,6 @@ def _energies(
         for each, label in zip(found, known, strict=True)
     ]
     return Energies(potential.energy_scale * np.concatenate(rows), np.array(errors))
-
-
-def _plain(potential: Potential) -> Potential:
-    """Return a potential without its uncertainty."""
-    plain = {k: v for k, v in potential.variables.items() if k != COLLECTION}
-    return potential.replace(variables=plain)
 
 
 def _residuals(

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from math import prod
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.potential.uncertainty.deviations import COLLECTION
 from tensornet_jax.runtime.sealed_file import Arrays
+
+if TYPE_CHECKING:
+    from tensornet_jax.potential.potential import Potential
 
 PREFIX = f"{COLLECTION}/"
 SCALED = ("energy", "forces", "stress")
@@ -57,3 +60,10 @@ def expected_uncertainty(
         if PREFIX + curve in tensors:
             shapes[curve] = (2, width(curve, 1))
     return {PREFIX + name: f"{dtype}{shape}" for name, shape in shapes.items()}
+
+
+def without_uncertainty(potential: "Potential") -> "Potential":
+    """Return a potential that does not say how sure it is, and nothing of how that was found."""
+    variables = {k: v for k, v in potential.variables.items() if k != COLLECTION}
+    metadata = {k: v for k, v in potential.metadata.items() if k != COLLECTION}
+    return potential.replace(variables=variables, metadata=metadata)
