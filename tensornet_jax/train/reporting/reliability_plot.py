@@ -1,9 +1,9 @@
-"""Reliability diagrams as PNG: errors against the standard deviations predicted for them."""
+"""Reliability diagrams: errors against the standard deviations predicted for them."""
 
+import io
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from itertools import cycle
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 
 from tensornet_jax.potential.uncertainty.residuals import Residuals
 from tensornet_jax.properties import PROPERTIES
-from tensornet_jax.train.evaluation.reliability import SHARES, Curves, curves_of
+from tensornet_jax.train.evaluation.reliability import (
+    SHARES,
+    Curves,
+    ReliabilityRow,
+    curves_of,
+    known,
+    reliability_rows,
+)
 from tensornet_jax.train.reporting.plots import COLORS, GRAY, INK, plain_numbers, tidy
 
 # Points of a scatter plot; more would only blacken it.
@@ -21,11 +28,41 @@ FEW_POWERS = 30
 SERIES, EXACT = (COLORS[0], *COLORS[2:]), COLORS[1]
 
 
-def plot_reliability(path: Path | BinaryIO, title: str, found: Mapping[str, Residuals]) -> None:
-    """Write two panels a property: errors over deviations, and shares of errors over expected ones.
+class Reliability:
+    """How right the deviations of one data set are: rows of a table, and a diagram.
+
+    Reports show both in several forms; the diagram is drawn once, when it is first asked for.
 
     Args:
-        path: PNG to write, or a file that is open for it.
+        name: of the data set.
+        residuals: errors and deviations by property.
+
+    Attributes:
+        name: of the data set.
+        found: of the properties whose deviations are not all zero; rows and diagram are of these.
+    """
+
+    def __init__(self, name: str, residuals: Mapping[str, Residuals]):
+        self.name = name
+        self.found = known(residuals)
+
+    @cached_property
+    def rows(self) -> list[ReliabilityRow]:
+        """Return one row for each property."""
+        return reliability_rows(self.name, self.found)
+
+    @cached_property
+    def picture(self) -> bytes:
+        """Return the diagram as PNG; there has to be a property."""
+        return reliability_picture(f"{self.name}: reliability", self.found)
+
+
+def reliability_picture(title: str, found: Mapping[str, Residuals]) -> bytes:
+    """Draw two panels a property: errors over deviations, and shares of errors over expected ones.
+
+    Returns a PNG.
+
+    Args:
         title: of the figure, e.g. the name of the data set.
         found: errors and deviations of at least one property, some deviations above zero.
     """
@@ -39,7 +76,9 @@ def plot_reliability(path: Path | BinaryIO, title: str, found: Mapping[str, Resi
         draw_shares(figure.add_subplot(2, len(found), len(found) + k + 1), [curves])
     # A dollar sign would begin a formula.
     figure.suptitle(title.replace("$", r"\$"), color=INK, fontsize=12)
-    figure.savefig(path, dpi=160, format="png")
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=160, format="png")
+    return picture.getvalue()
 
 
 def draw_sizes(axes: Axes, name: str, drawn: Mapping[str, Curves]) -> None:
@@ -57,6 +96,9 @@ def draw_sizes(axes: Axes, name: str, drawn: Mapping[str, Curves]) -> None:
         axes.plot(expected, found, "o-", color=color, markersize=4, label=label)
     values = factor * np.concatenate([each.expected for each in drawn.values()])
     ends = np.array([values.min(), values.max()])
+    if np.allclose(*ends, rtol=1e-6, atol=0):
+        # One deviation, up to rounding, spans no axis.
+        ends *= (0.8, 1.25)
     axes.plot(ends, ends, "--", color=EXACT, linewidth=1, label="as predicted")
     axes.set(xscale="log", yscale="log")
     plain_numbers(axes.xaxis, many=FEW_POWERS)
