@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import torchmdnet_peer
 from inference import AGREEMENT, our_work
-from results_file import add_records, results_folder
+from results_file import add_records, machine_line, results_folder
 from systems import nine_systems
 
 from tensornet_jax.benchmark.measure import alternate
@@ -106,7 +106,7 @@ def run(path: Path) -> list[dict[str, Any]]:
 
 def table(results: dict[str, Any]) -> str:
     """Return times and ratios as Markdown."""
-    machine, versions, records = results["machine"], results["versions"], results["records"]
+    records = results["records"]
     modes = list(torchmdnet_peer.MODES)
     largest = {
         name: max(
@@ -118,9 +118,8 @@ def table(results: dict[str, Any]) -> str:
         "# AceFF against torchmd-net",
         "",
         "Energy and forces with the published weights, float32, on "
-        f"{machine['processor'] or machine['device']}, {machine['threads']} threads; jax "
-        f"{versions['jax']}, torchmd-net {versions['torchmd-net']} with torch {versions['torch']} "
-        f"and warp {versions['warp-lang']}. Medians in ms, everybody in turns in one process; "
+        f"{machine_line(results, 'torchmd-net', 'torch', 'warp-lang')}. "
+        "Medians in ms, everybody in turns in one process; "
         "energies and forces were compared first: the largest difference of a force component is "
         f"{largest[OURS]:.0e} eV/Å, compressed {largest[COMPRESSED]:.0e}. torchmd-net's modes: "
         "Warp kernels or plain torch, with its own search for neighbors or with the list given. "

@@ -22,7 +22,7 @@ from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from results_file import add_records, results_folder
+from results_file import add_records, machine_line, results_folder
 from systems import water
 
 from tensornet_jax.benchmark.measure import compile_work
@@ -166,14 +166,13 @@ def quartiles(name: str, values: np.ndarray) -> dict[str, float]:
 
 def table(results: dict[str, Any]) -> str:
     """Return times and differences as Markdown."""
-    machine, versions, records = results["machine"], results["versions"], results["records"]
+    records = results["records"]
     lines = [
         "# What a step through ASE costs beside the model",
         "",
         f"A cluster of {MOLECULES} water molecules, {3 * MOLECULES} atoms; TensorNet with "
         f"{CHANNELS} channels, {NUM_RADIAL} expnorm functions, cutoff {CUTOFF} Å, float32, on "
-        f"{machine['processor'] or machine['device']}, {machine['threads']} threads, jax "
-        f"{versions['jax']}, ASE {versions['ase']}. Each is called twice a round and "
+        f"{machine_line(results, 'ase')}. Each is called twice a round and "
         "the second call is timed. Over the model: median (and quartiles) of the differences to "
         f"the compiled energy and forces of the same round; up to {MOST} ms are wanted. Neighbor "
         "lists are not renewed meanwhile. Freed memory stays with the process, as in our command "

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from results_file import add_records, results_folder
+from results_file import add_records, machine_line, results_folder
 
 from tensornet_jax.config import load_config
 from tensornet_jax.data.labels.labels import LabelConfig
@@ -131,16 +131,16 @@ def errors(record: dict[str, Any], kind: str = "rmse") -> tuple[float, float]:
 
 def table(results: dict[str, Any]) -> str:
     """Return the errors as Markdown."""
-    machine, records = results["machine"], results["records"]
+    records = results["records"]
     lines = [
         "# Charge and spin as inputs",
         "",
         "Two energy surfaces of the same three atoms, which a model can fit only if it is told "
         "which one is meant. 1600 structures to train on, 200 to validate, 400 held out at random, "
         "whose RMSE stands here. Short runs of small models "
-        f"({records[0]['channels']} channels, {records[0]['epochs']:g} epochs, on one core, shared "
-        f"with other work), float32, on {machine['processor'] or machine['device']}, jax "
-        f"{results['versions']['jax']}. Ratio: error without the input over error with it.",
+        f"({records[0]['channels']} channels, {records[0]['epochs']:g} epochs, shared with "
+        f"other work), float32, on {machine_line(results, cores='one core')}. "
+        "Ratio: error without the input over error with it.",
         "",
         "![errors](charged_spin.png)",
     ]

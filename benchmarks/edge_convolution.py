@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 from jax import Array
+from results_file import machine_line
 
 from tensornet_jax.benchmark.machine import describe_machine, installed_versions, machine_name
 from tensornet_jax.benchmark.measure import alternate, compile_work
@@ -109,14 +110,12 @@ def slope(times: np.ndarray) -> float:
 
 def table(results: dict[str, Any]) -> str:
     """Return times, ratios and slopes as Markdown."""
-    machine = results["machine"]
     lines = [
         "# SO(2) convolution against the Clebsch–Gordan product",
         "",
         f"The same map of {results['edges']} edges with {results['channels']} channels, all "
         f"degrees to L in features, filter and output, float32, medians in ms on "
-        f"{machine['processor'] or machine['device']}, {machine['threads']} threads, "
-        f"jax {results['versions']['jax']}. Slope: exponent of L + 1 from L = 4 on.",
+        f"{machine_line(results)}. Slope: exponent of L + 1 from L = 4 on.",
         "",
         "![times](times.png)",
         "",

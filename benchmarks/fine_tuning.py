@@ -23,7 +23,7 @@ from typing import Any
 import ase.io
 import numpy as np
 from matplotlib.figure import Figure
-from results_file import add_records, results_folder
+from results_file import add_records, machine_line, results_folder
 
 from tensornet_jax.config import dump_config
 from tensornet_jax.potential.model_file import load_model
@@ -182,13 +182,13 @@ def report(results: dict[str, Any], others: Sequence[str]) -> str:
     """Return the tables as Markdown."""
     records = {record["run"]: record for record in results["records"]}
     records = {run: records[run] for run in TITLES if run in records}
-    machine, first = results["machine"], next(iter(records.values()))
+    first = next(iter(records.values()))
     lines = [
         f"# {first['count']} structures: fine-tuning and training from random weights",
         "",
         f"The same {first['architecture']}, the same {first['count']} structures (a fifth of them "
-        f"for validation), about the same time on {machine['processor'] or machine['device']}, "
-        f"{machine['threads']} threads, jax {results['versions']['jax']}, float32. The model that "
+        f"for validation), about the same time on {machine_line(results)}, "
+        "float32. The model that "
         f"fine-tuning starts from is {first['model']}. Without training it gets the energies of "
         "its isolated atoms fitted to the same structures. Errors are MAE on the test set.",
         "",

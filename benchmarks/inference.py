@@ -23,7 +23,7 @@ import numpy as np
 import torchmdnet_peer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from results_file import add_records, results_folder
+from results_file import add_records, machine_line, results_folder
 from systems import nine_systems
 
 from tensornet_jax.benchmark.machine import costs, measure_peaks
@@ -126,15 +126,15 @@ def ratio(records: list[dict[str, Any]], layers: int, system: str, name: str) ->
 
 def table(results: dict[str, Any]) -> str:
     """Return times and ratios as Markdown."""
-    machine, versions, records = results["machine"], results["versions"], results["records"]
+    records = results["records"]
     peaks = next(r["peaks"] for r in reversed(records) if "peaks" in r)
     lines = [
         "# Energy and forces of TensorNet against torchmd-net",
         "",
         f"{CHANNELS} channels, {NUM_RADIAL} expnorm functions, cutoff {CUTOFF} Å, the same random "
-        f"weights, float32, on {machine['processor'] or machine['device']}, {machine['threads']} "
-        f"threads; jax {versions['jax']}, torchmd-net {versions['torchmd-net']} with torch "
-        f"{versions['torch']} and warp {versions['warp-lang']}. Medians in ms, everybody in turns "
+        f"weights, float32, on "
+        f"{machine_line(results, 'torchmd-net', 'torch', 'warp-lang')}. "
+        "Medians in ms, everybody in turns "
         "in one process; energies and forces were compared first. torchmd-net's modes: Warp "
         "kernels or plain torch, with its own search for neighbors or with the list given, in "
         "eval mode with tabulated species embeddings. Ratio: the fastest of these over ours. "

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from results_file import add_records, results_folder
+from results_file import add_records, machine_line, results_folder
 
 from tensornet_jax.config import dump_config
 from tensornet_jax.train.config.run import RunConfig
@@ -106,13 +106,12 @@ def error(record: Mapping[str, Any], data_set: str, name: str, measure: str) -> 
 def report(results: dict[str, Any]) -> str:
     """Return the table as Markdown."""
     records = {record["arm"]: record for record in results["records"]}
-    machine = results["machine"]
     lines = [
         "# Polar dipeptides of SPICE, with and without long range",
         "",
         f"TensorNet (1 layer, 32 channels, cutoff 4.5 Å) on 495 dipeptides of ωB97M-D3(BJ), on "
-        f"{machine['processor'] or machine['device']}, one core, jax "
-        f"{results['versions']['jax']}, float32. Both arms have the same network, seed, batches "
+        f"{machine_line(results, cores='one core')}, "
+        "float32. Both arms have the same network, seed, batches "
         'and number of epochs; "with" adds the Coulomb energy of all pairs of charges that the '
         "network predicts of its features, summing to the total charge, from labels of energy and "
         "forces alone. Published are numbers of another model, CACE without and with latent Ewald "

@@ -37,7 +37,7 @@ from mace_contenders import (
     ours,
     require_same_edges,
 )
-from results_file import results_folder
+from results_file import machine_line, results_folder
 
 from tensornet_jax.benchmark.machine import describe_machine, installed_versions
 from tensornet_jax.benchmark.measure import alternate
@@ -78,17 +78,15 @@ def run(structures: Sequence[ase.Atoms], channels: int, hidden: int) -> list[dic
 
 def table(results: dict[str, Any]) -> str:
     """Return the times as Markdown, with the ratio of the fastest peer of a family to each."""
-    machine, versions, records = results["machine"], results["versions"], results["records"]
+    records = results["records"]
     lines = [
         "# MACE and its peers",
         "",
         f"{results['structures']} structures at once, {results['atoms']} atoms and "
         f"{records[0]['edges']} edges in all ({results['formula']}), cutoff {CUTOFF} Å, "
         f"{results['channels']} channels, {LAYERS} layers, harmonics to l = {L_MAX}, ν = "
-        f"{CORRELATION}, float32, on {machine['processor'] or machine['device']}, "
-        f"{machine['threads']} threads; "
-        + ", ".join(f"{name} {versions[name]}" for name in ("jax", *PEERS) if name in versions)
-        + ". Medians in ms; at each size all took turns in one run. Ratio: time of the fastest "
+        f"{CORRELATION}, float32, on {machine_line(results, *PEERS)}. "
+        "Medians in ms; at each size all took turns in one run. Ratio: time of the fastest "
         "peer of the same kind over this one. Converted models have mace-torch's weights; the "
         f"compressed one is within {TOLERANCE:g} eV/atom and eV/Å.",
     ]

@@ -33,7 +33,7 @@ from mace_contenders import (
     of_potential,
     require_same_edges,
 )
-from results_file import add_records, results_folder
+from results_file import add_records, machine_line, results_folder
 from systems import nine_systems
 
 from tensornet_jax.benchmark.measure import alternate
@@ -82,15 +82,13 @@ def _timed(system: str, task: str, case: Case, potentials: dict[str, Any]) -> li
 
 def report(results: dict[str, Any]) -> str:
     """Return the times as Markdown, with the ratio of mace-torch's faster form to each."""
-    machine, versions, records = results["machine"], results["versions"], results["records"]
+    records = results["records"]
     lines = [
         "# Models of mace-torch, converted, against mace-torch",
         "",
         f"Nine systems, cutoff {CUTOFF} Å, {LAYERS} layers, harmonics to l = {L_MAX}, ν = "
-        f"{CORRELATION}, float32, random weights, on {machine['processor'] or machine['device']}, "
-        f"{machine['threads']} threads; "
-        + ", ".join(f"{name} {versions[name]}" for name in ("jax", *PEERS))
-        + ". Medians in ms; contenders took turns. mace-torch: the faster of eager and TorchScript,"
+        f"{CORRELATION}, float32, random weights, on {machine_line(results, *PEERS)}. "
+        "Medians in ms; contenders took turns. mace-torch: the faster of eager and TorchScript,"
         " with the neighbor list given. Ratios: its time over ours. The compressed model is within "
         f"{TOLERANCE:g} eV/atom and eV/Å.",
     ]

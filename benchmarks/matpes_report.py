@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from results_file import machine_line
 
 CONTENDERS = {
     "MatGL": "MatGL",
@@ -17,14 +18,13 @@ LISTS = {"": "from positions", ", graph given": "graph given", ", list given": "
 
 def table(results: dict[str, Any]) -> str:
     """Return the parts that were run as Markdown."""
-    machine, versions = results["machine"], results["versions"]
     lines = [
         "# The universal MatPES potential, here and in MatGL",
         "",
         "TensorNet-MatPES-PBE-v2025.1 (89 elements, 128 channels, 2 layers, cutoff 5 Å), the same "
-        f"weights in both, on {machine['processor'] or machine['device']}, {machine['threads']} "
-        f"threads; jax {versions['jax']}, MatGL {versions['matgl']} with torch {versions['torch']} "
-        f"and torch-geometric {versions['torch-geometric']}. *Compressed*: restricted to the "
+        f"weights in both, on "
+        f"{machine_line(results, 'matgl', 'torch', 'torch-geometric')}. "
+        "*Compressed*: restricted to the "
         "elements of the structure, tolerance 1e-5 eV/atom and eV/Å.",
     ]
     sections = {

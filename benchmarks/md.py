@@ -26,7 +26,7 @@ import torchmdnet_peer
 from ase import Atoms
 from dynamics import TEMPERATURE, TIMESTEP, Dynamics, InAse, OnDevice, started
 from md_report import AS_TRAINED, COMPRESSED, Record, Results, plot, report
-from results_file import add_records, results_folder
+from results_file import add_records, machine_line, results_folder
 from systems import nine_systems
 
 from tensornet_jax.benchmark.measure import alternate
@@ -151,13 +151,11 @@ def timed(
 
 def heading(results: Results) -> str:
     """Return what was done, on what."""
-    machine, versions = results["machine"], results["versions"]
     return (
         f"{CHANNELS} channels, {NUM_RADIAL} expnorm functions, cutoff {CUTOFF} Å, random weights, "
         f"float32, constant energy, {TIMESTEP} fs, from velocities of {TEMPERATURE:g} K; on "
-        f"{machine['processor'] or machine['device']}, {machine['threads']} threads; jax "
-        f"{versions['jax']}, ASE {versions['ase']}, torchmd-net {versions['torchmd-net']} with "
-        f"torch {versions['torch']} and warp {versions['warp-lang']}. A sample is a number of "
+        f"{machine_line(results, 'ase', 'torchmd-net', 'torch', 'warp-lang')}. "
+        "A sample is a number of "
         "steps, after which velocities are reversed, so that structures stay what they are; "
         "neighbor lists are renewed on the way. Medians of samples, everybody in turns in one "
         "process; positions were compared first. Freed memory stays with the process for all, as "

@@ -18,6 +18,7 @@ import ase.io
 import jax
 import jax.numpy as jnp
 import numpy as np
+from results_file import machine_line
 
 from tensornet_jax.benchmark.machine import describe_machine, installed_versions, machine_name
 from tensornet_jax.benchmark.measure import alternate, compile_work
@@ -133,7 +134,6 @@ def run(structures: Sequence[ase.Atoms], channels: int) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> str:
     """Return the times as Markdown, with ratios to Clebsch–Gordan of the same hidden irreps."""
-    machine = results["machine"]
     times: dict[str, dict[str, float]] = {}
     parameters = {}
     for record in results["records"]:
@@ -144,8 +144,7 @@ def table(results: dict[str, Any]) -> str:
         "",
         f"{len(results['structures'])} structures at once, {results['atoms']} atoms in all "
         f"({results['structures'][0]}), cutoff {results['cutoff']} Å, float32, medians in ms of "
-        f"one run in which all took turns, on {machine['processor'] or machine['device']}, "
-        f"{machine['threads']} threads, jax {results['versions']['jax']}. "
+        f"one run in which all took turns, on {machine_line(results)}. "
         "Training step: loss on energy and forces and its gradient.",
         "",
         "| model | parameters | energy + forces | training step | against Clebsch–Gordan |",

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from neighbor_contenders import CUTOFF, MAKERS, PEERS, SHAPES
+from results_file import machine_line
 
 OURS = ("device", "device in a loop", "host")
 
@@ -37,7 +38,7 @@ def faster_from(times: Times) -> int | None:
 def report(results: dict[str, Any]) -> str:
     """Return times, the threshold, scaling and memory as Markdown."""
     records = results["records"]
-    lines = [*_introduction(results["machine"], results["versions"]), "", "![times](times.png)"]
+    lines = [*_introduction(results), "", "![times](times.png)"]
     compiling = {
         (record["shape"], record["atoms"]): record["compile_s"] for record in _device_lists(records)
     }
@@ -56,14 +57,13 @@ def report(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _introduction(machine: dict[str, Any], versions: dict[str, str | None]) -> list[str]:
+def _introduction(results: dict[str, Any]) -> list[str]:
     return [
         "# Neighbor lists",
         "",
         f"Cutoff {CUTOFF} Å, 0.1 atoms/Å³ in random order, medians in ms of contenders in turn, on "
-        f"{machine['processor'] or machine['device']}, {machine['threads']} threads, "
-        + ", ".join(f"{name} {versions[name]}" for name in ("jax", *PEERS))
-        + ". `device`: `graph/cell_list.py`, float32, with shifts, reverse edges and slots, "
+        f"{machine_line(results, *PEERS)}. "
+        "`device`: `graph/cell_list.py`, float32, with shifts, reverse edges and slots, "
         "capacities with their default headroom. `device in a loop`: one of several lists made in "
         "a compiled loop, as in molecular dynamics, where memory is not handed out anew for every "
         "list. `host`: the same from `graph/neighbors.py`, copied to the device. matscipy and "

@@ -51,3 +51,18 @@ def add_records(
     }
     file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return results
+
+
+def machine_line(results: Mapping[str, Any], *packages: str, cores: str = "") -> str:
+    """Return processor, threads and versions, as a sentence of a page has them.
+
+    Args:
+        results: with machine and versions, as `add_records` returns them.
+        packages: besides jax; those that were not installed are left out.
+        cores: what is said in place of the number of threads.
+    """
+    machine, versions = results["machine"], results["versions"]
+    found = [f"{name} {versions[name]}" for name in ("jax", *packages) if versions.get(name)]
+    processor = machine["processor"] or machine["device"]
+    cores = cores or f"{machine['threads']} threads"
+    return f"{processor}, {cores}; {', '.join(found)}"

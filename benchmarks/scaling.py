@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from results_file import add_records, results_folder
+from results_file import add_records, machine_line, results_folder
 from systems import water
 
 from tensornet_jax.benchmark.machine import Peaks, costs, measure_peaks
@@ -159,14 +159,13 @@ def exponent(records: Sequence[dict[str, Any]]) -> float:
 
 def table(results: dict[str, Any]) -> str:
     """Return times, exponents, memory and the fraction of peak as Markdown."""
-    machine, versions, records = results["machine"], results["versions"], results["records"]
+    machine, records = results["machine"], results["records"]
     lines = [
         "# The cost of energy and forces against the number of atoms",
         "",
         f"Periodic water at liquid density, TensorNet with {NUM_RADIAL} expnorm functions, cutoff "
         f"{CUTOFF} Å (38 neighbors an atom), random weights, elements H and O, float32, on "
-        f"{machine['processor'] or machine['device']}, {machine['threads']} threads, "
-        f"{machine['memory_bytes'] / GIGABYTE:.0f} GB, jax {versions['jax']}. Medians; freed "
+        f"{machine_line(results)}, {machine['memory_bytes'] / GIGABYTE:.0f} GB. Medians; freed "
         "memory stays with the process, as in our command line; the neighbor list is given, and "
         "timed apart at the end. Exponent: slope of log time against "
         f"log atoms over all sizes; linear means {LINEAR[0]} to {LINEAR[1]}. Memory: XLA's "

@@ -19,7 +19,7 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from matplotlib.figure import Figure
-from results_file import add_records, results_folder
+from results_file import add_records, machine_line, results_folder
 from scipy.spatial.transform import Rotation
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
@@ -253,13 +253,13 @@ def report(results: dict[str, Any]) -> str:
     """Return the tables as Markdown."""
     records = {record["case"]: record for record in results["records"]}
     records = {name: records[name] for name in CASES if name in records}
-    machine = results["machine"]
+    cores = f"up to {results['machine']['threads']} threads"
     lines = [
         "# Tensors from real data",
         "",
         f"TensorNet with 32 channels and 2 layers, trained for minutes on "
-        f"{machine['processor'] or machine['device']}, up to {machine['threads']} threads, jax "
-        f"{results['versions']['jax']}, float32: short runs, not what the architecture can reach. "
+        f"{machine_line(results, cores=cores)}, "
+        "float32: short runs, not what the architecture can reach. "
         "Errors on the 10 % of structures held out as a test set. % σ is RMSE over the standard "
         "deviation of the labels, of components of degree above 0 and dipoles over their root mean "
         "square. Components of degree l are those in an orthonormal basis.",

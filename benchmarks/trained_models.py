@@ -20,6 +20,7 @@ from typing import Any, get_args
 import ase
 import jax
 from models import CUTOFF, LABELS, tasks_of, untrained
+from results_file import machine_line
 
 from tensornet_jax.benchmark.machine import describe_machine, installed_versions, machine_name
 from tensornet_jax.benchmark.measure import Timing, alternate, compile_work
@@ -160,7 +161,7 @@ def run(path: Path, folder: Path, minutes: float, channels: int) -> dict[str, An
 
 def table(results: dict[str, Any]) -> str:
     """Return errors and times as Markdown, beside what is published."""
-    machine, tests = results["machine"], results["test_sets"]
+    tests = results["test_sets"]
     lines = [
         f"# Every model on {results['data']}, {results['minutes']:g} minutes of training each",
         "",
@@ -168,8 +169,7 @@ def table(results: dict[str, Any]) -> str:
         "the models reach in the same time, not what they can reach. The published figures are of "
         "larger models trained to convergence on a GPU.",
         "",
-        f"On {machine['processor'] or machine['device']}, {machine['threads']} threads, jax "
-        f"{results['versions']['jax']}, float32. Times in ms for {results['batch_size']} "
+        f"On {machine_line(results)}, float32. Times in ms for {results['batch_size']} "
         "structures, all models in turns; errors are RMSE, energy meV / forces meV/Å.",
         "",
         "| model | parameters | "

@@ -21,7 +21,7 @@ import optax
 import torchmdnet_peer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from results_file import add_records, results_folder
+from results_file import add_records, machine_line, results_folder
 from systems import nine_systems
 
 from tensornet_jax.benchmark.machine import costs, measure_peaks
@@ -196,16 +196,15 @@ def ratio(records: list[dict[str, Any]], layers: int, name: str) -> float:
 
 def table(results: dict[str, Any]) -> str:
     """Return times, ratios, memory and the fraction of peak as Markdown."""
-    machine, versions, records = results["machine"], results["versions"], results["records"]
+    records = results["records"]
     lines = [
         "# A training step of TensorNet against torchmd-net",
         "",
         f"{records[0]['structures']} aspirins whose atoms are displaced at random, "
         f"{records[0]['atoms']} atoms in all; {CHANNELS} channels, {NUM_RADIAL} expnorm functions, "
         f"cutoff {CUTOFF} Å, the same random weights, float32, on "
-        f"{machine['processor'] or machine['device']}, {machine['threads']} threads; jax "
-        f"{versions['jax']}, torchmd-net {versions['torchmd-net']} with torch {versions['torch']} "
-        f"and warp {versions['warp-lang']}. A step is the loss (mean squared errors of energies "
+        f"{machine_line(results, 'torchmd-net', 'torch', 'warp-lang')}. "
+        "A step is the loss (mean squared errors of energies "
         "and forces), its gradient, and AdamW: here `TrainStep`, as `tensornet-jax train` runs it; "
         "there the network in training mode, `backward()`, and torch's fused AdamW. Batches are "
         "made beforehand, and freed memory stays with the process, as in our command line. "

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from ase.build import molecule
 from ase.collections import g2
-from results_file import add_records, results_folder
+from results_file import add_records, machine_line, results_folder
 
 from tensornet_jax.benchmark.collectives import exchanged_bytes
 from tensornet_jax.benchmark.measure import compile_work
@@ -172,7 +172,7 @@ def write_page(folder: Path, results: dict[str, Any]) -> None:
     page = [
         "# Training by number of devices and processes",
         "",
-        f"TensorNet on molecules of 2 to 14 atoms, float32. {results['machine']}",
+        f"TensorNet on molecules of 2 to 14 atoms, float32, on {machine_line(results)}.",
         "",
         header,
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",

@@ -19,7 +19,8 @@ from typing import Any
 import ase.io
 import jax
 import numpy as np
-from results_file import add_records, results_folder
+from results_file import add_records, machine_line, results_folder
+from uncertainty_report import ENERGY_STD, FORCES_STD, PLAIN, write_report
 
 from tensornet_jax.benchmark.measure import Work, alternate, compile_work
 from tensornet_jax.data.labelled_structure import LabelledStructure
@@ -37,8 +38,7 @@ from tensornet_jax.potential.uncertainty.residuals import residuals_of
 from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.evaluation.errors import evaluate_structures
-from tensornet_jax.train.evaluation.reliability import reliability_rows, render_reliability
-from tensornet_jax.train.reporting.reliability_plot import plot_reliability
+from tensornet_jax.train.evaluation.reliability import curves_of, known, reliability_rows
 from tensornet_jax.train.run import train
 
 BENCHMARK = "uncertainty"
@@ -68,14 +68,14 @@ ESTIMATORS: dict[str, Estimator] = {
 }
 COMPUTED = {
     "energy": ("energy",),
-    "energy and forces": ("energy", "forces"),
-    "and energy_std": ("energy", "forces", "energy_std"),
-    "and forces_std": ("energy", "forces", "forces_std"),
+    PLAIN: ("energy", "forces"),
+    ENERGY_STD: ("energy", "forces", "energy_std"),
+    FORCES_STD: ("energy", "forces", "forces_std"),
 }
 
 
 def main() -> None:
-    """Train, give uncertainties, and write tables, diagrams and results.json."""
+    """Train, give uncertainties, and write results.json, README.md and diagrams."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--sets", nargs="+", default=["acac", "3bpa"])
@@ -91,14 +91,21 @@ def main() -> None:
     for name in options.sets:
         parts = _parts(options.data / name, options.most)
         potential = _trained(parts, options.epochs, options.channels)
-        plain = _seconds(potential, parts["300K"][0], ("energy and forces",))["energy and forces"]
+        plain = _seconds(potential, parts["300K"][0], (PLAIN,))[PLAIN]
         sure = {each: make(potential, parts) for each, make in ESTIMATORS.items()}
         if options.committee:
             committee = _trained(parts, options.epochs, options.channels, options.committee)
             sure[f"committee of {options.committee}"] = with_spread(committee, parts["validation"])
-        records += [_record(name, each, sure[each], parts, plain, folder) for each in sure]
-    add_records(folder, BENCHMARK, records, ("set", "estimator"), {})
-    (folder / "table.md").write_text("\n".join(_table(records)) + "\n", encoding="utf-8")
+        facts = {
+            "set": name,
+            "epochs": options.epochs,
+            "channels": options.channels,
+            "structures": {part: len(structures) for part, structures in parts.items()},
+            "plain_seconds": plain,
+        }
+        records += [facts | _record(each, sure[each], parts) for each in sure]
+    results = add_records(folder, BENCHMARK, records, ("set", "estimator"), {})
+    write_report(folder, results["records"], machine_line(results))
 
 
 def _parts(folder: Path, most: int | None) -> Sets:
@@ -145,31 +152,24 @@ def _trained(parts: Sets, epochs: int, channels: int, committee: int | None = No
         return train(config).potential
 
 
-def _record(
-    name: str,
-    estimator: str,
-    sure: Potential,
-    parts: Sets,
-    plain: float,
-    folder: Path,
-) -> dict[str, Any]:
-    """Return what one estimator says of the tests of one set, and draw it."""
+def _record(estimator: str, sure: Potential, parts: Sets) -> dict[str, Any]:
+    """Return what one estimator says of the tests of one set, and how long it takes."""
     tests = {key: part for key, part in parts.items() if key in TESTS}
-    rows = []
+    rows, curves = [], {}
     for temperature, structures in sorted(tests.items()):
         predictions = evaluate_structures(sure, structures, deviations=True)
-        found = residuals_of(predictions, (each.labels for each in structures))
+        found = known(residuals_of(predictions, (each.labels for each in structures)))
         rows += reliability_rows(temperature, found)
-        title = f"{name} at {temperature}, {estimator}"
-        plot_reliability(folder / f"{title.replace(', ', '-').replace(' ', '_')}.png", title, found)
+        curves[temperature] = {
+            name: {key: values.tolist() for key, values in curves_of(each)._asdict().items()}
+            for name, each in found.items()
+        }
     return {
-        "set": name,
         "estimator": estimator,
         "facts": sure.metadata["uncertainty"],
         "rows": [asdict(row) for row in rows],
-        "table": render_reliability(rows),
+        "curves": curves,
         "seconds": _seconds(sure, tests["300K"][0], tuple(COMPUTED)),
-        "plain_seconds": plain,
     }
 
 
@@ -192,18 +192,6 @@ def _work(potential: Potential, graph: Any, compute: tuple[str, ...]) -> Work:
         return {name: found[name] for name in compute}
 
     return compile_work(run, potential.variables, graph)
-
-
-def _table(records: Sequence[dict[str, Any]]) -> list[str]:
-    """Return everything that was measured as a page."""
-    lines = ["# Uncertainty", ""]
-    for record in records:
-        lines += [f"## {record['set']}, {record['estimator']}", "", *record["table"], ""]
-        for name, seconds in record["seconds"].items():
-            ratio = seconds / record["plain_seconds"]
-            lines.append(f"- {name}: {seconds * 1e3:.3g} ms, {ratio:.2f} × one model's forces")
-        lines.append("")
-    return lines
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer.main
 
-from scripts.documentation.markdown import cell, heading, table
+from scripts.documentation.markdown import heading, one_line, table
 from tensornet_jax.cli import app
 
 NAME = "tensornet-jax"
@@ -46,7 +46,7 @@ def _section(words: tuple[str, ...], command: Any) -> list[str]:
         record = parameter.get_help_record(context)
         if record is not None and "--help" not in parameter.opts:
             names, told = record
-            rows[parameter.param_type_name].append((f"`{cell(names)}`", cell(told)))
+            rows[parameter.param_type_name].append((f"`{one_line(names)}`", one_line(told)))
     for kind, found in rows.items():
         if found:
             lines += [*table((kind, "what"), found), ""]

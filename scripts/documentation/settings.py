@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from scripts.documentation.markdown import cell, heading, table
+from scripts.documentation.markdown import heading, one_line, table
 from tensornet_jax.active.config import ActiveConfig
 from tensornet_jax.cli.template import inline_yaml, sections_of
 from tensornet_jax.config import NOT_SET_BY_USERS, Config
@@ -94,7 +94,7 @@ def _section(part: str, path: str, section: type[Config]) -> list[str]:
     about = " ".join((section.__doc__ or "").split())
     anchor = "-".join(filter(None, (part, path.replace(".", "-"), kind or section.__name__)))
     rows = [
-        (f"`{name}`", kind_of(field), _default(field), cell(field.description or ""))
+        (f"`{name}`", kind_of(field), _default(field), one_line(field.description or ""))
         for name, field in fields.items()
     ]
     header = ("key", "value", "default", "what")
@@ -116,7 +116,7 @@ def _default(field: FieldInfo) -> str:
         return f"`{name}`" if name else "its defaults"
     if isinstance(value, tuple) and any(isinstance(item, Config) for item in value):
         return "its defaults"
-    return cell(f"`{inline_yaml(list(value) if isinstance(value, tuple) else value)}`")
+    return one_line(f"`{inline_yaml(list(value) if isinstance(value, tuple) else value)}`")
 
 
 def kind_of(field: FieldInfo) -> str:
@@ -127,7 +127,7 @@ def kind_of(field: FieldInfo) -> str:
         for name, sign in BOUNDS.items()
         if getattr(item, name, None) is not None
     ]
-    return cell(", ".join([_kind(field.annotation), *bounds]))
+    return one_line(", ".join([_kind(field.annotation), *bounds]))
 
 
 def _kind(annotation: Any) -> str:

@@ -166,9 +166,7 @@ def _cases(
 
 
 def _regimes(wanted: Sequence[RegimeName] | None) -> "list[Regime]":
-    from tensornet_jax.benchmark.cases import REGIMES
-
-    return [regime for name in wanted or RegimeName for regime in REGIMES if regime == name]
+    return [name.value for name in wanted or RegimeName]
 
 
 def _integers(text: str, option: str) -> list[int]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tensornet_jax.data.labelled_structure import LabelledStructure
     from tensornet_jax.potential.potential import Potential
-    from tensornet_jax.potential.uncertainty.residuals import Residuals
+    from tensornet_jax.train.reporting.reliability_plot import Reliability
 
 
 UNCERTAIN = "energy_std"
@@ -98,12 +98,12 @@ def evaluate(
     from tensornet_jax.train.evaluation.metrics import render, write_rows
     from tensornet_jax.train.reporting.html.evaluation import EvaluationPage
 
-    rows, found = [], {}
+    rows, found = [], []
     page = EvaluationPage(f"{model.name} on {', '.join(names)}", potential)
     for path, name in zip(data, names, strict=True):
         structures = read_for_model(path, potential, config)
         predictions = evaluate_structures(potential, structures, batch_size, own, deviations=True)
-        found[name] = _residuals(structures, predictions)
+        found.append(_reliability(name, structures, predictions))
         table = error_table(name, structures, predictions, potential.tensor_heads)
         if not table.rows():
             raise ValueError(
@@ -112,7 +112,7 @@ def evaluate(
             )
         rows += table.rows()
         if report is not None:
-            page.add(name, structures, predictions, table.rows(), found[name])
+            page.add(name, structures, predictions, table.rows(), found[-1])
     typer.echo("\n".join(render(rows)))
     if output is not None:
         write_rows(output, rows)
@@ -140,37 +140,33 @@ def _check_uncertain(model: Path, potential: "Potential") -> None:
         )
 
 
-def _residuals(
-    structures: "Sequence[LabelledStructure]", predictions: "Sequence[Mapping[str, np.ndarray]]"
-) -> "dict[str, Residuals]":
+def _reliability(
+    name: str,
+    structures: "Sequence[LabelledStructure]",
+    predictions: "Sequence[Mapping[str, np.ndarray]]",
+) -> "Reliability":
     from tensornet_jax.potential.uncertainty.residuals import residuals_of
+    from tensornet_jax.train.reporting.reliability_plot import Reliability
 
-    return residuals_of(predictions, (each.labels for each in structures))
+    return Reliability(name, residuals_of(predictions, (each.labels for each in structures)))
 
 
 def _tell_reliability(
-    found: "Mapping[str, dict[str, Residuals]]", table: Path | None, diagrams: Mapping[str, Path]
+    found: "Sequence[Reliability]", table: Path | None, diagrams: Mapping[str, Path]
 ) -> None:
     """Print how right standard deviations are, and write it where it is wanted."""
-    from tensornet_jax.train.evaluation.reliability import (
-        known,
-        reliability_rows,
-        render_reliability,
-        write_reliability,
-    )
-    from tensornet_jax.train.reporting.reliability_plot import plot_reliability
+    from tensornet_jax.train.evaluation.reliability import render_reliability, write_reliability
 
-    rows = [row for name, each in found.items() for row in reliability_rows(name, each)]
+    rows = [row for each in found for row in each.rows]
     typer.echo("\n" + "\n".join(render_reliability(rows)))
     if table is None:
         return
     write_reliability(table, rows)
     written = [table]
-    for name, path in diagrams.items():
-        shown = known(found[name])
-        if shown:
-            plot_reliability(path, name, shown)
-            written.append(path)
+    for each in found:
+        if each.found and each.name in diagrams:
+            diagrams[each.name].write_bytes(each.picture)
+            written.append(diagrams[each.name])
     typer.echo(f"\nwritten: {', '.join(map(str, written))}")
 
 

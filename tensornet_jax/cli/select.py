@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tensornet_jax.data.labelled_structure import LabelledStructure
     from tensornet_jax.data.readers import Refusal
     from tensornet_jax.selection.choosing import Selection
-    from tensornet_jax.selection.config import By, Of
 
 
 class Criterion(StrEnum):
@@ -44,12 +43,6 @@ class Uncertain(StrEnum):
     energy = "energy"
 
 
-BY: "dict[Criterion, By]" = {
-    Criterion.deviation: "deviation",
-    Criterion.distance: "distance",
-    Criterion.determinant: "determinant",
-}
-OF: "dict[Uncertain, Of]" = {Uncertain.forces: "forces", Uncertain.energy: "energy"}
 FAILED = 1
 
 CandidatesArgument = Annotated[
@@ -142,7 +135,7 @@ def select(
     potential = open_model(model, dtype, head)
     state = visible_state(potential, charge, spin)
     settings = SelectionConfig(
-        count=count, by=BY[by], of=OF[of], closest=closest, largest_force=largest_force
+        count=count, by=by.value, of=of.value, closest=closest, largest_force=largest_force
     )
     refused: list[Refusal] = []
     structures = [each for path in candidates for each in read_geometries(path, state, refused)]

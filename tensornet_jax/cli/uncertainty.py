@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from tensornet_jax.data.labelled_structure import LabelledStructure
     from tensornet_jax.potential.potential import Potential
-    from tensornet_jax.potential.uncertainty.shallow import Score
 
 
 class ScoreName(StrEnum):
@@ -33,9 +32,6 @@ class ScoreName(StrEnum):
 
     nll = "nll"
     crps = "crps"
-
-
-SCORES: "dict[ScoreName, Score]" = {ScoreName.nll: "nll", ScoreName.crps: "crps"}
 
 
 class _Way(NamedTuple):
@@ -182,7 +178,7 @@ def _of_last_layer(
         sample,
         validation,
         members=way.shallow,
-        score=SCORES[way.score],
+        score=way.score.value,
         isotonic=way.isotonic,
         seed=way.seed,
         batch_size=way.batch_size,

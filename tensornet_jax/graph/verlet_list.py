@@ -10,7 +10,6 @@ All of it takes numpy's arrays, or JAX's under jit.
 """
 
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Generic, NamedTuple, Protocol
 
 import jax
@@ -18,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tensornet_jax.graph.arrays import ArrayT
+from tensornet_jax.graph.arrays import ArrayT, library_of
 from tensornet_jax.graph.long_range import STRETCH
 
 
@@ -137,7 +136,7 @@ class VerletSkin(Generic[ArrayT]):
                 the list.
             k_vectors: whether there is an Ewald sum, whose k vectors a stretched cell may use up.
         """
-        xp = _library(self.reach)
+        xp = library_of(self.reach)
         length, before = 1.0, self.positions
         if stretch is not None:
             length = 1 - stretch.shrinking
@@ -154,7 +153,7 @@ class VerletSkin(Generic[ArrayT]):
 
 def bounded_stretch(strain: Float[ArrayT, "structures 3 3"]) -> Stretch[ArrayT]:
     """Bound the stretch by the norm of the strain: σ(F) − 1 is within ±‖F − 1‖. Made for jit."""
-    xp = _library(strain)
+    xp = library_of(strain)
     norm = xp.sqrt(xp.sum(strain**2, axis=(-2, -1)))
     return Stretch(strain, norm, norm)
 
@@ -175,7 +174,3 @@ def periodic_inverse(
     inverse = np.zeros((3, 3))
     inverse[:, pbc] = np.linalg.pinv(cell[pbc])
     return inverse
-
-
-def _library(array: ArrayT) -> ModuleType:
-    return np if isinstance(array, np.ndarray) else jnp

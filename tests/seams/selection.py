@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import ase.io
 import numpy as np
 
-from tests.seams.variants import molecules_with_errors, structure
+from tests.seams.variants import distorted_molecules, structure
 
 if TYPE_CHECKING:
     from tests.seams.setting import Setting
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def select(setting: "Setting") -> None:
     """Structures of several sizes are chosen, by deviations where there are some."""
     potential = setting.potential
-    frames = [structure(potential, "crystal"), *molecules_with_errors(potential, 4)]
+    frames = [structure(potential, "crystal"), *distorted_molecules(potential, 4)]
     ase.io.write(setting.folder / "candidates.xyz", frames, format="extxyz")
     sure = "energy_std" in potential.properties
     for by in ("distance", *(("deviation", "determinant") if sure else ())):

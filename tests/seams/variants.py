@@ -4,7 +4,7 @@ A kind is what a user may have at hand: a model of each architecture, one with t
 with priors, that depends on the spin, compressed, or converted from another program.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from tensornet_jax.interop.torchmd_net.checkpoint import from_state_dict, to_sta
 from tensornet_jax.models import MODELS
 from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
+from tensornet_jax.potential.results import Results
 from tensornet_jax.potential.uncertainty.estimate import with_rigidity, with_spread
 from tests.labelling import labelled
 from tests.models.every_model import SMALL
@@ -107,26 +108,32 @@ def potential(variant: str) -> Potential:
     return (VARIANTS | FEW)[variant]()
 
 
-def molecules_with_errors(potential: Potential, count: int) -> list[ase.Atoms]:
-    """Return distorted molecules labelled with what a potential says and an error."""
-    rng, frames = np.random.default_rng(0), []
+def distorted_molecules(potential: Potential, count: int) -> list[ase.Atoms]:
+    """Return molecules, each distorted in its own way."""
+    frames = []
     for seed in range(count):
         atoms = structure(potential, "molecule")
         atoms.rattle(0.05, seed=seed)
         frames.append(atoms)
-    names = ("energy", "forces") if "energy" in potential.heads else ()
-    for atoms, found in zip(frames, potential.evaluate(frames, names), strict=True):
-        if names:
+    return frames
+
+
+def put_wrong_labels(frames: Sequence[ase.Atoms], predictions: Sequence[Results]) -> None:
+    """Label structures with energies and forces as predicted, and an error."""
+    rng = np.random.default_rng(0)
+    for atoms, found in zip(frames, predictions, strict=True):
+        if "energy" in found:
             atoms.info["REF_energy"] = found["energy"] + rng.normal(scale=0.1)
             atoms.arrays["REF_forces"] = found["forces"] + rng.normal(
                 scale=0.1, size=(len(atoms), 3)
             )
-    return frames
 
 
 def with_uncertainty(potential: Potential) -> Potential:
     """Return a potential with standard deviations."""
-    structures = labelled(molecules_with_errors(potential, 8))
+    frames = distorted_molecules(potential, 8)
+    put_wrong_labels(frames, potential.evaluate(frames))
+    structures = labelled(frames)
     sample = [each.atoms for each in structures[:5]]
     return with_rigidity(potential, sample, structures[5:], regularizer=1e-4)
 

@@ -12,6 +12,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from tensornet_jax.models import MODELS
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.reporting import report
+from tensornet_jax.train.reporting.reliability_plot import Reliability
 from tensornet_jax.train.reporting.result import TrainingResult
 from tensornet_jax.train.run import train
 from tests.train.small import (
@@ -57,7 +58,7 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the drawing, which takes longer than such a run itself."""
     monkeypatch.setattr(report, "plot_parity", lambda *_: None)
     monkeypatch.setattr(report, "plot_learning_curves", lambda *_: None)
-    monkeypatch.setattr(report, "plot_reliability", lambda path, *_: path.touch())
+    monkeypatch.setattr(Reliability, "picture", b"")
 
 
 @pytest.fixture

@@ -110,7 +110,8 @@ class MPIProcesses:
 
     def largest(self, value: float) -> float:
         """Return the largest of all processes; every process has to call it."""
-        return max(self._mpi.allgather(value))
+        # Python's max would lose NaN, by which no comparison is true.
+        return float(np.max(self._mpi.allgather(value)))
 
     def parts(
         self, low: Float[np.ndarray, "3"], high: Float[np.ndarray, "3"]

@@ -6,7 +6,7 @@ import ase
 import numpy as np
 
 from tensornet_jax.md.config import Check
-from tensornet_jax.md.engines.checks import NEVER, Findings
+from tensornet_jax.md.engines.checks import NEVER, Checked, Checks, Findings, Tolerances, compared
 from tensornet_jax.potential.potential import Potential
 
 _SAVED = "checked"
@@ -20,6 +20,7 @@ class AseChecks:
 
     def __init__(self, check: Check | None, potential: Potential) -> None:
         self._check = check
+        self._tolerances = None if check is None else Tolerances.of(check, np.float64)
         self._potential = potential
         self.findings: Findings | None = None
         if check is not None:
@@ -27,20 +28,14 @@ class AseChecks:
 
     def look(self, atoms: ase.Atoms, step: int) -> None:
         """Check a structure if that is due."""
-        check, before = self._check, self.findings
-        if check is None or before is None or step % check.every:
+        check, tolerances, before = self._check, self._tolerances, self.findings
+        if check is None or tolerances is None or before is None or step % check.every:
             return
         (results,) = self._potential.evaluate(atoms, check.names)
-        largest = {name: _largest(name, results[name]) for name in check.names}
-        # Written so that NaN counts as too large.
-        stops, marks = (
-            thresholds is not None
-            and any(not largest[name] <= limit for name, limit in thresholds.given.items())
-            for thresholds in (check.stop, check.mark)
-        )
-        self._found(
-            largest, step if stops else int(before.stopped[0]), step if marks else before.marked[0]
-        )
+        largest = np.array([[compared(name, results[name]).max() for name in check.names]])
+        checked = Checked(largest, before.stopped, before.marked)
+        checked = checked.after(tolerances, np.array(True), np.array(step), largest)
+        self.findings = Findings.of(Checks(check.every, check.names), checked)
 
     def saved(self) -> dict[str, object]:
         """Return what a restart file keeps, as JSON."""
@@ -60,9 +55,3 @@ class AseChecks:
     def _found(self, largest: Mapping[str, float], stopped: int, marked: int) -> None:
         values = {name: np.array([value]) for name, value in largest.items()}
         self.findings = Findings(values, np.array([stopped]), np.array([marked]))
-
-
-def _largest(name: str, values: np.ndarray) -> float:
-    if name == "forces_std":
-        values = np.linalg.norm(values, axis=-1)
-    return float(np.max(values))

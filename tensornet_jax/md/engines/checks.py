@@ -1,12 +1,13 @@
 """Thresholds of standard deviations along a simulation, structure by structure.
 
 A structure whose model is no longer sure of it stays where it is from then on, and the others go
-on; or it is only marked.
+on; or it is only marked. What is too large is told here for every engine: with JAX's arrays inside
+a compiled loop, and with NumPy's.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int, Int32
 
+from tensornet_jax.graph.arrays import ArrayT, library_of
 from tensornet_jax.md.config import Check, Thresholds
 from tensornet_jax.md.state import State, System
 
@@ -38,31 +40,28 @@ class Checks(NamedTuple):
         return None if check is None else cls(check.every, check.names)
 
 
-class Tolerances(NamedTuple):
+class Tolerances(NamedTuple, Generic[ArrayT]):
     """Deviations above which a structure stops, and is marked; infinite where there is no limit.
 
     stop: eV, eV/Å or eV/Å³.
     mark: likewise.
     """
 
-    stop: Float[Array, " names"]
-    mark: Float[Array, " names"]
+    stop: Float[ArrayT, " names"]
+    mark: Float[ArrayT, " names"]
 
     @classmethod
-    def of(cls, check: Check | None, dtype: DTypeLike) -> "Tolerances | None":
+    def of(cls, check: Check, dtype: DTypeLike) -> "Tolerances[np.ndarray]":
         """Return those of a configuration, in the order of its names."""
-        if check is None:
-            return None
-        names = check.names
 
-        def array(thresholds: Thresholds | None) -> Array:
+        def array(thresholds: Thresholds | None) -> np.ndarray:
             given = {} if thresholds is None else thresholds.given
-            return jnp.asarray([given.get(name, np.inf) for name in names], dtype)
+            return np.array([given.get(name, np.inf) for name in check.names], dtype)
 
-        return cls(array(check.stop), array(check.mark))
+        return Tolerances(array(check.stop), array(check.mark))
 
 
-class Checked(NamedTuple):
+class Checked(NamedTuple, Generic[ArrayT]):
     """What the checks have found so far.
 
     largest: of each deviation in each structure, at the last check.
@@ -70,22 +69,22 @@ class Checked(NamedTuple):
     marked: last step at which each was marked; `NEVER`.
     """
 
-    largest: Float[Array, "structures names"]
-    stopped: Int32[Array, " structures"]
-    marked: Int32[Array, " structures"]
+    largest: Float[ArrayT, "structures names"]
+    stopped: Int32[ArrayT, " structures"]
+    marked: Int32[ArrayT, " structures"]
 
     @property
-    def holds(self) -> Bool[Array, " structures"]:
+    def holds(self) -> Bool[ArrayT, " structures"]:
         """Which structures stay where they are."""
-        return self.stopped != NEVER
+        return library_of(self.stopped).not_equal(self.stopped, NEVER)
 
     def after(
         self,
-        tolerances: Tolerances,
-        due: Bool[Array, ""],
-        step: Int32[Array, ""],
-        largest: Float[Array, "structures names"],
-    ) -> "Checked":
+        tolerances: Tolerances[ArrayT],
+        due: Bool[ArrayT, ""],
+        step: Int32[ArrayT, ""],
+        largest: Float[ArrayT, "structures names"],
+    ) -> "Checked[ArrayT]":
         """Return what is known after a step.
 
         Args:
@@ -94,14 +93,36 @@ class Checked(NamedTuple):
             step: its number.
             largest: of each deviation now.
         """
-        # Written so that NaN counts as too large.
-        unsure = due & ~jnp.all(largest <= tolerances.stop, axis=1) & ~self.holds
-        doubtful = due & ~jnp.all(largest <= tolerances.mark, axis=1)
+        xp = library_of(largest)
+        unsure = due & _too_large(largest, tolerances.stop) & ~self.holds
+        doubtful = due & _too_large(largest, tolerances.mark)
         return Checked(
-            jnp.where(due, largest, self.largest),
-            jnp.where(unsure, step, self.stopped),
-            jnp.where(doubtful, step, self.marked),
+            xp.where(due, largest, self.largest),
+            xp.where(unsure, step, self.stopped),
+            xp.where(doubtful, step, self.marked),
         )
+
+
+def _too_large(
+    largest: Float[ArrayT, "structures names"], limits: Float[ArrayT, " names"]
+) -> Bool[ArrayT, " structures"]:
+    """Return where a deviation exceeds its limit; NaN exceeds every one, but not where is none."""
+    exceeds = (limits < np.inf) & ~(largest <= limits)
+    return library_of(largest).any(exceeds, axis=1)
+
+
+def compared(name: str, values: ArrayT) -> ArrayT:
+    """Return what of a deviation is compared with its threshold: of forces the length.
+
+    Args:
+        name: of the deviation.
+        values: as `predict` gives them, (..., 3) of forces.
+    """
+    if name != "forces_std":
+        return values
+    # Of a vector whose components are not sure, this does not depend on the axes.
+    xp = library_of(values)
+    return xp.sqrt(xp.sum(values**2, axis=-1))
 
 
 def with_checks(state: State, check: Check | None, num_structures: int) -> State:
@@ -125,10 +146,7 @@ def largest_in_structures(
     """
     columns = []
     for name in names:
-        values = outputs[name]
-        if name == "forces_std":
-            # Of a vector whose components are not sure, this does not depend on the axes.
-            values = jnp.sqrt(jnp.sum(values**2, axis=-1))
+        values = compared(name, outputs[name])
         if name in ("forces_std", "energies_std"):
             values = system.largest(values)
         columns.append(jnp.max(values.reshape(len(values), -1), axis=1))
@@ -171,7 +189,7 @@ class Findings:
     marked: Int[np.ndarray, " structures"]
 
     @classmethod
-    def of(cls, checks: Checks, checked: Checked) -> "Findings":
+    def of(cls, checks: Checks, checked: Checked[Array] | Checked[np.ndarray]) -> "Findings":
         """Bring them to the host."""
         columns = np.asarray(checked.largest, np.float64).T
         largest = dict(zip(checks.names, columns, strict=True))

@@ -104,7 +104,8 @@ class CompiledLoop:
             place = _padded(positions, self.neighbors.positions), cell.astype(potential.dtype)
             start = integrator.start(self.system, state_at_rest(*map(jnp.asarray, place)))
             start = with_checks(start, check, self.system.num_graphs)
-            self._tolerances = Tolerances.of(check, potential.dtype)
+            too_large = None if check is None else Tolerances.of(check, potential.dtype)
+            self._tolerances: Tolerances[Array] | None = jax.tree.map(jnp.asarray, too_large)
             self._runner = runner_of(_copied(start), blocks=self._pace.blocks)
 
     @property

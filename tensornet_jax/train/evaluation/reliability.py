@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -51,6 +52,25 @@ class ReliabilityRow:
     coverage_95: float
     nll: float
     unit: str
+
+
+class Curves(NamedTuple):
+    """What a reliability diagram draws of one property.
+
+    expected: root mean square deviations of groups of like deviation, in the property's unit.
+    found: root mean square errors of the same groups.
+    shares: of errors within the central interval of each of `SHARES`.
+    """
+
+    expected: Float[np.ndarray, " bins"]
+    found: Float[np.ndarray, " bins"]
+    shares: Float[np.ndarray, " shares"]
+
+
+def curves_of(residuals: Residuals) -> Curves:
+    """Return what a reliability diagram draws of one property."""
+    expected, found = binned(residuals)
+    return Curves(expected, found, observed_shares(residuals))
 
 
 def known(found: Mapping[str, Residuals]) -> dict[str, Residuals]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -211,11 +212,7 @@ def plot_learning_curves(
     rate.set_ylabel("learning rate", fontsize=9)
     for axes in panels:
         axes.set_yscale("log")
-        # Plain numbers, and between powers of ten as well where there are few of those.
-        low, high = axes.get_ylim()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1e3 else (1,)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        plain_numbers(axes.yaxis)
         axes.set_xlabel("epoch", fontsize=9)
         axes.set_xlim(left=0)
         if best_epoch is not None and axes is not rate:
@@ -253,6 +250,19 @@ def parity_title(name: str) -> str:
 
 def _finite(value: float | None) -> bool:
     return value is not None and bool(np.isfinite(value))
+
+
+def plain_numbers(axis: Axis, many: float = 1e3) -> None:
+    """Write plain numbers at a logarithmic axis, between powers of ten too where those are few.
+
+    Args:
+        axis: whose limits are set.
+        many: from which ratio of its ends on there are enough powers of ten.
+    """
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < many else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def tidy(axes: Axes) -> None:

@@ -1,8 +1,9 @@
-"""Reliability diagrams as PNG: errors against the standard deviations predicted for them."""
+"""Reliability diagrams: errors against the standard deviations predicted for them."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import BinaryIO
+import io
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,33 +11,118 @@ from matplotlib.figure import Figure
 
 from tensornet_jax.potential.uncertainty.residuals import Residuals
 from tensornet_jax.properties import PROPERTIES
-from tensornet_jax.train.evaluation.reliability import SHARES, binned, observed_shares
-from tensornet_jax.train.reporting.plots import COLORS, GRAY, INK, tidy
+from tensornet_jax.train.evaluation.reliability import (
+    SHARES,
+    Curves,
+    ReliabilityRow,
+    curves_of,
+    known,
+    reliability_rows,
+)
+from tensornet_jax.train.reporting.plots import COLORS, GRAY, INK, plain_numbers, tidy
 
 # Points of a scatter plot; more would only blacken it.
 MOST_POINTS = 3000
+# Numbers between powers of ten stand side by side at the abscissa only over a short range.
+FEW_POWERS = 30
+SERIES, EXACT = (COLORS[0], *COLORS[2:]), COLORS[1]
 
 
-def plot_reliability(path: Path | BinaryIO, title: str, found: Mapping[str, Residuals]) -> None:
-    """Write two panels a property: errors over deviations, and shares of errors over expected ones.
+class Reliability:
+    """How right the deviations of one data set are: rows of a table, and a diagram.
+
+    Reports show both in several forms; the diagram is drawn once, when it is first asked for.
 
     Args:
-        path: PNG to write, or a file that is open for it.
+        name: of the data set.
+        residuals: errors and deviations by property.
+
+    Attributes:
+        name: of the data set.
+        found: of the properties whose deviations are not all zero; rows and diagram are of these.
+    """
+
+    def __init__(self, name: str, residuals: Mapping[str, Residuals]):
+        self.name = name
+        self.found = known(residuals)
+
+    @cached_property
+    def rows(self) -> list[ReliabilityRow]:
+        """Return one row for each property."""
+        return reliability_rows(self.name, self.found)
+
+    @cached_property
+    def picture(self) -> bytes:
+        """Return the diagram as PNG; there has to be a property."""
+        return reliability_picture(f"{self.name}: reliability", self.found)
+
+
+def reliability_picture(title: str, found: Mapping[str, Residuals]) -> bytes:
+    """Draw two panels a property: errors over deviations, and shares of errors over expected ones.
+
+    Returns a PNG.
+
+    Args:
         title: of the figure, e.g. the name of the data set.
         found: errors and deviations of at least one property, some deviations above zero.
     """
     figure = Figure(figsize=(4.3 * len(found), 8.2), layout="constrained")
     for k, (name, each) in enumerate(found.items()):
-        _sizes_panel(figure.add_subplot(2, len(found), k + 1), name, each)
-        _shares_panel(figure.add_subplot(2, len(found), len(found) + k + 1), each)
+        curves = curves_of(each)
+        above = figure.add_subplot(2, len(found), k + 1)
+        _draw_errors(above, name, each)
+        draw_sizes(above, name, {"RMSE of groups": curves})
+        above.set_title(PROPERTIES[name].compared.title, fontsize=10, color=INK)
+        draw_shares(figure.add_subplot(2, len(found), len(found) + k + 1), [curves])
     # A dollar sign would begin a formula.
     figure.suptitle(title.replace("$", r"\$"), color=INK, fontsize=12)
-    figure.savefig(path, dpi=160, format="png")
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=160, format="png")
+    return picture.getvalue()
 
 
-def _sizes_panel(axes: Axes, name: str, residuals: Residuals) -> None:
+def draw_sizes(axes: Axes, name: str, drawn: Mapping[str, Curves]) -> None:
+    """Draw errors over deviations on logarithmic axes, in the units that a reader wants.
+
+    Args:
+        axes: to draw on.
+        name: of the property.
+        drawn: what to draw of it, by what the legend calls it.
+    """
     row = PROPERTIES[name].compared
     unit, factor = row.shown
+    for color, (label, each) in zip(cycle(SERIES), drawn.items(), strict=False):
+        expected, found = factor * each.expected, factor * each.found
+        axes.plot(expected, found, "o-", color=color, markersize=4, label=label)
+    values = factor * np.concatenate([each.expected for each in drawn.values()])
+    ends = np.array([values.min(), values.max()])
+    if np.allclose(*ends, rtol=1e-6, atol=0):
+        # One deviation, up to rounding, spans no axis.
+        ends *= (0.8, 1.25)
+    axes.plot(ends, ends, "--", color=EXACT, linewidth=1, label="as predicted")
+    axes.set(xscale="log", yscale="log")
+    plain_numbers(axes.xaxis, many=FEW_POWERS)
+    plain_numbers(axes.yaxis)
+    axes.set_xlabel(f"predicted σ ({unit})", fontsize=9)
+    axes.set_ylabel(f"error ({unit})", fontsize=9)
+    axes.legend(fontsize=8, frameon=False)
+    tidy(axes)
+
+
+def draw_shares(axes: Axes, drawn: Iterable[Curves]) -> None:
+    """Draw shares of errors within intervals over the shares expected there."""
+    axes.plot([0, 1], [0, 1], "--", color=EXACT, linewidth=1)
+    for color, each in zip(cycle(SERIES), drawn, strict=False):
+        axes.plot(SHARES, each.shares, color=color)
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.set_xlabel("expected share of errors within", fontsize=9)
+    axes.set_ylabel("observed share", fontsize=9)
+    tidy(axes)
+
+
+def _draw_errors(axes: Axes, name: str, residuals: Residuals) -> None:
+    """Draw single errors over their deviations."""
+    _, factor = PROPERTIES[name].compared.shown
     errors, deviations = np.abs(residuals.errors) * factor, residuals.deviations * factor
     shown = (errors > 0) & (deviations > 0)
     every = max(1, int(shown.sum()) // MOST_POINTS)
@@ -49,22 +135,3 @@ def _sizes_panel(axes: Axes, name: str, residuals: Residuals) -> None:
         linewidths=0,
         label="|error|",
     )
-    expected, found = binned(Residuals(errors, deviations))
-    axes.plot(expected, found, "o-", color=COLORS[0], markersize=4, label="RMSE of groups")
-    ends = np.array([expected.min(), expected.max()])
-    axes.plot(ends, ends, "--", color=COLORS[1], linewidth=1, label="as predicted")
-    axes.set(xscale="log", yscale="log")
-    axes.set_title(row.title, fontsize=10, color=INK)
-    axes.set_xlabel(f"predicted σ ({unit})", fontsize=9)
-    axes.set_ylabel(f"error ({unit})", fontsize=9)
-    axes.legend(fontsize=8, frameon=False)
-    tidy(axes)
-
-
-def _shares_panel(axes: Axes, residuals: Residuals) -> None:
-    axes.plot([0, 1], [0, 1], "--", color=COLORS[1], linewidth=1)
-    axes.plot(SHARES, observed_shares(residuals), color=COLORS[0])
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axes.set_xlabel("expected share of errors within", fontsize=9)
-    axes.set_ylabel("observed share", fontsize=9)
-    tidy(axes)

@@ -17,11 +17,7 @@ from tensornet_jax.train.config.sources import files_of
 from tensornet_jax.train.data.datasets import DataSets
 from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
 from tensornet_jax.train.evaluation.metrics import ErrorRow, render, shown_unit, summary, write_rows
-from tensornet_jax.train.evaluation.reliability import (
-    ReliabilityRow,
-    reliability_rows,
-    write_reliability,
-)
+from tensornet_jax.train.evaluation.reliability import write_reliability
 from tensornet_jax.train.optimization.losses import active_terms
 from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.reporting.html.page import (
@@ -33,7 +29,7 @@ from tensornet_jax.train.reporting.html.page import (
 )
 from tensornet_jax.train.reporting.html.panels import learning_curves, panels, worst
 from tensornet_jax.train.reporting.plots import parities, plot_learning_curves, plot_parity
-from tensornet_jax.train.reporting.reliability_plot import plot_reliability
+from tensornet_jax.train.reporting.reliability_plot import Reliability
 from tensornet_jax.train.reporting.result import RunFacts
 from tensornet_jax.train.run_directory import ReportFiles, RunDirectory
 
@@ -62,7 +58,6 @@ def evaluate_sets(
     heads = potential.tensor_heads
     rows: list[ErrorRow] = []
     drawn = Drawings()
-    reliability: list[ReliabilityRow] = []
     for name, structures in sets.items():
         predictions = evaluate_structures(
             potential, structures, batch_size, devices, deviations=True
@@ -77,15 +72,14 @@ def evaluate_sets(
         if found:
             count = f"{len(structures):,} structures"
             plot_parity(files.parity(name), f"{name}: {count}", found)
-        residuals = drawn.add_residuals(
-            name, residuals_of(predictions, (each.labels for each in structures))
-        )
-        if residuals:
-            reliability += reliability_rows(name, residuals)
-            plot_reliability(files.reliability_of(name), f"{name}: reliability", residuals)
+        residuals = residuals_of(predictions, (each.labels for each in structures))
+        reliability = Reliability(name, residuals)
+        if reliability.found:
+            drawn.reliability.append(reliability)
+            files.reliability_of(name).write_bytes(reliability.picture)
     write_rows(files.errors, rows)
-    if reliability:
-        write_reliability(files.reliability, reliability)
+    if drawn.reliability:
+        write_reliability(files.reliability, (r for each in drawn.reliability for r in each.rows))
     return rows, drawn
 
 

@@ -5,12 +5,15 @@ from functools import cache
 from typing import Any
 
 import ase
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tensornet_jax.md import NVE, Record, Simulation
 from tensornet_jax.md.config import Check, MDConfig, Thresholds
 from tensornet_jax.md.engines.ase import AseSimulation
+from tensornet_jax.md.engines.checks import NEVER, Checked, Tolerances, compared
 from tensornet_jax.md.restart import load_restart, save_restart
 from tensornet_jax.md.sample import Sample
 from tensornet_jax.models import MODELS
@@ -173,6 +176,36 @@ def test_the_ase_engine_stops_at_the_same_step(starts, sizes):
     restored, _ = run(AseSimulation, [starts[index]], 0, check)
     restored.restore(simulation.snapshot())
     assert restored.all_stopped
+
+
+@pytest.mark.parametrize("library", [np, jnp])
+def test_what_is_too_large_is_the_same_for_every_library(library):
+    """Limits of the first name stop, of the second mark; NaN exceeds those that are given."""
+    check = Check(stop=Thresholds(energy_std=1.0), mark=Thresholds(forces_std=2.0))
+    assert check.names == ("energy_std", "forces_std")
+    nan = np.nan
+    rows = [(0.5, 1.5), (1.0, 2.0), (1.1, 0.1), (0.1, 2.1), (nan, 0.1), (0.1, nan), (9.0, 9.0)]
+    largest = library.asarray(rows, np.float32)
+    stopped = np.full(len(rows), NEVER)
+    stopped[-1] = 3
+    before = Checked(0 * largest, library.asarray(stopped), library.full(len(rows), NEVER))
+    tolerances = jax.tree.map(library.asarray, Tolerances.of(check, np.float32))
+    after = before.after(tolerances, library.asarray(True), library.asarray(7), largest)
+    assert isinstance(after.largest, np.ndarray) == (library is np)
+    assert after.stopped.tolist() == [NEVER, NEVER, 7, NEVER, 7, NEVER, 3]
+    assert after.marked.tolist() == [NEVER, NEVER, NEVER, 7, NEVER, 7, 7]
+    same = before.after(tolerances, library.asarray(False), library.asarray(8), largest)
+    for old, new in zip(before, same, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("library", [np, jnp])
+def test_forces_are_compared_by_the_length_of_their_deviation(library):
+    values = np.arange(6.0, dtype=np.float32).reshape(2, 3)
+    expected = [np.sqrt(5.0), np.sqrt(50.0)]
+    found = compared("forces_std", library.asarray(values))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert compared("stress_std", values) is values
 
 
 def test_a_run_ends_when_all_have_stopped(starts, sizes):

@@ -11,7 +11,7 @@ from tensornet_jax.train.evaluation.reliability import (
     render_reliability,
     write_reliability,
 )
-from tensornet_jax.train.reporting.reliability_plot import plot_reliability
+from tensornet_jax.train.reporting.reliability_plot import Reliability
 
 
 def drawn(factor: float = 1.0, count: int = 20_000) -> Residuals:
@@ -69,8 +69,10 @@ def test_tables_and_diagrams_are_written(tmp_path):
     assert "meV/atom" in table[2]
     write_reliability(tmp_path / "table.csv", rows)
     assert len((tmp_path / "table.csv").read_text(encoding="utf-8").splitlines()) == 3
-    plot_reliability(tmp_path / "diagram.png", "test", found)
-    assert (tmp_path / "diagram.png").stat().st_size > 10_000
+    told = Reliability("test", found | {"dipole": Residuals(np.ones(3), np.zeros(3))})
+    assert told.rows == rows
+    assert len(told.picture) > 10_000
+    assert told.picture is told.picture, "drawn once"
 
 
 def test_deviations_of_zero_or_of_one_value_have_no_rank():

@@ -19,12 +19,13 @@ from tensornet_jax.potential.potential import ElementTable, Potential
 from tensornet_jax.potential.uncertainty.residuals import residuals_of
 from tensornet_jax.train.evaluation.errors import error_table
 from tensornet_jax.train.evaluation.metrics import ErrorRow, error_cells
-from tensornet_jax.train.evaluation.reliability import reliability_cells, reliability_rows
+from tensornet_jax.train.evaluation.reliability import reliability_cells
 from tensornet_jax.train.reporting.html import panels as drawing
 from tensornet_jax.train.reporting.html.evaluation import references_in
 from tensornet_jax.train.reporting.html.page import Drawings, Page
 from tensornet_jax.train.reporting.html.panels import learning_curves, panels, worst
 from tensornet_jax.train.reporting.plots import parities
+from tensornet_jax.train.reporting.reliability_plot import Reliability
 from tests.labelling import labelled
 from tests.train.small import clusters
 
@@ -114,18 +115,20 @@ def test_deviations_are_beside_the_errors_that_were_made(found):
         each | {"forces_std": np.full_like(each["forces"], 0.1), "energy_std": np.array(0.0)}
         for each in predictions
     ]
-    kept = drawn.add_residuals("test", residuals_of(sure, (each.labels for each in structures)))
-    assert kept.keys() == {"forces"}
+    told = Reliability("test", residuals_of(sure, (each.labels for each in structures)))
+    assert told.found.keys() == {"forces"}
+    drawn.reliability.append(told)
     page = Page("a & b")
     page.drawings(drawn)
     text = page.text()
     assert "How sure it is" in text
     loads = Loads()
     loads.feed(text)
-    header, row = reliability_cells(reliability_rows("test", kept))
+    header, row = reliability_cells(told.rows)
     assert set(header) | set(row) <= set(loads.cells)
     (picture,) = (each for each in loads.fetched if each.startswith("img"))
-    assert base64.b64decode(picture.removeprefix("img data:image/png;base64,"))[1:4] == b"PNG"
+    assert base64.b64decode(picture.removeprefix("img data:image/png;base64,")) == told.picture
+    assert told.picture[1:4] == b"PNG"
 
 
 def test_panels_have_the_numbers_of_the_table_and_every_label(found):

@@ -8,11 +8,11 @@ from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references import ReferenceEnergies
 from tensornet_jax.data.references_by_head import HeadReferences, References
 from tensornet_jax.potential.potential import ElementTable, Potential
-from tensornet_jax.potential.uncertainty.residuals import Residuals
 from tensornet_jax.train.evaluation.metrics import ErrorRow, summary
 from tensornet_jax.train.reporting.html.page import Drawings, Page
 from tensornet_jax.train.reporting.html.panels import panels, worst
 from tensornet_jax.train.reporting.plots import parities
+from tensornet_jax.train.reporting.reliability_plot import Reliability
 
 
 def references_in(potential: Potential) -> References:
@@ -49,7 +49,7 @@ class EvaluationPage:
         structures: Sequence[LabelledStructure],
         predictions: Sequence[Mapping[str, ArrayLike]],
         rows: Sequence[ErrorRow],
-        residuals: Mapping[str, Residuals],
+        reliability: Reliability,
     ) -> None:
         """Add a data set.
 
@@ -58,12 +58,13 @@ class EvaluationPage:
             structures: of the set.
             predictions: for each.
             rows: its table of errors.
-            residuals: errors and deviations, as of `residuals_of`.
+            reliability: of its standard deviations, shown where there are any.
         """
         found = parities(structures, predictions, self._references, self._heads)
         self._drawn.panels.extend(panels(found, structures, rows))
         self._drawn.worst.extend(worst(name, structures, predictions, self._heads))
-        self._drawn.add_residuals(name, residuals)
+        if reliability.found:
+            self._drawn.reliability.append(reliability)
         self._rows.extend(rows)
 
     def page(self) -> Page:

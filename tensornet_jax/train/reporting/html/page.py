@@ -1,7 +1,6 @@
 """One HTML file with everything in it: tables, text, and the data that its script draws."""
 
 import base64
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,11 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from tensornet_jax.potential.uncertainty.residuals import Residuals
 from tensornet_jax.runtime.whole_files import write_whole
 from tensornet_jax.train.evaluation.metrics import ErrorRow, error_cells
-from tensornet_jax.train.evaluation.reliability import known, reliability_cells, reliability_rows
+from tensornet_jax.train.evaluation.reliability import reliability_cells
 from tensornet_jax.train.reporting.html.panels import Json
-from tensornet_jax.train.reporting.reliability_plot import plot_reliability
+from tensornet_jax.train.reporting.reliability_plot import Reliability
 
 ASSETS = files("tensornet_jax.train.reporting.html") / "assets"
 # Columns of an error table that sort as numbers.
@@ -47,20 +45,13 @@ class Drawings:
         panels: parity and errors, one for each set and property.
         worst: structures with large errors.
         curves: rows of the logs, `train` and `validation`, and `best`, an epoch or None.
-        residuals: of each set, errors and the deviations that were predicted, where there are any.
+        reliability: of each set whose standard deviations were predicted.
     """
 
     panels: list[Json] = field(default_factory=list)
     worst: list[Json] = field(default_factory=list)
     curves: Json | None = None
-    residuals: dict[str, dict[str, Residuals]] = field(default_factory=dict)
-
-    def add_residuals(self, name: str, found: Mapping[str, Residuals]) -> dict[str, Residuals]:
-        """Add those of a set whose deviations are not all zero, and return them."""
-        kept = known(found)
-        if kept:
-            self.residuals[name] = kept
-        return kept
+    reliability: list[Reliability] = field(default_factory=list)
 
 
 class Page:
@@ -98,20 +89,17 @@ class Page:
             self.section("Predictions and errors", '<div id="panels"></div>')
         if drawn.worst:
             self.section("Largest errors", '<div id="worst"></div>')
-        if drawn.residuals:
-            self._reliability(drawn.residuals)
+        if drawn.reliability:
+            self._reliability(drawn.reliability)
         if drawn.curves:
             self.section("Learning curves", '<div id="curves"></div>')
 
-    def _reliability(self, residuals: Mapping[str, Mapping[str, Residuals]]) -> None:
-        rows = [row for name, found in residuals.items() for row in reliability_rows(name, found)]
-        header, *lines = reliability_cells(rows)
+    def _reliability(self, found: Sequence[Reliability]) -> None:
+        header, *lines = reliability_cells(row for each in found for row in each.rows)
         pictures = []
-        for name, found in residuals.items():
-            drawn = io.BytesIO()
-            plot_reliability(drawn, name, found)
-            source = base64.b64encode(drawn.getvalue()).decode("ascii")
-            told = escape(f"{name}: errors and deviations", quote=True)
+        for each in found:
+            source = base64.b64encode(each.picture).decode("ascii")
+            told = escape(f"{each.name}: errors and deviations", quote=True)
             pictures.append(f'<img alt="{told}" src="data:image/png;base64,{source}">')
         about = f"<p>{escape(ABOUT_DEVIATIONS)}</p>"
         self.section("How sure it is", about, table(header, lines), *pictures)
