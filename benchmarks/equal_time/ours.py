@@ -121,8 +121,9 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     found = dict(base)
     for key, value in changes.items():
         old = found.get(key)
-        sections = isinstance(old, Mapping) and isinstance(value, Mapping) and key != "schedule"
-        found[key] = merged(old, value) if sections else value
+        if key != "schedule" and isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = merged(old, value)
+        found[key] = value
     return found
 
 
@@ -172,8 +173,8 @@ def configurations(
         }
         del last["model"]
         rest = epochs - first
-        last["training"] |= _training(rest, minutes) | {
-            key: value for key, value in stages[0]["training"].items() if key == "batch_size"
+        last["training"] = _training(rest, minutes) | {
+            "batch_size": stages[0]["training"]["batch_size"]
         }
         last["optimizer"] = merged(
             last["optimizer"],

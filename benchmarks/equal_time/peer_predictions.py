@@ -15,6 +15,7 @@ from typing import Any
 
 import ase
 import numpy as np
+from data import Labels, save_labels
 
 PACKAGES = {"mace-torch": ("mace-torch", "torch"), "torchmd-net": ("torchmd-net", "torch")}
 # Numbers and positions of a structure → its energy in eV and forces in eV/Å.
@@ -52,7 +53,7 @@ def main() -> None:
     """Evaluate every structure of every set."""
     code, path, structures, target = sys.argv[1:]
     evaluate, model = {"mace-torch": of_mace, "torchmd-net": of_torchmdnet}[code](path)
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Labels] = {}
     with np.load(structures) as file:
         for name in dict.fromkeys(key.rpartition("/")[0] for key in file.files):
             ends = np.cumsum(file[f"{name}/sizes"])[:-1]
@@ -60,9 +61,9 @@ def main() -> None:
             positions = np.split(file[f"{name}/positions"], ends)
             results = [evaluate(*each) for each in zip(numbers, positions, strict=True)]
             energies = np.array([energy for energy, _ in results], np.float64)
-            found[f"{name}/energies"] = energies + file[f"{name}/counted"]
-            found[f"{name}/forces"] = np.concatenate([f for _, f in results]).astype(np.float64)
-    np.savez(Path(target), **found)
+            forces = np.concatenate([own for _, own in results]).astype(np.float64)
+            found[name] = Labels(energies + file[f"{name}/counted"], forces)
+    save_labels(Path(target), found)
     facts = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "versions": {package: version(package) for package in PACKAGES[code]},
