@@ -17,6 +17,7 @@ code the recipe that is best on the validation set. --report only writes the tab
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,8 @@ from equal_time.ours import (
 from equal_time.peers import PEERS, PREDICTIONS, write_tests
 from equal_time.report import report
 from results_file import add_records, results_folder
+
+from tensornet_jax.train.reporting.csv_log import read_rows
 
 BENCHMARK = "accuracy"
 KEYS = ("set", "code", "recipe", "minutes", "seed")
@@ -82,12 +85,11 @@ def in_time(lines: Sequence[Sequence[str]], threads: int, log: Path) -> float:
     # A user who trains for the first time has nothing compiled, and no GPU is asked for.
     environment |= {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_PLATFORMS": "cpu"}
     environment |= {"CUDA_VISIBLE_DEVICES": ""}
-    cpus = ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0))[:threads])
     begun = perf_counter()
     for line in lines:
         with log.open("w", encoding="utf-8") as file:
             done = subprocess.run(
-                ["taskset", "-c", cpus, *line],
+                line,
                 env=environment,
                 cwd=log.parent,
                 stdout=file,
@@ -100,27 +102,48 @@ def in_time(lines: Sequence[Sequence[str]], threads: int, log: Path) -> float:
     return perf_counter() - begun
 
 
-def trained(case: Case, split: Split, epochs: int, folder: Path) -> tuple[float, Path, Any]:
-    """Train for so many epochs in a folder; return seconds, the model's file and the settings."""
+@dataclass(frozen=True)
+class Trained:
+    """What training left.
+
+    Attributes:
+        seconds: of wall time.
+        epochs: reached.
+        model: file of the weights that were best on the validation set.
+        settings: what was trained with, files left out.
+    """
+
+    seconds: float
+    epochs: float
+    model: Path
+    settings: Any
+
+
+def trained(
+    case: Case, split: Split, epochs: int, folder: Path, limit: float | None = None
+) -> Trained:
+    """Train for so many epochs in a folder, ours no longer than a limit in minutes."""
     folder.mkdir()
     log = folder / "output.txt"
     if case.code in MODELS:
         write_data(split, folder)
         recipe = recipe_named(case.recipe)
-        configs = configurations(case.code, recipe, folder, epochs, case.minutes, case.seed)
+        configs = configurations(case.code, recipe, folder, epochs, limit, case.seed)
         seconds = in_time(commands(configs, folder), case.threads, log)
         settings = [
             config.model_dump(mode="json", include={"model", "loss", "optimizer", "training"})
             for config in configs
         ]
-        return seconds, folder / f"run_{len(configs)}" / MODEL_FILE, settings
+        runs = [Path(config.directory) for config in configs]
+        reached = sum(read_rows(run / "log_train.csv")[-1]["epoch"] for run in runs)
+        return Trained(seconds, reached, runs[-1] / MODEL_FILE, settings)
     peer = PEERS[case.code]
     changes = peer.recipes[case.recipe]
     peer.write(split, folder)
     settings = peer.settings(split, epochs, changes, case.seed)
     line = [case.python, *peer.arguments(folder, settings)]
     seconds = in_time([line], case.threads, log)
-    return seconds, peer.model(folder), settings
+    return Trained(seconds, epochs, peer.model(folder), settings)
 
 
 def evaluated(case: Case, split: Split, model: Path) -> tuple[dict[str, Labels], int, str]:
@@ -139,17 +162,19 @@ def evaluated(case: Case, split: Split, model: Path) -> tuple[dict[str, Labels],
 
 def record(case: Case, split: Split, epochs: int | None, say: Callable[[str], None]) -> Any:
     """Train and evaluate one case, the number of epochs found first unless it is given."""
+    name = f"{case.data_set} {case.code} {case.recipe}"
     with tempfile.TemporaryDirectory() as temporary:
         pilots: list[tuple[int, float]] = []
         if epochs is None:
             for few in PILOTS:
-                seconds, *_ = trained(case, split, few, Path(temporary) / f"pilot_{few}")
-                pilots.append((few, seconds))
-                say(f"{case.data_set} {case.code} {case.recipe}: {few} epochs in {seconds:.1f} s")
+                short = trained(case, split, few, Path(temporary) / f"pilot_{few}")
+                pilots.append((few, short.seconds))
+                say(f"{name}: {few} epochs in {short.seconds:.1f} s")
             epochs = epochs_in(case.minutes, (pilots[0], pilots[1]))
-        seconds, model, settings = trained(case, split, epochs, Path(temporary) / "run")
-        say(f"{case.data_set} {case.code} {case.recipe}: {epochs} epochs in {seconds:.1f} s")
-        found, parameters, own_version = evaluated(case, split, model)
+            say(f"{name}: {epochs} epochs are to fit into {case.minutes:g} minutes")
+        run = trained(case, split, epochs, Path(temporary) / "run", case.minutes)
+        say(f"{name}: {run.epochs:g} epochs in {run.seconds:.1f} s")
+        found, parameters, own_version = evaluated(case, split, run.model)
     return {
         "set": case.data_set,
         "code": case.code,
@@ -158,15 +183,16 @@ def record(case: Case, split: Split, epochs: int | None, say: Callable[[str], No
         "minutes": case.minutes,
         "seed": case.seed,
         "threads": case.threads,
-        "epochs": epochs,
-        "seconds": seconds,
+        "epochs": run.epochs,
+        "epochs_planned": epochs,
+        "seconds": run.seconds,
         "pilots": pilots,
         "parameters": parameters,
         "structures": {
             "train": len(split.train),
             **{name: len(each) for name, each in split.evaluated().items()},
         },
-        "settings": settings,
+        "settings": run.settings,
         "errors": {
             name: errors(labels_of(structures), found[name])
             for name, structures in split.evaluated().items()
@@ -208,6 +234,11 @@ def main() -> None:
         elif given.recipe not in PEERS[code].recipes:
             known = ", ".join(PEERS[code].recipes)
             raise SystemExit(f"no recipe {given.recipe!r} of {code}: there are {known}")
+    python = shutil.which(given.python)
+    if python is None:
+        raise SystemExit(f"--python {given.python}: there is no such interpreter")
+    # What is started has no more CPUs than what starts it.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])
     for data_set in given.sets:
         split = read_split(given.data, data_set, given.frames)
         for code in given.codes:
@@ -218,7 +249,7 @@ def main() -> None:
                 given.minutes,
                 given.seed,
                 given.threads,
-                given.python,
+                str(Path(python).absolute()),
             )
             new = record(case, split, given.epochs, lambda text: print(text, flush=True))
             results = add_records(folder, BENCHMARK, [new], KEYS, {})

@@ -128,7 +128,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def configurations(
-    model: str, recipe: Recipe, folder: Path, epochs: int, minutes: float, seed: int
+    model: str, recipe: Recipe, folder: Path, epochs: int, minutes: float | None, seed: int
 ) -> list[RunConfig]:
     """Return the configuration of a run, or of its two stages.
 
@@ -137,7 +137,7 @@ def configurations(
         recipe: what is changed.
         folder: with train.xyz and validation.xyz; run directories come there too.
         epochs: of all stages together, at least as many as there are stages.
-        minutes: after which a run ends in good order, should it not have done so before.
+        minutes: after which a run ends in good order if it still goes on; None: no limit.
         seed: of initial weights and order of batches.
     """
     scaled = {
@@ -187,7 +187,7 @@ def configurations(
     return [RunConfig.model_validate(stage) for stage in stages]
 
 
-def _training(epochs: int, minutes: float) -> dict[str, Any]:
+def _training(epochs: int, minutes: float | None) -> dict[str, Any]:
     return {
         "epochs": epochs,
         "batch_size": 5,

@@ -130,7 +130,7 @@ def run_table(records: Sequence[Record]) -> list[str]:
                 record["set"],
                 f"{TITLES[record['code']]} {record['version']}",
                 record["recipe"],
-                record["epochs"],
+                f"{record['epochs']:.4g}",
                 f"{record['seconds'] / 60:.1f}",
                 f"{record['parameters']:,}",
                 f"{own['energies_rmse']:.2f} / {own['forces_rmse']:.1f}",
