@@ -84,7 +84,8 @@ def in_time(lines: Sequence[Sequence[str]], threads: int, log: Path) -> float:
     environment = os.environ | dict.fromkeys(names, str(threads))
     # A user who trains for the first time has nothing compiled, and no GPU is asked for.
     environment |= {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_PLATFORMS": "cpu"}
-    environment |= {"CUDA_VISIBLE_DEVICES": ""}
+    # torchmd-train reads back the checkpoint it has just written, which is no plain weights.
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
     begun = perf_counter()
     for line in lines:
         with log.open("w", encoding="utf-8") as file:

@@ -5,7 +5,9 @@ the epochs there are. Sources: mace-torch's README and the command for 3BPA that
 (https://mace-docs.readthedocs.io), torchmd-net's examples/TensorNet-rMD17.yaml.
 """
 
+import csv
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,9 +210,13 @@ def _torchmdnet_arguments(folder: Path, settings: Settings) -> list[str]:
 
 
 def _torchmdnet_model(folder: Path) -> Path:
-    # Of the checkpoints that were best by its own validation loss, which is in their names.
-    found = (folder / "log").glob("epoch=*-val_loss=*.ckpt")
-    return min(found, key=lambda path: float(path.stem.split("val_loss=")[1].split("-")[0]))
+    # Names of checkpoints have the validation loss to four digits only, the log all of them.
+    log = folder / "log"
+    saved = {int(re.findall(r"epoch=(\d+)-", path.stem)[0]): path for path in log.glob("*.ckpt")}
+    with (log / "metrics.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["val_total_mse_loss"]]
+    losses = {int(float(row["epoch"])): float(row["val_total_mse_loss"]) for row in rows}
+    return saved[min(saved, key=lambda epoch: losses[epoch])]
 
 
 PEERS = {

@@ -246,10 +246,18 @@ def test_torchmdnet_gets_the_same_split(tmp_path, split):
     text = Path(line[-1]).read_text(encoding="utf-8")
     assert '"lr_min": 1.0e-08' in text
     assert json.loads(text)["splits"] == str(tmp_path / "given_splits.npz")
-    (tmp_path / "log").mkdir()
-    for name in ("epoch=1-val_loss=0.5000", "epoch=7-val_loss=0.0900", "epoch=9-val_loss=0.1000"):
-        (tmp_path / "log" / f"{name}.ckpt").touch()
-    assert peer.model(tmp_path).stem == "epoch=7-val_loss=0.0900"
+
+
+def test_the_best_checkpoint_of_torchmdnet_is_that_of_its_log(tmp_path):
+    log = tmp_path / "log"
+    log.mkdir()
+    for epoch in (1, 7, 9):
+        (log / f"epoch={epoch}-val_loss=0.0001.ckpt").touch()
+    rows = ["0.0,0.00005", "1.0,0.00014", ",", "7.0,0.00011", "8.0,0.00001", "9.0,0.00012"]
+    text = "\n".join(["epoch,val_total_mse_loss", *rows])
+    (log / "metrics.csv").write_text(text, encoding="utf-8")
+    # Those of epochs 0 and 8 are not kept.
+    assert PEERS["torchmd-net"].model(tmp_path).stem == "epoch=7-val_loss=0.0001"
 
 
 def test_torchmdnet_takes_molecules_of_the_same_atoms_alone(tmp_path, split):
