@@ -157,7 +157,9 @@ def evaluated(case: Case, split: Split, model: Path) -> tuple[dict[str, Labels],
     line = [case.python, str(PREDICTIONS), case.code, str(model), str(structures), str(target)]
     log = model.parent / "predictions.txt"
     in_time([line], case.threads, log)
-    facts = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+    # Libraries may warn around it.
+    printed = log.read_text(encoding="utf-8").splitlines()
+    facts = json.loads(next(line for line in reversed(printed) if line.startswith("{")))
     return load_labels(target), facts["parameters"], facts["versions"][case.code]
 
 
