@@ -49,6 +49,7 @@ from tensornet_jax.train.reporting.csv_log import read_rows
 BENCHMARK = "accuracy"
 KEYS = ("set", "code", "recipe", "minutes", "seed")
 LOG_LINES = 30
+LEAST_FRAMES = 5
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,9 @@ def arguments_given() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="in place of what short runs say")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--frames", type=int, help="of each file, to try things out")
+    parser.add_argument(
+        "--frames", type=int, help=f"of each part, to try things out; {LEAST_FRAMES} at least"
+    )
     parser.add_argument("--folder", type=Path, help=f"default: results/MACHINE/{BENCHMARK}")
     parser.add_argument("--report", action="store_true", help="only write the tables again")
     return parser.parse_args()
@@ -237,6 +240,8 @@ def main() -> None:
         elif given.recipe not in PEERS[code].recipes:
             known = ", ".join(PEERS[code].recipes)
             raise SystemExit(f"no recipe {given.recipe!r} of {code}: there are {known}")
+    if given.frames is not None and given.frames < LEAST_FRAMES:
+        raise SystemExit(f"--frames: mace-torch drops batches of fewer than {LEAST_FRAMES}")
     python = shutil.which(given.python)
     if python is None:
         raise SystemExit(f"--python {given.python}: there is no such interpreter")
