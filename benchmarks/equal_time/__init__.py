@@ -1,0 +1,1 @@
+"""What `benchmarks/accuracy.py` trains, how long, and how it compares the results."""
