@@ -53,6 +53,7 @@ def test_recorded_heat_fluxes_become_a_thermal_conductivity(cli):
     values = np.array(columns["heat_flux_W_m-1_K-1"], float)
     np.testing.assert_allclose(values, expected.values, rtol=1e-6)
     errors = np.array(columns["heat_flux_W_m-1_K-1_error"], float)
+    assert expected.error is not None
     np.testing.assert_allclose(errors, expected.error, rtol=1e-6)
     quarter = np.array(columns["heat_flux_potential_W_m-1_K-1"], float)
     np.testing.assert_allclose(quarter, 0.25 * values, rtol=1e-6)

@@ -31,12 +31,12 @@ class _Part(NamedTuple):
     """Where one head stands in a tensor of all heads."""
 
     shape: tuple[int, ...]
-    index: tuple[int | slice, ...]
+    place: tuple[int | slice, ...]
     factor: float
 
     def of(self, whole: np.ndarray) -> np.ndarray:
         """Return the tensor of a model with this head alone."""
-        found = whole.reshape(self.shape)[self.index].ravel()
+        found = whole.reshape(self.shape)[self.place].ravel()
         return found if self.factor == 1.0 else (found / self.factor).astype(whole.dtype)
 
 
@@ -146,7 +146,7 @@ def _together(each: list[np.ndarray], parts: list[_Part], original: object) -> n
     for own, part in zip(each, parts, strict=True):
         if not np.array_equal(part.of(whole), own):
             there = whole.reshape(part.shape)
-            there[part.index] = (own * part.factor).reshape(there[part.index].shape)
+            there[part.place] = (own * part.factor).reshape(there[part.place].shape)
     return whole
 
 

@@ -87,14 +87,16 @@ def test_products_and_two_derivatives_are_those_without_rows(edges, l_in, monkey
     weights[-4:] = 0
 
     def results(*arguments):
-        def loss(*arguments):
-            return sum(jnp.sum(each**2) for each in product(*arguments, edges))
+        def loss(features, harmonics, weights):
+            sums = product(features, harmonics, weights, edges)
+            return sum(jnp.sum(each**2) for each in sums)
 
         def of_gradients(*arguments):
             gradients = jax.grad(loss, argnums=(0, 1, 2))(*arguments)
             return sum(jnp.sum(each**2) for each in gradients)
 
-        return product(*arguments, edges), jax.grad(of_gradients, argnums=(0, 1, 2))(*arguments)
+        value = product(arguments[0], arguments[1], arguments[2], edges)
+        return value, jax.grad(of_gradients, argnums=(0, 1, 2))(*arguments)
 
     arguments = features, harmonics, jnp.asarray(weights)
     found = jax.jit(results, compiler_options=UNOPTIMIZED)(*arguments)
