@@ -146,19 +146,25 @@ def _reliability(
     predictions: "Sequence[Mapping[str, np.ndarray]]",
 ) -> "Reliability":
     from tensornet_jax.potential.uncertainty.residuals import residuals_of
+    from tensornet_jax.train.evaluation.kinds import kinds_of
     from tensornet_jax.train.reporting.reliability_plot import Reliability
 
-    return Reliability(name, residuals_of(predictions, (each.labels for each in structures)))
+    residuals = residuals_of(predictions, (each.labels for each in structures))
+    return Reliability(name, residuals, kinds_of(name, structures, predictions))
 
 
 def _tell_reliability(
     found: "Sequence[Reliability]", table: Path | None, diagrams: Mapping[str, Path]
 ) -> None:
     """Print how right standard deviations are, and write it where it is wanted."""
+    from tensornet_jax.train.evaluation.kinds import render_kinds
     from tensornet_jax.train.evaluation.reliability import render_reliability, write_reliability
 
     rows = [row for each in found for row in each.rows]
     typer.echo("\n" + "\n".join(render_reliability(rows)))
+    kinds = [kind for each in found for kind in each.kinds]
+    if kinds:
+        typer.echo("\n" + "\n".join(render_kinds(kinds)))
     if table is None:
         return
     write_reliability(table, rows)

@@ -1,7 +1,7 @@
 """Reliability diagrams: errors against the standard deviations predicted for them."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import cycle
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from tensornet_jax.potential.uncertainty.residuals import Residuals
 from tensornet_jax.properties import PROPERTIES
+from tensornet_jax.train.evaluation.kinds import Kind
 from tensornet_jax.train.evaluation.reliability import (
     SHARES,
     Curves,
@@ -36,15 +37,18 @@ class Reliability:
     Args:
         name: of the data set.
         residuals: errors and deviations by property.
+        kinds: of its structures.
 
     Attributes:
         name: of the data set.
         found: of the properties whose deviations are not all zero; rows and diagram are of these.
+        kinds: of its structures.
     """
 
-    def __init__(self, name: str, residuals: Mapping[str, Residuals]):
+    def __init__(self, name: str, residuals: Mapping[str, Residuals], kinds: Sequence[Kind] = ()):
         self.name = name
         self.found = known(residuals)
+        self.kinds = kinds
 
     @cached_property
     def rows(self) -> list[ReliabilityRow]:
@@ -55,6 +59,11 @@ class Reliability:
     def picture(self) -> bytes:
         """Return the diagram as PNG; there has to be a property."""
         return reliability_picture(f"{self.name}: reliability", self.found)
+
+    @cached_property
+    def kinds_picture(self) -> bytes:
+        """Return how well deviations tell each kind of structures from the others, as PNG."""
+        return kinds_picture(f"{self.name}: certainty by config_type", self.kinds)
 
 
 def reliability_picture(title: str, found: Mapping[str, Residuals]) -> bytes:
@@ -76,9 +85,27 @@ def reliability_picture(title: str, found: Mapping[str, Residuals]) -> bytes:
         draw_shares(figure.add_subplot(2, len(found), len(found) + k + 1), [curves])
     # A dollar sign would begin a formula.
     figure.suptitle(title.replace("$", r"\$"), color=INK, fontsize=12)
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=160, format="png")
-    return picture.getvalue()
+    return _png(figure)
+
+
+def kinds_picture(title: str, kinds: Sequence[Kind]) -> bytes:
+    """Draw the receiver operating characteristic of each kind.
+
+    Returns a PNG.
+    """
+    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], "--", color=EXACT, linewidth=1)
+    for color, each in zip(cycle(SERIES), kinds, strict=False):
+        label = f"{each.config_type}: {each.area:.2f}".replace("$", r"\$")
+        axes.plot(*each.curve, color=color, label=label)
+    axes.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
+    axes.set_xlabel("share of the others with σ above a limit", fontsize=9)
+    axes.set_ylabel("share of the kind above it", fontsize=9)
+    axes.legend(fontsize=8, frameon=False, title="area", title_fontsize=8)
+    tidy(axes)
+    figure.suptitle(title.replace("$", r"\$"), color=INK, fontsize=12)
+    return _png(figure)
 
 
 def draw_sizes(axes: Axes, name: str, drawn: Mapping[str, Curves]) -> None:
@@ -118,6 +145,12 @@ def draw_shares(axes: Axes, drawn: Iterable[Curves]) -> None:
     axes.set_xlabel("expected share of errors within", fontsize=9)
     axes.set_ylabel("observed share", fontsize=9)
     tidy(axes)
+
+
+def _png(figure: Figure) -> bytes:
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=160, format="png")
+    return picture.getvalue()
 
 
 def _draw_errors(axes: Axes, name: str, residuals: Residuals) -> None:

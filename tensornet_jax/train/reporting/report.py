@@ -16,6 +16,7 @@ from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.sources import files_of
 from tensornet_jax.train.data.datasets import DataSets
 from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
+from tensornet_jax.train.evaluation.kinds import kinds_of
 from tensornet_jax.train.evaluation.metrics import ErrorRow, render, shown_unit, summary, write_rows
 from tensornet_jax.train.evaluation.reliability import write_reliability
 from tensornet_jax.train.optimization.losses import active_terms
@@ -73,7 +74,8 @@ def evaluate_sets(
             count = f"{len(structures):,} structures"
             plot_parity(files.parity(name), f"{name}: {count}", found)
         residuals = residuals_of(predictions, (each.labels for each in structures))
-        reliability = Reliability(name, residuals)
+        kinds = kinds_of(name, structures, predictions)
+        reliability = Reliability(name, residuals, kinds)
         if reliability.found:
             drawn.reliability.append(reliability)
             files.reliability_of(name).write_bytes(reliability.picture)

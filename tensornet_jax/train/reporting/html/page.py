@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from tensornet_jax.runtime.whole_files import write_whole
+from tensornet_jax.train.evaluation.kinds import kind_cells
 from tensornet_jax.train.evaluation.metrics import ErrorRow, error_cells
 from tensornet_jax.train.evaluation.reliability import reliability_cells
 from tensornet_jax.train.reporting.html.panels import Json
@@ -28,12 +29,18 @@ NUMERIC = frozenset(
             "within 1.96 σ",
             "NLL",
         ),
+        *("structures", "median of the largest σ", "AUC"),
     }
 )
 ABOUT_DEVIATIONS = (
     "Standard deviations as predicted, beside the errors that were made. Above, groups of errors "
     "over the deviations predicted for them; below, shares of errors within an interval over those "
     "expected."
+)
+ABOUT_KINDS = (
+    "Structures by the standard deviation of their least certain force component. AUC: how likely "
+    "it is larger of a structure of this kind than of one of the others; 0.5 where the kind makes "
+    "no difference, 1 where a limit tells them apart."
 )
 
 
@@ -96,13 +103,17 @@ class Page:
 
     def _reliability(self, found: Sequence[Reliability]) -> None:
         header, *lines = reliability_cells(row for each in found for row in each.rows)
-        pictures = []
-        for each in found:
-            source = base64.b64encode(each.picture).decode("ascii")
-            told = escape(f"{each.name}: errors and deviations", quote=True)
-            pictures.append(f'<img alt="{told}" src="data:image/png;base64,{source}">')
-        about = f"<p>{escape(ABOUT_DEVIATIONS)}</p>"
-        self.section("How sure it is", about, table(header, lines), *pictures)
+        content = [f"<p>{escape(ABOUT_DEVIATIONS)}</p>", table(header, lines)]
+        content += [_image(f"{each.name}: errors and deviations", each.picture) for each in found]
+        by_kind = [each for each in found if each.kinds]
+        if by_kind:
+            header, *lines = kind_cells(kind for each in by_kind for kind in each.kinds)
+            content += [f"<p>{escape(ABOUT_KINDS)}</p>", table(header, lines)]
+            content += [
+                _image(f"{each.name}: certainty by config_type", each.kinds_picture)
+                for each in by_kind
+            ]
+        self.section("How sure it is", *content)
 
     def write(self, path: Path) -> None:
         """Write the page, whole or not at all."""
@@ -140,6 +151,11 @@ class Page:
                 "",
             ]
         )
+
+
+def _image(told: str, picture: bytes) -> str:
+    source = base64.b64encode(picture).decode("ascii")
+    return f'<img alt="{escape(told, quote=True)}" src="data:image/png;base64,{source}">'
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

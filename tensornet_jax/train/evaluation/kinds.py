@@ -1,0 +1,134 @@
+"""Which kinds of structures a model is less sure of than of others."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+from scipy.stats import rankdata
+
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.properties import PROPERTIES
+from tensornet_jax.runtime.markdown import markdown_table
+
+HEADER = ("data set", "config_type", "structures", "median of the largest σ", "unit", "AUC")
+
+
+class Kind(NamedTuple):
+    """The structures of one config_type beside all others of a data set.
+
+    data_set: its name.
+    config_type: of the structures.
+    count: of them.
+    median: of the standard deviations of their least certain force components, eV/Å.
+    curve: shares (2, K) of the others and of these that lie above a limit, the largest limit first:
+        the receiver operating characteristic.
+    area: below the curve, the probability that the model is less sure of one of these than of one
+        of the others; 0.5 where the kind makes no difference.
+    """
+
+    data_set: str
+    config_type: str
+    count: int
+    median: float
+    curve: Float[np.ndarray, "2 limits"]
+    area: float
+
+
+def kinds_of(
+    data_set: str,
+    structures: Sequence[LabelledStructure],
+    predictions: Sequence[Mapping[str, ArrayLike]],
+) -> list[Kind]:
+    """Return each config_type that there are others beside, the least certain one first.
+
+    Args:
+        data_set: its name.
+        structures: of the set.
+        predictions: of each, with forces_std, without which there are no kinds.
+    """
+    kinds = [each.config_type or "" for each in structures]
+    if len(set(kinds)) < 2 or any("forces_std" not in each for each in predictions):
+        return []
+    largest = largest_deviations(predictions)
+    found = [
+        kind_among(data_set, kind, largest, np.array([each == kind for each in kinds]))
+        for kind in sorted(set(kinds) - {""})
+    ]
+    return sorted(found, key=lambda each: -each.area)
+
+
+def largest_deviations(
+    predictions: Sequence[Mapping[str, ArrayLike]],
+) -> Float[np.ndarray, " structures"]:
+    """Return the standard deviation of each structure's least certain force component, eV/Å."""
+    return np.array([np.max(np.asarray(each["forces_std"])) for each in predictions])
+
+
+def kind_among(
+    data_set: str,
+    name: str,
+    largest: Float[np.ndarray, " structures"],
+    chosen: Bool[np.ndarray, " structures"],
+) -> Kind:
+    """Return what tells chosen structures from the others.
+
+    Args:
+        data_set: its name.
+        name: of what is chosen.
+        largest: as `largest_deviations` returns them.
+        chosen: which; there have to be some, and others.
+    """
+    return Kind(
+        data_set,
+        name,
+        count=int(chosen.sum()),
+        median=float(np.median(largest[chosen])),
+        curve=characteristic(largest, chosen),
+        area=rank_area(largest, chosen),
+    )
+
+
+def rank_area(
+    values: Float[np.ndarray, " structures"], chosen: Bool[np.ndarray, " structures"]
+) -> float:
+    """Return the probability that a chosen value is above one of the others, ties counting half."""
+    count, others = int(chosen.sum()), int((~chosen).sum())
+    above = rankdata(values)[chosen].sum() - count * (count + 1) / 2
+    return float(above / (count * others))
+
+
+def characteristic(
+    values: Float[np.ndarray, " structures"], chosen: Bool[np.ndarray, " structures"]
+) -> Float[np.ndarray, "2 limits"]:
+    """Return the shares of others and chosen that are above a limit, for all limits."""
+    limits = np.concatenate([[np.inf], np.unique(values)[::-1]])
+    return np.array(
+        [[np.mean(values[each] >= limit) for limit in limits] for each in (~chosen, chosen)]
+    )
+
+
+def kind_cells(kinds: Iterable[Kind]) -> list[tuple[str, ...]]:
+    """Return header and rows as text."""
+    unit, factor = PROPERTIES["forces"].shown
+    return [
+        HEADER,
+        *(
+            (
+                each.data_set,
+                each.config_type,
+                str(each.count),
+                f"{each.median * factor:.4g}",
+                unit,
+                f"{each.area:.3f}",
+            )
+            for each in kinds
+        ),
+    ]
+
+
+def render_kinds(kinds: Iterable[Kind]) -> list[str]:
+    """Return the rows as a Markdown table."""
+    header, *lines = kind_cells(kinds)
+    return markdown_table(header, lines, numbers=(2, 3, 5))
