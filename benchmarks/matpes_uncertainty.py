@@ -30,7 +30,13 @@ from tensornet_jax.potential.uncertainty.residuals import residuals_of
 from tensornet_jax.runtime.markdown import markdown_table
 from tensornet_jax.runtime.memory import keep_freed_memory
 from tensornet_jax.train.evaluation.errors import evaluate_structures
-from tensornet_jax.train.evaluation.kinds import Kind, kind_among, largest_deviations
+from tensornet_jax.train.evaluation.kinds import (
+    SCORES,
+    Kind,
+    kind_among,
+    kind_cells,
+    largest_deviations,
+)
 from tensornet_jax.train.evaluation.reliability import reliability_rows, render_reliability
 from tensornet_jax.train.reporting.reliability_plot import kinds_picture
 
@@ -87,12 +93,13 @@ def against_bulk(
     structures: Sequence[LabelledStructure], predictions: Sequence[Mapping[str, ArrayLike]]
 ) -> list[Kind]:
     """Return each group of kinds beside the bulk at 300 K alone."""
-    largest, found = largest_deviations(predictions), []
-    kinds = np.array([each.config_type for each in structures])
-    for name, members in GROUPS.items():
-        chosen = np.isin(kinds, members)
-        both = chosen | (kinds == BULK)
-        found.append(kind_among("mlearn", name, largest[both], chosen[both]))
+    found, kinds = [], np.array([each.config_type for each in structures])
+    for prop in SCORES:
+        largest = largest_deviations(predictions, prop)
+        for name, members in GROUPS.items():
+            chosen = np.isin(kinds, members)
+            both = chosen | (kinds == BULK)
+            found.append(kind_among("mlearn", name, prop, largest[both], chosen[both]))
     return found
 
 
@@ -119,7 +126,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     predictions = evaluate_structures(sure, tested, STRUCTURES_IN_BATCH, deviations=True)
     residuals = residuals_of(predictions, (each.labels for each in tested))
     kinds = against_bulk(tested, predictions)
-    (folder / "kinds.png").write_bytes(kinds_picture("σ of forces, against bulk at 300 K", kinds))
+    (folder / "kinds.png").write_bytes(kinds_picture("MatPES: σ against bulk at 300 K", kinds))
     return {
         "sample": len(sample),
         "validation": len(validation),
@@ -136,16 +143,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def report(results: dict[str, Any]) -> str:
     """Return the page."""
     (record,) = results["records"]
-    rows = [
-        (
-            each["config_type"],
-            str(each["count"]),
-            f"{1e3 * each['median']:.1f}",
-            f"{each['area']:.3f}",
-        )
-        for each in record["kinds"]
-    ]
-    header = ("kind", "structures", "median of the largest σ, meV/Å", "AUC")
+    header, *rows = kind_cells(Kind(**each) for each in record["kinds"])
     lines = [
         "# What the MatPES potential is less sure of",
         "",
@@ -153,9 +151,10 @@ def report(results: dict[str, Any]) -> str:
         f"{record['sample']} structures of Cu, Li and Si of mlearn with {record['directions']} "
         f"directions, calibrated on {record['validation']} others. {machine_line(results)}. Each "
         f"kind of {record['tested']} further structures beside {record['bulk']} of the bulk at "
-        "300 K: AUC is how likely the largest σ of a force component is larger of the kind.",
+        "300 K: AUC is how likely the largest σ of an atom's energy, or of a component of a force, "
+        "is larger in the kind. Of perfect crystals under strain all forces vanish, σ included.",
         "",
-        *markdown_table(header, rows, numbers=(1, 2, 3)),
+        *markdown_table(header[1:], [row[1:] for row in rows], numbers=(1, 3, 5)),
         "",
         "![Receiver operating characteristics](kinds.png)",
         "",

@@ -25,6 +25,8 @@ from tests.train.levels import PairFeatures, configured, sections_in
 from tests.train.small import PairConfig, Recorder, clusters, find_row, same_bits
 
 COMMITTEE = {"epochs": 3, "batch_size": 5, "committee": 3}
+# Of another width than the stand-in without heads: shapes of a committee are kept by its settings.
+WITH_HEADS = {"training": COMMITTEE, "model": {"name": "pairs", "width": 7}}
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def heads(monkeypatch):
 
 @pytest.mark.usefixtures("heads", "no_plots")
 def test_members_with_heads_have_the_weights_that_each_would_have_alone(tmp_path):
-    run = configured(tmp_path, sections_in(tmp_path), "none", training=COMMITTEE)
+    run = configured(tmp_path, sections_in(tmp_path), "none", **WITH_HEADS)
     result, config = train(run), ResolvedRun.of(run).completed()
     assert result.potential.config.levels == ("strong", "weak")
     assert_members_as_alone(result, config, tmp_path / "prepared")
@@ -82,7 +84,7 @@ def test_members_with_heads_have_the_weights_that_each_would_have_alone(tmp_path
 
 @pytest.mark.usefixtures("heads", "no_plots")
 def test_a_committee_tells_its_errors_and_its_spread_head_by_head(tmp_path):
-    run = configured(tmp_path, sections_in(tmp_path), training=COMMITTEE)
+    run = configured(tmp_path, sections_in(tmp_path), **WITH_HEADS)
     result = train(run)
     rows = {(row.data_set, row.property) for row in result.rows}
     assert {(f"validation ({head})", "energy") for head in ("strong", "weak")} <= rows

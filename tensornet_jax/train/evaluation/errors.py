@@ -46,13 +46,15 @@ def evaluate_structures(
         structures: with labels.
         batch_size: structures evaluated at a time, on each device.
         devices: that share the structures.
-        deviations: also their standard deviations, if the potential knows them.
+        deviations: also their standard deviations, and with energies those of the atoms', if the
+            potential knows them.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, structure in enumerate(structures):
         names = tuple(name for name in structure.labels if name in potential.properties)
         if deviations:
-            names += tuple(f"{n}_std" for n in names if f"{n}_std" in potential.properties)
+            own = [*names, *(("energies",) if "energy" in names else ())]
+            names += tuple(f"{n}_std" for n in own if f"{n}_std" in potential.properties)
         groups.setdefault(names, []).append(index)
     predictions: list[dict[str, np.ndarray]] = [{} for _ in structures]
     for names, indices in groups.items():

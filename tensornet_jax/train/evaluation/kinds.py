@@ -12,7 +12,11 @@ from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.properties import PROPERTIES
 from tensornet_jax.runtime.markdown import markdown_table
 
-HEADER = ("data set", "config_type", "structures", "median of the largest σ", "unit", "AUC")
+HEADER = ("data set", "config_type", "structures", "σ of", "median of the largest", "unit", "AUC")
+
+SCORES = ("energies", "forces")
+"""What structures are compared by: the least certain atom's energy, and the least certain component
+of a force, which symmetry makes zero, deviation included, in a perfect crystal under any strain."""
 
 
 class Kind(NamedTuple):
@@ -21,7 +25,8 @@ class Kind(NamedTuple):
     data_set: its name.
     config_type: of the structures.
     count: of them.
-    median: of the standard deviations of their least certain force components, eV/Å.
+    property: one of `SCORES`.
+    median: of the largest standard deviation of it in each of these structures.
     curve: shares (2, K) of the others and of these that lie above a limit, the largest limit first:
         the receiver operating characteristic.
     area: below the curve, the probability that the model is less sure of one of these than of one
@@ -31,6 +36,7 @@ class Kind(NamedTuple):
     data_set: str
     config_type: str
     count: int
+    property: str
     median: float
     curve: Float[np.ndarray, "2 limits"]
     area: float
@@ -46,28 +52,34 @@ def kinds_of(
     Args:
         data_set: its name.
         structures: of the set.
-        predictions: of each, with forces_std, without which there are no kinds.
+        predictions: of each; there are kinds by those of `SCORES` that all have deviations of.
     """
     kinds = [each.config_type or "" for each in structures]
-    if len(set(kinds)) < 2 or any("forces_std" not in each for each in predictions):
+    if len(set(kinds)) < 2:
         return []
-    largest = largest_deviations(predictions)
-    found = [
-        kind_among(data_set, kind, largest, np.array([each == kind for each in kinds]))
-        for kind in sorted(set(kinds) - {""})
-    ]
-    return sorted(found, key=lambda each: -each.area)
+    found = []
+    for name in SCORES:
+        if not all(f"{name}_std" in each for each in predictions):
+            continue
+        largest = largest_deviations(predictions, name)
+        own = [
+            kind_among(data_set, kind, name, largest, np.array([each == kind for each in kinds]))
+            for kind in sorted(set(kinds) - {""})
+        ]
+        found += sorted(own, key=lambda each: -each.area)
+    return found
 
 
 def largest_deviations(
-    predictions: Sequence[Mapping[str, ArrayLike]],
+    predictions: Sequence[Mapping[str, ArrayLike]], name: str
 ) -> Float[np.ndarray, " structures"]:
-    """Return the standard deviation of each structure's least certain force component, eV/Å."""
-    return np.array([np.max(np.asarray(each["forces_std"])) for each in predictions])
+    """Return the largest standard deviation of a property of `SCORES` in each structure."""
+    return np.array([np.max(np.asarray(each[f"{name}_std"])) for each in predictions])
 
 
 def kind_among(
     data_set: str,
+    kind: str,
     name: str,
     largest: Float[np.ndarray, " structures"],
     chosen: Bool[np.ndarray, " structures"],
@@ -76,14 +88,16 @@ def kind_among(
 
     Args:
         data_set: its name.
-        name: of what is chosen.
+        kind: of what is chosen.
+        name: of the property.
         largest: as `largest_deviations` returns them.
         chosen: which; there have to be some, and others.
     """
     return Kind(
         data_set,
-        name,
+        kind,
         count=int(chosen.sum()),
+        property=name,
         median=float(np.median(largest[chosen])),
         curve=characteristic(largest, chosen),
         area=rank_area(largest, chosen),
@@ -111,24 +125,25 @@ def characteristic(
 
 def kind_cells(kinds: Iterable[Kind]) -> list[tuple[str, ...]]:
     """Return header and rows as text."""
-    unit, factor = PROPERTIES["forces"].shown
-    return [
-        HEADER,
-        *(
+    cells: list[tuple[str, ...]] = [HEADER]
+    for each in kinds:
+        row = PROPERTIES[each.property]
+        unit, factor = row.shown
+        cells.append(
             (
                 each.data_set,
                 each.config_type,
                 str(each.count),
+                row.title.lower(),
                 f"{each.median * factor:.4g}",
                 unit,
                 f"{each.area:.3f}",
             )
-            for each in kinds
-        ),
-    ]
+        )
+    return cells
 
 
 def render_kinds(kinds: Iterable[Kind]) -> list[str]:
     """Return the rows as a Markdown table."""
     header, *lines = kind_cells(kinds)
-    return markdown_table(header, lines, numbers=(2, 3, 5))
+    return markdown_table(header, lines, numbers=(2, 4, 6))

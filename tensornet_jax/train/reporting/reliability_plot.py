@@ -89,21 +89,26 @@ def reliability_picture(title: str, found: Mapping[str, Residuals]) -> bytes:
 
 
 def kinds_picture(title: str, kinds: Sequence[Kind]) -> bytes:
-    """Draw the receiver operating characteristic of each kind.
+    """Draw the receiver operating characteristics of each kind, a panel a property.
 
     Returns a PNG.
     """
-    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], "--", color=EXACT, linewidth=1)
-    for color, each in zip(cycle(SERIES), kinds, strict=False):
-        label = f"{each.config_type}: {each.area:.2f}".replace("$", r"\$")
-        axes.plot(*each.curve, color=color, label=label)
-    axes.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
-    axes.set_xlabel("share of the others with σ above a limit", fontsize=9)
-    axes.set_ylabel("share of the kind above it", fontsize=9)
-    axes.legend(fontsize=8, frameon=False, title="area", title_fontsize=8)
-    tidy(axes)
+    names = list(dict.fromkeys(each.property for each in kinds))
+    order = sorted({each.config_type for each in kinds})
+    figure = Figure(figsize=(4.8 * len(names), 4.8), layout="constrained")
+    for number, name in enumerate(names):
+        axes = figure.add_subplot(1, len(names), number + 1)
+        axes.plot([0, 1], [0, 1], "--", color=EXACT, linewidth=1)
+        for each in (kind for kind in kinds if kind.property == name):
+            color = SERIES[order.index(each.config_type) % len(SERIES)]
+            label = f"{each.config_type}: {each.area:.2f}".replace("$", r"\$")
+            axes.plot(*each.curve, color=color, label=label)
+        axes.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
+        axes.set_title(f"largest σ of {PROPERTIES[name].title.lower()}", fontsize=10, color=INK)
+        axes.set_xlabel("share of the others above a limit", fontsize=9)
+        axes.set_ylabel("share of the kind above it", fontsize=9)
+        axes.legend(fontsize=8, frameon=False, title="area", title_fontsize=8)
+        tidy(axes)
     figure.suptitle(title.replace("$", r"\$"), color=INK, fontsize=12)
     return _png(figure)
 

@@ -40,13 +40,21 @@ def test_kinds_come_by_certainty_with_the_median_of_the_least_certain_components
     found = kinds_of("test", structures(kinds), predictions)
     assert [each.config_type for each in found] == ["surface", "vacancy", "bulk"]
     assert [each.count for each in found] == [1, 2, 2]
+    assert {each.property for each in found} == {"forces"}
     np.testing.assert_allclose([each.median for each in found], [0.9, 0.31, 0.15])
     assert found[0].area == 1.0
     assert "surface" in render_kinds(found)[2]
+    atoms = [each | {"energies_std": np.array([0.3])} for each in predictions]
+    both = kinds_of("test", structures(kinds), atoms)
+    assert [each.property for each in both] == ["energies"] * 3 + ["forces"] * 3
+    # All alike: the kind makes no difference.
+    assert {each.area for each in both[:3]} == {0.5}
     assert Reliability("test", {}, found).kinds_picture.startswith(b"\x89PNG")
 
 
 def test_one_kind_or_no_deviations_of_forces_is_nothing_to_tell():
     two = [{"forces_std": np.ones((3, 3))}] * 2
     assert kinds_of("test", structures(["bulk", "bulk"]), two) == []
-    assert kinds_of("test", structures(["bulk", "surface"]), [{"energy_std": 1.0}] * 2) == []
+    assert (
+        kinds_of("test", structures(["bulk", "surface"]), [{"energy_std": np.ones(())}] * 2) == []
+    )

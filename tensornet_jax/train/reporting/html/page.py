@@ -29,7 +29,7 @@ NUMERIC = frozenset(
             "within 1.96 σ",
             "NLL",
         ),
-        *("structures", "median of the largest σ", "AUC"),
+        *("structures", "median of the largest", "AUC"),
     }
 )
 ABOUT_DEVIATIONS = (
@@ -38,9 +38,10 @@ ABOUT_DEVIATIONS = (
     "expected."
 )
 ABOUT_KINDS = (
-    "Structures by the standard deviation of their least certain force component. AUC: how likely "
-    "it is larger of a structure of this kind than of one of the others; 0.5 where the kind makes "
-    "no difference, 1 where a limit tells them apart."
+    "Structures by the largest standard deviation of an atom's energy, and of a component of a "
+    "force. AUC: how likely it is larger in a structure of this kind than in one of the others; "
+    "0.5 where the kind makes no difference, 1 where a limit tells them apart. Forces of perfect "
+    "crystals, and their deviations, vanish under any strain: look at energies there."
 )
 
 
