@@ -134,7 +134,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "bulk": sum(each.config_type == BULK for each in tested),
         "directions": arguments.directions,
         "facts": sure.metadata["uncertainty"],
-        "kinds": [{**each._asdict(), "curve": np.round(each.curve, 4).tolist()} for each in kinds],
+        "kinds": [{**asdict(each), "curve": np.round(each.curve, 4).tolist()} for each in kinds],
         "reliability": render_reliability(reliability_rows("mlearn", residuals)),
         "rows": [asdict(row) for row in reliability_rows("mlearn", residuals)],
     }

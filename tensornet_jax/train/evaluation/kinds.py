@@ -1,7 +1,7 @@
 """Which kinds of structures a model is less sure of than of others."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -19,18 +19,20 @@ SCORES = ("energies", "forces")
 of a force, which symmetry makes zero, deviation included, in a perfect crystal under any strain."""
 
 
-class Kind(NamedTuple):
+@dataclass(frozen=True)
+class Kind:
     """The structures of one config_type beside all others of a data set.
 
-    data_set: its name.
-    config_type: of the structures.
-    count: of them.
-    property: one of `SCORES`.
-    median: of the largest standard deviation of it in each of these structures.
-    curve: shares (2, K) of the others and of these that lie above a limit, the largest limit first:
-        the receiver operating characteristic.
-    area: below the curve, the probability that the model is less sure of one of these than of one
-        of the others; 0.5 where the kind makes no difference.
+    Attributes:
+        data_set: its name.
+        config_type: of the structures.
+        count: of them.
+        property: one of `SCORES`.
+        median: of the largest standard deviation of it in each of these structures.
+        curve: shares (2, K) of the others and of these that lie above a limit, the largest limit
+            first: the receiver operating characteristic.
+        area: below the curve, the probability that the model is less sure of one of these than of
+            one of the others; 0.5 where the kind makes no difference.
     """
 
     data_set: str
