@@ -156,6 +156,9 @@ def report(results: dict[str, Any]) -> str:
         "",
         *markdown_table(header[1:], [row[1:] for row in rows], numbers=(1, 3, 5)),
         "",
+        "Much of mlearn's training data, and so of the sample, are strained crystals: the model is "
+        "surer of them than of the bulk at 300 K, and only defects are beyond what the sample has.",
+        "",
         "![Receiver operating characteristics](kinds.png)",
         "",
         "## How right the deviations are",

@@ -26,6 +26,7 @@ from tensornet_jax.train.reporting.plots import COLORS, GRAY, INK, plain_numbers
 MOST_POINTS = 3000
 # Numbers between powers of ten stand side by side at the abscissa only over a short range.
 FEW_POWERS = 30
+STYLES = ("-", ":", "-.")
 SERIES, EXACT = (COLORS[0], *COLORS[2:]), COLORS[1]
 
 
@@ -100,9 +101,10 @@ def kinds_picture(title: str, kinds: Sequence[Kind]) -> bytes:
         axes = figure.add_subplot(1, len(names), number + 1)
         axes.plot([0, 1], [0, 1], "--", color=EXACT, linewidth=1)
         for each in (kind for kind in kinds if kind.property == name):
-            color = SERIES[order.index(each.config_type) % len(SERIES)]
+            again, place = divmod(order.index(each.config_type), len(SERIES))
             label = f"{each.config_type}: {each.area:.2f}".replace("$", r"\$")
-            axes.plot(*each.curve, color=color, label=label)
+            style = STYLES[again % len(STYLES)]
+            axes.plot(*each.curve, style, color=SERIES[place], label=label)
         axes.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
         axes.set_title(f"largest σ of {PROPERTIES[name].title.lower()}", fontsize=10, color=INK)
         axes.set_xlabel("share of the others above a limit", fontsize=9)
