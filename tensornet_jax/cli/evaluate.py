@@ -25,9 +25,6 @@ from tensornet_jax.cli.common import (
 from tensornet_jax.cli.growing_output import check_new
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from tensornet_jax.data.labelled_structure import LabelledStructure
     from tensornet_jax.potential.potential import Potential
     from tensornet_jax.train.reporting.reliability_plot import Reliability
 
@@ -97,13 +94,14 @@ def evaluate(
     from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
     from tensornet_jax.train.evaluation.metrics import render, write_rows
     from tensornet_jax.train.reporting.html.evaluation import EvaluationPage
+    from tensornet_jax.train.reporting.reliability_plot import Reliability
 
     rows, found = [], []
     page = EvaluationPage(f"{model.name} on {', '.join(names)}", potential)
     for path, name in zip(data, names, strict=True):
         structures = read_for_model(path, potential, config)
         predictions = evaluate_structures(potential, structures, batch_size, own, deviations=True)
-        found.append(_reliability(name, structures, predictions))
+        found.append(Reliability.of(name, structures, predictions))
         table = error_table(name, structures, predictions, potential.tensor_heads)
         if not table.rows():
             raise ValueError(
@@ -138,19 +136,6 @@ def _check_uncertain(model: Path, potential: "Potential") -> None:
             f"--reliability: {model} knows no standard deviations: make it one that does with "
             "tensornet-jax uncertainty"
         )
-
-
-def _reliability(
-    name: str,
-    structures: "Sequence[LabelledStructure]",
-    predictions: "Sequence[Mapping[str, np.ndarray]]",
-) -> "Reliability":
-    from tensornet_jax.potential.uncertainty.residuals import residuals_of
-    from tensornet_jax.train.evaluation.kinds import kinds_of
-    from tensornet_jax.train.reporting.reliability_plot import Reliability
-
-    residuals = residuals_of(predictions, (each.labels for each in structures))
-    return Reliability(name, residuals, kinds_of(name, structures, predictions))
 
 
 def _tell_reliability(

@@ -19,6 +19,7 @@ where that counts, `pair_filters` and `combined_filters` sum in kernels instead.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -260,24 +261,17 @@ def _sum_at_receivers(values: Array, edges: EdgeIndex) -> Array:
     return aggregate(term, edges.slots, used)[0]
 
 
-_at_receivers.defvjp(
-    lambda field, edges: (_at_receivers(field, edges), edges),
-    lambda edges, cotangent: (_sum_at_receivers(cotangent, edges), None),
-)
-_sum_at_receivers.defvjp(
-    lambda values, edges: (_sum_at_receivers(values, edges), edges),
-    lambda edges, cotangent: (_at_receivers(cotangent, edges), None),
-)
-
-
-def _rows_or_zero(array: Array, indices: Array) -> Array:
+def rows_or_zero(
+    array: Shaped[Array, "rows ..."], indices: Int[Array, "*shape"]
+) -> Shaped[Array, "..."]:
+    """Rows of an array, 0 where an index is beyond the last."""
     return array.at[indices].get(mode="fill", fill_value=0, wrap_negative_indices=False)
 
 
 @jax.custom_vjp
 def _to_slots(values: Array, edges: EdgeIndex) -> Array:
     unused = edges.slots == 2 * edges.num_pairs - 1
-    return _rows_or_zero(values, jnp.where(unused, 2 * edges.num_pairs, edges.slots))
+    return rows_or_zero(values, jnp.where(unused, 2 * edges.num_pairs, edges.slots))
 
 
 @jax.custom_vjp
@@ -290,17 +284,30 @@ def _from_slots(values: Array, edges: EdgeIndex) -> Array:
     numbers = jnp.arange(size, dtype=edges.slots.dtype)
     slot_of_edge = jnp.full(2 * edges.num_pairs, size, numbers.dtype)
     slot_of_edge = slot_of_edge.at[edges.slots.reshape(-1)].set(numbers).at[-1].set(size)
-    return _rows_or_zero(values.reshape(-1, *values.shape[2:]), slot_of_edge)
+    return rows_or_zero(values.reshape(-1, *values.shape[2:]), slot_of_edge)
 
 
-_to_slots.defvjp(
-    lambda values, edges: (_to_slots(values, edges), edges),
-    lambda edges, cotangent: (_from_slots(cotangent, edges), None),
-)
-_from_slots.defvjp(
-    lambda values, edges: (_from_slots(values, edges), edges),
-    lambda edges, cotangent: (_to_slots(cotangent, edges), None),
-)
+class _WithRule(Protocol):
+    """What `jax.custom_vjp` makes of a function of values and of where they go."""
+
+    def __call__(self, *arguments: object) -> Array: ...
+
+    def defvjp(
+        self, fwd: Callable[..., tuple[object, object]], bwd: Callable[..., tuple[object, ...]]
+    ) -> object: ...
+
+
+def set_transposes(one: _WithRule, other: _WithRule) -> None:
+    """Let two functions of values and of where they go be each other's derivative."""
+    for function, transpose in ((one, other), (other, one)):
+        function.defvjp(
+            lambda values, where, function=function: (function(values, where), where),
+            lambda where, cotangent, transpose=transpose: (transpose(cotangent, where), None),
+        )
+
+
+set_transposes(_at_receivers, _sum_at_receivers)
+set_transposes(_to_slots, _from_slots)
 
 
 def _collect_backward(residuals, cotangent):

@@ -15,6 +15,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from tensornet_jax.ops.messages.edge_index import EdgeIndex
+from tensornet_jax.ops.messages.message import rows_or_zero, set_transposes
 
 WIDTH = 8
 """Slots of a row."""
@@ -56,7 +57,7 @@ def slot_rows(edges: EdgeIndex) -> SlotRows | None:
     starts = ends - counts
     numbers = jnp.arange(num_rows)
     owners = jnp.searchsorted(ends, numbers, side="right")
-    first = (numbers - _of_owner(starts, owners)) * WIDTH
+    first = (numbers - rows_or_zero(starts, owners)) * WIDTH
     places = first[:, None] + np.arange(WIDTH)
     slots = edges.slots.at[owners[:, None], places].get(mode="fill", fill_value=padding)
     most = np.arange(-(-num_slots // WIDTH))
@@ -67,27 +68,16 @@ def slot_rows(edges: EdgeIndex) -> SlotRows | None:
 @jax.custom_vjp
 def sum_of_rows(values: Float[Array, "rows ..."], rows: SlotRows) -> Float[Array, "atoms ..."]:
     """Sum the rows of every atom: (R, ...) → (N, ...)."""
-    total = _of_owner(values, rows.rows_of_atoms[:, 0])
+    total = rows_or_zero(values, rows.rows_of_atoms[:, 0])
     for number in range(1, rows.rows_of_atoms.shape[1]):
-        total += _of_owner(values, rows.rows_of_atoms[:, number])
+        total += rows_or_zero(values, rows.rows_of_atoms[:, number])
     return total
 
 
 @jax.custom_vjp
 def at_rows(values: Float[Array, "atoms ..."], rows: SlotRows) -> Float[Array, "rows ..."]:
     """The value of the atom that a row belongs to, 0 for rows of none: (N, ...) → (R, ...)."""
-    return _of_owner(values, rows.owners)
+    return rows_or_zero(values, rows.owners)
 
 
-def _of_owner(values: Array, owners: Array) -> Array:
-    return values.at[owners].get(mode="fill", fill_value=0, wrap_negative_indices=False)
-
-
-sum_of_rows.defvjp(
-    lambda values, rows: (sum_of_rows(values, rows), rows),
-    lambda rows, cotangent: (at_rows(cotangent, rows), None),
-)
-at_rows.defvjp(
-    lambda values, rows: (at_rows(values, rows), rows),
-    lambda rows, cotangent: (sum_of_rows(cotangent, rows), None),
-)
+set_transposes(sum_of_rows, at_rows)

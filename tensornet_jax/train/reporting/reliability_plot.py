@@ -8,10 +8,12 @@ from itertools import cycle
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
-from tensornet_jax.potential.uncertainty.residuals import Residuals
+from tensornet_jax.data.labelled_structure import LabelledStructure
+from tensornet_jax.potential.uncertainty.residuals import Residuals, residuals_of
 from tensornet_jax.properties import PROPERTIES
-from tensornet_jax.train.evaluation.kinds import Kind
+from tensornet_jax.train.evaluation.kinds import Kind, kinds_of
 from tensornet_jax.train.evaluation.reliability import (
     SHARES,
     Curves,
@@ -50,6 +52,17 @@ class Reliability:
         self.name = name
         self.found = known(residuals)
         self.kinds = kinds
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        structures: Sequence[LabelledStructure],
+        predictions: Sequence[Mapping[str, ArrayLike]],
+    ) -> "Reliability":
+        """Return that of the predictions of a data set's structures."""
+        residuals = residuals_of(predictions, (each.labels for each in structures))
+        return cls(name, residuals, kinds_of(name, structures, predictions))
 
     @cached_property
     def rows(self) -> list[ReliabilityRow]:

@@ -8,7 +8,6 @@ from urllib.parse import quote
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.references_by_head import References
 from tensornet_jax.potential.potential import Potential
-from tensornet_jax.potential.uncertainty.residuals import residuals_of
 from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
 from tensornet_jax.runtime.markdown import markdown_table
 from tensornet_jax.runtime.processes import is_first
@@ -16,7 +15,6 @@ from tensornet_jax.train.config.resolved import ResolvedRun
 from tensornet_jax.train.config.sources import files_of
 from tensornet_jax.train.data.datasets import DataSets
 from tensornet_jax.train.evaluation.errors import error_table, evaluate_structures
-from tensornet_jax.train.evaluation.kinds import kinds_of
 from tensornet_jax.train.evaluation.metrics import ErrorRow, render, shown_unit, summary, write_rows
 from tensornet_jax.train.evaluation.reliability import write_reliability
 from tensornet_jax.train.optimization.losses import active_terms
@@ -73,9 +71,7 @@ def evaluate_sets(
         if found:
             count = f"{len(structures):,} structures"
             plot_parity(files.parity(name), f"{name}: {count}", found)
-        residuals = residuals_of(predictions, (each.labels for each in structures))
-        kinds = kinds_of(name, structures, predictions)
-        reliability = Reliability(name, residuals, kinds)
+        reliability = Reliability.of(name, structures, predictions)
         if reliability.found:
             drawn.reliability.append(reliability)
             files.reliability_of(name).write_bytes(reliability.picture)
