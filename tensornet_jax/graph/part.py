@@ -1,14 +1,17 @@
 """A part of a structure: the atoms that a process owns, and those on which their energies depend.
 
-Engines that divide space over processes give each its own atoms and copies of others, ghosts, which
-stand at the places of periodic images: a part repeats in no direction.
+Engines that divide space over processes give each its own atoms and copies of others, ghosts, at
+the places of periodic images. Images of one atom have the same features, so where the lattice is
+known one of them stands for all, and pairs say by which lattice vectors they go: a process that
+owns everything evaluates no ghosts at all. Without a lattice a part repeats in no direction, and
+every image is an atom of its own.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Bool, Float, Int, Int32
 
 from tensornet_jax.graph.long_range import FarField
 from tensornet_jax.graph.neighbors import Pairs, neighbor_pairs
@@ -34,11 +37,26 @@ class Reach:
         return max(self.num_hops * self.cutoff, self.far or 0.0)
 
 
+class Lattice(NamedTuple):
+    """How the structure repeats.
+
+    cell: rows are lattice vectors, Å.
+    pbc: which directions repeat.
+    """
+
+    cell: Float[np.ndarray, "3 3"]
+    pbc: Bool[np.ndarray, "3"]
+
+
+NO_LATTICE = Lattice(np.zeros((3, 3)), np.zeros(3, bool))
+"""That of a structure that repeats in no direction."""
+
+
 @dataclass(frozen=True)
 class Part:
     """What has to be evaluated for the energies of the owned atoms.
 
-    structure: the chosen atoms, the owned first, without periodic directions.
+    structure: the chosen atoms, the owned first.
     chosen: of each, the index among the atoms that were given.
     num_owned: how many are owned.
     """
@@ -55,6 +73,7 @@ class Part:
         num_owned: int,
         reach: Reach,
         *,
+        lattice: Lattice = NO_LATTICE,
         charge: float = 0.0,
         skin: float = 0.0,
     ) -> Self:
@@ -65,29 +84,30 @@ class Part:
             species: index into the element table.
             num_owned: how many atoms are owned.
             reach: of the energy of an atom.
+            lattice: in which the atoms repeat, each of which is then given once. Without one,
+                images are given as atoms.
             charge: total charge of the whole structure, e.
             skin: Å that the lists reach beyond.
 
         Raises:
             ValueError: two atoms coincide, or positions are not finite.
         """
-        cell = np.zeros((3, 3))
-        near = neighbor_pairs(positions, cell, False, reach.cutoff + skin)
+        cell, pbc = lattice
+        near = neighbor_pairs(positions, cell, pbc, reach.cutoff + skin)
         hops = _hops(near, len(positions), num_owned, reach.num_hops)
         near = _only(near, np.minimum(hops[near.first], hops[near.second]) < reach.num_hops)
         is_chosen, far = hops <= reach.num_hops, None
         if reach.far is not None:
-            far = neighbor_pairs(positions, cell, False, reach.far + skin)
-            # The first of a pair has the lower index, and the owned have the lowest.
-            far = _only(far, far.first < num_owned)
-            is_chosen[far.second] = True
+            far = neighbor_pairs(positions, cell, pbc, reach.far + skin)
+            far = _only(far, np.minimum(far.first, far.second) < num_owned)
+            is_chosen[far.first] = is_chosen[far.second] = True
         places = np.cumsum(is_chosen, dtype=np.int32) - 1
         chosen = np.flatnonzero(is_chosen)
         structure = Structure(
             positions=positions[chosen],
             species=species[chosen],
             cell=cell,
-            pbc=np.zeros(3, bool),
+            pbc=pbc,
             charge=charge,
             pairs=_renumbered(near, places),
             far=None if far is None else FarField(_renumbered(far, places)),

@@ -38,6 +38,7 @@ def add_to_deviations(
     variables: Variables,
     graph: AtomGraph,
     positions: Float[Array | np.ndarray, "atoms 3"],
+    cell: Float[Array | np.ndarray, "1 3 3"],
     owned: Bool[Array, " atoms"],
     energy_scale: Float[Array, ""],
 ) -> Outputs:
@@ -46,8 +47,9 @@ def add_to_deviations(
     Args:
         module: a model of ``MODELS``.
         variables: of a potential with an uncertainty.
-        graph: one structure without periodic directions.
+        graph: one structure.
         positions: Å, in place of those of the graph.
+        cell: Å, in place of that of the graph.
         owned: whose energies count.
         energy_scale: eV per unit of network output.
 
@@ -55,9 +57,10 @@ def add_to_deviations(
         energy (R,), forces (N, 3, M), see `PartDeviations`; one backward pass for each of M.
     """
     estimate: Estimate = variables[COLLECTION]
+    here = graph.replace(cell=jnp.asarray(cell))
 
     def features(positions: Array) -> Array:
-        found = uncertain_features(module, variables, graph.replace(positions=positions))
+        found = uncertain_features(module, variables, here.replace(positions=positions))
         return energy_scale * jnp.sum(jnp.where(owned[:, None], found, 0), axis=0)
 
     total, pullback = jax.vjp(features, jnp.asarray(positions))

@@ -2,8 +2,9 @@
 
 A process asks for the energies of the atoms that it owns. Their derivatives by the positions of
 ghosts are forces that belong to the ghosts' owners: summed over all processes they are the forces
-of the whole structure. The virial of a part is Σ r_i ⊗ f_i over its atoms, ghosts included at the
-places of their images; it does not depend on the origin, since the forces of a part sum to zero.
+of the whole structure. The virial of a part is Σ r_i ⊗ f_i over its atoms, ghosts included, less
+Σ_k a_k ⊗ ∂E/∂a_k over the lattice vectors; it does not depend on the origin, since the forces of a
+part sum to zero.
 """
 
 from dataclasses import dataclass
@@ -20,8 +21,13 @@ from jaxtyping import Bool, Float, Int
 from tensornet_jax.graph.atom_graph import AtomGraph, batch_structures, to_device
 from tensornet_jax.graph.capacity_ladder import CapacityLadder
 from tensornet_jax.graph.edges import EdgeList
-from tensornet_jax.graph.part import Part, Reach
-from tensornet_jax.graph.verlet_list import OneStructure, VerletSkin
+from tensornet_jax.graph.part import NO_LATTICE, Lattice, Part, Reach
+from tensornet_jax.graph.verlet_list import (
+    OneStructure,
+    VerletSkin,
+    exact_stretch,
+    periodic_inverse,
+)
 from tensornet_jax.ops.messages.message import on_both_edges, sum_at_receivers
 from tensornet_jax.potential.part_deviations import PartDeviations, add_to_deviations
 from tensornet_jax.potential.potential import Potential
@@ -91,6 +97,7 @@ class PartEvaluator:
         num_owned: int,
         *,
         same: bool,
+        lattice: Lattice = NO_LATTICE,
         virials: bool = False,
     ) -> PartResults:
         """Return energies, forces and virials.
@@ -100,6 +107,8 @@ class PartEvaluator:
             species: index into the element table.
             num_owned: how many are owned.
             same: whether these are the atoms of the call before, in the same order.
+            lattice: in which the atoms repeat, each of which is then given once. Without one,
+                images are given as atoms.
             virials: whether shares of atoms in the virial are wanted.
 
         Raises:
@@ -107,8 +116,8 @@ class PartEvaluator:
         """
         potential = self.potential
         listed = self._listed
-        if listed is None or not same or not listed.holds(positions):
-            listed = self._list(positions, species, num_owned)
+        if listed is None or not same or not listed.holds(positions, lattice):
+            listed = self._list(positions, species, num_owned, lattice)
         around, padded = listed.placed(positions, potential.dtype)
         with potential.precision():
             outputs = predict_part(
@@ -116,25 +125,30 @@ class PartEvaluator:
                 potential.variables,
                 listed.graph,
                 padded,
+                np.asarray(lattice.cell[None], potential.dtype),
                 listed.owned,
                 self._scale,
                 virials,
             )
+        by_cell = np.asarray(outputs.pop("by_cell"), np.float64)[0]
         found = {name: np.asarray(v, np.float64)[: len(around)] for name, v in outputs.items()}
         structure = listed.part.structure
         references = potential.assembly.elements.reference_energies[structure.species[:num_owned]]
         return PartResults(
             found["energies"][:num_owned] + references,
             listed.at_all(found["forces"], len(positions)),
-            around.T @ found["forces"],
+            around.T @ found["forces"] - lattice.cell.T @ by_cell,
             listed.at_all(found["virials"], len(positions)) if virials else None,
         )
 
-    def deviations(self, positions: Float[np.ndarray, "atoms 3"]) -> PartDeviations:
+    def deviations(
+        self, positions: Float[np.ndarray, "atoms 3"], lattice: Lattice = NO_LATTICE
+    ) -> PartDeviations:
         """Return what the owned atoms add to standard deviations.
 
         Args:
             positions: those of the last call of `evaluate`, Å.
+            lattice: of that call.
 
         Raises:
             ValueError: the potential does not know how sure it is, or nothing was evaluated yet.
@@ -151,6 +165,7 @@ class PartEvaluator:
                 potential.variables,
                 listed.graph,
                 padded,
+                np.asarray(lattice.cell[None], potential.dtype),
                 listed.owned,
                 self._scale,
             )
@@ -169,29 +184,39 @@ class PartEvaluator:
         positions: Float[np.ndarray, "atoms 3"],
         species: Int[np.ndarray, " atoms"],
         num_owned: int,
+        lattice: Lattice,
     ) -> "_Listed":
         part = Part.around(
-            positions, species, num_owned, self.reach, charge=self._charge, skin=self._skin
+            positions,
+            species,
+            num_owned,
+            self.reach,
+            lattice=lattice,
+            charge=self._charge,
+            skin=self._skin,
         )
         structures = [part.structure]
         capacity = self._ladder.choose(structures, HEADROOM)
         with self.potential.precision():
             graph = to_device(batch_structures(structures, capacity, self.potential.dtype))
         owned = np.arange(capacity.atoms) < num_owned
-        nowhere, reach = np.zeros((1, 3, 3)), np.array([self._skin])
-        skin = VerletSkin(positions.copy(), nowhere, nowhere, reach)
-        self._listed = _Listed(part, graph, jnp.asarray(owned), skin)
+        inverse = periodic_inverse(*lattice)[None]
+        reach = np.array([self._skin])
+        skin = VerletSkin(positions.copy(), lattice.cell[None], inverse, reach)
+        longest = max(self.reach.cutoff, self.reach.far or 0.0)
+        self._listed = _Listed(part, graph, jnp.asarray(owned), skin, longest)
         return self._listed
 
 
 @dataclass(frozen=True)
 class _Listed:
-    """A part, and how long its lists hold."""
+    """A part, and how long its lists hold, the longer of which has a cutoff in Å."""
 
     part: Part
     graph: AtomGraph
     owned: Bool[Array, " atoms"]
     skin: VerletSkin[np.ndarray]
+    cutoff: float
 
     def placed(
         self, positions: Float[np.ndarray, "atoms 3"], dtype: DTypeLike
@@ -211,11 +236,17 @@ class _Listed:
         found[self.part.chosen] = values
         return found
 
-    def holds(self, positions: Float[np.ndarray, "atoms 3"]) -> bool:
+    def holds(self, positions: Float[np.ndarray, "atoms 3"], lattice: Lattice) -> bool:
         """Tell whether no pair within the cutoff is missing."""
+        cell, stretch = lattice.cell[None], None
+        if not np.array_equal(lattice.pbc, self.part.structure.pbc):
+            return False
+        if not np.array_equal(cell, self.skin.cell):
+            stretch = exact_stretch(self.skin.strain(cell))
         # Positions that are not finite are refused where the new list is made.
         with np.errstate(invalid="ignore"):
-            return bool(self.skin.left(OneStructure(), positions, 0.0).skin[0] >= 0)
+            left = self.skin.left(OneStructure(), positions, self.cutoff, stretch)
+        return bool(left.skin[0] >= 0)
 
 
 @partial(jax.jit, static_argnames=("module", "virials"))
@@ -224,6 +255,7 @@ def predict_part(
     variables: Variables,
     graph: AtomGraph,
     positions: Float[Array | np.ndarray, "atoms 3"],
+    cell: Float[Array | np.ndarray, "1 3 3"],
     owned: Bool[Array, " atoms"],
     energy_scale: Float[Array, ""],
     virials: bool,
@@ -233,42 +265,44 @@ def predict_part(
     Args:
         module: a model of ``MODELS``.
         variables: its parameters and buffers.
-        graph: one structure without periodic directions.
+        graph: one structure.
         positions: Å, in place of those of the graph.
+        cell: Å, in place of that of the graph.
         owned: whose energies count.
         energy_scale: eV per unit of network output.
         virials: whether shares of atoms in the virial are wanted.
 
     Returns:
-        energies (N,) without E0, 0 but for owned atoms; forces (N, 3); virials (N, 3, 3) with
-        [i, a, b] = −½ Σ r_a ∂E/∂r_b over the pairs of i.
+        energies (N,) without E0, 0 but for owned atoms; forces (N, 3); by_cell (1, 3, 3), the
+        derivative by the lattice vectors; virials (N, 3, 3) with [i, a, b] = −½ Σ r_a ∂E/∂r_b over
+        the pairs of i.
     """
 
     def total(
-        positions: Array, displacements: Array | None, far: Array | None
+        positions: Array, cell: Array, displacements: Array | None, far: Array | None
     ) -> tuple[Array, Array]:
         near = graph.edges.replace(displacements=displacements)
-        moved = graph.replace(positions=positions, edges=near)
+        moved = graph.replace(positions=positions, cell=cell, edges=near)
         if graph.long_edges is not None:
             moved = moved.replace(long_edges=graph.long_edges.replace(displacements=far))
         outputs = outputs_in_eV(module, variables, moved, energy_scale)
         energies = jnp.where(owned, outputs["energies"], 0)
         return jnp.sum(energies), energies
 
-    positions = jnp.asarray(positions)
+    positions, cell = jnp.asarray(positions), jnp.asarray(cell)
     if not virials:
-        gradient = jax.value_and_grad(total, has_aux=True)
-        (_, energies), by_position = gradient(positions, None, None)
-        return {"energies": energies, "forces": -by_position}
+        gradient = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)
+        (_, energies), (by_position, by_cell) = gradient(positions, cell, None, None)
+        return {"energies": energies, "forces": -by_position, "by_cell": by_cell}
     lists = [each for each in (graph.edges, graph.long_edges) if each is not None]
     zeros = [jnp.zeros((each.num_pairs, 3), positions.dtype) for each in lists]
-    arguments = (0, *range(1, len(lists) + 1))
-    gradient = jax.value_and_grad(total, argnums=arguments, has_aux=True)
-    (_, energies), (by_position, *by_pair) = gradient(positions, *zeros, *[None] * (2 - len(zeros)))
-    found = {"energies": energies, "forces": -by_position}
+    gradient = jax.value_and_grad(total, argnums=tuple(range(2 + len(lists))), has_aux=True)
+    given = (positions, cell, *zeros, *[None] * (2 - len(zeros)))
+    (_, energies), (by_position, by_cell, *by_pair) = gradient(*given)
+    found = {"energies": energies, "forces": -by_position, "by_cell": by_cell}
+    now = graph.replace(positions=positions, cell=cell)
     found["virials"] = sum(
-        _shares(graph.replace(positions=positions), edges, slopes)
-        for edges, slopes in zip(lists, by_pair, strict=True)
+        _shares(now, edges, slopes) for edges, slopes in zip(lists, by_pair, strict=True)
     )
     return found
 

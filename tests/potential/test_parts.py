@@ -7,6 +7,7 @@ import ase.build
 import numpy as np
 import pytest
 
+from tensornet_jax.graph.part import NO_LATTICE, Lattice
 from tensornet_jax.graph.structure import species_of
 from tensornet_jax.potential.parts import PartEvaluator, PartResults
 from tensornet_jax.potential.potential import Potential
@@ -34,6 +35,7 @@ def crystal() -> ase.Atoms:
 def with_ghosts(atoms: ase.Atoms, owned: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
     """Return positions of the owned atoms and then of ghosts in reach, and which atoms they are."""
     near = 1 + np.ceil(reach * np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0))
+    near *= atoms.pbc
     shifts = np.array(list(np.ndindex(*(2 * near.astype(int) + 1)))) - near
     images = atoms.positions + (shifts @ atoms.cell.array)[:, None]
     own = atoms.positions[owned]
@@ -46,25 +48,38 @@ def with_ghosts(atoms: ase.Atoms, owned: np.ndarray, reach: float) -> tuple[np.n
 
 
 def parts_of(
-    found: Potential, atoms: ase.Atoms, count: int
+    found: Potential, atoms: ase.Atoms, count: int, *, once: bool = False
 ) -> list[tuple[np.ndarray, PartResults]]:
-    """Evaluate a structure in so many parts; return which atoms each has, and its results."""
+    """Evaluate a structure in so many parts; return which atoms each has, and its results.
+
+    Args:
+        found: evaluates them.
+        atoms: the structure.
+        count: how many parts.
+        once: give one image of each atom, and the lattice.
+    """
     evaluator = PartEvaluator(found)
+    lattice = Lattice(atoms.cell.array, atoms.pbc) if once else NO_LATTICE
     results = []
     for owned in np.array_split(np.argsort(atoms.positions[:, 0]), count):
         places, which = with_ghosts(atoms, owned, evaluator.reach.distance + 1e-6)
+        if once:
+            first = np.sort(np.unique(which, return_index=True)[1])
+            places, which = places[first], which[first]
         species = species_of(atoms.numbers[which], found.elements.numbers)
-        part = evaluator.evaluate(places, species, len(owned), same=False, virials=True)
+        part = evaluator.evaluate(
+            places, species, len(owned), same=False, lattice=lattice, virials=True
+        )
         results.append((which, part))
     return results
 
 
-def check(found: Potential, atoms: ase.Atoms, count: int) -> None:
+def check(found: Potential, atoms: ase.Atoms, count: int, *, once: bool = False) -> None:
     """Compare the sum of parts with the whole."""
     expected = found.evaluate(atoms, ("energies", "forces", "stress"))[0]
     energies, forces, virial = np.zeros(len(atoms)), np.zeros((len(atoms), 3)), np.zeros((3, 3))
     shares = np.zeros((len(atoms), 3, 3))
-    for which, part in parts_of(found, atoms, count):
+    for which, part in parts_of(found, atoms, count, once=once):
         energies[which[: len(part.energies)]] = part.energies
         np.add.at(forces, which, part.forces)
         virial += part.virial
@@ -83,9 +98,20 @@ def test_parts_sum_to_the_whole(variant):
     check(potential(variant), crystal(), 2)
 
 
+@pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize("num_layers", [0, 3])
-def test_parts_reach_as_far_as_messages_go(num_layers):
-    check(small_potential(num_layers=num_layers, cutoff=2.0), crystal(), 3)
+def test_parts_reach_as_far_as_messages_go(num_layers, once):
+    check(small_potential(num_layers=num_layers, cutoff=2.0), crystal(), 3, once=once)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("pbc", [True, (True, False, True)])
+def test_one_image_of_each_atom_is_enough(count, pbc):
+    atoms = crystal()
+    atoms.pbc = pbc
+    if not atoms.pbc.all():
+        atoms.center(vacuum=4.0, axis=1)
+    check(potential("priors"), atoms, count, once=True)
 
 
 def test_virials_of_atoms_sum_to_the_stress_of_finite_strains():
@@ -130,3 +156,28 @@ def test_lists_are_kept_while_they_hold_and_made_anew_when_they_do_not():
     energy(0.3)
     assert evaluator.lists is not first
     assert energy(0.05) == pytest.approx(near, abs=1e-10)
+
+
+def test_lists_are_kept_while_the_box_changes_and_made_anew_when_pairs_may_be_missing():
+    found, atoms = small_potential(cutoff=2.0), crystal()
+    evaluator = PartEvaluator(found, skin=0.6)
+    species = species_of(atoms.numbers, found.elements.numbers)
+
+    def energy(stretch: float) -> float:
+        now = atoms.copy()
+        now.set_cell(atoms.cell.array * (1 + stretch), scale_atoms=True)
+        lattice = Lattice(now.cell.array, now.pbc)
+        part = evaluator.evaluate(now.positions, species, len(now), same=True, lattice=lattice)
+        (expected,) = found.evaluate(now, ("energy", "stress"))
+        stress = -part.virial / now.get_volume()
+        np.testing.assert_allclose(stress, expected["stress"], rtol=0, atol=1e-10)
+        assert part.energies.sum() == pytest.approx(expected["energy"], abs=1e-9)
+        return part.energies.sum()
+
+    energy(0.0)
+    first = evaluator.lists
+    near = energy(-0.1)
+    assert evaluator.lists is first
+    energy(-0.3)
+    assert evaluator.lists is not first
+    assert energy(-0.1) == pytest.approx(near, abs=1e-9)

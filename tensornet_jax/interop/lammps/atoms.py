@@ -6,24 +6,28 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from tensornet_jax.graph.part import Lattice
+from tensornet_jax.interop.lammps.ghosts import domain_of
 from tensornet_jax.interop.lammps.processes import Lammps
 from tensornet_jax.interop.lammps.types import species_of_types
 from tensornet_jax.potential.potential import Potential
 
 
 class Atoms(NamedTuple):
-    """Owned atoms and then ghosts of a process.
+    """Owned atoms of a process and then those of others, one of the ghosts of each.
 
     positions: Å.
     types: of LAMMPS, from 1.
     tags: their identities.
     num_owned: how many are owned.
+    lattice: in which they repeat.
     """
 
     positions: Float[np.ndarray, "atoms 3"]
     types: Int[np.ndarray, " atoms"]
     tags: Int[np.ndarray, " atoms"]
     num_owned: int
+    lattice: Lattice
 
     def are(self, others: "Atoms") -> bool:
         """Tell whether the same atoms are in the same places of the arrays."""
@@ -79,16 +83,53 @@ class AtomTypes(NamedTuple):
         return species
 
 
-def atoms_of(lmp: Lammps) -> Atoms:
-    """Return the atoms of this process, in copies: LAMMPS may move its arrays."""
+class AtomReader:
+    """Reads the atoms of a process.
 
-    def array(name: str) -> np.ndarray:
-        found = lmp.numpy.extract_atom(name)
-        return np.array(found)[:count]
+    Args:
+        lmp: where they are.
+        alone: whether it is the only process. Its ghosts are images of its own atoms.
+    """
 
-    owned = lmp.extract_setting("nlocal")
-    count = owned + lmp.extract_setting("nghost")
-    if not count:
-        none = np.zeros(0, np.int32)
-        return Atoms(np.zeros((0, 3)), none, none, 0)
-    return Atoms(array("x"), array("type"), array("id"), owned)
+    def __init__(self, lmp: Lammps, *, alone: bool) -> None:
+        self._lmp, self._alone = lmp, alone
+        self._tags: np.ndarray | None = None
+        self._rows: np.ndarray | slice = slice(0)
+
+    def read(self) -> Atoms:
+        """Return the atoms, in copies: LAMMPS may move its arrays.
+
+        Raises:
+            ValueError: two atoms have the same identity, or none has one.
+        """
+        owned, lattice = self._lmp.extract_setting("nlocal"), domain_of(self._lmp).lattice
+        count = owned + (0 if self._alone else self.num_ghosts)
+        if not count:
+            none = np.zeros(0, np.int32)
+            return Atoms(np.zeros((0, 3)), none, none, 0, lattice)
+        tags = self._array("id", count)
+        if self._tags is None or not np.array_equal(tags, self._tags):
+            self._tags, self._rows = tags.copy(), _distinct(tags, owned)
+        rows = self._rows
+        positions, types = (np.array(self._array(name, count)[rows]) for name in ("x", "type"))
+        return Atoms(positions, types, self._tags[rows], owned, lattice)
+
+    @property
+    def num_ghosts(self) -> int:
+        """How many ghosts LAMMPS has on this process."""
+        return self._lmp.extract_setting("nghost")
+
+    def _array(self, name: str, count: int) -> np.ndarray:
+        return self._lmp.numpy.extract_atom(name)[:count]
+
+
+def _distinct(tags: Int[np.ndarray, " atoms"], owned: int) -> Int[np.ndarray, " distinct"]:
+    """Return the first place of every identity, the owned atoms' first."""
+    _, first = np.unique(tags, return_index=True)
+    first.sort()
+    if np.searchsorted(first, owned) < owned:
+        raise ValueError(
+            "atoms do not have ids of their own: leave atom_modify id yes, and give every atom "
+            "another (reset_atoms id)"
+        )
+    return first

@@ -1,8 +1,9 @@
 """The forces of a potential in LAMMPS, through `fix external` and its Python module.
 
-LAMMPS divides space over its processes. Each gives this module its own atoms and ghosts, copies of
-others as far as the potential looks; the energies of the own atoms, evaluated by
-`potential.parts`, give forces on both, and those on ghosts are sent to their owners.
+LAMMPS divides space over its processes. Each gives this module its own atoms and ghosts, images of
+atoms as far as the potential looks; the energies of the own atoms, evaluated by `potential.parts`,
+give forces on these and on atoms of other processes, which are sent to their owners. Of the images
+of an atom one is evaluated, and none of an atom of one's own.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
-from tensornet_jax.interop.lammps.atoms import Atoms, AtomTypes, atoms_of
+from tensornet_jax.interop.lammps.atoms import AtomReader, Atoms, AtomTypes
 from tensornet_jax.interop.lammps.deviations import FixVector, check_deviations
 from tensornet_jax.interop.lammps.ghosts import domain_of, ghosts_within
 from tensornet_jax.interop.lammps.processes import (
@@ -65,7 +66,8 @@ def attach(
         potential: whose energies of atoms depend on what lies around them.
         types: chemical symbol of each atom type, in order; None for a type without atoms.
         charge: total charge of the box, e.
-        skin: Å, of LAMMPS's neighbor lists; ghosts reach so much farther than the potential.
+        skin: Å, of LAMMPS's neighbor lists; ghosts reach so much farther than the potential. One
+            process alone needs no ghosts, and has those within the skin.
         per_atom: give `compute pe/atom … fix` and `compute stress/atom … fix` their values, at
             additional cost.
         deviations_every: steps between two evaluations of standard deviations, which are the vector
@@ -91,7 +93,7 @@ def attach(
         fix=fix,
         stop=stop,
     )
-    _define(lmp, fix, skin, attached.reach + skin)
+    _define(lmp, fix, skin, skin if attached.is_alone else attached.reach + skin)
     if deviations_every is not None:
         attached.vector = FixVector(lmp, fix, potential, every=deviations_every, unit=unit)
     lmp.set_fix_external_callback(fix, attached.compute, lmp)
@@ -134,6 +136,7 @@ class AttachedPotential:
         self.reach = evaluator.reach.distance
         self._lmp, self._evaluator, self._types = lmp, evaluator, types
         self._processes, self._unit, self._per_atom = processes, unit, per_atom
+        self._reader = AtomReader(lmp, alone=self.is_alone)
         self._fix, self._stop = fix, stop
         self._before: Atoms | None = None
         self._step: int | None = None
@@ -151,8 +154,7 @@ class AttachedPotential:
     ) -> None:
         """Fill in the forces, in LAMMPS's units; it calls this at every step, on all processes."""
         forces[:] = 0
-        atoms = atoms_of(lmp)
-        results, deviations, problem = self._tried(atoms, step)
+        results, deviations, problem = self._tried(step)
         told = np.zeros(9)
         if results is None:
             told[0] = 1
@@ -167,7 +169,7 @@ class AttachedPotential:
             self._end(step, problem)
             return
         if renewed:
-            problem = self._renew(atoms, starts=step == self._step or self._step is None)
+            problem = self._renew(starts=step == self._step or self._step is None)
             if problem is not None:
                 self._end(step, problem)
                 return
@@ -206,43 +208,55 @@ class AttachedPotential:
             lmp.fix_external_set_virial_peratom(self._fix, (virials / self._unit).tolist())
 
     @property
+    def is_alone(self) -> bool:
+        """Whether there is one process, which owns all atoms."""
+        return self._lmp.extract_setting("world_size") == 1
+
+    @property
     def _sent(self) -> Int[np.ndarray, " ghosts"]:
-        """Which of the atoms of the last lists are ghosts."""
+        """Which of the atoms of the last lists are those of other processes."""
         lists = self._evaluator.lists
         assert lists is not None
         return lists.part.chosen[lists.part.num_owned :]
 
     def _tried(
-        self, atoms: Atoms, step: int
+        self, step: int
     ) -> tuple[PartResults | None, PartDeviations | None, Exception | None]:
         """Return results, deviations where they are due, and what went wrong."""
         vector = self.vector if self.vector is not None and self.vector.is_due(step) else None
         deviations = None if vector is None else vector.none()
         try:
+            atoms = self._reader.read()
             results = self._evaluate(atoms)
             if vector is not None:
-                deviations = self._evaluator.deviations(atoms.positions)
+                deviations = self._evaluator.deviations(atoms.positions, atoms.lattice)
         # Whatever it is, the other processes wait for this one, and LAMMPS would not see it.
         except Exception as error:
             return None, deviations, error
         return results, deviations, None
 
-    def _evaluate(self, atoms: "Atoms") -> PartResults:
+    def _evaluate(self, atoms: Atoms) -> PartResults:
         before, self._before = self._before, atoms
         same = before is not None and before.are(atoms)
         species = self._types.species_of(atoms)
         return self._evaluator.evaluate(
-            atoms.positions, species, atoms.num_owned, same=same, virials=self._per_atom
+            atoms.positions,
+            species,
+            atoms.num_owned,
+            same=same,
+            lattice=atoms.lattice,
+            virials=self._per_atom,
         )
 
-    def _renew(self, atoms: "Atoms", *, starts: bool) -> Exception | None:
+    def _renew(self, *, starts: bool) -> Exception | None:
         """Find the owners of ghosts anew; return on all processes what is wrong, if anything is."""
-        self._listed = self._evaluator.lists
+        self._listed, atoms = self._evaluator.lists, self._before
+        assert atoms is not None
         owned, processes = atoms.tags[: atoms.num_owned], self._processes
         self._ghosts = processes.owners_of(owned, atoms.tags[self._sent])
-        if not starts:
+        if self.is_alone or not starts:
             return None
-        places, ghosts = atoms.positions[: atoms.num_owned], len(atoms.tags) - atoms.num_owned
+        places, ghosts = atoms.positions[: atoms.num_owned], self._reader.num_ghosts
         needed = ghosts_within(self.reach, domain_of(self._lmp), places, processes)
         there, lost = processes.sum(np.array([ghosts, len(self._ghosts.missing)], float))
         if there >= needed and not lost:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from tensornet_jax.graph.part import Lattice
 from tensornet_jax.interop.lammps.processes import Lammps, Processes
 
 
@@ -28,6 +29,11 @@ class Domain(NamedTuple):
     pbc: Int[np.ndarray, "3"]
     low: Float[np.ndarray, "3"]
     high: Float[np.ndarray, "3"]
+
+    @property
+    def lattice(self) -> Lattice:
+        """How the box repeats."""
+        return Lattice(self.cell, self.pbc.astype(bool))
 
 
 def domain_of(lmp: Lammps) -> Domain:

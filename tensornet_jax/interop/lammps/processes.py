@@ -61,7 +61,7 @@ class GhostRows:
 
 
 class OneProcess:
-    """A process that owns all atoms, whose ghosts are their images."""
+    """A process that owns all atoms, and needs no ghosts."""
 
     def sum(self, values: Float[np.ndarray, " values"]) -> Float[np.ndarray, " values"]:
         """Return the values."""
@@ -80,15 +80,8 @@ class OneProcess:
     def owners_of(
         self, tags: Int[np.ndarray, " owned"], ghosts: Int[np.ndarray, " ghosts"]
     ) -> GhostRows:
-        """Find the atoms of which ghosts are images."""
-        rows, missing = _rows_of(ghosts, tags)
-
-        def to_owners(
-            values: Float[np.ndarray, "ghosts c"], total: Float[np.ndarray, "owned c"]
-        ) -> None:
-            _add_rows(total, rows, values)
-
-        return GhostRows(ghosts[missing], to_owners)
+        """Return that nothing is owned by others."""
+        return GhostRows(ghosts, lambda values, total: None)
 
 
 class MPIProcesses:
