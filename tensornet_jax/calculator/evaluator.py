@@ -1,13 +1,15 @@
 """One structure after another on the device, whose list and program are kept in between."""
 
+from time import perf_counter
+
 import ase
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from tensornet_jax.calculator.neighborhood import Neighborhood
-from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
-from tensornet_jax.graph.capacity_ladder import CapacityLadder, is_wasteful
+from tensornet_jax.graph.atom_graph import batch_structures, to_device
+from tensornet_jax.graph.capacity_ladder import CapacityLadder, fitting, is_wasteful
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.prediction import Outputs
 from tensornet_jax.potential.programs import Program, program_of
@@ -15,9 +17,11 @@ from tensornet_jax.potential.results import Results, unbatched
 
 # Pairs and edge slots a list may gain before the arrays have to grow and the model to compile.
 HEADROOM = 1.2
-# Evaluations of one set of atoms after which it is worth to compile for arrays that waste less.
-LONG_RUN = 1000
-WASTE_OF_LONG_RUN = 1.5
+# Evaluations of one set of atoms after which it is worth to compile for arrays that hardly waste
+# anything, if they took so many times as long as compiling.
+LONG_RUN, WORTH_COMPILING = 500, 10.0
+# Of those arrays: what is outgrown goes back to the former ones.
+HEADROOM_OF_LONG_RUN, WASTE_OF_LONG_RUN = 1.05, 1.1
 
 
 class Evaluator:
@@ -36,7 +40,7 @@ class Evaluator:
         self.num_rebuilds = num_rebuilds
         self.num_compiles = num_compiles
         self._scale: Array | None = None
-        self._run_length = 0
+        self._run_length, self._run_seconds = 0, 0.0
 
     def __call__(
         self, potential: Potential, atoms: ase.Atoms, compute: tuple[str, ...], skin: float
@@ -52,8 +56,13 @@ class Evaluator:
         if self.program is None:
             self.program = program_of(potential.module)
         neighborhood = self.neighborhood_of(potential, atoms, skin)
+        begun, compiled = perf_counter(), self.num_compiles
         outputs = self._run(self.program, potential, neighborhood, atoms, compute)
         (found,) = unbatched(outputs, [len(atoms)], potential.per_atom)
+        if self.num_compiles > compiled:
+            self.program.seconds_to_compile = perf_counter() - begun
+        else:
+            self._run_seconds += perf_counter() - begun
         # Of the positions as they are given: the graph's are folded into the cell.
         return potential.assembly.of_structure(
             found, neighborhood.charge, atoms.positions, neighborhood.reference_energies
@@ -70,7 +79,7 @@ class Evaluator:
         neighborhood = self.neighborhood
         if (
             neighborhood is None
-            or self._run_length == LONG_RUN
+            or self._should_fit(potential)
             or not neighborhood.covers(atoms, potential.list_cutoff)
         ):
             neighborhood = self._rebuild(
@@ -78,6 +87,11 @@ class Evaluator:
             )
         self._run_length += 1
         return neighborhood
+
+    def _should_fit(self, potential: Potential) -> bool:
+        """Tell whether so much has been computed since arrays were fitted that others may pay."""
+        compiling = program_of(potential.module).seconds_to_compile
+        return self._run_length >= LONG_RUN and self._run_seconds >= WORTH_COMPILING * compiling
 
     def _run(
         self,
@@ -112,12 +126,13 @@ class Evaluator:
         former, self.neighborhood = self.neighborhood, None
         structure = potential.structure(atoms, skin=skin)
         if former is None or not np.array_equal(former.atoms.numbers, atoms.numbers):
-            self._run_length = 0
+            self._run_length, self._run_seconds = 0, 0.0
         capacity = ladder.choose([structure], HEADROOM)
-        if self._run_length >= LONG_RUN:
-            fitting = Capacity.holding([structure], HEADROOM)
-            if is_wasteful(capacity, fitting, WASTE_OF_LONG_RUN):
-                capacity = ladder.fit([structure], HEADROOM)
+        if self._should_fit(potential):
+            self._run_seconds = 0.0
+            needed = fitting([structure], HEADROOM_OF_LONG_RUN)
+            if is_wasteful(capacity, needed, WASTE_OF_LONG_RUN):
+                capacity = ladder.fit([structure], HEADROOM_OF_LONG_RUN)
         with potential.precision():
             graph = to_device(batch_structures([structure], capacity, potential.dtype))
         self.neighborhood = Neighborhood.around(

@@ -25,6 +25,12 @@ from tensornet_jax.ops.messages.message import SLOT_BLOCK
 TreeT = TypeVar("TreeT")
 
 
+COARSE, FINE = 4, 32
+"""Rungs of the ladder of array sizes between powers of two: structures of many sizes compile seldom
+and up to a fifth of an array is padding, or arrays for one long run are of hardly more than what is
+in them."""
+
+
 class Capacity(NamedTuple):
     """Static sizes of an `AtomGraph`: graphs, atoms, neighbor pairs, edge slots per atom.
 
@@ -50,23 +56,26 @@ class Capacity(NamedTuple):
         return (self.mesh_a, self.mesh_b, self.mesh_c) if self.mesh_a else None
 
     @classmethod
-    def holding(cls, structures: Sequence[Structure], headroom: float = 1.0) -> "Capacity":
+    def holding(
+        cls, structures: Sequence[Structure], headroom: float = 1.0, rungs: int = COARSE
+    ) -> "Capacity":
         """Return the smallest rung of the ladder that holds these structures in one graph.
 
         Args:
             structures: what must fit.
             headroom: factor on pairs and slots, for lists that will grow.
+            rungs: of the ladder, see `rung`.
         """
 
         def room(needed: tuple[int, int]) -> tuple[int, int]:
             pairs, slots = needed
-            blocks = -(-rung(int(slots * headroom)) // SLOT_BLOCK)
-            return rung(int(pairs * headroom) + 1), blocks * SLOT_BLOCK
+            blocks = -(-rung(int(slots * headroom), rungs) // SLOT_BLOCK)
+            return rung(int(pairs * headroom) + 1, rungs), blocks * SLOT_BLOCK
 
         atoms, near, far = _sizes(structures)
         graphs = max(len(structures), 1)
         lists = *room(near), *(room(far) if far else (0, 0))
-        return cls(graphs, rung(atoms + 1), *lists, *k_vectors_and_mesh(structures))
+        return cls(graphs, rung(atoms + 1, rungs), *lists, *k_vectors_and_mesh(structures))
 
     def holds(self, structures: Sequence[Structure]) -> bool:
         """Tell whether these structures fit."""
@@ -87,11 +96,16 @@ class Capacity(NamedTuple):
         )
 
 
-def rung(size: int) -> int:
-    """Round up to 4, 5, 6 or 7 times a power of two: at most a quarter is padding."""
-    if size <= 4:
-        return 4
-    step = 1 << (int(size - 1).bit_length() - 3)
+def rung(size: int, rungs: int = COARSE) -> int:
+    """Round up to one of the sizes of a ladder.
+
+    Args:
+        size: of an array.
+        rungs: a power of two, so many between one power of two and the next.
+    """
+    if size <= COARSE:
+        return COARSE
+    step = max(1, (1 << (int(size - 1).bit_length() - 1)) // rungs)
     return -(-size // step) * step
 
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 
-from tensornet_jax.graph.atom_graph import Capacity, rung
+from tensornet_jax.graph.atom_graph import COARSE, FINE, Capacity, rung
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.ops.messages.message import SLOT_BLOCK
 
@@ -36,14 +36,17 @@ class CapacityLadder:
     def __len__(self) -> int:
         return len(self._known)
 
-    def choose(self, structures: Sequence[Structure], headroom: float = 1.0) -> Capacity:
+    def choose(
+        self, structures: Sequence[Structure], headroom: float = 1.0, rungs: int = COARSE
+    ) -> Capacity:
         """Return a capacity that holds these structures, one that is known if possible.
 
         Args:
             structures: what must fit in one graph.
             headroom: factor on pairs and slots of a new capacity, for lists that will grow.
+            rungs: of the ladder of a new capacity's sizes, see `rung`.
         """
-        return self._choose([structures], headroom)
+        return self._choose([structures], headroom, rungs)
 
     def choose_for_each(
         self, packs: Sequence[Sequence[Structure]], headroom: float = 1.0
@@ -51,26 +54,38 @@ class CapacityLadder:
         """Return one capacity that holds each of several packs of structures alone."""
         return self._choose(packs, headroom)
 
-    def _choose(self, packs: Sequence[Sequence[Structure]], headroom: float) -> Capacity:
-        needed = _in_powers_of_two(_holding_each(packs, 1.0))
+    def _choose(
+        self, packs: Sequence[Sequence[Structure]], headroom: float, rungs: int = COARSE
+    ) -> Capacity:
+        needed = _in_powers_of_two(_holding_each(packs, 1.0, rungs))
         with self._lock:
             for capacity in sorted(self._known):
                 fits = all(capacity.holds(structures) for structures in packs)
                 if fits and not is_wasteful(capacity, needed):
                     return capacity
-            new = _in_powers_of_two(_holding_each(packs, headroom))
+            new = _in_powers_of_two(_holding_each(packs, headroom, rungs))
             if len(self._known) >= TIGHT:
                 new = _grown(new, GROWTH_OF_LARGE if needed.atoms > LARGE else GROWTH)
             self._known.append(new)
             return new
 
     def fit(self, structures: Sequence[Structure], headroom: float = 1.0) -> Capacity:
-        """Return the capacity made for these structures, for runs that are worth a compilation."""
-        own = _in_powers_of_two(Capacity.holding(structures, headroom))
+        """Return the capacity made for these structures, for runs that are worth a compilation.
+
+        Args:
+            structures: what must fit in one graph.
+            headroom: factor on pairs and slots, for lists that will grow.
+        """
+        own = fitting(structures, headroom)
         with self._lock:
             if own not in self._known:
                 self._known.append(own)
         return own
+
+
+def fitting(structures: Sequence[Structure], headroom: float) -> Capacity:
+    """Return the capacity that `CapacityLadder.fit` makes for these structures."""
+    return _in_powers_of_two(Capacity.holding(structures, headroom, FINE))
 
 
 def is_wasteful(capacity: Capacity, needed: Capacity, limit: float | None = None) -> bool:
@@ -92,8 +107,8 @@ def is_wasteful(capacity: Capacity, needed: Capacity, limit: float | None = None
     return False
 
 
-def _holding_each(packs: Sequence[Sequence[Structure]], headroom: float) -> Capacity:
-    alone = [Capacity.holding(structures, headroom) for structures in packs]
+def _holding_each(packs: Sequence[Sequence[Structure]], headroom: float, rungs: int) -> Capacity:
+    alone = [Capacity.holding(structures, headroom, rungs) for structures in packs]
     return Capacity(*map(max, zip(*alone, strict=True)))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from tensornet_jax.graph.atom_graph import rung
+from tensornet_jax.graph.atom_graph import FINE, rung
 from tensornet_jax.graph.cell_grid import CellListCapacity, Periodic, choose_grid, with_headroom
 from tensornet_jax.graph.cell_list import Needed, device_pairs
 from tensornet_jax.graph.neighbors import neighbor_pairs
@@ -87,11 +87,11 @@ def larger_capacity(
 
 
 def _pairs(pairs: int, headroom: float) -> int:
-    return rung(int(pairs * headroom) + 1)
+    return rung(int(pairs * headroom) + 1, FINE)
 
 
 def _slots(slots: int, headroom: float) -> int:
-    return -(-rung(int(slots * headroom)) // SLOT_BLOCK) * SLOT_BLOCK
+    return -(-rung(int(slots * headroom), FINE) // SLOT_BLOCK) * SLOT_BLOCK
 
 
 def _counted_on_device(

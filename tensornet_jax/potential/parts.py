@@ -18,7 +18,13 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
 
-from tensornet_jax.graph.atom_graph import AtomGraph, batch_structures, to_device
+from tensornet_jax.graph.atom_graph import (
+    COARSE,
+    FINE,
+    AtomGraph,
+    batch_structures,
+    to_device,
+)
 from tensornet_jax.graph.capacity_ladder import CapacityLadder
 from tensornet_jax.graph.edges import EdgeList
 from tensornet_jax.graph.part import NO_LATTICE, Lattice, Part, Reach
@@ -196,7 +202,9 @@ class PartEvaluator:
             skin=self._skin,
         )
         structures = [part.structure]
-        capacity = self._ladder.choose(structures, HEADROOM)
+        # Atoms come and go where there are others' too.
+        rungs = FINE if len(part.chosen) == num_owned == len(positions) else COARSE
+        capacity = self._ladder.choose(structures, HEADROOM, rungs)
         with self.potential.precision():
             graph = to_device(batch_structures(structures, capacity, self.potential.dtype))
         owned = np.arange(capacity.atoms) < num_owned

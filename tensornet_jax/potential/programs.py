@@ -24,11 +24,13 @@ class Program:
     """The function that calculators run, compiled for the capacities in `ladder`.
 
     num_compiles: how often it has been compiled.
+    seconds_to_compile: what the last time took, the first evaluation included.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.ladder = CapacityLadder()
         self.num_compiles = 0
+        self.seconds_to_compile = 0.0
         self._module = module
         self._run = jax.jit(self._traced, static_argnames="compute")
 

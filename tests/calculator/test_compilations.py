@@ -11,7 +11,7 @@ from ase.build import bulk, molecule
 import tensornet_jax.calculator.evaluator as module
 import tensornet_jax.potential.prediction as prediction
 from tensornet_jax.calculator import Calculator
-from tensornet_jax.graph.atom_graph import Capacity
+from tensornet_jax.graph.atom_graph import FINE, Capacity
 from tensornet_jax.graph.capacity_ladder import CapacityLadder
 from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.programs import program_of
@@ -79,22 +79,38 @@ def test_a_new_calculator_for_each_structure_compiles_nothing_and_keeps_nothing(
 
 def test_a_long_run_gets_arrays_that_fit(fresh, monkeypatch):
     monkeypatch.setattr(module, "LONG_RUN", 3)
+    monkeypatch.setattr(module, "WORTH_COMPILING", 0.0)
     calc = Calculator(fresh)
-    atoms = bulk("Si", cubic=True)
+    atoms = bulk("Si", cubic=True) * (2, 2, 2)
     program = program_of(fresh.module)
     monkeypatch.setattr(program, "ladder", CapacityLadder())
-    larger = bulk("Si", cubic=True) * (2, 1, 1)
+    larger = bulk("Si", cubic=True) * (3, 2, 2)
     calc.calculate(larger)
     sizes, energies = [], []
-    for _ in range(5):
+    for _ in range(6):
         calc.calculate(atoms)
         energies.append(calc.results["energy"])
         assert calc._evaluator.neighborhood is not None
-        sizes.append(len(calc._evaluator.neighborhood.graph.positions))
-    fitting = Capacity.holding([fresh.structure(atoms, skin=0.5)]).atoms
-    assert sizes[0] > 1.5 * fitting
-    assert sizes[-1] == fitting
+        graph = calc._evaluator.neighborhood.graph
+        sizes.append((len(graph.positions), graph.edges.num_pairs))
+    exact = Capacity.holding([fresh.structure(atoms, skin=0.5)], rungs=FINE)
+    assert sizes[0][0] > 1.3 * exact.atoms
+    assert sizes[0][1] > 1.3 * exact.pairs
+    assert sizes[-1][0] == exact.atoms
+    assert exact.pairs <= sizes[-1][1] < 1.1 * exact.pairs
+    assert calc.num_compiles == 2
     np.testing.assert_allclose(energies, energies[0], atol=1e-9)
+
+
+def test_a_run_whose_compilation_takes_longer_keeps_its_arrays(fresh, monkeypatch):
+    monkeypatch.setattr(module, "LONG_RUN", 3)
+    calc = Calculator(fresh)
+    monkeypatch.setattr(program_of(fresh.module), "ladder", CapacityLadder())
+    atoms = bulk("Si", cubic=True) * (2, 2, 2)
+    for _ in range(6):
+        calc.calculate(atoms)
+    assert calc.num_compiles == 1
+    assert program_of(fresh.module).seconds_to_compile > 0
 
 
 def random_gas(count: int) -> ase.Atoms:

@@ -12,7 +12,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 from pydantic import TypeAdapter
 
-from tensornet_jax.graph.atom_graph import Capacity, batch_structures, rung, to_device
+from tensornet_jax.graph.atom_graph import FINE, Capacity, batch_structures, rung, to_device
 from tensornet_jax.graph.cell_capacity import cell_list_capacity
 from tensornet_jax.graph.cell_grid import CellListCapacity, Periodic, inverse_of
 from tensornet_jax.graph.cell_list import device_pairs
@@ -165,7 +165,7 @@ class DeviceLists:
         self.capacity: CellListCapacity | None = None
         self.atoms = [slice(0, len(structure))]
         self.num_atoms = len(structure)
-        self.padded_atoms = rung(len(structure) + 1)
+        self.padded_atoms = rung(len(structure) + 1, FINE)
         a, b, c = (bool(each) for each in structure.pbc)
         self._pbc = (a, b, c)
         none = np.zeros(0, np.int32)

@@ -9,7 +9,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 from pydantic import TypeAdapter
 
-from tensornet_jax.graph.atom_graph import Capacity, batch_structures, rung, to_device
+from tensornet_jax.graph.atom_graph import FINE, Capacity, batch_structures, rung, to_device
 from tensornet_jax.graph.long_range import LongRange
 from tensornet_jax.graph.neighbors import all_pairs, neighbor_pairs
 from tensornet_jax.graph.structure import Structure
@@ -82,7 +82,7 @@ class HostLists:
         self.atoms = [slice(end - len(s), end) for s, end in zip(structures, ends, strict=True)]
 
         self.num_atoms = sum(len(s) for s in structures)
-        self.padded_atoms = rung(self.num_atoms + 1)
+        self.padded_atoms = rung(self.num_atoms + 1, FINE)
 
     def renewed(
         self,
@@ -117,7 +117,7 @@ class HostLists:
         needed = self._structures
         if self.capacity is None or not self.capacity.holds(needed):
             self.num_grown += self.capacity is not None
-            grown = Capacity.holding(needed, headroom=HEADROOM)
+            grown = Capacity.holding(needed, HEADROOM, FINE)
             # Never below what was there: one size growing must not shrink another.
             before = self.capacity or grown
             self.capacity = Capacity(*map(max, before, grown))
@@ -166,6 +166,7 @@ class HostLists:
     def restore_capacity(self, saved: Sequence[object]) -> None:
         """Take over the sizes that other lists of the same structures had."""
         self.capacity = _CAPACITY.validate_python(saved)
+        self.padded_atoms = self.capacity.atoms
 
 
 _CAPACITY = TypeAdapter(Capacity)
