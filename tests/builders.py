@@ -76,8 +76,8 @@ def evaluating_in_one_shape(capacity: Capacity = MANY_STRUCTURES) -> Iterator[No
     """Make `Potential.evaluate` pad to one shape: compiling it again would dominate the tests."""
     holding = Capacity.holding
 
-    def at_least(structures, headroom=1.0):
-        needed = holding(structures, headroom)
+    def at_least(structures, *room):
+        needed = holding(structures, *room)
         return Capacity(*map(max, needed, capacity))
 
     with pytest.MonkeyPatch.context() as patch:

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 from tensornet_jax.calculator.neighborhood import Neighborhood
-from tensornet_jax.graph.atom_graph import batch_structures, to_device
+from tensornet_jax.graph.atom_graph import COARSE, FINE, batch_structures, to_device
 from tensornet_jax.graph.capacity_ladder import CapacityLadder, fitting, is_wasteful
 from tensornet_jax.potential.potential import Potential
 from tensornet_jax.potential.prediction import Outputs
@@ -33,8 +33,17 @@ class Evaluator:
     num_compiles: programs that had to be compiled; others of the same model may have done the rest.
     """
 
-    def __init__(self, num_rebuilds: int = 0, num_compiles: int = 0) -> None:
-        """Begin without a list, counting on from numbers."""
+    def __init__(
+        self, num_rebuilds: int = 0, num_compiles: int = 0, *, long_run: bool = False
+    ) -> None:
+        """Begin without a list.
+
+        Args:
+            num_rebuilds: count on from this.
+            num_compiles: the same.
+            long_run: let arrays fit the first structure, of which many of the same atoms follow.
+        """
+        self._room = (HEADROOM_OF_LONG_RUN, FINE) if long_run else (HEADROOM, COARSE)
         self.neighborhood: Neighborhood | None = None
         self.program: Program | None = None
         self.num_rebuilds = num_rebuilds
@@ -127,7 +136,7 @@ class Evaluator:
         structure = potential.structure(atoms, skin=skin)
         if former is None or not np.array_equal(former.atoms.numbers, atoms.numbers):
             self._run_length, self._run_seconds = 0, 0.0
-        capacity = ladder.choose([structure], HEADROOM)
+        capacity = ladder.choose([structure], *self._room)
         if self._should_fit(potential):
             self._run_seconds = 0.0
             needed = fitting([structure], HEADROOM_OF_LONG_RUN)

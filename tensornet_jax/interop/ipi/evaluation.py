@@ -49,7 +49,7 @@ class Beads:
             # Fewer are evaluated by the same program.
             self._ladder.choose([structure] * together, HEADROOM)
         self.potential, self.template, self.skin = potential, template.copy(), skin
-        self._evaluator = Evaluator()
+        self._evaluator = Evaluator(long_run=True)
         # The same as a calculator computes, so that they share what is compiled.
         own = [name for name, row in potential.rows.items() if not row.costly]
         boxed = template.copy()

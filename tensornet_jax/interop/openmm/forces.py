@@ -94,7 +94,7 @@ class PotentialForces:
 
     def __init__(self, potential: Potential, ml: MLAtoms, skin: float) -> None:
         self.potential, self.ml, self.skin = potential, ml.checked(potential), skin
-        self._template, self._evaluator = ml.template(), Evaluator()
+        self._template, self._evaluator = ml.template(), Evaluator(long_run=True)
 
     def __getstate__(self) -> dict[str, Any]:
         """What OpenMM writes into a System's XML: the potential itself, and what it is for."""
@@ -103,7 +103,7 @@ class PotentialForces:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what was written."""
         vars(self).update(state)
-        self._template, self._evaluator = self.ml.template(), Evaluator()
+        self._template, self._evaluator = self.ml.template(), Evaluator(long_run=True)
 
     def __call__(self, state: State) -> tuple[float, Float[np.ndarray, "particles 3"]]:
         """Return kJ/mol and kJ/mol/nm.

@@ -5,6 +5,8 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Shaped
 
 from tensornet_jax.md.engines.compiled_loop import CompiledLoop
 from tensornet_jax.md.output.restart_file import Snapshot
@@ -36,7 +38,11 @@ def restore_loop(loop: CompiledLoop, snapshot: Snapshot) -> None:
     arrays = snapshot.arrays
     # Copies: jax may use the memory of an aligned numpy array, and the state is donated.
     leaves, tree = jax.tree_util.tree_flatten_with_path(loop.state)
-    values = [arrays[f"state{jax.tree_util.keystr(where)}"] for where, _ in leaves]
+    count = loop.lists.num_atoms
+    values = [
+        _padded_like(leaf, arrays[f"state{jax.tree_util.keystr(where)}"], count)
+        for where, leaf in leaves
+    ]
     loop.frame.images = arrays["frame/images"].copy()
     loop.frame.origin = arrays["frame/origin"].copy()
     loop.lists.restore_capacity(snapshot.details["capacity"])
@@ -47,3 +53,14 @@ def restore_loop(loop: CompiledLoop, snapshot: Snapshot) -> None:
     loop.restore(
         jax.tree_util.tree_unflatten(tree, values), arrays["list/positions"], arrays["list/cell"]
     )
+
+
+def _padded_like(
+    leaf: Array, saved: Shaped[np.ndarray, "..."], count: int
+) -> Shaped[np.ndarray, "..."]:
+    """Return what was saved with as much padding as there is now: versions pad differently."""
+    if saved.shape == leaf.shape:
+        return saved
+    rows = np.array(leaf)
+    rows[:count] = saved[:count]
+    return rows

@@ -165,8 +165,8 @@ class HostLists:
 
     def restore_capacity(self, saved: Sequence[object]) -> None:
         """Take over the sizes that other lists of the same structures had."""
-        self.capacity = _CAPACITY.validate_python(saved)
-        self.padded_atoms = self.capacity.atoms
+        # Other versions pad atoms differently.
+        self.capacity = _CAPACITY.validate_python(saved)._replace(atoms=self.padded_atoms)
 
 
 _CAPACITY = TypeAdapter(Capacity)

@@ -6,6 +6,7 @@ from ase import units
 from ase.build import bulk, fcc111
 
 import tensornet_jax.md.lists.host_lists as host_lists
+from tensornet_jax.graph.atom_graph import COARSE
 from tensornet_jax.md import NPT, NVE, Langevin
 from tests.builders import ethanol
 from tests.md.analytic import analytic, argon, cluster, network
@@ -68,9 +69,9 @@ def test_arrays_one_entry_too_small_grow_and_change_nothing(monkeypatch):
 
     class Exact(host_lists.Capacity):
         @classmethod
-        def holding(cls, structures, headroom=1.0):
+        def holding(cls, structures, headroom=1.0, rungs=COARSE):
             """Return exactly what is needed; slots come in blocks of four."""
-            graphs, atoms, *_ = tight(structures)
+            graphs, atoms, *_ = tight(structures, headroom, rungs)
             pairs = sum(len(each.pairs) for each in structures)
             slots = max(int(np.bincount(each.pairs.directed()[0]).max()) for each in structures)
             return host_lists.Capacity(graphs, atoms, pairs + 1, -(-slots // 4) * 4)
