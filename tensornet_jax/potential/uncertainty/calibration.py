@@ -4,14 +4,19 @@ Errors e of a calibrated model are as large as their standard deviations σ say:
 deviation α s, with s from the model, the likelihood is greatest at α² = ⟨e²/s²⟩, whatever the
 order of the s. Where small s are too small and large ones too large, a curve that only rises
 corrects them: the isotonic regression of e² on (α s)².
+
+Forces and stresses that vanish by symmetry have no deviation, but for rounding. One of 1e-9 beside
+an error of 1e-6 would decide about α, so that such components are left out.
 """
 
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.optimize import isotonic_regression
 
+# In units of the root mean square; what is below is zero by symmetry.
+SMALLEST_DEVIATION = 1e-3
 # Knots of a curve, each of so many errors at least.
 MOST_KNOTS = 32
 FEWEST_ERRORS = 20
@@ -30,17 +35,23 @@ class Calibration(NamedTuple):
     knots: Float[np.ndarray, "2 knots"] | None = None
 
 
+def are_known(deviations: Errors) -> Bool[np.ndarray, " errors"]:
+    """Tell which deviations are not zero by symmetry, rounding aside."""
+    size = np.sqrt(np.mean(deviations**2)) if len(deviations) else 0.0
+    return deviations > SMALLEST_DEVIATION * size
+
+
 def best_scale(errors: Errors, deviations: Errors) -> float:
     """Return α of the greatest likelihood.
 
     Args:
         errors: in any unit.
-        deviations: s in the same unit; errors of zero deviation say nothing.
+        deviations: s in the same unit; errors of zero deviation, rounded, say nothing.
 
     Raises:
         ValueError: no deviation, or no error, is above zero.
     """
-    known = deviations > 0
+    known = are_known(deviations)
     if not known.any():
         raise ValueError("every standard deviation is zero: give structures that have neighbors")
     if not errors[known].any():
@@ -54,9 +65,9 @@ def best_scale(errors: Errors, deviations: Errors) -> float:
 def negative_log_likelihood(errors: Errors, deviations: Errors) -> float:
     """Return the mean of ½ ln 2πσ² + ½ (e/σ)²; in eV or eV/Å it depends on the unit.
 
-    Errors of zero deviation are left out.
+    Errors of zero deviation, rounded, are left out.
     """
-    known = deviations > 0
+    known = are_known(deviations)
     e, s = errors[known], deviations[known]
     return float(np.mean(0.5 * np.log(2 * np.pi * s**2) + 0.5 * (e / s) ** 2))
 
@@ -74,7 +85,7 @@ def calibrate(errors: Errors, deviations: Errors, *, isotonic: bool = False) -> 
         ValueError: as `best_scale`.
     """
     scale = best_scale(errors, deviations)
-    known = deviations > 0
+    known = are_known(deviations)
     e, s = errors[known], scale * deviations[known]
     if not isotonic or len(e) < 4 * FEWEST_ERRORS:
         return Calibration(scale)

@@ -32,6 +32,22 @@ def test_the_scale_is_the_most_likely_one():
     assert abs(best_scale(errors, deviations) - found.x) < 1e-6
 
 
+def test_what_vanishes_by_symmetry_does_not_decide_about_the_scale():
+    rng = np.random.default_rng(3)
+    deviations = rng.uniform(0.02, 0.2, 4000)
+    errors = 3 * deviations * rng.normal(size=4000)
+    expected = best_scale(errors, deviations)
+    # As of crystals under strain: rounding beside what is left of the labels' convergence.
+    tiny = 1e-9 * rng.random(2000)
+    both = np.append(errors, 1e-4 * rng.normal(size=2000)), np.append(deviations, tiny)
+    assert best_scale(*both) == pytest.approx(expected, rel=1e-12)
+    found = calibrate(*both, isotonic=True)
+    assert found.scale == pytest.approx(expected, rel=1e-12)
+    assert negative_log_likelihood(both[0], expected * both[1]) == pytest.approx(
+        negative_log_likelihood(errors, expected * deviations), rel=1e-12
+    )
+
+
 def test_scaled_deviations_cover_what_they_should():
     errors, deviations = drawn()
     calibration = calibrate(errors[:2000], deviations[:2000])
