@@ -14,9 +14,15 @@ from tensornet_jax.runtime.markdown import markdown_table
 
 HEADER = ("data set", "config_type", "structures", "σ of", "median of the largest", "unit", "AUC")
 
-SCORES = ("energies", "forces")
-"""What structures are compared by: the least certain atom's energy, and the least certain component
-of a force, which symmetry makes zero, deviation included, in a perfect crystal under any strain."""
+SCORES = {
+    "energy": ("energy_std", "energies_std"),
+    "energies": ("energies_std",),
+    "forces": ("forces_std",),
+}
+"""What structures are compared by, and the deviations that it takes: the energy per atom of all;
+the least certain atom's energy, which tells a defect among many other atoms; and the least certain
+component of a force, which symmetry makes zero, deviation included, in a perfect crystal under any
+strain."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,8 @@ def kinds_of(
     if len(set(kinds)) < 2:
         return []
     found = []
-    for name in SCORES:
-        if not all(f"{name}_std" in each for each in predictions):
+    for name, deviations in SCORES.items():
+        if not all(each.keys() >= set(deviations) for each in predictions):
             continue
         largest = largest_deviations(predictions, name)
         own = [
@@ -75,8 +81,14 @@ def kinds_of(
 def largest_deviations(
     predictions: Sequence[Mapping[str, ArrayLike]], name: str
 ) -> Float[np.ndarray, " structures"]:
-    """Return the largest standard deviation of a property of `SCORES` in each structure."""
-    return np.array([np.max(np.asarray(each[f"{name}_std"])) for each in predictions])
+    """Return the largest standard deviation of a property of `SCORES` in each structure.
+
+    That of the energy is the only one, per atom.
+    """
+    largest = np.array([np.max(np.asarray(each[f"{name}_std"])) for each in predictions])
+    if name == "energy":
+        largest = largest / [len(np.asarray(each["energies_std"])) for each in predictions]
+    return largest
 
 
 def kind_among(
@@ -129,7 +141,7 @@ def kind_cells(kinds: Iterable[Kind]) -> list[tuple[str, ...]]:
     """Return header and rows as text."""
     cells: list[tuple[str, ...]] = [HEADER]
     for each in kinds:
-        row = PROPERTIES[each.property]
+        row = PROPERTIES[each.property].compared
         unit, factor = row.shown
         cells.append(
             (

@@ -49,6 +49,13 @@ def test_kinds_come_by_certainty_with_the_median_of_the_least_certain_components
     assert [each.property for each in both] == ["energies"] * 3 + ["forces"] * 3
     # All alike: the kind makes no difference.
     assert {each.area for each in both[:3]} == {0.5}
+    # Of the structure as a whole, per atom.
+    whole = [each | {"energy_std": np.array(k)} for k, each in enumerate(atoms)]
+    three = kinds_of("test", structures(kinds), whole)
+    assert [each.property for each in three] == ["energy"] * 3 + ["energies"] * 3 + ["forces"] * 3
+    assert [each.config_type for each in three[:3]] == ["vacancy", "surface", "bulk"]
+    assert three[0].median == 4.5
+    assert "energy per atom" in render_kinds(three)[2]
     assert Reliability("test", {}, found).kinds_picture.startswith(b"\x89PNG")
 
 

@@ -38,10 +38,11 @@ ABOUT_DEVIATIONS = (
     "expected."
 )
 ABOUT_KINDS = (
-    "Structures by the largest standard deviation of an atom's energy, and of a component of a "
-    "force. AUC: how likely it is larger in a structure of this kind than in one of the others; "
-    "0.5 where the kind makes no difference, 1 where a limit tells them apart. Forces of perfect "
-    "crystals, and their deviations, vanish under any strain: look at energies there."
+    "Structures by the standard deviation of the energy per atom, by the largest of an atom's "
+    "energy, and of a component of a force. AUC: how likely it is larger in a structure of this "
+    "kind than in one of the others; 0.5 where the kind makes no difference, 1 where a limit tells "
+    "them apart. Forces of perfect crystals, and their deviations, vanish under any strain: look "
+    "at energies there."
 )
 
 
