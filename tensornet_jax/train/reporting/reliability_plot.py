@@ -119,7 +119,9 @@ def kinds_picture(title: str, kinds: Sequence[Kind]) -> bytes:
             style = STYLES[again % len(STYLES)]
             axes.plot(*each.curve, style, color=SERIES[place], label=label)
         axes.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
-        axes.set_title(f"largest σ of {PROPERTIES[name].title.lower()}", fontsize=10, color=INK)
+        which = "σ of" if name == "energy" else "largest σ of"
+        own = PROPERTIES[name].compared.title.lower()
+        axes.set_title(f"{which} {own}", fontsize=10, color=INK)
         axes.set_xlabel("share of the others above a limit", fontsize=9)
         axes.set_ylabel("share of the kind above it", fontsize=9)
         axes.legend(fontsize=8, frameon=False, title="area", title_fontsize=8)
