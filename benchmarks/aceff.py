@@ -59,7 +59,8 @@ def contenders(potential: Potential) -> dict[str, Potential]:
 
 def deviation(name: str, atoms: ase.Atoms, work: Any, peer: Callable[[], np.ndarray]) -> float:
     """Return the largest difference of forces (eV/Å); raise if it is more than rounding."""
-    energy, forces = (np.asarray(x) for x in work())
+    computed = work()
+    energy, forces = np.asarray(computed["energy"]), np.asarray(computed["forces"])
     expected = peer()
     found = abs(forces[: len(atoms)].ravel() - expected[1:]).max()
     allowed = AGREEMENT * abs(expected[1:]).max() + TOLERANCE

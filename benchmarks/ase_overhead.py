@@ -20,12 +20,12 @@ from ase import units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
+from evaluation_work import evaluation
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from results_file import add_records, machine_line, results_folder
 from systems import water
 
-from tensornet_jax.benchmark.measure import compile_work
 from tensornet_jax.calculator import TensorNetCalculator
 from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.models.tensornet.config import TensorNetConfig
@@ -68,12 +68,7 @@ class Idle(Calculator):
 
 def bare(potential: Potential, graph: AtomGraph) -> Callable[[], Any]:
     """Return the compiled function on arrays of the device."""
-
-    def energy_forces(variables: dict[str, Any], graph: AtomGraph) -> tuple[jax.Array, jax.Array]:
-        found = potential.predict(variables, graph, ("energies", "forces"))
-        return found["energies"], found["forces"]
-
-    work = compile_work(energy_forces, potential.variables, graph)
+    work = evaluation(potential, graph, ("energies", "forces"))
     return lambda: jax.block_until_ready(work())
 
 

@@ -17,21 +17,18 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import ase.io
-import jax
 import numpy as np
 from ase import units
 from ase.io.lammpsdata import write_lammps_data
 from dynamics import TIMESTEP, Dynamics, InAse, OnDevice
+from evaluation_work import evaluation, padded
 
-from tensornet_jax.benchmark.measure import alternate, compile_work
+from tensornet_jax.benchmark.measure import alternate
 from tensornet_jax.calculator import TensorNetCalculator
-from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.potential.potential import Potential
-from tensornet_jax.potential.prediction import predict
 from tensornet_jax.runtime.memory import keep_freed_memory
 
 # Seconds that the program alone is run for.
@@ -210,17 +207,8 @@ def dynamics(
 
 def seconds_alone(potential: Potential, atoms: ase.Atoms) -> float:
     """Return the median time of the compiled energy and forces, with arrays and list given."""
-    structures = [potential.structure(atoms)]
+    work = evaluation(potential, padded(potential, [atoms]))
     with potential.precision():
-        capacity = Capacity.holding(structures)
-        graph: Any = to_device(batch_structures(structures, capacity, potential.dtype))
-
-        def run(variables: Any, graph: Any) -> dict[str, jax.Array]:
-            names = ("energy", "forces")
-            found = predict(potential.module, variables, graph, names, potential.energy_scale)
-            return {name: found[name] for name in names}
-
-        work = compile_work(run, potential.variables, graph)
         return alternate([work], seconds=ALONE)[0].median_s
 
 

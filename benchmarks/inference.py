@@ -21,18 +21,17 @@ import ase
 import jax
 import numpy as np
 import torchmdnet_peer
+from evaluation_work import evaluation, padded
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from results_file import add_records, machine_line, results_folder
 from systems import nine_systems
 
 from tensornet_jax.benchmark.machine import costs, measure_peaks
-from tensornet_jax.benchmark.measure import Work, alternate, compile_work
-from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
+from tensornet_jax.benchmark.measure import Work, alternate
 from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.elements import with_elements
 from tensornet_jax.potential.potential import Potential
-from tensornet_jax.potential.prediction import predict
 from tensornet_jax.runtime.memory import keep_freed_memory
 from tensornet_jax.runtime.precision import precision_scope
 
@@ -44,21 +43,15 @@ AGREEMENT = 3e-5
 
 def our_work(potential: Potential, atoms: ase.Atoms) -> Work:
     """Compile energy and forces, on arrays padded as `Potential.evaluate` pads them."""
-    structure = potential.structure(atoms)
-    graph = to_device(batch_structures([structure], Capacity.holding([structure]), "float32"))
-
-    def energy_forces(variables: dict[str, Any], graph: AtomGraph) -> tuple[jax.Array, jax.Array]:
-        found = predict(potential.module, variables, graph, ("energy", "forces"))
-        return found["energy"], found["forces"]
-
-    return compile_work(energy_forces, potential.variables, graph)
+    return evaluation(potential, padded(potential, [atoms]))
 
 
 def check(
     name: str, atoms: ase.Atoms, work: Any, peer: Callable[[], np.ndarray], tolerance: float
 ) -> None:
     """Raise unless energy and forces are the peer's up to rounding and a tolerance (eV, eV/Å)."""
-    energy, forces = (np.asarray(x) for x in work())
+    found = work()
+    energy, forces = np.asarray(found["energy"]), np.asarray(found["forces"])
     expected = peer()
     pairs = {
         "energy": (energy[:1], expected[:1], tolerance * len(atoms)),

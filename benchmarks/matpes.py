@@ -26,18 +26,17 @@ from ase.build import bulk
 from ase.eos import EquationOfState
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
+from evaluation_work import evaluation, padded
 from matpes_report import plot, table
 
 from tensornet_jax.benchmark.machine import describe_machine, installed_versions, machine_name
-from tensornet_jax.benchmark.measure import alternate, compile_work
+from tensornet_jax.benchmark.measure import alternate
 from tensornet_jax.calculator import TensorNetCalculator
-from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.interop.matgl import from_directory
 from tensornet_jax.md import NPT, NVE, Sample, Simulation
 from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.elements import with_elements
 from tensornet_jax.potential.potential import Potential
-from tensornet_jax.potential.prediction import predict
 
 RESULTS = Path(__file__).parent / "results"
 TOLERANCE = 1e-5
@@ -147,19 +146,7 @@ def forces(folder: Path, mlearn: Path) -> list[dict[str, Any]]:
 
 def our_network(potential: Potential, atoms: ase.Atoms) -> Any:
     """Compile energy, forces and stress on arrays padded as `Potential.evaluate` pads them."""
-    structure = potential.structure(atoms)
-    graph = to_device(batch_structures([structure], Capacity.holding([structure]), "float32"))
-
-    def work(variables: dict[str, Any], graph: AtomGraph) -> dict[str, jax.Array]:
-        return predict(
-            potential.module,
-            variables,
-            graph,
-            ("energy", "forces", "stress"),
-            potential.energy_scale,
-        )
-
-    return compile_work(work, potential.variables, graph)
+    return evaluation(potential, padded(potential, [atoms]), ("energy", "forces", "stress"))
 
 
 def steps(calculator: Any, atoms: ase.Atoms) -> Callable[[], np.ndarray]:

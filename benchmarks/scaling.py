@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from evaluation_work import evaluation, padded
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from results_file import add_records, machine_line, results_folder
@@ -29,7 +30,6 @@ from tensornet_jax.graph.cell_list import device_pairs
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.potential.compress import compress
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
-from tensornet_jax.potential.prediction import predict
 from tensornet_jax.runtime.memory import keep_freed_memory
 from tensornet_jax.runtime.precision import precision_scope
 
@@ -76,13 +76,8 @@ def measure(
     """Time a network at one size, if it needs no more memory, GB."""
     atoms = water(side)
     structure = potential.structure(atoms)
-    graph = to_device(batch_structures([structure], Capacity.holding([structure]), "float32"))
-
-    def energy_forces(variables: dict[str, Any], graph: AtomGraph) -> tuple[jax.Array, jax.Array]:
-        found = predict(potential.module, variables, graph, ("energy", "forces"))
-        return found["energy"], found["forces"]
-
-    work = compile_work(energy_forces, potential.variables, graph)
+    graph = padded(potential, [atoms])
+    work = evaluation(potential, graph)
     record = {
         "case": name,
         "atoms": len(atoms),

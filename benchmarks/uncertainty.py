@@ -17,18 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import ase.io
-import jax
 import numpy as np
+from evaluation_work import evaluation, padded
 from results_file import add_records, machine_line, results_folder
 from uncertainty_report import ENERGY_STD, FORCES_STD, PLAIN, write_report
 
-from tensornet_jax.benchmark.measure import Work, alternate, compile_work
+from tensornet_jax.benchmark.measure import alternate
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.readers import read_labelled
-from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
 from tensornet_jax.potential.potential import Potential
-from tensornet_jax.potential.prediction import predict
 from tensornet_jax.potential.uncertainty.estimate import (
     with_rigidity,
     with_shallow_ensemble,
@@ -177,21 +175,11 @@ def _seconds(
     potential: Potential, example: LabelledStructure, names: Sequence[str]
 ) -> dict[str, float]:
     """Return the median time of one evaluation of a structure for each thing to compute."""
-    structures = [potential.structure(example.atoms)]
+    graph = padded(potential, [example.atoms])
+    works = [evaluation(potential, graph, COMPUTED[name]) for name in names]
     with potential.precision():
-        capacity = Capacity.holding(structures)
-        graph = to_device(batch_structures(structures, capacity, potential.dtype))
-        works = [_work(potential, graph, compute) for compute in (COMPUTED[name] for name in names)]
         timings = alternate(works, seconds=2.0)
     return dict(zip(names, (each.median_s for each in timings), strict=True))
-
-
-def _work(potential: Potential, graph: Any, compute: tuple[str, ...]) -> Work:
-    def run(variables: Any, graph: Any) -> dict[str, jax.Array]:
-        found = predict(potential.module, variables, graph, compute, potential.energy_scale)
-        return {name: found[name] for name in compute}
-
-    return compile_work(run, potential.variables, graph)
 
 
 if __name__ == "__main__":
