@@ -50,7 +50,7 @@ def contenders(potential: Potential) -> dict[str, Potential]:
 
     The tolerance is kept on the molecules that are timed.
     """
-    if not hasattr(potential.module, "radial_functions"):
+    if not potential.config.compressible:
         return {OURS: potential}
     molecules = [nine_systems()[system] for system in SYSTEMS]
     small = with_elements(potential, (1, 6, 7, 8, 16))
