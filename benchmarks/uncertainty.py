@@ -1,17 +1,20 @@
 """How right standard deviations are, and what they cost: 300 K training, tests at 300 K and 600 K.
 
 python benchmarks/uncertainty.py DATA [--sets acac 3bpa] [--epochs 300] [--channels 64]
-    [--committee 4] [--most STRUCTURES] [--folder FOLDER]
+    [--committee 4] [--most STRUCTURES] [--folder FOLDER] [--times]
 
 DATA holds acac/ and 3bpa/ as published, each with train_300K.xyz and, as far as they are there,
 test files of both temperatures. Without a test file at 300 K, a fifth of the training structures is
 tested on. `most` limits the structures of each test, for a trial. Estimators of the last layer are
-compared on one trained model; the committee (0 members for none) is trained in the same way.
+compared on one trained model; the committee (0 members for none) is trained in the same way. All of
+them are timed in turns. --times measures nothing else, on models that are hardly trained, and
+replaces the times of a set in results.json: on a machine that does nothing else.
 """
 
 import argparse
+import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,7 @@ from evaluation_work import evaluation, padded
 from results_file import add_records, machine_line, results_folder
 from uncertainty_report import ENERGY_STD, FORCES_STD, PLAIN, write_report
 
-from tensornet_jax.benchmark.measure import alternate
+from tensornet_jax.benchmark.measure import Work, alternate
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.config import LabelConfig
 from tensornet_jax.data.readers import read_labelled
@@ -40,6 +43,8 @@ from tensornet_jax.train.evaluation.reliability import curves_of, known, reliabi
 from tensornet_jax.train.run import train
 
 BENCHMARK = "uncertainty"
+KEYS = ("set", "estimator")
+FEW = 20
 TESTS = {
     "300K": ("test_MD_300K.xyz", "test_300K.xyz"),
     "600K": ("test_MD_600K.xyz", "test_600K.xyz", "train_600K.xyz"),
@@ -82,28 +87,49 @@ def main() -> None:
     parser.add_argument("--committee", type=int, default=4)
     parser.add_argument("--most", type=int)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--times", action="store_true")
     options = parser.parse_args()
     enable_compilation_cache()
     folder = results_folder(BENCHMARK, options.folder)
+    old = _known(folder) if options.times else {}
     records = []
     for name in options.sets:
         parts = _parts(options.data / name, options.most)
-        potential = _trained(parts, options.epochs, options.channels)
-        plain = _seconds(potential, parts["300K"][0], (PLAIN,))[PLAIN]
-        sure = {each: make(potential, parts) for each, make in ESTIMATORS.items()}
-        if options.committee:
-            committee = _trained(parts, options.epochs, options.channels, options.committee)
-            sure[f"committee of {options.committee}"] = with_spread(committee, parts["validation"])
+        epochs, used = options.epochs, parts
+        if options.times:
+            epochs, used = 2, {part: structures[:FEW] for part, structures in parts.items()}
+        plain, sure = _estimators(used, epochs, options.channels, options.committee)
+        seconds = _seconds({PLAIN: plain} | sure, parts["300K"][0])
         facts = {
             "set": name,
-            "epochs": options.epochs,
+            "epochs": epochs,
             "channels": options.channels,
             "structures": {part: len(structures) for part, structures in parts.items()},
-            "plain_seconds": plain,
         }
-        records += [facts | _record(each, sure[each], parts) for each in sure]
-    results = add_records(folder, BENCHMARK, records, ("set", "estimator"), {})
+        for each in sure:
+            measured = {"plain_seconds": seconds[PLAIN][PLAIN], "seconds": seconds[each]}
+            found = old[name, each] if options.times else facts | _record(each, sure[each], parts)
+            records.append(found | measured)
+    results = add_records(folder, BENCHMARK, records, KEYS, {})
     write_report(folder, results["records"], machine_line(results))
+
+
+def _known(folder: Path) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Return the records there are."""
+    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))["records"]
+    return {tuple(each[key] for key in KEYS): each for each in found}
+
+
+def _estimators(
+    parts: Sets, epochs: int, channels: int, members: int
+) -> tuple[Potential, dict[str, Potential]]:
+    """Return a trained potential, and what knows how sure it is, by estimator."""
+    potential = _trained(parts, epochs, channels)
+    sure = {each: make(potential, parts) for each, make in ESTIMATORS.items()}
+    if members:
+        committee = _trained(parts, epochs, channels, members)
+        sure[f"committee of {members}"] = with_spread(committee, parts["validation"])
+    return potential, sure
 
 
 def _parts(folder: Path, most: int | None) -> Sets:
@@ -167,19 +193,24 @@ def _record(estimator: str, sure: Potential, parts: Sets) -> dict[str, Any]:
         "facts": sure.metadata["uncertainty"],
         "rows": [asdict(row) for row in rows],
         "curves": curves,
-        "seconds": _seconds(sure, tests["300K"][0], tuple(COMPUTED)),
     }
 
 
 def _seconds(
-    potential: Potential, example: LabelledStructure, names: Sequence[str]
-) -> dict[str, float]:
-    """Return the median time of one evaluation of a structure for each thing to compute."""
-    graph = padded(potential, [example.atoms])
-    works = [evaluation(potential, graph, COMPUTED[name]) for name in names]
-    with potential.precision():
-        timings = alternate(works, seconds=2.0)
-    return dict(zip(names, (each.median_s for each in timings), strict=True))
+    potentials: Mapping[str, Potential], example: LabelledStructure
+) -> dict[str, dict[str, float]]:
+    """Return the median times of a structure by estimator and what is computed, taken in turns."""
+    works: dict[tuple[str, str], Work] = {}
+    for estimator, potential in potentials.items():
+        graph = padded(potential, [example.atoms])
+        for name, compute in COMPUTED.items():
+            if estimator != PLAIN or name == PLAIN:
+                works[estimator, name] = evaluation(potential, graph, compute)
+    found: dict[str, dict[str, float]] = {}
+    timings = alternate(list(works.values()), seconds=2.0)
+    for (estimator, name), timing in zip(works, timings, strict=True):
+        found.setdefault(estimator, {})[name] = timing.median_s
+    return found
 
 
 if __name__ == "__main__":
