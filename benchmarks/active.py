@@ -1,22 +1,26 @@
 """Labels that a loop of active learning needs, against structures chosen at random: ethanol, GFN2.
 
 python benchmarks/active.py [--first 25] [--count 25] [--rounds 3] [--epochs 200] [--channels 32]
-    [--steps 2000] [--temperatures 300 500 700] [--seed 0] [--folder FOLDER]
+    [--steps 2000] [--temperatures 300 500 700] [--random 300 400] [--picoseconds 100] [--seed 0]
+    [--folder FOLDER]
 
 pip install tblite first: it labels what the loop chooses. Random structures are those of the data
 that come with the package, dynamics of GFN2-xTB at 500 K, which is what such a training set usually
 is. Both begin with the same structures, train on from the same model with the same settings, and
-are validated on as many structures; the test is an independent trajectory at 500 K.
+are validated on as many structures; the test is an independent trajectory at 500 K. Random choice
+goes on to more labels with --random. At the end both models run dynamics at 500 K.
 """
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from results_file import add_records, results_folder
+from ase.neighborlist import natural_cutoffs, neighbor_list
+from results_file import add_records, machine_line, results_folder
 
 import tensornet_jax
 from tensornet_jax.active.config import ActiveConfig
@@ -26,8 +30,12 @@ from tensornet_jax.cli.progress import TerminalReporter
 from tensornet_jax.data.labelled_structure import LabelledStructure
 from tensornet_jax.data.labels.canonical_file import write_canonical
 from tensornet_jax.data.readers import read_labelled
+from tensornet_jax.md import Langevin, Simulation
+from tensornet_jax.md.limits import SimulationError
+from tensornet_jax.md.sample import Sample
 from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
+from tensornet_jax.runtime.markdown import markdown_table
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.evaluation.metrics import errors_of
 from tensornet_jax.train.run import train
@@ -36,6 +44,7 @@ from tensornet_jax.train.run_directory import RunDirectory
 BENCHMARK = "active"
 DATA = Path(tensornet_jax.__file__).parent / "data/examples/ethanol_gfn2"
 MOST_TESTED = 200
+TEMPERATURE, TIMESTEP, INTERVAL = 500.0, 0.5, 100
 
 
 def main() -> None:
@@ -48,6 +57,8 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--temperatures", nargs="+", type=float, default=[300.0, 500.0, 700.0])
+    parser.add_argument("--random", nargs="*", type=int, default=[])
+    parser.add_argument("--picoseconds", type=float, default=100.0)
     parser.add_argument("--stop", type=float, default=1.0)
     parser.add_argument("--mark", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
@@ -64,9 +75,23 @@ def main() -> None:
     config = _loop(options, folder)
     run(config, message=lambda text: print(text, flush=True), reporter=TerminalReporter)
     test = read_labelled(DATA / "test.xyz")[:MOST_TESTED]
-    records = [*_of_loop(config, test), *_of_random(config, random, folder, test)]
-    add_records(folder, BENCHMARK, records, ("choice", "labels"), {"tblite": version("tblite")})
-    table = "\n".join(_table(records)) + "\n"
+    models = {
+        "loop": _of_loop(config),
+        "random": _of_random(config, random, folder, options.random),
+    }
+    records = [
+        {"choice": choice, "labels": labels, **_errors(model, test)}
+        for choice, found in models.items()
+        for labels, model in found.items()
+    ]
+    for choice, found in models.items():
+        labels, model = max(found.items())
+        (record,) = (r for r in records if (r["choice"], r["labels"]) == (choice, labels))
+        record["dynamics"] = _dynamics(model, test, options.picoseconds)
+    results = add_records(
+        folder, BENCHMARK, records, ("choice", "labels"), {"tblite": version("tblite")}
+    )
+    table = "\n".join(_table(results)) + "\n"
     (folder / "README.md").write_text(table, encoding="utf-8")
     print(table)
 
@@ -113,33 +138,23 @@ def _loop(options: argparse.Namespace, folder: Path) -> ActiveConfig:
     return ActiveConfig.model_validate(settings)
 
 
-def _of_loop(config: ActiveConfig, test: Sequence[LabelledStructure]) -> list[dict[str, Any]]:
-    directory, records = LoopDirectory(config.directory), []
-    for number in range(config.rounds + 1):
-        here = directory.round(number)
-        if here.train.is_done:
-            labels = here.train.facts()["train"]
-            records.append({"choice": "loop", "labels": labels, **_errors(here.model, test)})
-    return records
+def _of_loop(config: ActiveConfig) -> dict[int, Path]:
+    """Return the models of the rounds by their number of labels."""
+    rounds = [LoopDirectory(config.directory).round(n) for n in range(config.rounds + 1)]
+    return {each.train.facts()["train"]: each.model for each in rounds if each.train.is_done}
 
 
 def _of_random(
-    config: ActiveConfig,
-    structures: Sequence[LabelledStructure],
-    folder: Path,
-    test: Sequence[LabelledStructure],
-) -> list[dict[str, Any]]:
-    """Train on as many structures as the loop had, each time on from the model before.
+    config: ActiveConfig, structures: Sequence[LabelledStructure], folder: Path, more: Sequence[int]
+) -> dict[int, Path]:
+    """Train on as many structures as the loop had, and on more, each time on from the model before.
 
     The first model is that of the loop, which began with the same structures.
     """
-    directory, records = LoopDirectory(config.directory), []
-    before = RunDirectory(directory.round(0).train.path).model
-    for number in range(1, config.rounds + 1):
-        here = directory.round(number)
-        if not here.train.is_done:
-            break
-        labels = here.train.facts()["train"]
+    first, *numbers = sorted({*_of_loop(config), *more})
+    before = RunDirectory(LoopDirectory(config.directory).round(0).train.path).model
+    models = {first: before}
+    for labels in numbers:
         file, own = folder / f"random-{labels}.xyz", folder / f"random-{labels}"
         write_canonical(file, structures[:labels])
         section = config.train.model_dump(mode="json")
@@ -148,9 +163,37 @@ def _of_random(
         section["start"] = {"model": str(before), "reference_energies": "keep"}
         section["model"] = None
         train(RunConfig.model_validate(section), resume=True)
-        before = RunDirectory(own).model
-        records.append({"choice": "random", "labels": labels, **_errors(before, test)})
-    return records
+        before = models[labels] = RunDirectory(own).model
+    return models
+
+
+def _dynamics(
+    model: Path, test: Sequence[LabelledStructure], picoseconds: float
+) -> dict[str, float]:
+    """Return what dynamics at 500 K did: how long it ran, how hot it was, how far bonds went.
+
+    Bonds are those of the first test structure; lengths are over their means in the test.
+    """
+    start = test[0].atoms
+    first, second = neighbor_list("ij", start, natural_cutoffs(start, mult=1.2))
+
+    def lengths(positions: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(positions[first] - positions[second], axis=1)
+
+    usual = np.mean([lengths(each.atoms.positions) for each in test], axis=0)
+    samples: list[Sample] = []
+    ensemble = Langevin(temperature=TEMPERATURE, friction=0.01)
+    simulation = Simulation(load_model(model), [start], ensemble, timestep=TIMESTEP)
+    steps = round(1000 * picoseconds / TIMESTEP)
+    with suppress(SimulationError):
+        simulation.run(steps, interval=INTERVAL, observers=[samples.append])
+    ratios = np.array([lengths(each.positions) / usual for each in samples])
+    return {
+        "picoseconds": samples[-1].time / 1000,
+        "temperature": float(np.mean([each.temperature[0] for each in samples])),
+        "shortest_bond": float(ratios.min()),
+        "longest_bond": float(ratios.max()),
+    }
 
 
 def _errors(model: Path, test: Sequence[LabelledStructure]) -> dict[str, float]:
@@ -168,13 +211,36 @@ def _errors(model: Path, test: Sequence[LabelledStructure]) -> dict[str, float]:
     }
 
 
-def _table(records: Sequence[dict[str, Any]]) -> list[str]:
-    lines = ["# Active learning of ethanol", "", "RMSE on an independent trajectory at 500 K.", ""]
-    lines += ["| choice | labels | energy, meV/atom | forces, meV/Å |", "|---|---|---|---|"]
-    for each in records:
-        sizes = f"{each['energy_per_atom']:.3g} | {each['forces']:.4g}"
-        lines.append(f"| {each['choice']} | {each['labels']} | {sizes} |")
-    return lines
+def _table(results: dict[str, Any]) -> list[str]:
+    records = results["records"]
+    header = ("choice", "labels", "energy, meV/atom", "forces, meV/Å")
+    rows = [
+        (r["choice"], str(r["labels"]), f"{r['energy_per_atom']:.3g}", f"{r['forces']:.4g}")
+        for r in records
+    ]
+    own = ("choice", "labels", "ps", "mean temperature, K", "bonds over their usual lengths")
+    runs = [
+        (
+            r["choice"],
+            str(r["labels"]),
+            f"{r['dynamics']['picoseconds']:.1f}",
+            f"{r['dynamics']['temperature']:.0f}",
+            f"{r['dynamics']['shortest_bond']:.2f} to {r['dynamics']['longest_bond']:.2f}",
+        )
+        for r in records
+        if "dynamics" in r
+    ]
+    return [
+        "# Active learning of ethanol",
+        "",
+        f"RMSE on an independent trajectory of GFN2-xTB at 500 K. {machine_line(results)}.",
+        "",
+        *markdown_table(header, rows, numbers=(1, 2, 3)),
+        "",
+        f"Dynamics at {TEMPERATURE:.0f} K, Langevin, {TIMESTEP} fs, begun from a test structure:",
+        "",
+        *markdown_table(own, runs, numbers=(1, 2, 3)),
+    ]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 
 from tensornet_jax.benchmark.machine import describe_machine
 from tensornet_jax.benchmark.measure import compile_work
-from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, batch_structures, to_device
+from tensornet_jax.graph.atom_graph import FINE, AtomGraph, Capacity, batch_structures, to_device
 from tensornet_jax.interop.mace import from_state_dict
 from tensornet_jax.models.mace.config import MACEConfig
 from tensornet_jax.potential.compress import compress
@@ -159,7 +159,7 @@ def of_potential(name: str, potential: Potential, case: Case, train: bool = True
     config = potential.config
     assert isinstance(config, MACEConfig)
     prepared = [potential.structure(atoms) for atoms in case.structures]
-    graph = to_device(batch_structures(prepared, Capacity.holding(prepared), "float32"))
+    graph = to_device(batch_structures(prepared, Capacity.holding(prepared, rungs=FINE), "float32"))
 
     def energy_forces(variables: dict[str, Any], graph: AtomGraph) -> tuple[jax.Array, jax.Array]:
         found = predict(potential.module, variables, graph, ("energy", "forces"))

@@ -5,8 +5,9 @@ python benchmarks/mace_systems.py [FOLDER] [--channels 64 128] [--hidden 0 1 2]
 
 Energies and forces of nine systems of 9 to 648 atoms, and a training step of 8 aspirins. Forces of
 both programs are compared first. Then mace-torch as it is and as TorchScript, the converted model,
-and the converted model compressed for the elements of the systems take turns in one process. What
-is asked for replaces what the folder's results have of it.
+and the converted model compressed for the elements of the systems take turns in one process. Arrays
+of ours fit the structures as they do in long runs. What is asked for replaces what the folder's
+results have of it.
 """
 
 import argparse

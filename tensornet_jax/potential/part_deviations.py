@@ -16,7 +16,12 @@ from jax import Array, lax
 from jaxtyping import Bool, Float
 
 from tensornet_jax.graph.atom_graph import AtomGraph
-from tensornet_jax.potential.uncertainty.deviations import COLLECTION, Estimate, calibrated
+from tensornet_jax.potential.uncertainty.deviations import (
+    COLLECTION,
+    Estimate,
+    calibrated,
+    passes_together,
+)
 from tensornet_jax.potential.uncertainty.last_layer import uncertain_features
 from tensornet_jax.potential.variables import Outputs, Variables
 
@@ -66,7 +71,13 @@ def add_to_deviations(
     total, pullback = jax.vjp(features, jnp.asarray(positions))
     # TF32 would lose what of the features is rare, on which all depends.
     energy = jnp.matmul(total, estimate["factor"], precision=lax.Precision.HIGHEST)
-    forces = lax.map(lambda direction: pullback(direction)[0], estimate["directions"].T)
+    directions = estimate["directions"].T
+    together = passes_together(len(positions), len(directions))
+    forces = lax.map(
+        lambda direction: pullback(direction)[0],
+        directions,
+        batch_size=together if together > 1 else None,
+    )
     return {"energy": energy, "forces": jnp.moveaxis(forces, 0, -1)}
 
 

@@ -88,7 +88,7 @@ class PartEvaluator:
         ValueError: the potential predicts no energy, or one that depends on all atoms at once.
     """
 
-    def __init__(self, potential: Potential, *, charge: float = 0.0, skin: float = 1.0) -> None:
+    def __init__(self, potential: Potential, *, charge: float = 0.0, skin: float = 0.5) -> None:
         self.potential, self.reach = potential, reach_of(potential)
         self._charge, self._skin = charge, skin
         with potential.precision():

@@ -39,6 +39,9 @@ NO_UNCERTAINTY = (
     "MODEL DATA OUTPUT"
 )
 
+ATOMS_TOGETHER, MOST_TOGETHER = 512, 16
+"""Backward passes through so many atoms together, and so many passes, are taken at once."""
+
 Estimate: TypeAlias = Mapping[str, PyTree[Array]]
 """That collection."""
 
@@ -80,7 +83,8 @@ def derivative_deviations(
 ) -> Outputs:
     """Standard deviations of forces, eV/Å, and stress, eV/Å³, component by component.
 
-    One backward pass after the other, so that they need no more memory than forces.
+    Backward passes of few atoms are taken together, by which they are up to twice as fast; of many
+    one comes after the other, so that they need no more memory than forces.
 
     Args:
         module: a model of ``MODELS``.
@@ -102,12 +106,22 @@ def derivative_deviations(
     strain = jnp.zeros_like(graph.cell) if "stress_std" in compute else None
     found, pullback = jax.vjp(totals, graph.positions, strain)
 
-    def squares(total: list[Array], direction: Array) -> tuple[list[Array], None]:
-        gradients = jax.tree.leaves(pullback(direction))
-        return [t + g * g for t, g in zip(total, gradients, strict=True)], None
+    def squares(total: list[Array], rows: Array) -> tuple[list[Array], None]:
+        # Kernels for many atoms see no axis of one.
+        passes = (
+            jax.vmap(pullback)(rows)
+            if together > 1
+            else jax.tree.map(lambda gradient: gradient[None], pullback(rows[0]))
+        )
+        gradients = jax.tree.leaves(passes)
+        return [t + jnp.sum(g * g, axis=0) for t, g in zip(total, gradients, strict=True)], None
 
     start = [jnp.zeros_like(each) for each in (graph.positions, strain) if each is not None]
-    total, _ = lax.scan(squares, start, jnp.eye(found.size, dtype=found.dtype))
+    together = passes_together(graph.positions.shape[0], found.size)
+    steps = -(-found.size // together)
+    # Rows of zeros fill up the last step, and add nothing.
+    rows = jnp.eye(steps * together, found.size, dtype=found.dtype)
+    total, _ = lax.scan(squares, start, rows.reshape(steps, together, found.size))
     lengths = [energy_scale * _root(each) for each in total]
     deviations = {}
     if "forces_std" in compute:
@@ -138,6 +152,20 @@ def calibrated(
     factor = jnp.where(scaled < known[0], true[0] / known[0], true[-1] / known[-1])
     inside = (scaled >= known[0]) & (scaled <= known[-1])
     return jnp.where(inside, jnp.interp(scaled, known, true), scaled * factor)
+
+
+def passes_together(num_atoms: int, count: int) -> int:
+    """Return how many backward passes are taken at once, a power of two.
+
+    Args:
+        num_atoms: that each goes through.
+        count: of all passes.
+    """
+    # Of exported programs the number of atoms is open.
+    if not isinstance(num_atoms, int) or num_atoms > ATOMS_TOGETHER:
+        return 1
+    most = min(ATOMS_TOGETHER // max(num_atoms, 1), MOST_TOGETHER, count)
+    return 1 << (most.bit_length() - 1)
 
 
 def _product(features: Array, matrix: Array) -> Array:

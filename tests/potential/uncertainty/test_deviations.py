@@ -2,16 +2,20 @@
 
 import ase
 import ase.build
+import jax
 import numpy as np
 import pytest
 from ase.build import bulk
 
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, to_device
+from tensornet_jax.ops.kernels.choice import KernelMode, use_kernels
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.uncertainty import deviations
 from tensornet_jax.potential.uncertainty.deviations import COLLECTION
+from tensornet_jax.potential.uncertainty.estimate import with_rigidity
 from tensornet_jax.potential.uncertainty.last_layer import last_layer_features
 from tests.builders import small_potential
-from tests.potential.uncertainty.sets import molecules, sure_potential
+from tests.potential.uncertainty.sets import labelled_with_errors, molecules, sure_potential
 
 OF_ENERGY = ("energy_std", "energies_std")
 ALL = (*OF_ENERGY, "forces_std")
@@ -112,6 +116,31 @@ def test_symmetries_leave_them_as_they_are(potential, methanol, found):
     # Components turn, as those of a diagonal of a tensor; what is left of three does not.
     lengths = [np.linalg.norm(each["forces_std"], axis=1) for each in (other, found)]
     np.testing.assert_allclose(lengths[0], lengths[1][order], rtol=1e-8)
+
+
+@pytest.mark.parametrize("kernels", ["off", "interpret"])
+def test_backward_passes_may_be_taken_together(methanol, monkeypatch, kernels: KernelMode):
+    wide = small_potential(num_layers=1, num_channels=16)
+    sure = with_rigidity(wide, molecules(6), labelled_with_errors(wide, molecules(4)), directions=6)
+    prepared = [sure.structure(methanol)]
+
+    def forces(atoms_together: int, mode: KernelMode) -> np.ndarray:
+        monkeypatch.setattr(deviations, "ATOMS_TOGETHER", atoms_together)
+        with sure.precision(), use_kernels(mode):
+            graph = batch_structures(prepared, Capacity.holding(prepared), sure.dtype)
+            program = jax.jit(
+                lambda graph: deviations.derivative_deviations(
+                    sure.module, sure.variables, graph, ("forces_std",), sure.energy_scale
+                )
+            )
+            return np.asarray(program(to_device(graph))["forces_std"])
+
+    one_by_one = forces(0, "off")
+    assert one_by_one.max() > 0
+    # Two, and four of six.
+    for atoms_together in (20, 40):
+        found = forces(atoms_together, kernels)
+        np.testing.assert_allclose(found, one_by_one, rtol=1e-9, atol=1e-12)
 
 
 def test_batches_and_padding_do_not_change_them(potential, methanol, found):
