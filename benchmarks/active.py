@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.neighborlist import natural_cutoffs, neighbor_list
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
 from results_file import add_records, machine_line, results_folder
 
 import tensornet_jax
@@ -175,7 +176,7 @@ def _dynamics(
     Bonds are those of the first test structure; lengths are over their means in the test.
     """
     start = test[0].atoms
-    first, second = neighbor_list("ij", start, natural_cutoffs(start, mult=1.2))
+    first, second = neighbor_list("ij", start, 1.2 * covalent_radii[start.numbers])
 
     def lengths(positions: np.ndarray) -> np.ndarray:
         return np.linalg.norm(positions[first] - positions[second], axis=1)
