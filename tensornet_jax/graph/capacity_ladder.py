@@ -64,7 +64,8 @@ class CapacityLadder:
                 if fits and not is_wasteful(capacity, needed):
                     return capacity
             new = _in_powers_of_two(_holding_each(packs, headroom, rungs))
-            if len(self._known) >= TIGHT:
+            # Fine rungs are for one structure that many of like size follow.
+            if rungs == COARSE and len(self._known) >= TIGHT:
                 new = _grown(new, GROWTH_OF_LARGE if needed.atoms > LARGE else GROWTH)
             self._known.append(new)
             return new

@@ -133,6 +133,19 @@ def test_capacities_are_few_and_waste_is_bounded(fresh, order):
     assert len(ladder) <= 10
 
 
+def test_a_structure_that_grows_in_a_long_run_never_wastes_much(fresh):
+    ladder = CapacityLadder()
+    for skin in np.arange(0.0, 3.1, 0.2):
+        structure = fresh.structure(bulk("Si", cubic=True) * (3, 2, 2), skin=skin)
+        known = len(ladder)
+        capacity = ladder.choose([structure], 1.05, FINE)
+        assert capacity.holds([structure])
+        assert capacity.atoms <= 1.1 * len(structure)
+        if len(ladder) > known:
+            assert capacity.pairs <= 1.12 * len(structure.pairs)
+    assert len(ladder) > 3
+
+
 def test_large_structures_waste_little(fresh):
     ladder = CapacityLadder()
     for count in (1600, 2000, 2500, 3000):

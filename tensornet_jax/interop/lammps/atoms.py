@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tensornet_jax.graph.part import Lattice
-from tensornet_jax.interop.lammps.ghosts import domain_of
+from tensornet_jax.interop.lammps.ghosts import lattice_of
 from tensornet_jax.interop.lammps.processes import Lammps
 from tensornet_jax.interop.lammps.types import species_of_types
 from tensornet_jax.potential.potential import Potential
@@ -102,7 +102,7 @@ class AtomReader:
         Raises:
             ValueError: two atoms have the same identity, or none has one.
         """
-        owned, lattice = self._lmp.extract_setting("nlocal"), domain_of(self._lmp).lattice
+        owned, lattice = self._lmp.extract_setting("nlocal"), lattice_of(self._lmp)
         count = owned + (0 if self._alone else self.num_ghosts)
         if not count:
             none = np.zeros(0, np.int32)

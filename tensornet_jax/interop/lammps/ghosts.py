@@ -8,7 +8,7 @@ there are fewer, some are missing.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 
 from tensornet_jax.graph.part import Lattice
 from tensornet_jax.interop.lammps.processes import Lammps, Processes
@@ -26,29 +26,30 @@ class Domain(NamedTuple):
 
     cell: Float[np.ndarray, "3 3"]
     origin: Float[np.ndarray, "3"]
-    pbc: Int[np.ndarray, "3"]
+    pbc: Bool[np.ndarray, "3"]
     low: Float[np.ndarray, "3"]
     high: Float[np.ndarray, "3"]
 
-    @property
-    def lattice(self) -> Lattice:
-        """How the box repeats."""
-        return Lattice(self.cell, self.pbc.astype(bool))
+
+def lattice_of(lmp: Lammps) -> Lattice:
+    """Return how the box repeats now."""
+    low, high, xy, yz, xz, pbc, _ = lmp.extract_box()
+    cell = np.diag(np.array(high) - np.array(low))
+    cell[1, 0], cell[2, 0], cell[2, 1] = xy, xz, yz
+    return Lattice(cell, np.array(pbc, bool))
 
 
 def domain_of(lmp: Lammps) -> Domain:
     """Return the box and the part of this process, as LAMMPS has them."""
-    low, high, xy, yz, xz, pbc, _ = lmp.extract_box()
-    low, high = np.array(low), np.array(high)
-    cell = np.diag(high - low)
-    cell[1, 0], cell[2, 0], cell[2, 1] = xy, xz, yz
+    low, high = (np.array(corner) for corner in lmp.extract_box()[:2])
+    cell, pbc = lattice_of(lmp)
     if lmp.extract_setting("triclinic"):
         corners = (lmp.extract_global("sublo_lambda"), lmp.extract_global("subhi_lambda"))
         fractions = [np.array(corner) for corner in corners]
     else:
         corners = (lmp.extract_global("sublo"), lmp.extract_global("subhi"))
         fractions = [(np.array(corner) - low) / (high - low) for corner in corners]
-    return Domain(cell, low, np.array(pbc), *fractions)
+    return Domain(cell, low, pbc, *fractions)
 
 
 def ghosts_within(
