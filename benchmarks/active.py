@@ -15,13 +15,15 @@ import argparse
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from active_report import write_report
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
-from results_file import add_records, machine_line, results_folder
+from results_file import add_records, results_folder
 
 import tensornet_jax
 from tensornet_jax.active.config import ActiveConfig
@@ -36,7 +38,6 @@ from tensornet_jax.md.limits import SimulationError
 from tensornet_jax.md.sample import Sample
 from tensornet_jax.potential.model_file import load_model
 from tensornet_jax.runtime.compilation_cache import enable_compilation_cache
-from tensornet_jax.runtime.markdown import markdown_table
 from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.evaluation.metrics import errors_of
 from tensornet_jax.train.run import train
@@ -46,6 +47,7 @@ BENCHMARK = "active"
 DATA = Path(tensornet_jax.__file__).parent / "data/examples/ethanol_gfn2"
 MOST_TESTED = 200
 TEMPERATURE, TIMESTEP, INTERVAL = 500.0, 0.5, 100
+MOST_DRAWN = 200
 
 
 def main() -> None:
@@ -92,9 +94,7 @@ def main() -> None:
     results = add_records(
         folder, BENCHMARK, records, ("choice", "labels"), {"tblite": version("tblite")}
     )
-    table = "\n".join(_table(results)) + "\n"
-    (folder / "README.md").write_text(table, encoding="utf-8")
-    print(table)
+    print(write_report(folder, results))
 
 
 def _loop(options: argparse.Namespace, folder: Path) -> ActiveConfig:
@@ -168,9 +168,7 @@ def _of_random(
     return models
 
 
-def _dynamics(
-    model: Path, test: Sequence[LabelledStructure], picoseconds: float
-) -> dict[str, float]:
+def _dynamics(model: Path, test: Sequence[LabelledStructure], picoseconds: float) -> dict[str, Any]:
     """Return what dynamics at 500 K did: how long it ran, how hot it was, how far bonds went.
 
     Bonds are those of the first test structure; lengths are over their means in the test.
@@ -189,7 +187,12 @@ def _dynamics(
     with suppress(SimulationError):
         simulation.run(steps, interval=INTERVAL, observers=[samples.append])
     ratios = np.array([lengths(each.positions) / usual for each in samples])
+    times = np.array([each.time for each in samples]) / 1000
+    ends = np.unique(np.linspace(0, len(samples), MOST_DRAWN + 1).astype(int))
+    parts = list(pairwise(ends.tolist()))
     return {
+        "times_ps": [round(float(times[end - 1]), 4) for _, end in parts],
+        "longest_bonds": [round(float(ratios[begin:end].max()), 4) for begin, end in parts],
         "picoseconds": samples[-1].time / 1000,
         "temperature": float(np.mean([each.temperature[0] for each in samples])),
         "shortest_bond": float(ratios.min()),
@@ -210,38 +213,6 @@ def _errors(model: Path, test: Sequence[LabelledStructure]) -> dict[str, float]:
         * float(np.sqrt(np.mean(np.concatenate([np.ravel(e[name]) for e in found]) ** 2)))
         for name in ("energy_per_atom", "forces")
     }
-
-
-def _table(results: dict[str, Any]) -> list[str]:
-    records = results["records"]
-    header = ("choice", "labels", "energy, meV/atom", "forces, meV/Å")
-    rows = [
-        (r["choice"], str(r["labels"]), f"{r['energy_per_atom']:.3g}", f"{r['forces']:.4g}")
-        for r in records
-    ]
-    own = ("choice", "labels", "ps", "mean temperature, K", "bonds over their usual lengths")
-    runs = [
-        (
-            r["choice"],
-            str(r["labels"]),
-            f"{r['dynamics']['picoseconds']:.1f}",
-            f"{r['dynamics']['temperature']:.0f}",
-            f"{r['dynamics']['shortest_bond']:.2f} to {r['dynamics']['longest_bond']:.2f}",
-        )
-        for r in records
-        if "dynamics" in r
-    ]
-    return [
-        "# Active learning of ethanol",
-        "",
-        f"RMSE on an independent trajectory of GFN2-xTB at 500 K. {machine_line(results)}.",
-        "",
-        *markdown_table(header, rows, numbers=(1, 2, 3)),
-        "",
-        f"Dynamics at {TEMPERATURE:.0f} K, Langevin, {TIMESTEP} fs, begun from a test structure:",
-        "",
-        *markdown_table(own, runs, numbers=(1, 2, 3)),
-    ]
 
 
 if __name__ == "__main__":

@@ -94,6 +94,8 @@ RECIPES = {
     "narrow": Recipe(channels=0.5),
     "wide": Recipe(channels=2.0),
     "one_layer": Recipe({"model": {"num_layers": 1}}),
+    # Of mace: half the time of a step on a CPU.
+    "gaunt": Recipe({"model": {"many_body_product": "gaunt_grid"}}),
 }
 
 
