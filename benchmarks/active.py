@@ -1,8 +1,8 @@
 """Labels that a loop of active learning needs, against structures chosen at random: ethanol, GFN2.
 
-python benchmarks/active.py [--first 25] [--count 25] [--rounds 3] [--epochs 200] [--channels 32]
-    [--steps 2000] [--temperatures 300 500 700] [--random 300 400] [--picoseconds 100] [--seed 0]
-    [--folder FOLDER]
+python benchmarks/active.py [--first 50] [--count 50] [--rounds 3] [--epochs 200] [--channels 32]
+    [--steps 20000] [--temperatures 400 500 700] [--random 300 400] [--picoseconds 100]
+    [--by determinant] [--stop 1.0] [--mark 0.03] [--seed 0] [--folder FOLDER]
 
 pip install tblite first: it labels what the loop chooses. Random structures are those of the data
 that come with the package, dynamics of GFN2-xTB at 500 K, which is what such a training set usually
@@ -53,17 +53,18 @@ MOST_DRAWN = 200
 def main() -> None:
     """Run the loop, train on as many random structures, and write the errors of both."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--first", type=int, default=25)
-    parser.add_argument("--count", type=int, default=25)
+    parser.add_argument("--first", type=int, default=50)
+    parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--channels", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--temperatures", nargs="+", type=float, default=[300.0, 500.0, 700.0])
-    parser.add_argument("--random", nargs="*", type=int, default=[])
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--temperatures", nargs="+", type=float, default=[400.0, 500.0, 700.0])
+    parser.add_argument("--random", nargs="*", type=int, default=[300, 400])
     parser.add_argument("--picoseconds", type=float, default=100.0)
     parser.add_argument("--stop", type=float, default=1.0)
-    parser.add_argument("--mark", type=float, default=0.1)
+    parser.add_argument("--mark", type=float, default=0.03)
+    parser.add_argument("--by", default="determinant")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
@@ -127,7 +128,7 @@ def _loop(options: argparse.Namespace, folder: Path) -> ActiveConfig:
             "seed": options.seed,
         },
         "uncertainty": {"directions": 16},
-        "select": {"count": options.count},
+        "select": {"count": options.count, "by": options.by},
         "label": {
             "name": "calculator",
             "calculator": "tblite.ase.TBLite",
