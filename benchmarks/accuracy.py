@@ -30,7 +30,7 @@ from typing import Any
 
 from equal_time.data import SETS, Labels, Split, errors, labels_of, load_labels, read_split
 from equal_time.data import reference_energies as references_of
-from equal_time.epochs import PILOTS, epochs_in
+from equal_time.epochs import PILOTS, epochs_in, seconds_each
 from equal_time.ours import (
     MODEL_FILE,
     MODELS,
@@ -113,12 +113,14 @@ class Trained:
         epochs: reached.
         model: file of the weights that were best on the validation set.
         settings: what was trained with, files left out.
+        each: seconds of an epoch, None where the code does not log them.
     """
 
     seconds: float
     epochs: float
     model: Path
     settings: Any
+    each: float | None = None
 
 
 def trained(
@@ -137,8 +139,9 @@ def trained(
             for config in configs
         ]
         runs = [Path(config.directory) for config in configs]
-        reached = sum(read_rows(run / "log_train.csv")[-1]["epoch"] for run in runs)
-        return Trained(seconds, reached, runs[-1] / MODEL_FILE, settings)
+        logs = [read_rows(run / "log_train.csv") for run in runs]
+        reached = sum(rows[-1]["epoch"] for rows in logs)
+        return Trained(seconds, reached, runs[-1] / MODEL_FILE, settings, seconds_each(logs[0]))
     peer = PEERS[case.code]
     changes = peer.recipes[case.recipe]
     peer.write(split, folder)
@@ -169,12 +172,14 @@ def record(case: Case, split: Split, epochs: int | None, say: Callable[[str], No
     name = f"{case.data_set} {case.code} {case.recipe}"
     with tempfile.TemporaryDirectory() as temporary:
         pilots: list[tuple[int, float]] = []
+        each = None
         if epochs is None:
             for few in PILOTS:
                 short = trained(case, split, few, Path(temporary) / f"pilot_{few}")
                 pilots.append((few, short.seconds))
+                each = short.each
                 say(f"{name}: {few} epochs in {short.seconds:.1f} s")
-            epochs = epochs_in(case.minutes, (pilots[0], pilots[1]))
+            epochs = epochs_in(case.minutes, (pilots[0], pilots[1]), each)
             say(f"{name}: {epochs} epochs are to fit into {case.minutes:g} minutes")
         run = trained(case, split, epochs, Path(temporary) / "run", case.minutes)
         say(f"{name}: {run.epochs:g} epochs in {run.seconds:.1f} s")

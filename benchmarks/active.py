@@ -164,7 +164,8 @@ def _of_random(
         section["data"]["train"] = str(file)
         section["start"] = {"model": str(before), "reference_energies": "keep"}
         section["model"] = None
-        train(RunConfig.model_validate(section), resume=True)
+        if train(RunConfig.model_validate(section), resume=True).interrupted:
+            raise SystemExit("interrupted: the same command goes on")
         before = models[labels] = RunDirectory(own).model
     return models
 

@@ -21,7 +21,7 @@ from benchmarks.equal_time.data import (
     reference_energies,
     save_labels,
 )
-from benchmarks.equal_time.epochs import epochs_in
+from benchmarks.equal_time.epochs import epochs_in, seconds_each
 from benchmarks.equal_time.ours import MODELS, RECIPES, configurations, merged, recipe_named
 from benchmarks.equal_time.peers import PEERS, mace_settings, torchmdnet_settings
 from benchmarks.equal_time.report import best_recipes, error_table, report
@@ -150,6 +150,18 @@ def test_what_is_around_epochs_is_counted_once():
 )
 def test_epochs_where_the_short_runs_say_little(minutes, pilots, epochs):
     assert epochs_in(minutes, pilots) == epochs
+
+
+def test_what_a_code_logs_of_its_epochs_counts():
+    # The first run started more slowly, so that the second seems to have epochs of a second.
+    assert epochs_in(20, ((2, 78.0), (4, 80.0)), each=5.0) == (1200 - 60) // 5
+
+
+def test_epochs_are_timed_once_everything_is_compiled():
+    rows = [{"epoch": e, "seconds": s} for e, s in ((0.5, 50), (1, 60), (2, 85), (3, 94), (4, 105))]
+    assert seconds_each(rows) == 10
+    assert seconds_each(rows[:3]) is None
+    assert seconds_each(rows[:1]) is None
 
 
 def test_the_shorter_pilot_comes_first():
