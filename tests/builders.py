@@ -19,6 +19,7 @@ from tensornet_jax.graph.atom_graph import Capacity
 from tensornet_jax.models.config import ModelConfig
 from tensornet_jax.models.tensornet.config import TensorNetConfig
 from tensornet_jax.models.tensornet.radial import RadialBasis
+from tensornet_jax.potential import prediction
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 
 EXAMPLE = Path(tensornet_jax.__file__).parent / "data/examples/ethanol_gfn2"
@@ -85,6 +86,11 @@ def evaluating_in_one_shape(capacity: Capacity = MANY_STRUCTURES) -> Iterator[No
         # One of the atoms is always padding.
         patch.setattr(potential_module, "ATOMS_PER_BATCH", capacity.atoms - 1)
         yield
+
+
+def num_compiled() -> int:
+    """Return how often `Potential.evaluate` has been compiled in this process."""
+    return prediction.predict_jit._cache_size()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def config_of(potential: Potential, kind: type[Kind]) -> Kind:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from itertools import pairwise
 
 from tensornet_jax.graph.atom_graph import COARSE, FINE, Capacity, rung
 from tensornet_jax.graph.structure import Structure
@@ -78,10 +79,14 @@ class CapacityLadder:
             headroom: factor on pairs and slots, for lists that will grow.
         """
         own = fitting(structures, headroom)
-        with self._lock:
-            if own not in self._known:
-                self._known.append(own)
+        self.add(own)
         return own
+
+    def add(self, capacity: Capacity) -> None:
+        """Let further structures use a capacity that is compiled for."""
+        with self._lock:
+            if capacity not in self._known:
+                self._known.append(capacity)
 
 
 def fitting(structures: Sequence[Structure], headroom: float) -> Capacity:
@@ -140,17 +145,19 @@ def packs(sizes: Sequence[int], batch_size: int | None, most_atoms: int) -> list
 
     Args:
         sizes: atoms of each.
-        batch_size: how many at a time; None for as many as `most_atoms` allow.
+        batch_size: the most at a time; None for as many as `most_atoms` allow.
         most_atoms: atoms of a pack, unless one structure alone has more.
     """
     order = sorted(range(len(sizes)), key=lambda k: sizes[k])
+    if batch_size is not None:
+        # Of like numbers: a small rest would have arrays, and a program, of its own.
+        num = -(-len(order) // batch_size)
+        ends = [len(order) * k // num for k in range(num + 1)] if num else []
+        return [order[begin:end] for begin, end in pairwise(ends)]
     found: list[list[int]] = []
     atoms = 0
     for k in order:
-        full = not found or (
-            len(found[-1]) >= batch_size if batch_size else atoms + sizes[k] > most_atoms
-        )
-        if full:
+        if not found or atoms + sizes[k] > most_atoms:
             found.append([])
             atoms = 0
         found[-1].append(k)

@@ -1,6 +1,6 @@
 """Many structures evaluated in batches, by one device or by several at once."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from tensornet_jax.graph.atom_graph import AtomGraph, shard_graph, to_device
+from tensornet_jax.graph.atom_graph import AtomGraph, Capacity, shard_graph, to_device
 from tensornet_jax.graph.capacity_ladder import CapacityLadder
 from tensornet_jax.graph.structure import Structure
 from tensornet_jax.potential.prediction import Outputs, Variables, predict, predict_jit
@@ -39,41 +39,64 @@ def evaluate_packs(
         ladder: array sizes to choose from.
         devices: each takes a pack at a time. Of several processes all call this alike.
     """
-    totals = {"energy", "free_energy"}
-    wanted = tuple(sorted({"energies" if name in totals else name for name in compute}))
+    wanted = outputs_for(compute)
     with potential.precision():
         variables = devices.everywhere(potential.variables)
     for start in range(0, len(packs), devices.count):
         wave = packs[start : start + devices.count]
         chosen = [[structures[k] for k in pack] for pack in wave]
+        # In the last wave some devices may have nothing to do.
+        shards = [*chosen, *([[]] * (devices.count - len(chosen)))]
         with potential.precision():
-            outputs = _outputs(potential, variables, chosen, wanted, ladder, devices)
+            capacity = ladder.choose_for_each(chosen)
+            outputs = dispatched(potential, variables, shards, wanted, capacity, devices)()
         for pack, own, found in zip(wave, chosen, outputs, strict=False):
             results = potential.assembly.of_batch(found, own, potential.per_atom)
             for index, result in zip(pack, results, strict=True):
                 yield index, {name: result[name] for name in compute}
 
 
-def _outputs(
+def outputs_for(compute: Iterable[str]) -> tuple[str, ...]:
+    """Return what has to be computed for these properties, in the order that programs know.
+
+    Energies of structures are summed up in float64 from those of their atoms.
+    """
+    totals = {"energy", "free_energy"}
+    return tuple(sorted({"energies" if name in totals else name for name in compute}))
+
+
+def dispatched(
     potential: "Potential",
     variables: Variables,
-    packs: Sequence[Sequence[Structure]],
+    shards: Sequence[Sequence[Structure]],
     compute: tuple[str, ...],
-    ladder: CapacityLadder,
+    capacity: Capacity,
     devices: Devices,
-) -> Sequence[Mapping[str, Array | np.ndarray]]:
-    """Return the padded outputs of each pack, of which there are no more than devices."""
-    capacity = ladder.choose_for_each(packs)
+) -> Callable[[], list[Mapping[str, np.ndarray]]]:
+    """Begin to compute properties, and return what waits for them.
+
+    It has to run within the potential's precision, and in all of several processes alike.
+
+    Args:
+        potential: the potential.
+        variables: to be used, on all devices.
+        shards: structures of each device; of others than the process's own only the number counts.
+        compute: as `outputs_for` returns it.
+        capacity: that holds any of the shards.
+        devices: as many as shards.
+
+    Returns:
+        a function of no arguments: the padded outputs of each shard, without E0.
+    """
     scale = jnp.asarray(potential.energy_scale, potential.dtype)
-    # In the last wave some devices may have nothing to do.
-    padded = [*packs, *([[]] * (devices.count - len(packs)))]
-    like = packs[0][0]
-    graphs = [shard_graph(padded[k], capacity, potential.dtype, like) for k in devices.own]
+    like = next(shard[0] for shard in shards if shard)
+    graphs = [shard_graph(shards[k], capacity, potential.dtype, like) for k in devices.own]
     if devices.count == 1:
-        return [predict_jit(potential.module, variables, to_device(graphs[0]), compute, scale)]
-    program = _program(potential.module, compute, devices)
-    outputs = program(variables, devices.shards(graphs), np.asarray(scale))
-    return devices.separate(jax.device_get(outputs))
+        outputs = predict_jit(potential.module, variables, to_device(graphs[0]), compute, scale)
+    else:
+        program = _program(potential.module, compute, devices)
+        outputs = program(variables, devices.shards(graphs), np.asarray(scale))
+    return lambda: devices.separate(jax.device_get(outputs))
 
 
 @lru_cache(maxsize=32)

@@ -12,7 +12,6 @@ import tensornet_jax.potential.potential as potential_module
 from tensornet_jax.calculator import Calculator
 from tensornet_jax.graph.atom_graph import Capacity, batch_structures, shard_graph, to_device
 from tensornet_jax.models.tensornet.config import TensorNetConfig
-from tensornet_jax.potential import prediction
 from tensornet_jax.potential.model_file import load_model, save_model
 from tensornet_jax.potential.potential import ElementTable, Potential, create_potential
 from tests import tolerances
@@ -21,6 +20,7 @@ from tests.builders import (
     ethanol,
     evaluating_in_one_shape,
     in_box,
+    num_compiled,
     small_potential,
     with_config,
 )
@@ -59,11 +59,6 @@ def assert_same_results(found, expected, rtol=tolerances.SAME_SUM) -> None:
         for key in other:
             scale = abs(np.asarray(other[key])).max()
             np.testing.assert_allclose(one[key], other[key], rtol=0, atol=rtol * scale, err_msg=key)
-
-
-def num_compiled() -> int:
-    """How often `Potential.evaluate` has been compiled in this process."""
-    return prediction.predict_jit._cache_size()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def isolated(atoms: ase.Atoms) -> np.ndarray:
@@ -105,7 +100,8 @@ def test_results_come_in_the_order_of_the_structures(potential, batch_sizes):
 def test_no_batch_holds_more_than_the_batch_size(potential, batch_sizes):
     structures = [in_box(ethanol(seed)) for seed in range(7)]
     results = potential.evaluate(structures, COMPUTE, batch_size=3)
-    assert [count for count, _ in batch_sizes] == [3, 3, 1]
+    # Of like numbers: a rest of one would be a program more.
+    assert [count for count, _ in batch_sizes] == [2, 2, 3]
     assert_same_results(potential.evaluate(structures, COMPUTE), results)
 
 

@@ -14,7 +14,8 @@ from tensornet_jax.train.config.run import RunConfig
 from tensornet_jax.train.evaluation.metrics import ErrorRow, error_cells
 from tensornet_jax.train.reporting.csv_log import read_rows
 from tensornet_jax.train.run import train
-from tests.train.small import find_row, same_bits
+from tests.builders import num_compiled
+from tests.train.small import clusters, find_row, same_bits, write
 
 
 def test_a_finished_run_leaves_everything_in_its_directory(finished_run):
@@ -152,6 +153,20 @@ def test_the_run_says_how_often_it_compiled_and_what_was_padding(finished_run):
     assert f"{facts.atom_padding:.1%} of atoms" in page
     assert recorder.closed == 1
     assert recorder.finished == [result]
+
+
+def test_the_report_evaluates_with_what_validation_has_compiled(run_config, tmp_path):
+    """A width of its own: the model has no programs of other tests."""
+    alike = write(tmp_path / "alike.xyz", clusters(72)[::3])
+    config = run_config(
+        model={"width": 5},
+        data={"train": alike, "validation": 7},
+        training={"epochs": 1, "validation_batch_size": 6},
+    )
+    before = num_compiled()
+    result = train(config)
+    assert {row.data_set for row in result.rows} == {"train", "validation"}
+    assert num_compiled() - before == 1
 
 
 def test_the_same_seed_gives_the_same_bits_however_often_it_is_saved(run_config, monkeypatch):

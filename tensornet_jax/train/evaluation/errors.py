@@ -1,21 +1,23 @@
 """Errors of a potential on labelled structures, during a run and after it.
 
-Both ways end in `Potential.predict` and in one `ErrorTable`: validation calls it under jit with the
-run's own padding, everything else goes through `Potential.evaluate`.
+Both ways run the same compiled programs and end in one `ErrorTable`: validation with given
+parameters and the run's own padding, everything else through `Potential.evaluate`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-import jax
 import numpy as np
 from jaxtyping import PyTree
 from numpy.typing import ArrayLike
 
 from tensornet_jax.data.labelled_structure import LabelledStructure
-from tensornet_jax.graph.atom_graph import shard_graph
+from tensornet_jax.graph.atom_graph import Capacity
 from tensornet_jax.models.heads.tensor_config import TensorHead
+from tensornet_jax.potential.evaluation import dispatched, outputs_for
 from tensornet_jax.potential.potential import Potential
+from tensornet_jax.potential.programs import program_of
 from tensornet_jax.potential.results import energies_of, unbatched
 from tensornet_jax.properties import LABELLED
 from tensornet_jax.runtime.devices import ONE_DEVICE, Devices
@@ -25,7 +27,8 @@ from tensornet_jax.train.data.replay import Replay
 from tensornet_jax.train.data.shards import Shards
 from tensornet_jax.train.evaluation.metrics import ALL, ErrorTable, errors_of
 from tensornet_jax.train.optimization.losses import penalty, scale_of, weighted_sum
-from tensornet_jax.train.optimization.step import EvaluateStep
+
+_Waiting: TypeAlias = tuple[list[list[Example]], Callable[[], list[Mapping[str, np.ndarray]]]]
 
 
 def evaluate_structures(
@@ -118,21 +121,23 @@ class Validator:
         self._dtype = potential.dtype
         self._numbers = np.asarray(potential.elements.numbers)
         self._devices = devices
-        self._evaluate = EvaluateStep(potential, tuple(terms), devices)
+        self._potential = potential
+        self._compute = outputs_for(terms)
+        self._capacities: set[Capacity] = set()
         self._heads = potential.tensor_heads
         self._per_atom = potential.per_atom
         self._levels = potential.config.levels
         self._compared = {row.name: row.compared.name for row in LABELLED}
         # Structures of like size together leave little padding.
         order = np.argsort(examples.sizes.pairs, kind="stable")
-        size = min(batch_size * devices.count, len(order))
-        self._batches = [order[k : k + size] for k in range(0, len(order), size)]
-        self._shards = Shards.choose(examples.sizes, size, self._batches, devices.count)
+        self._batches = np.array_split(order, -(-len(order) // (batch_size * devices.count)))
+        most = max(map(len, self._batches))
+        self._shards = Shards.choose(examples.sizes, most, self._batches, devices.count)
 
     @property
     def compilations(self) -> int:
-        """How often predictions were compiled."""
-        return self._evaluate.compilations
+        """How many sizes of arrays predictions were compiled for."""
+        return len(self._capacities)
 
     def __call__(self, params: PyTree) -> Validation:
         """Return loss and errors with these parameters, all sums in float64."""
@@ -159,28 +164,30 @@ class Validator:
 
     def _outputs(self, params: PyTree) -> Iterator[tuple[list[Example], Mapping[str, np.ndarray]]]:
         """Yield examples and predictions, packing a batch while the device works on the last."""
-        waiting = None
+        buffers = self._devices.everywhere(self._potential.variables["buffers"])
+        variables = {"params": params, "buffers": buffers}
+        waiting: _Waiting | None = None
         for indices in self._batches:
             parts, capacity = self._shards.of(indices)
+            self._share(capacity)
             # Errors of all shards are summed up in every process, which so needs all labels.
             chosen = iter(self._examples.many(np.concatenate(parts).tolist()))
             shards = [[next(chosen) for _ in part] for part in parts]
-            like = next(shard[0].structure for shard in shards if shard)
-            graphs = [
-                shard_graph([e.structure for e in shards[k]], capacity, self._dtype, like)
-                for k in self._devices.own
-            ]
-            dispatched = shards, self._evaluate(params, self._devices.shards(graphs))
+            structures = [[each.structure for each in shard] for shard in shards]
+            outputs = dispatched(
+                self._potential, variables, structures, self._compute, capacity, self._devices
+            )
             if waiting is not None:
-                yield from self._separate(*waiting)
-            waiting = dispatched
+                yield from zip(waiting[0], waiting[1](), strict=True)
+            waiting = shards, outputs
         if waiting is not None:
-            yield from self._separate(*waiting)
+            yield from zip(waiting[0], waiting[1](), strict=True)
 
-    def _separate(
-        self, shards: Sequence[list[Example]], outputs: Mapping[str, jax.Array]
-    ) -> Iterator[tuple[list[Example], Mapping[str, np.ndarray]]]:
-        yield from zip(shards, self._devices.separate(jax.device_get(outputs)), strict=True)
+    def _share(self, capacity: Capacity) -> None:
+        """Let the report evaluate with what validation has compiled."""
+        if capacity not in self._capacities:
+            self._capacities.add(capacity)
+            program_of(self._potential.module).ladder.add(capacity)
 
 
 class JointValidator:

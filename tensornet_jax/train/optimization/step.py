@@ -1,4 +1,4 @@
-"""The jitted functions of training: one optimization step, and predictions for validation."""
+"""The jitted function of training: one optimization step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -229,34 +229,3 @@ class CommitteeStep(TrainStep):
         skipped = jnp.any(scalars.pop("skipped"))
         means = {name: jnp.mean(values, axis=0) for name, values in scalars.items()}
         return state, {**means, "skipped": skipped}
-
-
-class EvaluateStep:
-    """Predictions of a batch under jit with given parameters; counts its compilations.
-
-    Args:
-        potential: gives `predict` and the buffers.
-        compute: the properties to predict.
-        devices: each predicts a shard.
-    """
-
-    def __init__(
-        self, potential: Predictor, compute: tuple[str, ...], devices: Devices = ONE_DEVICE
-    ):
-        self.compilations = 0
-        self._potential = potential
-        self._compute = compute
-        self._jitted = devices.compiled(self._predict, (False, True), returns_shards=True)
-
-    def __call__(self, params: PyTree, graph: AtomGraph | AtomGraph[np.ndarray]) -> Predictions:
-        """Return predictions, padded as the graph is, without isolated-atom energies.
-
-        On several devices the graph is that of `Devices.shards`, and what is returned has a first
-        axis of all shards.
-        """
-        return self._jitted(params, graph)
-
-    def _predict(self, params: PyTree, graph: AtomGraph) -> Predictions:
-        self.compilations += 1
-        variables = {"params": params, "buffers": self._potential.variables["buffers"]}
-        return self._potential.predict(variables, graph, self._compute)

@@ -12,7 +12,7 @@ from tensornet_jax.train.config.run import LossTerm
 from tensornet_jax.train.optimization.optimizer import learning_rate_schedule, make_optimizer
 from tensornet_jax.train.optimization.parameter_groups import ParameterGroups
 from tensornet_jax.train.optimization.state import TrainState
-from tensornet_jax.train.optimization.step import EvaluateStep, TrainStep
+from tensornet_jax.train.optimization.step import TrainStep
 from tests.train.small import graph_of
 
 TERMS = {"energy": LossTerm(weight=1.0), "forces": LossTerm(weight=10.0)}
@@ -153,17 +153,6 @@ def test_buffers_and_the_given_parameters_are_not_touched():
     for k in range(3):
         state, _ = step(state, *batch(k), ONE)
     assert copies(springs.variables) == before
-
-
-def test_evaluation_uses_the_parameters_it_is_given():
-    springs = Springs()
-    evaluate = EvaluateStep(springs, ("energy", "forces"))
-    graph, targets = batch()
-    params = {"stiffness": {"kernel": np.array([[3.0, 5.0]], np.float32)}}
-    outputs = evaluate(params, graph)
-    np.testing.assert_allclose(outputs["energy"][:2], targets.of("energy")[:2], rtol=1e-5)
-    evaluate(springs.variables["params"], graph)
-    assert evaluate.compilations == 1
 
 
 def test_without_averaging_the_parameters_themselves_are_evaluated():
