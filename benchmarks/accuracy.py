@@ -1,8 +1,9 @@
 """Train every code for the same wall time on the same structures, and compare their errors.
 
 python benchmarks/accuracy.py DATA [--minutes 20] [--sets acac 3bpa ethanol]
-    [--codes tensornet mace escn mace-torch torchmd-net] [--recipe NAME] [--python PEER_PYTHON]
-    [--epochs N] [--seed 0] [--threads 2] [--frames N] [--folder FOLDER] [--report]
+    [--codes tensornet mace mace-gaunt escn mace-torch torchmd-net] [--recipe NAME]
+    [--python PEER_PYTHON] [--epochs N] [--seed 0] [--threads 2] [--frames N] [--folder FOLDER]
+    [--report]
 
 DATA has folders acac, 3bpa and rmd17_ethanol, as tensornet-jax fetch makes them. mace-torch and
 torchmd-net are run by PEER_PYTHON, an interpreter that has them (pip install mace-torch torchmd-net

@@ -10,6 +10,7 @@ Record = dict[str, Any]
 TITLES = {
     "tensornet": "TensorNet",
     "mace": "MACE",
+    "mace-gaunt": "MACE with Gaunt products",
     "escn": "eSCN",
     "mace-torch": "mace-torch",
     "torchmd-net": "torchmd-net",

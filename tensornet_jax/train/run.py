@@ -165,6 +165,20 @@ def _run_start(
     )
 
 
+def _size_of_report(batch_size: int, validated: int, devices: Devices) -> int:
+    """Return how many structures of the report a device evaluates at a time.
+
+    As many as in validation, so that no other program has to be compiled, unless they are few.
+
+    Args:
+        batch_size: of validation, at most.
+        validated: structures of the validation set.
+        devices: that share them.
+    """
+    own = -(-validated // devices.count)
+    return own if own <= batch_size <= 2 * own else batch_size
+
+
 def _reported(
     config: ResolvedRun,
     directory: RunDirectory,
@@ -175,7 +189,8 @@ def _reported(
     """Evaluate the model file, and write the report."""
     # Read back, so that what is evaluated is the file that users will get.
     final = load_model(directory.model)
-    data, size = prepared.data, config.training.validation_batch_size
+    data = prepared.data
+    size = _size_of_report(config.training.validation_batch_size, len(data.validation), devices)
     rows, drawn = evaluate_sets(directory.report, final, data.all(), data.references, size, devices)
     before = []
     if prepared.finetuned is not None:

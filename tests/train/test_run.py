@@ -160,8 +160,8 @@ def test_the_report_evaluates_with_what_validation_has_compiled(run_config, tmp_
     alike = write(tmp_path / "alike.xyz", clusters(72)[::3])
     config = run_config(
         model={"width": 5},
-        data={"train": alike, "validation": 7},
-        training={"epochs": 1, "validation_batch_size": 6},
+        data={"train": alike, "validation": 6},
+        training={"epochs": 1, "validation_batch_size": 8},
     )
     before = num_compiled()
     result = train(config)

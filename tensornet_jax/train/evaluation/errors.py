@@ -130,9 +130,9 @@ class Validator:
         self._compared = {row.name: row.compared.name for row in LABELLED}
         # Structures of like size together leave little padding.
         order = np.argsort(examples.sizes.pairs, kind="stable")
-        self._batches = np.array_split(order, -(-len(order) // (batch_size * devices.count)))
-        most = max(map(len, self._batches))
-        self._shards = Shards.choose(examples.sizes, most, self._batches, devices.count)
+        size = min(batch_size * devices.count, len(order))
+        self._batches = [order[k : k + size] for k in range(0, len(order), size)]
+        self._shards = Shards.choose(examples.sizes, size, self._batches, devices.count)
 
     @property
     def compilations(self) -> int:
