@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from active_report import write_report
+from active_report import TEMPERATURE, TIMESTEP, write_report
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from results_file import add_records, results_folder
@@ -46,7 +46,7 @@ from tensornet_jax.train.run_directory import RunDirectory
 BENCHMARK = "active"
 DATA = Path(tensornet_jax.__file__).parent / "data/examples/ethanol_gfn2"
 MOST_TESTED = 200
-TEMPERATURE, TIMESTEP, INTERVAL = 500.0, 0.5, 100
+INTERVAL = 100
 MOST_DRAWN = 200
 
 

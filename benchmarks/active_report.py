@@ -14,6 +14,8 @@ Record: TypeAlias = dict[str, Any]
 
 COLORS = {"loop": "#1f5fa8", "random": "#d1681c"}
 PICTURE = "active.png"
+TEMPERATURE, TIMESTEP = 500.0, 0.5
+"""Of the dynamics at the end, K and fs."""
 
 
 def write_report(folder: Path, results: dict[str, Any]) -> str:
@@ -63,7 +65,7 @@ def report(records: Sequence[Record], machine: str) -> list[str]:
             ("choice", "labels", "energy, meV/atom", "forces, meV/Å"), rows, numbers=(1, 2, 3)
         ),
         "",
-        "Dynamics at 500 K, Langevin, 0.5 fs, begun from a test structure:",
+        f"Dynamics at {TEMPERATURE:.0f} K, Langevin, {TIMESTEP} fs, begun from a test structure:",
         "",
         *markdown_table(
             ("choice", "labels", "ps", "mean temperature, K", "bonds over their usual lengths"),

@@ -98,7 +98,7 @@ def path_of(work: Path, file: Path, interpreter: str) -> dict[str, Any]:
 
 
 def report(results: dict[str, Any]) -> list[str]:
-    """Return the minutes of every step as the lines of a page."""
+    """Return the seconds of every step as the lines of a page."""
     records = results["records"]
     names = list(dict.fromkeys(name for r in records for name in r["seconds"]))
     rows = [

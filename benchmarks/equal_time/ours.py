@@ -16,28 +16,20 @@ from tensornet_jax.train.config.run import RunConfig
 
 from .data import Labels, Split
 
+MACE = {
+    "name": "mace",
+    "num_channels": 64,
+    "hidden_l_max": 1,
+    "l_max": 3,
+    "correlation": 3,
+    "num_layers": 2,
+    "cutoff": 5.0,
+}
 MODELS: dict[str, dict[str, Any]] = {
     "tensornet": {"name": "tensornet", "num_channels": 128, "num_layers": 2, "cutoff": 5.0},
-    "mace": {
-        "name": "mace",
-        "num_channels": 64,
-        "hidden_l_max": 1,
-        "l_max": 3,
-        "correlation": 3,
-        "num_layers": 2,
-        "cutoff": 5.0,
-    },
+    "mace": MACE,
     # Half the time of a step on a CPU.
-    "mace-gaunt": {
-        "name": "mace",
-        "num_channels": 64,
-        "hidden_l_max": 1,
-        "l_max": 3,
-        "correlation": 3,
-        "many_body_product": "gaunt_grid",
-        "num_layers": 2,
-        "cutoff": 5.0,
-    },
+    "mace-gaunt": {**MACE, "many_body_product": "gaunt_grid"},
     "escn": {
         "name": "escn",
         "num_channels": 64,

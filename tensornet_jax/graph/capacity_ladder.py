@@ -149,7 +149,7 @@ def packs(sizes: Sequence[int], batch_size: int | None, most_atoms: int) -> list
         most_atoms: atoms of a pack, unless one structure alone has more.
     """
     order = sorted(range(len(sizes)), key=lambda k: sizes[k])
-    if batch_size is not None:
+    if batch_size:
         # Of like numbers: a small rest would have arrays, and a program, of its own.
         num = -(-len(order) // batch_size)
         ends = [len(order) * k // num for k in range(num + 1)] if num else []

@@ -122,6 +122,7 @@ class Validator:
         self._numbers = np.asarray(potential.elements.numbers)
         self._devices = devices
         self._potential = potential
+        self._buffers = devices.everywhere(potential.variables["buffers"])
         self._compute = outputs_for(terms)
         self._capacities: set[Capacity] = set()
         self._heads = potential.tensor_heads
@@ -164,8 +165,7 @@ class Validator:
 
     def _outputs(self, params: PyTree) -> Iterator[tuple[list[Example], Mapping[str, np.ndarray]]]:
         """Yield examples and predictions, packing a batch while the device works on the last."""
-        buffers = self._devices.everywhere(self._potential.variables["buffers"])
-        variables = {"params": params, "buffers": buffers}
+        variables = {"params": params, "buffers": self._buffers}
         waiting: _Waiting | None = None
         for indices in self._batches:
             parts, capacity = self._shards.of(indices)
